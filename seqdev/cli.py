@@ -1,0 +1,110 @@
+"""The root command: global options, the commands, and the one boundary where errors become exit codes."""
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqdev import __version__, config
+from seqdev.commands import db, demo, enroll, leads, tick
+from seqdev.commands.options import App
+from seqdev.errors import Exit, SeqdevError
+from seqdev.render import note
+
+app = typer.Typer(
+    name="seqdev",
+    help="Enrol people into message sequences, process what is due, and find and repair what went wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 findings or refusals, 4 paused, 10 schema, "
+    "12 permission, 13 unavailable, 14 stale plan, 128+n signal n.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"seqdev {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="Database to work on (SEQDEV_DATABASE_URL). Without it: PG* variables, else the embedded server.",
+        ),
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", envvar="SEQDEV_CONFIG", help="Configuration file (TOML)."),
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Schema of the host's tables. [default: public]")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="Time zone of naive timestamps. [default: UTC]")
+    ] = None,
+    mask: Annotated[bool, typer.Option("--mask", help="Hide phones on screen.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Global options; they stand before the command."""
+    flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
+    ctx.obj = App(config.load(config_file, os.environ, flags))
+
+
+app.command("enroll")(enroll.enroll)
+app.command("tick")(tick.tick)
+app.command("demo")(demo.demo)
+app.add_typer(leads.app, name="leads")
+app.add_typer(db.app, name="db")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's own) and return the exit code.
+
+    The one error boundary: no exception leaves it, and no traceback is shown without ``--debug``.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    caught: BaseException
+    try:
+        code = app(args=arguments, prog_name="seqdev", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except SeqdevError as error:
+        caught, failure, hint, exit_code = error, error.message, error.hint, int(error.exit_code)
+    except typer.TyperException as error:
+        caught, failure, hint, exit_code = error, error.format_message(), "see seqdev --help", error.exit_code
+    except (typer.Abort, KeyboardInterrupt) as error:
+        caught, failure, hint, exit_code = error, "interrupted", "", 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has gone. Nothing may be flushed to the pipe when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:  # the boundary
+        failure, hint = f"unexpected error: {type(error).__name__}", "run with --debug for more"
+        caught, exit_code = error, int(Exit.UNEXPECTED)
+    if "--debug" in arguments:
+        traceback.print_exception(caught)
+    if failure:
+        note(failure)
+    if hint:
+        note(hint)
+    return exit_code
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

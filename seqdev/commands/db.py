@@ -1,0 +1,135 @@
+"""``seqdev db``: the database, and the embedded server."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from seqdev import embedded, schema
+from seqdev.commands.options import App, FormatOption, YesOption, confirm
+from seqdev.db import Database
+from seqdev.errors import Exit
+from seqdev.progress import progress
+from seqdev.render import Format, Table, note
+from seqdev.schema import Finding
+
+app = typer.Typer(help="The database seqdev works on: check, upgrade, init; the embedded server.")
+
+AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """The embedded server."""
+
+    running: bool
+    pid: int | None
+    version: str
+    home: str
+    socket: str
+    log: str
+
+
+@app.command()
+def check(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
+    """Whether seqdev can work here: what is missing, why it is needed, what the upgrade would do.
+
+    Exit code 0: all in order; 3: it works, but something should be looked at; 10: commands that write refuse.
+    """
+    application: App = ctx.obj
+    found = schema.check(application.database("db check"))
+    shown = [finding for finding in found if show_all or finding.status != "ok"]
+    application.writer(output).write(Table("findings", Finding, shown))
+    in_order = sum(finding.status == "ok" for finding in found)
+    note(f"{len(found)} checks, {in_order} in order" + ("" if show_all else "; --all shows them"))
+    if any(finding.blocks for finding in found):
+        note("commands that write will refuse: see the remedies, and run seqdev db upgrade")
+        return Exit.SCHEMA
+    return Exit.DONE if in_order == len(found) else Exit.FINDINGS
+
+
+@app.command()
+def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = Format.TABLE) -> int:
+    """Bring the database to where seqdev can work: shows the plan, asks, and does it.
+
+    Adds columns, tables and indexes, without blocking the host; changes no value but an empty
+    sequence_stepid, deletes nothing. Ended at any point, the next run goes on from there.
+    """
+    application: App = ctx.obj
+    database = application.database("db upgrade")
+    plan = schema.pending(schema.check(database))
+    if not plan:
+        note("nothing to do")
+        return _remaining(database)
+    application.writer(output).write(Table("plan", Finding, plan))
+    if not confirm(f"Do these {len(plan)} things?", yes):
+        note("nothing was changed")
+        return Exit.DONE
+    _upgrade(database)
+    return _remaining(database)
+
+
+@app.command()
+def init(ctx: typer.Context) -> int:
+    """Create the host's tables on an empty database: for a demo, tests, a new installation."""
+    application: App = ctx.obj
+    database = application.database("db init")
+    schema.init(database)
+    _upgrade(database)
+    return _remaining(database)
+
+
+def _upgrade(database: Database) -> None:
+    with progress("done") as bar:
+        for number, _ in enumerate(schema.upgrade(database, note), start=1):
+            bar(number)
+
+
+def _remaining(database: Database) -> int:
+    blocking = [finding for finding in schema.check(database) if finding.blocks]
+    if not blocking:
+        note("the database is ready")
+        return Exit.DONE
+    for finding in blocking:
+        note(f"{finding.item} is {finding.status}, and no upgrade can help: {finding.why}")
+    return Exit.SCHEMA
+
+
+@app.command()
+def up() -> int:
+    """Start the embedded server, unless it runs. Other commands start it themselves."""
+    embedded.start()
+    note(f"the embedded server runs in {embedded.home()}")
+    return Exit.DONE
+
+
+@app.command()
+def down() -> int:
+    """Stop the embedded server."""
+    note("the embedded server is stopped" if embedded.stop() else "the embedded server was not running")
+    return Exit.DONE
+
+
+@app.command()
+def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
+    """Whether the embedded server runs, and where its files are."""
+    application: App = ctx.obj
+    found = embedded.status()
+    row = ServerStatus(
+        found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
+    )
+    application.writer(output).write(Table("server", ServerStatus, [row], single=True))
+    return Exit.DONE
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(ctx: typer.Context) -> int:
+    """Open psql on the database seqdev works on; further arguments are psql's."""
+    application: App = ctx.obj
+    conninfo = application.database("db psql").conninfo()
+    environment = os.environ | {"PGOPTIONS": os.environ.get("PGOPTIONS", "")}
+    return subprocess.run(
+        [embedded.psql_path(), conninfo, *ctx.args], env=environment, check=False
+    ).returncode

@@ -1,0 +1,107 @@
+"""Settings: flags over environment (``SEQDEV_…``) over a TOML file over the defaults."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from seqdev.errors import UsageError
+from seqdev.units import parse_duration
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured. Durations are timedeltas; limits are messages a device."""
+
+    database_url: str = ""
+    """Connection URL or libpq conninfo; empty: PG* variables, else the embedded server."""
+    schema: str = "public"
+    """Schema of the host's tables."""
+    timezone: str = "UTC"
+    """Time zone in which naive timestamps are read."""
+    mask: bool = False
+    """Hide phones on screen."""
+    policy: str = "queue"
+    """Device policy of a tick: queue or strict."""
+    active_statuses: tuple[str, ...] = ("active",)
+    """Values of sequences.status that count as active."""
+    online_statuses: tuple[str, ...] = ("online",)
+    """Values of user_devices.status that count as online."""
+    max_in_flight: int = 50
+    """Messages of a device that may be pending, queued or processing at once."""
+    max_per_hour: int = 80
+    """Messages of a device sent in 60 minutes, plus those in flight."""
+    max_per_day: int = 800
+    """Messages of a device sent in 24 hours, plus those in flight."""
+    claim_timeout: timedelta = timedelta(minutes=5)
+    """How long a contact claimed by another processor is left alone."""
+    failed_within: timedelta = timedelta(days=7)
+    """Age of the queued messages whose failure a tick still reflects."""
+    lock_timeout: timedelta = timedelta(seconds=5)
+    """How long a statement waits for a lock that somebody else holds."""
+    statement_timeout: timedelta = timedelta(minutes=5)
+    """How long one statement may run."""
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+    """The settings from the file at ``path`` (None: the default place, which may be missing), the
+    environment and the flags (None: not given).
+
+    Raises UsageError for a file that cannot be read, a key that does not exist, a value of the wrong kind.
+    """
+    settings = Settings()
+    if path is None:
+        default = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "seqdev" / "config.toml"
+        given = _read(default) if default.is_file() else {}
+    else:
+        given = _read(path)
+    known = {field.name for field in fields(Settings)}
+    for key in given:
+        if key not in known:
+            raise UsageError(
+                f"unknown key {key!r} in the configuration file", f"known: {', '.join(sorted(known))}"
+            )
+    for name in known:
+        variable = f"SEQDEV_{name.upper()}"
+        if environ.get(variable):
+            given[name] = environ[variable]
+    values: dict[str, Any] = {
+        name: _convert(name, value, getattr(settings, name)) for name, value in given.items()
+    }
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return replace(settings, **values)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the configuration file {path} is not valid TOML: {error}") from error
+
+
+def _convert(name: str, value: object, default: object) -> object:
+    """``value`` from TOML or the environment as the type of the setting's default."""
+    try:
+        if isinstance(default, bool):
+            if isinstance(value, bool):
+                return value
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                str(value).lower()
+            ]
+        if isinstance(default, int):
+            number = int(str(value))
+            if number < 0:
+                raise ValueError
+            return number
+        if isinstance(default, timedelta):
+            return parse_duration(str(value))
+        if isinstance(default, tuple):
+            items = value if isinstance(value, list) else str(value).split(",")
+            return tuple(text for item in items if (text := str(item).strip()))
+        return str(value)
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"setting {name} cannot be {value!r}", f"its default is {default!r}") from error

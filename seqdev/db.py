@@ -1,0 +1,298 @@
+"""Connections, transactions and their settings, the mapping of server errors, retries.
+
+The one way to run SQL: a :class:`Database` opens transactions, a :class:`Transaction` runs queries.
+Everything a transaction needs is set with SET LOCAL, and nothing is prepared on the server, so that
+all of it holds behind PgBouncer in transaction pooling.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from seqdev import embedded
+from seqdev.config import Settings
+from seqdev.errors import PermissionRefused, SchemaError, SeqdevError, Unavailable, UsageError
+from seqdev.sql import Query, Row
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import Connection, Copy, Cursor
+
+T = TypeVar("T")
+
+LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGPORT", "PGUSER")
+"""With one of these set, libpq's own rules find the database."""
+
+RETRY_PATIENCE = timedelta(seconds=20)
+"""How long a transaction is tried again, unless the caller has less time."""
+
+_CONFLICT = {"40001", "40P01", "55P03"}
+_LOST = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006", "08007"}
+_IDLE = timedelta(seconds=15)
+_ALIVE_CHECK = timedelta(milliseconds=200)
+
+
+@dataclass(frozen=True)
+class Began:
+    """The row of ``session/begin.sql``: the instant of the transaction."""
+
+    now: datetime
+
+
+BEGIN = Query("session/begin.sql", Began)
+
+
+class Transaction:
+    """An open transaction. ``now`` is its one instant, by the server's clock."""
+
+    def __init__(self, connection: "Connection[Any]") -> None:
+        self._connection = connection
+        self.now = datetime.min
+
+    def rows(self, query: Query[Row], **given: object) -> list[Row]:
+        """All rows of ``query``. Raises StatementError for parameters that the file does not have."""
+        with self._run(query, given) as cursor:
+            return cursor.fetchall()
+
+    def one(self, query: Query[Row], **given: object) -> Row:
+        """The single row of ``query``."""
+        (row,) = self.rows(query, **given)
+        return row
+
+    def stream(self, query: Query[Row], **given: object) -> Iterator[Row]:
+        """The rows of ``query`` through a cursor on the server: memory does not grow with them."""
+        from psycopg.rows import class_row
+
+        statement = query.statement
+        with self._connection.cursor(name="seqdev", row_factory=class_row(query.row)) as cursor:
+            cursor.itersize = 5000
+            cursor.execute(statement.text.encode(), statement.bind(given))
+            yield from cursor
+
+    def execute(self, query: Query[None], **given: object) -> int:
+        """Run a statement that returns no rows; the number of rows it touched."""
+        statement = query.statement
+        return self._connection.execute(statement.text.encode(), statement.bind(given)).rowcount
+
+    def ddl(self, text: str) -> None:
+        """Run a statement that another statement has made, as the upgrade's plan does."""
+        self._connection.execute(text.encode())
+
+    @contextmanager
+    def copy(self, query: Query[None]) -> "Iterator[Copy]":
+        """A COPY … FROM STDIN to write rows to."""
+        with self._connection.cursor() as cursor, cursor.copy(query.statement.text.encode()) as copy:
+            yield copy
+
+    @contextmanager
+    def _run(self, query: Query[Row], given: Mapping[str, object]) -> "Iterator[Cursor[Row]]":
+        from psycopg.rows import class_row
+
+        statement = query.statement
+        with self._connection.cursor(row_factory=class_row(query.row)) as cursor:
+            cursor.execute(statement.text.encode(), statement.bind(given))
+            yield cursor
+
+
+class Database:
+    """The database of one command: one connection, opened when first needed, opened again when lost."""
+
+    def __init__(self, settings: Settings, command: str, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self._command = command
+        self._say = say
+        self._conninfo: str | None = None
+        self._connection: Connection[Any] | None = None
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[Transaction]:
+        """A READ COMMITTED transaction, committed at the end of the block.
+
+        Raises the SeqdevError that fits the server's error. For work worth trying again use ``retry``.
+        """
+        import psycopg
+
+        try:
+            with self._transaction(read_only) as transaction:
+                yield transaction
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def retry(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        read_only: bool = False,
+        patience: timedelta = RETRY_PATIENCE,
+    ) -> T:
+        """``work`` in a transaction of its own, tried again as a whole when the server asks for that.
+
+        Conflicts (serialization, deadlock, lock timeout) and lost connections are tried again for
+        ``patience``. ``work`` must decide everything from the state it finds: a commit whose answer was
+        lost may have happened.
+        """
+        import psycopg
+
+        deadline = time.monotonic() + patience.total_seconds()
+        attempt = 0
+        while True:
+            try:
+                with self._transaction(read_only) as transaction:
+                    return work(transaction)
+            except psycopg.Error as error:
+                lost = is_lost(error)
+                if not (lost or error.sqlstate in _CONFLICT):
+                    raise translate(error) from error
+                if lost:
+                    self.close()
+                attempt += 1
+                pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
+                if time.monotonic() + pause > deadline:
+                    raise translate(error) from error
+                time.sleep(pause)
+
+    def autocommit(self, text: str) -> None:
+        """Run one statement outside any transaction, as CREATE INDEX CONCURRENTLY demands."""
+        import psycopg
+
+        try:
+            self._open().execute(text.encode())
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def conninfo(self) -> str:
+        """The libpq conninfo of the database: the one named, libpq's own, else the embedded server's."""
+        if self._conninfo is None:
+            self._conninfo = self._find()
+        return self._conninfo
+
+    def close(self) -> None:
+        """Drop the connection; the next transaction opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _transaction(self, read_only: bool) -> Iterator[Transaction]:
+        connection = self._open()
+        connection.read_only = read_only
+        with connection.transaction():
+            transaction = Transaction(connection)
+            transaction.now = transaction.one(
+                BEGIN,
+                schema=self.settings.schema,
+                timezone=self.settings.timezone,
+                lock_timeout=_milliseconds(self.settings.lock_timeout),
+                statement_timeout=_milliseconds(self.settings.statement_timeout),
+                idle_timeout=_milliseconds(_IDLE),
+                alive_check=_milliseconds(_ALIVE_CHECK),
+            ).now
+            yield transaction
+
+    def _open(self) -> "Connection[Any]":
+        import psycopg
+
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(
+                self.conninfo(),
+                autocommit=True,
+                prepare_threshold=None,
+                application_name=f"seqdev {self._command}",
+                client_encoding="utf8",
+                connect_timeout=10,
+            )
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            self._connection = connection
+        return self._connection
+
+    def _find(self) -> str:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+        if self.settings.database_url:
+            try:
+                return make_conninfo(**conninfo_to_dict(self.settings.database_url))  # type: ignore[arg-type]
+            except ProgrammingError as error:
+                # libpq's text repeats what it could not read, and that may be part of a password.
+                raise UsageError(
+                    "the database URL cannot be read",
+                    "write postgresql://user@host:5432/name; characters such as @ in a password as %40",
+                ) from error
+        if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
+            return ""
+        self._say(f"no database named: working on the embedded server in {embedded.home()}")
+        return embedded.start()
+
+
+def is_lost(error: "psycopg.Error") -> bool:
+    """Whether the connection is gone (or never came), so that a new one may help."""
+    import psycopg
+
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError) and not _is_final(error)
+    return error.sqlstate in _LOST
+
+
+def _is_final(error: "psycopg.Error") -> bool:
+    # A refused login comes without a SQLSTATE: libpq only passes the server's words on.
+    text = str(error)
+    return "authentication failed" in text or "no pg_hba.conf entry" in text or "does not exist" in text
+
+
+def translate(error: "psycopg.Error") -> SeqdevError:
+    """The SeqdevError for a server error, in our own words: the server's may carry data."""
+    import psycopg
+
+    state = error.sqlstate or ""
+    diag = error.diag
+    where = ".".join(name for name in (diag.table_name, diag.column_name or diag.constraint_name) if name)
+    if state == "" and isinstance(error, psycopg.OperationalError):
+        if "authentication failed" in str(error) or "no pg_hba.conf entry" in str(error):
+            return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+        if "does not exist" in str(error):
+            return PermissionRefused("the server knows no such database or role", "check the database URL")
+        return Unavailable("the database cannot be reached", "check host and port, and that the server runs")
+    if state.startswith("28"):
+        return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+    if state == "3D000":
+        return PermissionRefused("the server knows no such database", "check the database URL")
+    if state == "42501":
+        return PermissionRefused(
+            "the database role may not do this",
+            "grant it the privilege, or use the role made for this command",
+        )
+    if state == "25006":
+        return SchemaError("the server is read-only", "point seqdev at the primary")
+    if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10"}:
+        return SchemaError("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
+    if state == "22023" and "TimeZone" in str(diag.message_primary):
+        return UsageError(
+            "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
+        )
+    if state in _CONFLICT:
+        return Unavailable(
+            f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
+        )
+    if state == "57014":
+        return Unavailable(
+            "the server cancelled a statement (time limit or a person)", "run the command again"
+        )
+    if state in _LOST or state.startswith("53"):
+        return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
+    place = f" at {where}" if where else ""
+    return SeqdevError(
+        f"the server refused a statement: {_condition(error)}{place}", "run with --debug for more"
+    )
+
+
+def _condition(error: "psycopg.Error") -> str:
+    return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'none'}"
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return f"{int(duration.total_seconds() * 1000)}ms"

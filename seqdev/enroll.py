@@ -1,0 +1,196 @@
+"""Enrolment: leads whose triggers call for a sequence get the row of its entry step."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from uuid import UUID
+
+from seqdev import runs
+from seqdev.db import Database, Transaction
+from seqdev.sql import Query
+from seqdev.text import Phone
+
+BATCH = 10_000
+"""Leads looked at in one transaction."""
+
+_FIRST = UUID(int=0)
+_UNLIMITED = 2**31 - 1
+_NOT_REFUSED = {"enrolled", "already_in", "over_limit"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of ``enroll/plan.sql`` and ``enroll/apply.sql``."""
+
+    last: UUID | None
+    looked_at: int
+    sequence_id: UUID | None
+    verdict: str | None
+    people: int
+    leads: list[UUID] | None
+    phones: list[str | None] | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A row of ``enroll/sequences.sql``: a sequence that the enrolment is about."""
+
+    id: UUID
+    name: str | None
+    is_active: bool
+    entry_steps: int
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What happened, or would, for one sequence."""
+
+    sequence: str | None
+    sequence_id: UUID
+    matched: int
+    enrolled: int
+    already_in: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A lead that was refused, and why."""
+
+    sequence: str | None
+    phone: Phone | None
+    reason: str
+    lead_id: UUID | None
+
+
+PLAN = Query("enroll/plan.sql", Verdict)
+APPLY = Query("enroll/apply.sql", Verdict)
+SEQUENCES = Query("enroll/sequences.sql", Target)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whom to look at. ``phones``: normalised, any number of them; None: everybody."""
+
+    sequences: Sequence[UUID] = ()
+    user: UUID | None = None
+    device: UUID | None = None
+    phones: Iterable[str] | None = None
+    limit: int | None = None
+    listed: int | None = 20
+    """Refused leads to name; None: all."""
+
+
+@dataclass
+class Result:
+    """The account of an enrolment."""
+
+    targets: Sequence[Target]
+    counts: dict[UUID, Counter[str]] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    asked: int = 0
+    """Phones asked for by name."""
+    looked_at: int = 0
+    enrolled: int = 0
+    refused: int = 0
+    over_limit: bool = False
+
+    def enrolments(self) -> Iterator[Enrolment]:
+        """One row a sequence."""
+        for target in self.targets:
+            count = self.counts.get(target.id, Counter())
+            refused = sum(number for verdict, number in count.items() if verdict not in _NOT_REFUSED)
+            yield Enrolment(
+                sequence=target.name,
+                sequence_id=target.id,
+                matched=count.total(),
+                enrolled=count["enrolled"],
+                already_in=count["already_in"],
+                refused=refused,
+            )
+
+
+def enroll(
+    database: Database, scope: Scope, *, write: bool, progress: Callable[[Result], None] = lambda _: None
+) -> Result:
+    """Enrol everybody in ``scope`` who matches, or with ``write`` false: tell, read-only, what that would do.
+
+    Works in transactions of BATCH leads; ended at any point, a second run goes on where the first
+    stopped, because everybody enrolled is found already in.
+    """
+    settings = database.settings
+    targets = database.retry(
+        lambda tx: tx.rows(
+            SEQUENCES, sequences=scope.sequences, user=scope.user, active=settings.active_statuses
+        ),
+        read_only=True,
+    )
+    result = Result(targets)
+    names = {target.id: target.name for target in targets}
+    run = runs.start(database, "enroll")[0] if write else None
+    for phones in _portions(scope.phones):
+        result.asked += len(phones)
+        after = _FIRST
+        while True:
+            given = {
+                "after": after,
+                "batch": BATCH,
+                "sequences": scope.sequences,
+                "user": scope.user,
+                "device": scope.device,
+                "phones": phones,
+                "active": settings.active_statuses,
+                "most": _UNLIMITED if scope.limit is None else scope.limit - result.enrolled,
+                "listed": BATCH if scope.listed is None else max(0, scope.listed - len(result.refusals)),
+            }
+            rows = database.retry(partial(_batch, write=write, given=given), read_only=not write)
+            _add(result, rows, names, scope)
+            progress(result)
+            if rows[0].looked_at < BATCH or rows[0].last is None or result.over_limit:
+                break
+            after = rows[0].last
+        if result.over_limit:
+            break
+    if run:
+        runs.finish(
+            database,
+            run,
+            {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused},
+        )
+    return result
+
+
+def _batch(transaction: Transaction, write: bool, given: Mapping[str, object]) -> list[Verdict]:
+    if write:
+        return transaction.rows(APPLY, now=transaction.now, **given)
+    return transaction.rows(PLAN, **given)
+
+
+def _add(result: Result, rows: list[Verdict], names: dict[UUID, str | None], scope: Scope) -> None:
+    result.looked_at += rows[0].looked_at
+    for row in rows:
+        if row.sequence_id is None or row.verdict is None:
+            continue
+        result.counts.setdefault(row.sequence_id, Counter())[row.verdict] += row.people
+        if row.verdict == "enrolled":
+            result.enrolled += row.people
+        elif row.verdict == "over_limit":
+            result.over_limit = True
+        elif row.verdict != "already_in":
+            result.refused += row.people
+            for lead, phone in zip(row.leads or (), row.phones or (), strict=True):
+                if scope.listed is None or len(result.refusals) < scope.listed:
+                    shown = Phone(phone) if phone is not None else None
+                    result.refusals.append(Refusal(names[row.sequence_id], shown, row.verdict, lead))
+
+
+def _portions(phones: Iterable[str] | None) -> Iterator[list[str]]:
+    """``phones`` in lists of BATCH; one empty list, which stands for everybody, when there are none."""
+    if phones is None:
+        yield []
+        return
+    remaining = iter(phones)
+    while portion := list(islice(remaining, BATCH)):
+        yield portion

@@ -1,0 +1,68 @@
+"""The error tree and the exit codes: every failure a user can meet is one of these.
+
+An error is one or two lines: what is wrong and with what value (``message``), and what to do
+(``hint``). Neither ever holds a phone number, a message text or a password.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the ``seqdev`` command. They are a published interface."""
+
+    DONE = 0
+    """Done: also when nothing was due or another tick held the rows."""
+    UNEXPECTED = 1
+    """Unexpected error."""
+    USAGE = 2
+    """Wrong usage."""
+    FINDINGS = 3
+    """A check found something, or part of the work was refused, with the reasons listed."""
+    PAUSED = 4
+    """Paused by the switch."""
+    SCHEMA = 10
+    """The schema is not one seqdev can work on, or the server is read-only."""
+    PERMISSION = 12
+    """Login or permission refused."""
+    UNAVAILABLE = 13
+    """The database cannot be reached, or stayed unavailable after the retries."""
+    STALE_PLAN = 14
+    """The plan no longer fits the data; nothing was changed."""
+
+
+class SeqdevError(Exception):
+    """Base of every error seqdev raises on purpose.
+
+    ``message`` says what is wrong and with what value, ``hint`` what to do about it (may be empty).
+    """
+
+    exit_code = Exit.UNEXPECTED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SeqdevError):
+    """The command line, the configuration or an input file is wrong."""
+
+    exit_code = Exit.USAGE
+
+
+class SchemaError(SeqdevError):
+    """The database is not one seqdev can work on, or it is read-only."""
+
+    exit_code = Exit.SCHEMA
+
+
+class PermissionRefused(SeqdevError):
+    """Login or permission refused by the server."""
+
+    exit_code = Exit.PERMISSION
+
+
+class Unavailable(SeqdevError):
+    """The database cannot be reached, or stayed unavailable after the retries."""
+
+    exit_code = Exit.UNAVAILABLE

@@ -1,0 +1,31 @@
+"""Strings from the database made harmless before a terminal, a spreadsheet or a log sees them."""
+
+import re
+from typing import NewType
+
+Phone = NewType("Phone", str)
+"""A phone number: the one kind of value that ``--mask`` hides."""
+
+# C0 and C1 controls, DEL, line and paragraph separators, zero-width and bidi controls, the BOM, surrogates.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""``text`` with every control and bidi character shown as an escape such as ``\x1b``."""
+    return _UNSAFE.sub(lambda m: repr(m[0])[1:-1], text)
+
+
+def escape_json(text: str) -> str:
+    r"""Encoded JSON with the control and bidi characters that JSON allows in strings as ``\uXXXX``."""
+    return _UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """``text`` so that no spreadsheet takes it for a formula, nor any terminal for a command."""
+    text = visible(text)
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+
+
+def mask(phone: str) -> str:
+    """A phone with its middle hidden: ``601*****678``."""
+    return phone[:3] + "*" * (len(phone) - 6) + phone[-3:] if len(phone) > 6 else "*" * len(phone)

@@ -1,0 +1,193 @@
+-- Enrol the leads that match: one row each, for the entry step
+--
+-- Goes through the leads by id, one batch after the other. A lead matches a sequence of its user when the
+-- trigger of one of the entry steps is a member of the lead's comma-separated list.
+-- Run again, it finds everybody already in.
+--
+-- Parameters:
+--   now        timestamptz  the instant of the transaction
+--   after      uuid     the last lead of the batch before
+--   batch      integer  leads to look at
+--   sequences  uuid[]   only these sequences; empty: every active one
+--   user       uuid     only leads of this user
+--   device     uuid     only leads that this device owns
+--   phones     text[]   only these phones; empty: all
+--   active     text[]   values of sequences.status that count as active
+--   most       integer  people to enrol, at most
+--   listed     integer  refused people to name, at most, for each sequence and reason
+-- Row:
+--   last         uuid     the last lead of this batch; null when there are no more
+--   looked_at    integer  leads of this batch
+--   sequence_id  uuid     a sequence; null in the one row where nobody matches
+--   verdict      text     enrolled, already_in, over_limit, or the reason to refuse
+--   people       integer  leads with this verdict
+--   leads        uuid[]   the refused among them, in the order of their ids
+--   phones       text[]   their phones
+-- Locks: none but the rows it inserts
+\if :{?now} \else \set now 'now' \endif
+\if :{?after} \else \set after '00000000-0000-0000-0000-000000000000' \endif
+\if :{?batch} \else \set batch '10000' \endif
+\if :{?sequences} \else \set sequences '{}' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?phones} \else \set phones '{}' \endif
+\if :{?active} \else \set active '{active}' \endif
+\if :{?most} \else \set most '0' \endif
+\if :{?listed} \else \set listed '20' \endif
+with chunk as materialized (
+    select
+        l.id,
+        l.user_id,
+        l.device_id,
+        l.phone,
+        l.name,
+        l.trigger
+    from leads as l
+    where
+        l.id > :'after'::uuid
+        and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or l.device_id = nullif(:'device', '')::uuid)
+        and (:'phones'::text [] = '{}' or l.phone = any(:'phones'::text []))
+    order by l.id
+    limit :'batch'::integer
+),
+
+entry as materialized (
+    select
+        s.id as sequence_id,
+        s.user_id,
+        btrim(st.trigger) as trigger,
+        first_value(st.id) over lowest_day as step_id,
+        first_value(st.day_number) over lowest_day as day_number,
+        first_value(st.trigger) over lowest_day as step_trigger
+    from sequences as s
+    inner join sequence_steps as st on s.id = st.sequence_id
+    where
+        s.is_active
+        and s.status = any(:'active'::text [])
+        and (:'sequences'::uuid [] = '{}' or s.id = any(:'sequences'::uuid []))
+        and st.is_entry_point
+        and st.trigger ~ '\S'
+    window lowest_day as (partition by s.id order by st.day_number, st.id)
+),
+
+matched as materialized (
+    select distinct on (c.id, e.sequence_id)
+        c.id,
+        c.device_id,
+        c.phone,
+        c.name,
+        e.sequence_id,
+        e.user_id,
+        e.step_id,
+        e.day_number,
+        e.step_trigger
+    from chunk as c
+    cross join lateral unnest(string_to_array(c.trigger, ',')) as m (member)
+    inner join entry as e on c.user_id = e.user_id and btrim(m.member) = e.trigger
+    order by c.id, e.sequence_id
+),
+
+judged as materialized (
+    select
+        m.*,
+        case
+            when m.phone ~ '\S' and exists (
+                select 1
+                from sequence_contacts as sc
+                where sc.sequence_id = m.sequence_id and sc.contact_phone = m.phone
+            ) then 'already_in'
+            -- 6 to 15 digits (E.164), with the signs that people put between them.
+            when regexp_replace(coalesce(m.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'
+            when m.device_id is null then 'no_device'
+            when d.id is null then 'device_missing'
+            when d.user_id is distinct from m.user_id then 'device_of_other_user'
+        end as refusal
+    from matched as m
+    left join user_devices as d on m.device_id = d.id
+),
+
+fit as materialized (
+    select
+        j.*,
+        row_number() over (order by j.id, j.sequence_id) <= :'most'::integer as within_limit
+    from judged as j
+    where j.refusal is null
+),
+
+enrolled as (
+    insert into sequence_contacts (
+        sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
+        next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
+    )
+    select
+        f.sequence_id,
+        f.phone,
+        f.name,
+        f.day_number,
+        'active',
+        f.step_trigger,
+        :'now'::timestamptz,
+        0,
+        f.device_id,
+        f.step_id,
+        f.user_id
+    from fit as f
+    where f.within_limit
+    -- Somebody else enrolled them in this moment.
+    on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
+    returning sequence_id, contact_phone
+),
+
+verdict as (
+    select
+        j.sequence_id,
+        j.refusal as verdict,
+        j.id,
+        j.phone
+    from judged as j
+    where j.refusal is not null
+    union all
+    select
+        f.sequence_id,
+        case
+            when e.contact_phone is not null then 'enrolled'
+            when f.within_limit then 'already_in'
+            else 'over_limit'
+        end as verdict,
+        f.id,
+        f.phone
+    from fit as f
+    left join enrolled as e on f.sequence_id = e.sequence_id and f.phone = e.contact_phone
+)
+
+select
+    batch.last,
+    batch.looked_at,
+    v.sequence_id,
+    v.verdict,
+    coalesce(v.people, 0) as people,
+    v.leads,
+    v.phones
+from (
+    select
+        (array_agg(c.id order by c.id desc))[1] as last,
+        count(*)::integer as looked_at
+    from chunk as c
+) as batch
+left join (
+    select
+        verdict.sequence_id,
+        verdict.verdict,
+        count(*)::integer as people,
+        case
+            when verdict.verdict not in ('enrolled', 'already_in', 'over_limit')
+                then (array_agg(verdict.id order by verdict.id))[1 : greatest(0, :'listed'::integer)]
+        end as leads,
+        case
+            when verdict.verdict not in ('enrolled', 'already_in', 'over_limit')
+                then (array_agg(verdict.phone::text order by verdict.id))[1 : greatest(0, :'listed'::integer)]
+        end as phones
+    from verdict
+    group by verdict.sequence_id, verdict.verdict
+) as v on true;

@@ -1,0 +1,33 @@
+-- The settings of a transaction, and its one instant
+--
+-- Runs first in every transaction, so that neither the server, nor the role, nor a connection pool, nor
+-- the session before decides what a name or a timestamp means.
+--
+-- Parameters:
+--   schema             text      schema of the host's tables
+--   timezone           text      time zone in which naive timestamps are read
+--   lock_timeout       text      longest wait for a lock
+--   statement_timeout  text      longest run of a statement
+--   idle_timeout       text      longest pause between two statements
+--   alive_check        text      how often a running statement looks whether its client still lives
+-- Row:
+--   now                timestamptz  the instant of the transaction
+-- Locks: none
+\if :{?schema} \else \set schema 'public' \endif
+\if :{?timezone} \else \set timezone 'UTC' \endif
+\if :{?lock_timeout} \else \set lock_timeout '5s' \endif
+\if :{?statement_timeout} \else \set statement_timeout '5min' \endif
+\if :{?idle_timeout} \else \set idle_timeout '15s' \endif
+\if :{?alive_check} \else \set alive_check '200ms' \endif
+select now() as now
+from (
+    values
+        -- pg_catalog is first unless named; pg_temp last: a temporary table never stands in for the host's.
+        ('search_path', format('%I, pg_temp', :'schema'::text)),
+        ('TimeZone', :'timezone'::text),
+        ('lock_timeout', :'lock_timeout'::text),
+        ('statement_timeout', :'statement_timeout'::text),
+        ('idle_in_transaction_session_timeout', :'idle_timeout'::text),
+        ('client_connection_check_interval', :'alive_check'::text)
+) as setting (name, value)
+having count(set_config(setting.name, setting.value, true)) = 6;

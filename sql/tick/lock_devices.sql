@@ -1,0 +1,119 @@
+-- Lock the next devices that have due contacts, oldest first
+--
+-- A device's contacts are claimed under its lock, and its capacity counted in a later statement, which
+-- sees what the holder before has committed. Devices that another tick holds are passed over. No more than
+-- a quarter of the devices is taken at once, to leave some to the ticks that run beside.
+--
+-- Parameters:
+--   due_by    timestamptz  contacts are due that are due by then: the instant the run began
+--   policy    text         device policy; strict asks available devices only
+--   active    text[]       values of sequences.status that count as active
+--   online    text[]       values of user_devices.status that count as online
+--   claimed   interval     how long the claim of another processor is respected
+--   done      uuid[]       devices to leave out: this run has nothing more for them
+--   most      integer      devices to lock, at most
+-- Row:
+--   device_id  uuid         a device that is now locked; null in the one row where none is
+--   waiting    integer      devices with due contacts, locked or not
+--   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
+-- Locks: a transaction-level advisory lock for each device; no row of the host
+\if :{?due_by} \else \set due_by 'now' \endif
+\if :{?policy} \else \set policy 'queue' \endif
+\if :{?active} \else \set active '{active}' \endif
+\if :{?online} \else \set online '{online}' \endif
+\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?done} \else \set done '{}' \endif
+\if :{?most} \else \set most '100' \endif
+with step as materialized (
+    select
+        s.user_id,
+        st.sequence_id,
+        st.id
+    from sequences as s
+    inner join sequence_steps as st on s.id = st.sequence_id
+    where
+        s.is_active
+        and s.status = any(:'active'::text [])
+        and (st.content ~ '\S' or st.media_url ~ '\S')
+),
+
+-- Contacts without an assigned device are their lead's.
+unassigned as materialized (
+    select
+        l.device_id,
+        min(sc.next_trigger_time) as oldest
+    from sequence_contacts as sc
+    inner join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+    inner join leads as l on step.user_id = l.user_id and sc.contact_phone = l.phone
+    where
+        sc.assigned_device_id is null
+        and sc.status = 'active'
+        and sc.next_trigger_time <= :'due_by'::timestamptz
+        and sc.contact_phone ~ '\S'
+        and (sc.processing_started_at is null or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval)
+    group by l.device_id
+),
+
+candidate as materialized (
+    select
+        d.id as device_id,
+        least(own.oldest, unassigned.oldest) as oldest
+    from user_devices as d
+    left join unassigned on d.id = unassigned.device_id
+    left join lateral (
+        select sc.next_trigger_time as oldest
+        from sequence_contacts as sc
+        where
+            sc.assigned_device_id = d.id
+            and sc.status = 'active'
+            and sc.next_trigger_time <= :'due_by'::timestamptz
+            and sc.contact_phone ~ '\S'
+            and (
+                sc.processing_started_at is null
+                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
+            )
+            -- "is true" keeps this a lookup in a hash, and the scan in the order of the index.
+            and ((d.user_id, sc.sequence_id, sc.sequence_stepid) in (
+                select
+                    step.user_id,
+                    step.sequence_id,
+                    step.id
+                from step
+            )) is true
+        order by sc.next_trigger_time
+        limit 1
+    ) as own on true
+    where
+        (own.oldest is not null or unassigned.oldest is not null)
+        and d.id <> all(:'done'::uuid [])
+        and (
+            :'policy'::text = 'queue'
+            or (
+                d.status = any(:'online'::text [])
+                and not exists (
+                    select 1
+                    from device_load_balance as b
+                    where b.device_id = d.id and not b.is_available
+                )
+            )
+        )
+)
+
+select
+    locked.device_id,
+    waiting.devices as waiting,
+    clock_timestamp() as locked_at
+from (
+    select count(*)::integer as devices
+    from candidate
+) as waiting
+left join lateral (
+    select c.device_id
+    from (
+        select candidate.device_id
+        from candidate
+        order by candidate.oldest, candidate.device_id
+    ) as c
+    where pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
+    limit greatest(1, least(:'most'::integer, (waiting.devices + 3) / 4))
+) as locked on true;

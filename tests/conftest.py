@@ -1,0 +1,180 @@
+"""A real server for the session, a database from a template for each test, the command line as a function."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import namedtuple_row
+
+from seqdev import embedded
+from seqdev.cli import main
+from seqdev.db import LIBPQ_VARIABLES
+from tests.host import Host
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Nothing of the person's own: no database, no configuration."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*LIBPQ_VARIABLES, *(name for name in os.environ if name.startswith("SEQDEV_"))):
+            if name != "SEQDEV_TEST_BINARIES":
+                patch.delenv(name, raising=False)
+        patch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(_clean_environment: None) -> Iterator[str]:
+    """The conninfo of a server that is quick because it need not survive a power cut.
+
+    SEQDEV_TEST_BINARIES names the folder of another server's binaries, to test on that version.
+    """
+    home = Path(tempfile.mkdtemp(prefix="seqdev-tests-"))
+    home.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQDEV_HOME", str(home / "home"))
+        if binaries := os.environ.get("SEQDEV_TEST_BINARIES"):
+            patch.setattr(embedded, "_binaries", lambda: Path(binaries))
+        conninfo = embedded.start()
+        with psycopg.connect(conninfo, dbname="postgres", autocommit=True) as connection:
+            for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
+                connection.execute(f"alter system set {setting}".encode())
+            connection.execute("select pg_reload_conf()")
+        yield conninfo
+        embedded.stop()
+    shutil.rmtree(home)
+
+
+def url(server: str, name: str) -> str:
+    """A database URL that the command line takes."""
+    return f"{server} dbname={name}"
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """The name of a database with the host's tables, as ``seqdev db init`` makes them."""
+    with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
+        connection.execute("create database host_template")
+    code = main(["--database-url", url(server, "host_template"), "db", "init"])
+    assert code == 0
+    return "host_template"
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def make_database(server: str) -> Iterator[Callable[[str], str]]:
+    """Makes databases from a template, and drops them in the end; returns their URL."""
+    made: list[str] = []
+
+    def make(template: str = "template1") -> str:
+        name = f"test_{next(_numbers)}"
+        with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"create database {name} template {template} strategy file_copy".encode())
+        made.append(name)
+        return url(server, name)
+
+    yield make
+    with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest.fixture
+def database(make_database: Callable[[str], str], template: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a database with the host's tables, which every command of the test works on."""
+    made = make_database(template)
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", made)
+    return made
+
+
+@pytest.fixture
+def empty_database(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a database without any table, which every command of the test works on."""
+    made = make_database("template1")
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", made)
+    return made
+
+
+@pytest.fixture
+def host(database: str) -> Iterator[Host]:
+    """The host application: its tables, and what it writes to them."""
+    with psycopg.connect(database, autocommit=True, row_factory=namedtuple_row) as connection:
+        yield Host(connection)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], "psycopg.Connection[Any]"]]:
+    """Connections of the test's own, in autocommit mode, closed in the end."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def open_(database: str) -> "psycopg.Connection[Any]":
+        connection = psycopg.connect(database, autocommit=True, row_factory=namedtuple_row)
+        opened.append(connection)
+        return connection
+
+    yield open_
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def seqdev(capfd: pytest.CaptureFixture[str]) -> Cli:
+    """The command line, through its entry point, in this process."""
+
+    def run(*argv: str) -> Ran:
+        capfd.readouterr()
+        code = main([str(argument) for argument in argv])
+        out, err = capfd.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+def command(*argv: str) -> list[str]:
+    """The argument list that runs seqdev as a process of its own."""
+    return [sys.executable, "-m", "seqdev", *argv]
+
+
+@pytest.fixture
+def process() -> Cli:
+    """The command line as a process of its own."""
+
+    def run(*argv: str, stdin: str = "", **environment: str) -> Ran:
+        done = subprocess.run(
+            command(*argv),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=os.environ | environment,
+            timeout=120,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run

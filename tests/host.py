@@ -1,0 +1,155 @@
+"""The host application as tests need it: rows it would write, and the questions tests ask of them."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+MESSAGE_ID = "md5('seqdev message ' || sc.id)::uuid"
+"""The message of a contact, as README.md publishes it."""
+
+
+class Host:
+    """Writes rows as the host application does, straight into its tables."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self.connection = connection
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """The rows of a statement, as named tuples; an empty list where it returns none."""
+        cursor = self.connection.execute(statement.encode(), values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, *values: object) -> Any:
+        """The first value of the first row."""
+        return self.rows(statement, *values)[0][0]
+
+    def user(self) -> UUID:
+        return self._insert("users")
+
+    def device(self, user: UUID, name: str = "", status: str = "online") -> UUID:
+        return self._insert(
+            "user_devices", user_id=user, device_name=name or f"device {uuid4()}", status=status
+        )
+
+    def sequence(self, user: UUID, name: str = "", **columns: object) -> UUID:
+        return self._insert("sequences", user_id=user, name=name or f"sequence {uuid4()}", **columns)
+
+    def step(
+        self, sequence: UUID, day: int, trigger: str | None, next_trigger: str | None = "", **columns: object
+    ) -> UUID:
+        columns = {
+            "content": f"message of day {day}",
+            "trigger_delay_hours": 24,
+            "is_entry_point": day == 1,
+            **columns,
+        }
+        return self._insert(
+            "sequence_steps",
+            sequence_id=sequence,
+            day_number=day,
+            trigger=trigger,
+            next_trigger=next_trigger,
+            **columns,
+        )
+
+    def lead(
+        self, user: UUID, device: UUID | None, phone: str, trigger: str | None = "", name: str = "Somebody"
+    ) -> UUID:
+        return self._insert("leads", user_id=user, device_id=device, phone=phone, trigger=trigger, name=name)
+
+    def contact(
+        self,
+        sequence: UUID,
+        step: UUID | None,
+        phone: str,
+        device: UUID | None,
+        due_in: timedelta = timedelta(minutes=-1),
+        **columns: object,
+    ) -> UUID:
+        """A contact whose step is due ``due_in`` from now, by the server's clock in UTC."""
+        columns = {"status": "active", **columns}
+        contact = self._insert(
+            "sequence_contacts",
+            sequence_id=sequence,
+            sequence_stepid=step,
+            contact_phone=phone,
+            assigned_device_id=device,
+            **columns,
+        )
+        self.rows(
+            "update sequence_contacts set next_trigger_time = (now() + %s) at time zone 'UTC' where id = %s",
+            due_in,
+            contact,
+        )
+        return contact
+
+    def simple_sequence(self, user: UUID, trigger: str = "WARM", steps: int = 1) -> tuple[UUID, list[UUID]]:
+        """A sequence of ``steps`` steps, a day apart, entered by ``trigger``: its id, and its steps'."""
+        sequence = self.sequence(user, name=trigger.lower())
+        names = [trigger, *(f"{trigger}_{day}" for day in range(2, steps + 1)), ""]
+        return sequence, [self.step(sequence, day, names[day - 1], names[day]) for day in range(1, steps + 1)]
+
+    def make_all_due(self) -> None:
+        """Time moves on for everybody who waits."""
+        self.rows(
+            "update sequence_contacts set next_trigger_time = now() at time zone 'UTC' - interval '1 minute'"
+            " where status = 'active'"
+        )
+
+    def broken_promises(self) -> list[Any]:
+        """Rows that break I1 or I2: nothing, if seqdev keeps its promises.
+
+        I1: one message for a contact and step. I2: completed or failed if and only if the message exists;
+        the next step's row exists if and only if the step is done and has a next step.
+        """
+        return self.rows(
+            f"""
+            select 'two messages' as promise, m.recipient_phone
+            from broadcast_messages m
+            where sequence_stepid is not null
+            group by sequence_id, sequence_stepid, recipient_phone having count(*) > 1
+            union all
+            select 'done, message missing', sc.contact_phone
+            from sequence_contacts sc
+            where sc.status in ('completed', 'failed')
+              and not exists (select 1 from broadcast_messages m where m.id = {MESSAGE_ID})
+            union all
+            select 'message exists, not done', sc.contact_phone
+            from sequence_contacts sc
+            where sc.status not in ('completed', 'failed')
+              and exists (select 1 from broadcast_messages m where m.id = {MESSAGE_ID})
+            union all
+            select 'done, next step missing', sc.contact_phone
+            from sequence_contacts sc
+            join sequence_steps st on st.id = sc.sequence_stepid
+            join sequence_steps nx
+              on nx.sequence_id = st.sequence_id and nx.trigger = st.next_trigger and nx.trigger <> ''
+            where sc.status in ('completed', 'failed')
+              and not exists (
+                select 1 from sequence_contacts n
+                where n.sequence_id = sc.sequence_id and n.contact_phone = sc.contact_phone
+                  and n.sequence_stepid = nx.id
+              )
+            union all
+            select 'next step exists, not done', sc.contact_phone
+            from sequence_contacts sc
+            join sequence_steps st on st.id = sc.sequence_stepid
+            join sequence_steps nx
+              on nx.sequence_id = st.sequence_id and nx.trigger = st.next_trigger and nx.trigger <> ''
+            join sequence_contacts n
+              on n.sequence_id = sc.sequence_id and n.contact_phone = sc.contact_phone
+             and n.sequence_stepid = nx.id and n.id <> sc.id
+            where sc.status not in ('completed', 'failed')
+            """
+        )
+
+    def _insert(self, table: str, **columns: object) -> UUID:
+        columns = {"id": uuid4(), **columns}
+        names = ", ".join(columns)
+        marks = ", ".join(["%s"] * len(columns))
+        self.rows(f"insert into {table} ({names}) values ({marks})", *columns.values())
+        identity = columns["id"]
+        assert isinstance(identity, UUID)
+        return identity
