@@ -12,7 +12,7 @@ import typer
 from seqdev import __version__, config
 from seqdev.commands import db, demo, enroll, leads, tick
 from seqdev.commands.options import App
-from seqdev.errors import Exit, SeqdevError
+from seqdev.errors import Exit, OutputError, ReaderGoneError, SeqdevError
 from seqdev.render import note
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:
+def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"seqdev {__version__}")
         raise typer.Exit
@@ -41,7 +41,7 @@ def root(
         typer.Option(
             "--database-url",
             metavar="URL",
-            help="Database to work on (SEQDEV_DATABASE_URL). Without it: PG* variables, else the embedded server.",
+            help="Database to work on. Without it: SEQDEV_DATABASE_URL, PG* variables, the embedded server.",
         ),
     ] = None,
     config_file: Annotated[
@@ -55,9 +55,10 @@ def root(
         str | None, typer.Option(metavar="ZONE", help="Time zone of naive timestamps. [default: UTC]")
     ] = None,
     mask: Annotated[bool, typer.Option("--mask", help="Hide phones on screen.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Global options; they stand before the command."""
@@ -80,22 +81,21 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     caught: BaseException
     try:
-        code = app(args=arguments, prog_name="seqdev", standalone_mode=False)
-        sys.stdout.flush()
-        return int(code or 0)
+        return int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
     except SeqdevError as error:
         caught, failure, hint, exit_code = error, error.message, error.hint, int(error.exit_code)
     except typer.TyperException as error:
         caught, failure, hint, exit_code = error, error.format_message(), "see seqdev --help", error.exit_code
     except (typer.Abort, KeyboardInterrupt) as error:
         caught, failure, hint, exit_code = error, "interrupted", "", 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has gone. Nothing may be flushed to the pipe when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGoneError:
+        _forget_stdout()
         return 128 + signal.SIGPIPE
     except Exception as error:  # the boundary
         failure, hint = f"unexpected error: {type(error).__name__}", "run with --debug for more"
         caught, exit_code = error, int(Exit.UNEXPECTED)
+    if isinstance(caught, OutputError):
+        _forget_stdout()
     if "--debug" in arguments:
         traceback.print_exception(caught)
     if failure:
@@ -103,6 +103,11 @@ def main(argv: list[str] | None = None) -> int:
     if hint:
         note(hint)
     return exit_code
+
+
+def _forget_stdout() -> None:
+    """What is still in the buffer would fail again when the process ends: let it go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:

@@ -66,3 +66,11 @@ class Unavailable(SeqdevError):
     """The database cannot be reached, or stayed unavailable after the retries."""
 
     exit_code = Exit.UNAVAILABLE
+
+
+class OutputError(SeqdevError):
+    """What was to be printed could not be written to stdout; the work before it is done."""
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our output has closed the pipe."""

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, TextIO, get_type_hints
 from uuid import UUID
 
+from seqdev.errors import OutputError, ReaderGoneError
 from seqdev.text import Phone, escape_json, mask, spreadsheet_cell, visible
 
 
@@ -50,9 +51,19 @@ class Writer:
         """Write ``tables``. JSON makes one document of them: the rows, or an object by table name.
 
         The formats that hold one kind of row a file (jsonl, csv, tsv) take the first table; the others
-        are announced on stderr.
+        are announced on stderr. Raises OutputError, or ReaderGoneError when the pipe was closed.
         """
-        out = self.out or sys.stdout
+        try:
+            self._write(tables, self.out or sys.stdout)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+        except OSError as error:
+            raise OutputError(
+                f"stdout cannot be written: {error.strerror}",
+                "the work itself is done; only its report is lost",
+            ) from error
+
+    def _write(self, tables: tuple[Table, ...], out: TextIO) -> None:
         if self.format is Format.JSON:
             self._json(tables, out)
         elif self.format in (Format.TABLE, Format.MARKDOWN):
@@ -110,7 +121,8 @@ class Writer:
             names = []
         right = _numeric_columns(table)
         if self.format is Format.TABLE and out.isatty():
-            _rich(table.name if titled else "", names, rows, set() if table.single else right, out)
+            ids = set() if table.single else _columns_of(table, UUID)
+            _rich(table.name if titled else "", names, rows, set() if table.single else right, ids, out)
             return
         from tabulate import tabulate
 
@@ -182,13 +194,31 @@ def _numeric_columns(table: Table) -> set[int]:
     return {i for i, field in enumerate(fields(table.row)) if hints[field.name] in (int, float, int | None)}
 
 
-def _rich(title: str, names: list[str], rows: list[list[str]], right: set[int], out: TextIO) -> None:
+def _columns_of(table: Table, kind: type[Any]) -> set[int]:
+    hints = get_type_hints(table.row)
+    return {i for i, field in enumerate(fields(table.row)) if hints[field.name] in (kind, kind | None)}
+
+
+def _short_ids(rows: list[list[str]], ids: set[int]) -> list[list[str]]:
+    """``rows`` with the ids cut to what tells them apart, eight characters at least: commands take that."""
+    whole = {row[i] for row in rows for i in ids}
+    length = next(n for n in range(8, 37) if len({text[:n] for text in whole}) == len(whole))
+    return [[cell[:length] if i in ids else cell for i, cell in enumerate(row)] for row in rows]
+
+
+def _rich(
+    title: str, names: list[str], rows: list[list[str]], right: set[int], ids: set[int], out: TextIO
+) -> None:
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     console = Console(file=out, highlight=False)
+    widths = [max(map(cell_len, column)) for column in zip(names or ["", ""], *rows, strict=True)]
+    if sum(widths) + 3 * len(widths) + 1 > console.width:
+        rows = _short_ids(rows, ids)
     table = RichTable(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(names))
     for number, name in enumerate(names or ["", ""]):
         table.add_column(

@@ -7,7 +7,9 @@ Phone = NewType("Phone", str)
 """A phone number: the one kind of value that ``--mask`` hides."""
 
 # C0 and C1 controls, DEL, line and paragraph separators, zero-width and bidi controls, the BOM, surrogates.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def visible(text: str) -> str:

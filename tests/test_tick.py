@@ -120,7 +120,8 @@ def test_strict_counts_in_flight_hour_and_day_of_every_message_of_the_device(hos
         device = host.device(user, limit)
         # Campaign messages: they belong to no sequence.
         host.rows(
-            "insert into broadcast_messages (user_id, device_id, recipient_phone, status, scheduled_at, sent_at)"
+            "insert into broadcast_messages"
+            " (user_id, device_id, recipient_phone, status, scheduled_at, sent_at)"
             " select %s, %s, '6019' || i, %s, now() at time zone 'UTC' + %s::interval,"
             " now() at time zone 'UTC' + %s::interval from generate_series(1, 40) as i",
             user,

@@ -157,8 +157,9 @@ key as (
         i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null as usable,
         (
             select string_agg(a.attname, ', ' order by a.attname)
-            from pg_attribute as a
-            where a.attrelid = i.indrelid and a.attnum = any(i.indkey[0 : i.indnkeyatts - 1])
+            from unnest(i.indkey::int2 []) with ordinality as part (attnum, place)
+            inner join pg_attribute as a on i.indrelid = a.attrelid and part.attnum = a.attnum
+            where part.place <= i.indnkeyatts
         ) as column_names
     from relation as r
     inner join pg_index as i on r.oid = i.indrelid

@@ -99,7 +99,7 @@ judged as materialized (
             when regexp_replace(coalesce(m.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'
             when m.device_id is null then 'no_device'
             when d.id is null then 'device_missing'
-            when d.user_id is distinct from m.user_id then 'device_of_other_user'
+            when not coalesce(d.user_id = m.user_id, false) then 'device_of_other_user'
         end as refusal
     from matched as m
     left join user_devices as d on m.device_id = d.id
@@ -118,7 +118,10 @@ verdict as (
         j.sequence_id,
         j.refusal as verdict,
         j.id,
-        j.phone
+        j.phone,
+        j.refusal <> 'already_in'
+        and row_number() over (partition by j.sequence_id, j.refusal order by j.id) <= :'listed'::integer
+            as is_listed
     from judged as j
     where j.refusal is not null
     union all
@@ -126,7 +129,8 @@ verdict as (
         f.sequence_id,
         case when f.within_limit then 'enrolled' else 'over_limit' end as verdict,
         f.id,
-        f.phone
+        f.phone,
+        false as is_listed
     from fit as f
 )
 
@@ -149,14 +153,8 @@ left join (
         verdict.sequence_id,
         verdict.verdict,
         count(*)::integer as people,
-        case
-            when verdict.verdict not in ('enrolled', 'already_in', 'over_limit')
-                then (array_agg(verdict.id order by verdict.id))[1 : greatest(0, :'listed'::integer)]
-        end as leads,
-        case
-            when verdict.verdict not in ('enrolled', 'already_in', 'over_limit')
-                then (array_agg(verdict.phone::text order by verdict.id))[1 : greatest(0, :'listed'::integer)]
-        end as phones
+        array_agg(verdict.id order by verdict.id) filter (where verdict.is_listed) as leads,
+        array_agg(verdict.phone::text order by verdict.id) filter (where verdict.is_listed) as phones
     from verdict
     group by verdict.sequence_id, verdict.verdict
 ) as v on true;

@@ -16,7 +16,7 @@ select
     d.user_id
 from user_devices as d
 where
-    (length(:'text') >= 4 and starts_with(d.id::text, lower(:'text')) or d.device_name = :'text'::text)
+    (length(:'text'::text) >= 4 and starts_with(d.id::text, lower(:'text'::text)) or d.device_name = :'text'::text)
     and (nullif(:'user', '')::uuid is null or d.user_id = nullif(:'user', '')::uuid)
 order by d.device_name, d.id
 limit 11;

@@ -16,7 +16,7 @@ select
     s.user_id
 from sequences as s
 where
-    (length(:'text') >= 4 and starts_with(s.id::text, lower(:'text')) or s.name = :'text'::text)
+    (length(:'text'::text) >= 4 and starts_with(s.id::text, lower(:'text'::text)) or s.name = :'text'::text)
     and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
 order by s.name, s.id
 limit 11;

@@ -13,6 +13,6 @@ select
     null::text as name,
     u.id as user_id
 from users as u
-where length(:'text') >= 4 and starts_with(u.id::text, lower(:'text'))
+where length(:'text'::text) >= 4 and starts_with(u.id::text, lower(:'text'::text))
 order by u.id
 limit 11;

@@ -1,0 +1,48 @@
+# Each target does all its own set-up: nothing is needed but Python 3.11 or later with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test load bench lint lock docs clean
+
+demo: $(READY) ## Show the main job on an embedded Postgres
+	@$(BIN)/seqdev demo
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest
+
+load: $(READY) ## Run the heavier load and fault tests
+	@$(BIN)/python -m pytest -m load
+
+bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time processor
+	@$(BIN)/python -m tests.bench.bench
+
+lint: $(READY) ## Check style, types, import directions and SQL
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/sqlfluff lint sql
+
+lock: $(READY) ## Write requirements.lock anew from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --all-extras --python-version 3.11 pyproject.toml --output-file requirements.lock
+
+docs: $(READY) ## Write the command reference in README.md anew from the code
+	@$(BIN)/python -m tests.reference --write
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing. On Debian: apt-get install \
+	$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+	@echo "setting up $(VENV) …" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,255 @@
+"""The contract with the shell: exit codes, stdout and stderr, errors in our own words, configuration."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from seqdev import __version__, cli
+from tests.conftest import ROOT, Cli, command
+from tests.host import Host
+
+SECRET = "s3cr3t@pass"
+
+
+def test_version(seqdev: Cli) -> None:
+    ran = seqdev("--version")
+    assert (ran.code, ran.out, ran.err) == (0, f"seqdev {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["tick", "--nonsense"],
+        ["tick", "--policy", "hope"],
+        ["tick", "--budget", "soon"],
+        ["tick", "--batch-size", "0"],
+        ["tick", "--format", "xml"],
+        ["enroll", "--limit", "0"],
+        ["--config", "/nonexistent.toml", "tick"],
+    ],
+)
+def test_wrong_usage_is_exit_2_with_nothing_on_stdout(seqdev: Cli, arguments: list[str]) -> None:
+    ran = seqdev(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert 1 <= len(ran.err.splitlines()) <= 2
+    assert ran.err.startswith("seqdev: ")
+
+
+def test_a_server_that_is_not_there_is_exit_13(seqdev: Cli) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ran = seqdev(
+        "--database-url",
+        f"postgresql://u:{SECRET.replace('@', '%40')}@127.0.0.1:{port}/d",
+        "tick",
+        "--dry-run",
+    )
+    assert (ran.code, ran.out) == (13, "")
+    assert "cannot be reached" in ran.err
+    assert "cr3t" not in ran.err
+
+
+def test_an_unknown_database_or_role_is_exit_12(server: str, seqdev: Cli) -> None:
+    for url in (
+        f"{server} dbname=nowhere",
+        server.replace("user=postgres", "user=nobody_here") + " dbname=postgres",
+    ):
+        ran = seqdev("--database-url", url, "tick")
+        assert (ran.code, ran.out) == (12, "")
+
+
+def test_a_url_with_an_unescaped_at_sign_never_shows_the_password(seqdev: Cli) -> None:
+    for url in (
+        f"postgresql://u:{SECRET}@127.0.0.1:1/d",
+        f"postgresql://u:{SECRET}@[::1/d",
+        f"host=x {SECRET}",
+    ):
+        ran = seqdev("--database-url", url, "tick", "--dry-run")
+        assert ran.code in (2, 12, 13)
+        assert "cr3t" not in ran.err + ran.out
+        assert "pass" not in (ran.err + ran.out).replace("password", "")
+
+
+def test_a_role_without_privileges_is_exit_12_and_nothing_is_half_written(
+    host: Host, database: str, seqdev: Cli
+) -> None:
+    host.rows("drop role if exists seqdev_reader")
+    host.rows("create role seqdev_reader login")
+    host.rows("grant usage on schema public, seqdev to seqdev_reader")
+    host.rows("grant select on all tables in schema public, seqdev to seqdev_reader")
+    reader = database.replace("user=postgres", "user=seqdev_reader")
+    ran = seqdev("--database-url", reader, "tick")
+    assert (ran.code, ran.out) == (12, "")
+    assert seqdev("--database-url", reader, "tick", "--dry-run").code == 0
+    assert host.value("select count(*) from seqdev.run") == 0
+    host.rows("drop owned by seqdev_reader")
+    host.rows("drop role seqdev_reader")
+
+
+def test_a_read_only_database_is_exit_10_and_dry_runs_work(host: Host, seqdev: Cli) -> None:
+    name = host.value("select current_database()")
+    host.rows(f"alter role postgres in database {name} set default_transaction_read_only = on")
+    # A transaction says for itself whether it writes, so that a default alone stops nothing.
+    assert seqdev("tick").code == 0
+    assert seqdev("tick", "--dry-run").code == 0
+
+
+def test_a_table_that_vanishes_is_exit_10(host: Host, seqdev: Cli) -> None:
+    host.rows("drop table sequence_steps cascade")
+    for arguments in (["tick"], ["tick", "--dry-run"], ["enroll", "--dry-run"]):
+        ran = seqdev(*arguments)
+        assert (ran.code, ran.out) == (10, "")
+        assert "seqdev db" in ran.err
+
+
+def test_an_error_of_the_hosts_trigger_rolls_the_batch_back_and_shows_no_phone(
+    host: Host, seqdev: Cli
+) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", host.device(user))
+    host.rows(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin raise exception 'no message for %', new.recipient_phone; end $$"
+    )
+    host.rows(
+        "create trigger refuse before insert on broadcast_messages for each row execute function refuse()"
+    )
+    ran = seqdev("tick")
+    assert (ran.code, ran.out) == (1, "")
+    assert "6012345678" not in ran.err
+    assert "Traceback" not in ran.err
+    assert host.rows("select status from sequence_contacts") == [("active",)]
+
+
+def test_no_traceback_without_debug_and_no_locals_with_it(
+    seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        password = SECRET
+        raise RuntimeError(len(password))
+
+    monkeypatch.setattr("seqdev.config.load", fail)
+    ran = seqdev("tick")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[0] == "seqdev: unexpected error: RuntimeError"
+    ran = seqdev("--debug", "tick")
+    assert "Traceback" in ran.err
+    assert SECRET not in ran.err.replace(f"password = {SECRET}", "")
+
+
+def test_a_reader_that_goes_away_harms_nothing(host: Host) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", host.device(user))
+    ran = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | true; echo "${PIPESTATUS[0]}"', "-", *command("tick")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert ran.stdout.strip() in ("0", "141")
+    assert "Traceback" not in ran.stderr
+    assert host.value("select count(*) from broadcast_messages") == 1
+
+
+def test_a_full_disk_behind_stdout_is_an_error_after_the_work(host: Host) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", host.device(user))
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            command("tick"), stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT
+        )
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert "stdout" in ran.stderr
+    assert host.value("select count(*) from broadcast_messages") == 1
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    host: Host, seqdev: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", host.device(user, status="connected"))
+    file = tmp_path / "seqdev.toml"
+    file.write_text('policy = "strict"\nonline_statuses = ["online", "connected"]\nmax_in_flight = 0\n')
+
+    def queued(*options: str) -> str:
+        ran = seqdev("--config", str(file), "tick", "--dry-run", "--format", "csv", *options)
+        assert ran.code == 0, ran.err
+        return ran.out.splitlines()[1].split(",")[4]
+
+    assert queued() == "0"
+    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "10")
+    assert queued() == "1"
+    monkeypatch.setenv("SEQDEV_ONLINE_STATUSES", "online")
+    assert queued() == "0"
+    assert queued("--policy", "queue") == "1"
+
+
+@pytest.mark.parametrize(
+    "text", ["unknown = 1", "mask = 3", "max_in_flight = -1", "max_in_flight = 'x'", "not toml"]
+)
+def test_a_wrong_configuration_file_is_exit_2(seqdev: Cli, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "seqdev.toml"
+    file.write_text(text)
+    ran = seqdev("--config", str(file), "tick")
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_libpq_variables_name_the_database_and_nothing_is_said(
+    host: Host, database: str, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEQDEV_DATABASE_URL")
+    for part in database.split():
+        name, value = part.split("=")
+        monkeypatch.setenv({"host": "PGHOST", "user": "PGUSER", "dbname": "PGDATABASE"}[name], value)
+    ran = seqdev("tick", "--dry-run")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_without_any_database_named_it_says_that_it_works_on_the_embedded_one(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEQDEV_DATABASE_URL")
+    for arguments in (["tick"], ["enroll", "--dry-run"], ["db", "check"]):
+        ran = seqdev(*arguments)
+        assert ran.code == 10
+        assert ran.err.startswith(
+            f"seqdev: no database named: working on the embedded server in {os.environ['SEQDEV_HOME']}"
+        )
+
+
+def commands(
+    group: typer.core.TyperGroup | typer.core.TyperCommand, *path: str
+) -> Iterator[tuple[tuple[str, ...], typer.core.TyperCommand]]:
+    if isinstance(group, typer.core.TyperGroup):
+        for name, command_ in group.commands.items():
+            assert isinstance(command_, typer.core.TyperGroup | typer.core.TyperCommand)
+            yield from commands(command_, *path, name)
+    else:
+        yield path, group
+
+
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_says_what_it_does_and_every_option_is_explained(
+    path: tuple[str, ...], seqdev: Cli
+) -> None:
+    ran = seqdev(*path, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert COMMANDS[path].help
+    for parameter in COMMANDS[path].params:
+        assert getattr(parameter, "help", ""), parameter.name

@@ -1,0 +1,291 @@
+"""``seqdev db``: on a database that somebody else made, in every variant that is in the field."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import Cli
+
+Connect = Callable[[str], "psycopg.Connection[Any]"]
+
+# The facts of section 2, written down anew: not seqdev's own idea of the host's tables.
+TABLES = """
+create table users (id uuid primary key default gen_random_uuid(), email text);
+create table user_devices (
+    id uuid primary key default gen_random_uuid(), user_id uuid references users, device_name varchar(255),
+    phone varchar(50), jid varchar(255), status varchar(50), last_seen {instant},
+    min_delay_seconds int, max_delay_seconds int
+);
+create table leads (
+    id uuid primary key default gen_random_uuid(), user_id uuid references users,
+    device_id uuid references user_devices, name varchar(255), phone varchar(50), status varchar(50),
+    niche varchar(255), trigger varchar(1000), unique (user_id, phone)
+);
+create table sequences (
+    id uuid primary key default gen_random_uuid(), user_id uuid references users, name varchar(255),
+    niche varchar(255), status varchar(50), is_active boolean, trigger varchar(255), schedule_time varchar(10),
+    min_delay_seconds int, max_delay_seconds int, priority int
+);
+create table sequence_steps (
+    id uuid primary key default gen_random_uuid(), sequence_id uuid references sequences, day_number int,
+    trigger varchar(255), next_trigger varchar(255), trigger_delay_hours int, is_entry_point boolean,
+    message_type varchar(50), content text, media_url text, min_delay_seconds int, max_delay_seconds int
+);
+create table sequence_contacts (
+    id uuid primary key default gen_random_uuid(), sequence_id uuid references sequences,
+    contact_phone varchar(50), contact_name varchar(255), current_step int, status varchar(50),
+    completed_at {instant}, current_trigger varchar(255), next_trigger_time {instant},
+    processing_device_id uuid, processing_started_at {instant}, last_error text, retry_count int,
+    assigned_device_id uuid, sequence_stepid uuid, user_id uuid
+);
+create table broadcast_messages (
+    id uuid primary key default gen_random_uuid(), user_id uuid not null references users,
+    device_id uuid not null references user_devices, campaign_id int, sequence_id uuid, sequence_stepid uuid,
+    recipient_phone varchar(50), recipient_name varchar(255), message_type varchar(50), content text,
+    media_url text, status varchar(50), error_message text, scheduled_at {instant}, sent_at {instant},
+    created_at {instant} default now(), group_id varchar(255), group_order int
+);
+create table device_load_balance (
+    device_id uuid, messages_hour int, messages_today int, last_reset_hour {instant}, last_reset_day {instant},
+    is_available boolean
+);
+"""
+
+ROWS = """
+insert into users (id) values ('00000000-0000-4000-8000-000000000001');
+insert into user_devices (id, user_id, device_name, status)
+values ('00000000-0000-4000-8000-0000000000d1', '00000000-0000-4000-8000-000000000001', 'One', 'online');
+insert into sequences (id, user_id, name, status, is_active)
+values ('00000000-0000-4000-8000-0000000000a1', '00000000-0000-4000-8000-000000000001', 'Warm', 'active', true);
+insert into sequence_steps
+    (id, sequence_id, day_number, trigger, next_trigger, trigger_delay_hours, is_entry_point, content)
+values
+    ('00000000-0000-4000-8000-000000000051', '00000000-0000-4000-8000-0000000000a1',
+     1, 'WARM', 'warm 2', 24, true, 'one'),
+    ('00000000-0000-4000-8000-000000000052', '00000000-0000-4000-8000-0000000000a1',
+     2, 'warm 2', null, 24, false, 'two');
+insert into leads (user_id, device_id, name, phone, trigger)
+select '00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-0000000000d1', 'Lead ' || i,
+       '60120000' || i, 'WARM'
+from generate_series(100, 109) as i;
+-- One row a person, as the first shape has it: half of them wait for step 2.
+insert into sequence_contacts (sequence_id, contact_phone, contact_name, current_step, status, next_trigger_time)
+select '00000000-0000-4000-8000-0000000000a1', '60120000' || i, 'Lead ' || i, 1 + i % 2, 'active',
+       now() at time zone 'UTC' - interval '1 hour'
+from generate_series(100, 103) as i;
+"""
+
+ONE_ROW_PER_PERSON = "alter table sequence_contacts add unique (sequence_id, contact_phone);"
+ONE_ROW_PER_STEP = "alter table sequence_contacts add unique (sequence_id, contact_phone, sequence_stepid);"
+FILL_STEPS = """
+update sequence_contacts as sc set sequence_stepid = st.id from sequence_steps as st
+where st.sequence_id = sc.sequence_id and st.day_number = sc.current_step;
+"""
+
+VARIANTS = {
+    "one row per person": ONE_ROW_PER_PERSON,
+    "one row per person, by an index": "create unique index on sequence_contacts (contact_phone, sequence_id);",
+    "one row per person, column missing": ONE_ROW_PER_PERSON
+    + "alter table sequence_contacts drop column sequence_stepid;",
+    "one row per step": FILL_STEPS + ONE_ROW_PER_STEP,
+    "no key at all": FILL_STEPS,
+    "columns missing": FILL_STEPS
+    + ONE_ROW_PER_STEP
+    + "alter table broadcast_messages drop column sequence_stepid, drop column recipient_name;"
+    + "alter table sequence_contacts drop column assigned_device_id, drop column user_id,"
+    + " drop column processing_device_id, drop column processing_started_at;",
+    "table missing": FILL_STEPS + ONE_ROW_PER_STEP + "drop table device_load_balance;",
+}
+
+
+def make(connection: "psycopg.Connection[Any]", variant: str, instant: str) -> None:
+    for script in (TABLES.format(instant=instant), ROWS, VARIANTS[variant]):
+        connection.execute(script.encode())
+
+
+def content(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
+    """Every row of the host's tables, without what an upgrade adds."""
+    found = {}
+    for (table,) in connection.execute(
+        "select table_name from information_schema.tables where table_schema = 'public' order by 1"
+    ).fetchall():
+        rows = connection.execute(f"select to_jsonb(t) as row from {table} as t".encode()).fetchall()
+        found[table] = sorted(json.dumps({k: v for k, v in row.items() if v is not None}) for (row,) in rows)
+    return found
+
+
+@pytest.mark.parametrize("instant", ["timestamp", "timestamptz"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_check_upgrade_check_enroll_tick_on_every_variant(
+    variant: str, instant: str, empty_database: str, connect: Connect, seqdev: Cli
+) -> None:
+    host = connect(empty_database)
+    make(host, variant, instant)
+    before = content(host)
+
+    assert seqdev("db", "check").code == 10
+    refused = seqdev("tick")
+    assert (refused.code, refused.out) == (10, "")
+    assert "seqdev db upgrade" in refused.err
+
+    upgraded = seqdev("db", "upgrade", "--yes")
+    assert upgraded.code == 0, upgraded.err
+    assert seqdev("db", "check").code == 0
+    after = content(host)
+    for table, rows in before.items():
+        assert len(after[table]) == len(rows)
+        if table != "sequence_contacts":
+            assert after[table] == rows
+    for old, new in zip(before["sequence_contacts"], after["sequence_contacts"], strict=True):
+        grown = json.loads(new)
+        grown.pop("sequence_stepid", None)
+        grown.pop("retry_count", None)
+        assert grown == {
+            k: v for k, v in json.loads(old).items() if k not in ("sequence_stepid", "retry_count")
+        }
+    wrong = "select count(*) from sequence_contacts sc left join sequence_steps st on st.id = sequence_stepid"
+    assert host.execute(f"{wrong} where st.day_number is distinct from current_step".encode()).fetchone() == (
+        0,
+    )
+
+    enrolled = json.loads(seqdev("enroll", "--yes", "--format", "json").out)
+    assert enrolled["sequences"][0] | {"sequence_id": ""} == {
+        **{"sequence": "Warm", "sequence_id": "", "matched": 10, "enrolled": 6, "already_in": 4, "refused": 0}
+    }
+    summary = json.loads(seqdev("tick", "--format", "json").out)
+    assert (summary["queued"], summary["waiting"]) == (10, {})
+    assert host.execute(
+        "select content, count(*) from broadcast_messages group by 1 order by 1"
+    ).fetchall() == [("one", 8), ("two", 2)]
+
+
+def test_an_upgrade_that_was_ended_goes_on(empty_database: str, connect: Connect, seqdev: Cli) -> None:
+    host = connect(empty_database)
+    make(host, "one row per person, column missing", "timestamp")
+    # Ended after the column, half of the rows, and in the middle of an index.
+    host.execute("alter table sequence_contacts add column sequence_stepid uuid")
+    host.execute(
+        "update sequence_contacts set sequence_stepid = '00000000-0000-4000-8000-000000000051'"
+        " where current_step = 1"
+    )
+    host.execute("insert into sequence_contacts (contact_phone, current_step) values ('1', 1), ('1', 1)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        host.execute(
+            "create unique index concurrently seqdev_contacts_due on sequence_contacts (contact_phone)"
+        )
+    host.execute("delete from sequence_contacts where sequence_id is null")
+    assert seqdev("db", "upgrade", "--yes").code == 0
+    assert seqdev("db", "check").code == 0
+
+
+def test_an_upgrade_waits_for_nobody_long_and_blocks_nobody_behind_it(
+    empty_database: str, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, other = connect(empty_database), connect(empty_database)
+    make(host, "columns missing", "timestamp")
+    monkeypatch.setenv("SEQDEV_LOCK_TIMEOUT", "1s")
+    slowest = 0.0
+    done = threading.Event()
+
+    def heartbeat() -> None:
+        nonlocal slowest
+        while not done.is_set():
+            begun = time.monotonic()
+            other.execute("select count(*) from sequence_contacts")
+            slowest = max(slowest, time.monotonic() - begun)
+            time.sleep(0.02)
+
+    worker = threading.Thread(target=heartbeat)
+    with host.transaction():
+        host.execute("select * from sequence_contacts")
+        host.execute("select * from broadcast_messages")
+        worker.start()
+        ran: list[Any] = []
+        upgrade = threading.Thread(target=lambda: ran.append(seqdev("db", "upgrade", "--yes")))
+        upgrade.start()
+        time.sleep(2.5)
+    upgrade.join(60)
+    done.set()
+    worker.join(10)
+    assert ran[0].code == 0, ran[0].err
+    assert slowest < 2.0
+
+
+def test_what_no_upgrade_can_help_is_named_and_nothing_is_done(
+    empty_database: str, connect: Connect, seqdev: Cli
+) -> None:
+    host = connect(empty_database)
+    make(host, "one row per step", "timestamp")
+    host.execute("alter table broadcast_messages add column tenant int not null default 1")
+    host.execute("alter table broadcast_messages alter column tenant drop default")
+    host.execute("alter table sequence_contacts alter column id type text")
+    checked = json.loads(seqdev("db", "check", "--format", "json").out)
+    wrong = {finding["item"] for finding in checked if finding["status"] == "wrong"}
+    assert wrong == {"broadcast_messages.tenant", "sequence_contacts.id"}
+    assert seqdev("db", "upgrade", "--yes").code == 10
+    assert seqdev("tick").code == 10
+
+
+def test_without_a_terminal_an_upgrade_needs_yes(empty_database: str, connect: Connect, process: Cli) -> None:
+    make(connect(empty_database), "one row per person", "timestamp")
+    ran = process("db", "upgrade")
+    assert ran.code == 2
+    assert "--yes" in ran.err
+    assert "drop constraint" in ran.out
+    assert process("db", "check").code == 10
+
+
+def test_rows_from_the_future_point_at_the_time_zone(database: str, connect: Connect, seqdev: Cli) -> None:
+    host = connect(database)
+    host.execute("insert into users values ('00000000-0000-4000-8000-000000000001')")
+    host.execute(
+        "insert into user_devices (id, user_id, device_name) values"
+        " ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001', 'One')"
+    )
+    host.execute(
+        "insert into broadcast_messages (user_id, device_id, recipient_phone, sent_at, created_at)"
+        " select id, id, '1', now() at time zone 'Asia/Kuala_Lumpur', now() at time zone 'Asia/Kuala_Lumpur'"
+        " from users"
+    )
+    ran = seqdev("db", "check")
+    assert ran.code == 3
+    assert "broadcast_messages.sent_at in the future" in ran.out
+    assert seqdev("--timezone", "Asia/Kuala_Lumpur", "db", "check").code == 0
+
+
+def test_an_empty_database_is_told_from_one_that_lacks_something(empty_database: str, seqdev: Cli) -> None:
+    ran = seqdev("tick")
+    assert (ran.code, ran.out) == (10, "")
+    assert "seqdev db init" in ran.err
+    assert seqdev("db", "init").code == 0
+    assert seqdev("db", "check").code == 0
+    again = seqdev("db", "init")
+    assert again.code == 10
+    assert "not an empty database" in again.err
+
+
+def test_the_tables_may_be_in_another_schema(empty_database: str, connect: Connect, seqdev: Cli) -> None:
+    host = connect(empty_database)
+    host.execute('create schema "Odd ""name"')
+    host.execute('set search_path = "Odd ""name"')
+    make(host, "one row per person", "timestamp")
+    options = ("--schema", 'Odd "name')
+    assert seqdev(*options, "db", "upgrade", "--yes").code == 0
+    assert seqdev(*options, "db", "check").code == 0
+    assert seqdev(*options, "enroll", "--yes").code == 0
+    assert json.loads(seqdev(*options, "tick", "--format", "json").out)["queued"] == 10
+    assert seqdev("db", "check").code == 10
+    assert seqdev("--schema", "nowhere", "db", "check").code == 10
+
+
+def test_the_journal_is_made_by_the_upgrade_alone(empty_database: str, connect: Connect, seqdev: Cli) -> None:
+    host = connect(empty_database)
+    make(host, "one row per step", "timestamp")
+    seqdev("db", "check")
+    seqdev("tick", "--dry-run")
+    assert host.execute("select count(*) from pg_namespace where nspname = 'seqdev'").fetchone() == (0,)
