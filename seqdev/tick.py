@@ -81,7 +81,7 @@ class Limits:
 class Summary:
     """What a run did. ``due`` is ``queued`` plus ``already_queued`` plus all that wait, by reason."""
 
-    run: UUID | None
+    run_id: UUID | None
     policy: str
     dry_run: bool
     due: int
@@ -91,7 +91,8 @@ class Summary:
     ended: int
     chained: int
     failed_reflected: int
-    seconds: float
+    duration: float
+    """Seconds."""
 
 
 @dataclass
@@ -112,7 +113,7 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         waiting[decision.decision] += decision.contacts
     queued = waiting.pop("queue", 0)
     summary = Summary(
-        run=None,
+        run_id=None,
         policy=policy.value,
         dry_run=True,
         due=queued + waiting.total(),
@@ -122,7 +123,7 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         ended=0,
         chained=0,
         failed_reflected=0,
-        seconds=round(time.monotonic() - started, 3),
+        duration=round(time.monotonic() - started, 3),
     )
     return summary, decisions
 
@@ -166,7 +167,7 @@ def tick(
         ):
             pass
     summary = Summary(
-        run=run,
+        run_id=run,
         policy=policy.value,
         dry_run=False,
         due=total.claimed + waiting.total(),
@@ -176,7 +177,7 @@ def tick(
         ended=total.ended,
         chained=total.chained,
         failed_reflected=total.failed_reflected,
-        seconds=round(time.monotonic() - started, 3),
+        duration=round(time.monotonic() - started, 3),
     )
     runs.finish(database, run, _counts(summary))
     return summary

@@ -18,7 +18,8 @@ class Host:
 
     def rows(self, statement: str, *values: object) -> list[Any]:
         """The rows of a statement, as named tuples; an empty list where it returns none."""
-        cursor = self.connection.execute(statement.encode(), values or None)
+        named = values[0] if len(values) == 1 and isinstance(values[0], dict) else values or None
+        cursor = self.connection.execute(statement.encode(), named)
         return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, *values: object) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from seqdev.tick import LOCK_DEVICES
 from tests.conftest import Cli
 from tests.host import Host
 
@@ -334,3 +335,28 @@ def test_a_phone_without_a_device_of_its_own_keeps_none_on_the_next_step(host: H
     host.make_all_due()
     assert tick(seqdev)["queued"] == 1
     assert host.rows("select distinct device_id from broadcast_messages") == [(device,)]
+
+
+def test_a_batch_locks_no_more_devices_than_it_works_on(host: Host, database: str) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    for number in range(20):
+        host.contact(sequence, step, f"6012{number:06}", host.device(user))
+    host.rows("analyze")
+    statement = LOCK_DEVICES.statement
+    with host.connection.transaction():
+        locked = host.rows(statement.text, statement.bind({"most": 3}))
+        assert len(locked) == 3
+        assert host.value("select count(*) from pg_locks where locktype = 'advisory'") == 3
+
+
+def test_a_device_that_another_tick_holds_is_left_to_it(host: Host, database: str, seqdev: Cli) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    for number in range(2):
+        host.contact(sequence, step, f"6012{number:06}", host.device(user, f"device {number}"))
+    with host.connection.transaction():
+        statement = LOCK_DEVICES.statement
+        assert len(host.rows(statement.text, statement.bind({"most": 1}))) == 1
+        assert tick(seqdev)["waiting"] == {"next_tick": 1}
+    assert tick(seqdev)["queued"] == 1

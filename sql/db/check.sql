@@ -89,7 +89,15 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (213, 'seqdev', 'run', 'started_at', 'instant', 'timestamptz', 'the journal of runs'),
             (214, 'seqdev', 'run', 'finished_at', 'instant', 'timestamptz', 'the journal of runs'),
             (215, 'seqdev', 'run', 'counts', 'jsonb', 'jsonb', 'the journal of runs'),
-            (216, 'seqdev', 'run', 'version', 'text', 'text', 'the journal of runs')
+            (216, 'seqdev', 'run', 'version', 'text', 'text', 'the journal of runs'),
+            (221, 'seqdev', 'change', 'id', 'integer', null, 'the journal of changes'),
+            (222, 'seqdev', 'change', 'run_id', 'uuid', null, 'the journal of changes'),
+            (223, 'seqdev', 'change', 'table_name', 'text', null, 'the journal of changes'),
+            (224, 'seqdev', 'change', 'row_id', 'uuid', null, 'the journal of changes'),
+            (225, 'seqdev', 'change', 'column_name', 'text', null, 'the journal of changes'),
+            (226, 'seqdev', 'change', 'old_value', 'text', null, 'the journal of changes'),
+            (227, 'seqdev', 'change', 'new_value', 'text', null, 'the journal of changes'),
+            (228, 'seqdev', 'change', 'changed_at', 'instant', null, 'the journal of changes')
     ) as needed (position, schema_name, table_name, column_name, kind, definition, why)
 ),
 
@@ -105,6 +113,12 @@ table_made (position, schema_name, table_name, definition) as (
             211, 'seqdev', 'run',
             '(id uuid primary key, command text not null, started_at timestamptz not null,'
             ' finished_at timestamptz, counts jsonb, version text not null)'
+        ),
+        (
+            221, 'seqdev', 'change',
+            '(id bigint generated always as identity primary key, run_id uuid not null,'
+            ' table_name text not null, row_id uuid not null, column_name text not null,'
+            ' old_value text, new_value text, changed_at timestamptz not null)'
         )
 ),
 
@@ -149,11 +163,13 @@ instant as (
 
 key as (
     select
+        r.schema_name,
         r.table_name,
-        i.indexrelid::regclass as index_name,
-        x.relname as bare_name,
+        i.indexrelid::regclass as qualified_name,
+        x.relname as index_name,
         con.conname as constraint_name,
         i.indisvalid as valid,
+        exists (select 1 from pg_stat_progress_create_index as p where p.index_relid = i.indexrelid) as building,
         i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null as usable,
         (
             select string_agg(a.attname, ', ' order by a.attname)
@@ -165,7 +181,6 @@ key as (
     inner join pg_index as i on r.oid = i.indrelid
     inner join pg_class as x on i.indexrelid = x.oid
     left join pg_constraint as con on i.indexrelid = con.conindid and con.contype in ('u', 'p')
-    where r.schema_name = :'schema'::text
 ),
 
 key_needed (position, table_name, index_name, column_names, makeable, why) as (
@@ -179,36 +194,37 @@ key_needed (position, table_name, index_name, column_names, makeable, why) as (
         )
 ),
 
-index_needed (position, table_name, index_name, definition, why) as (
+index_needed (position, schema_name, table_name, index_name, definition, why) as (
     values
         (
-            401, 'sequence_contacts', 'seqdev_contacts_due',
+            401, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_due',
             '(assigned_device_id, next_trigger_time) where status = ''active''',
             'from each device straight to its due contacts'
         ),
         (
-            402, 'broadcast_messages', 'seqdev_messages_in_flight',
+            402, :'schema'::text, 'broadcast_messages', 'seqdev_messages_in_flight',
             '(device_id, scheduled_at) where status in (''pending'', ''queued'', ''processing'')',
             'messages in flight of a device'
         ),
         (
-            403, 'broadcast_messages', 'seqdev_messages_sent',
+            403, :'schema'::text, 'broadcast_messages', 'seqdev_messages_sent',
             '(device_id, sent_at) where sent_at is not null',
             'messages of a device in the last hour and day'
         ),
         (
-            404, 'broadcast_messages', 'seqdev_messages_failed',
+            404, :'schema'::text, 'broadcast_messages', 'seqdev_messages_failed',
             '(created_at) where status = ''failed'' and sequence_stepid is not null',
             'failed sends that the step must show'
-        )
+        ),
+        (405, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed')
 ),
 
 old_shape as (
     select
-        k.index_name,
+        k.qualified_name,
         k.constraint_name
     from key as k
-    where k.table_name = 'sequence_contacts' and k.usable and k.column_names = 'contact_phone, sequence_id'
+    where k.schema_name = :'schema'::text and k.table_name = 'sequence_contacts' and k.usable and k.column_names = 'contact_phone, sequence_id'
 ),
 
 finding (position, item, status, why, remedy, mode) as (
@@ -249,11 +265,8 @@ finding (position, item, status, why, remedy, mode) as (
         n.schema_name || '.' || n.table_name,
         'missing',
         n.why,
-        case
-            when m.schema_name = 'seqdev'
-                then format('create schema if not exists %I', m.schema_name)
-        end,
-        'transaction'
+        null,
+        null
     from (
         select
             min(position) - 1 as position,
@@ -265,7 +278,17 @@ finding (position, item, status, why, remedy, mode) as (
     ) as n
     left join table_made as m using (schema_name, table_name)
     left join relation as r using (schema_name, table_name)
-    where r.oid is null and (m.definition is null or m.schema_name = 'seqdev')
+    where r.oid is null and m.definition is null
+    union all
+    select
+        209,
+        'schema seqdev',
+        case when exists (select 1 from pg_namespace where nspname = 'seqdev') then 'ok' else 'missing' end,
+        'seqdev''s own tables, apart from the host''s',
+        case
+            when not exists (select 1 from pg_namespace where nspname = 'seqdev') then 'create schema if not exists seqdev'
+        end,
+        'transaction'
     union all
     select
         m.position,
@@ -327,10 +350,10 @@ finding (position, item, status, why, remedy, mode) as (
         n.position,
         n.table_name || ' unique (' || n.column_names || ')',
         case when k.found then 'ok' when broken.index_name is not null then 'wrong' else 'missing' end,
-        n.why,
+        n.why || case when broken.building then '; another session is building it' else '' end,
         case
-            when k.found or not n.makeable then null
-            when broken.index_name is not null then format('drop index concurrently %s', broken.index_name)
+            when k.found or broken.building or not n.makeable then null
+            when broken.index_name is not null then format('drop index concurrently %s', broken.qualified_name)
             else format(
                 'create unique index concurrently if not exists %I on %I.%I (%s)',
                 n.index_name,
@@ -347,11 +370,15 @@ finding (position, item, status, why, remedy, mode) as (
             exists (
                 select 1
                 from key
-                where key.table_name = n.table_name and key.usable and key.column_names = n.column_names
+                where key.schema_name = :'schema'::text and key.table_name = n.table_name and key.usable and key.column_names = n.column_names
             ) as found
     ) as k
     left join key as broken
-        on n.table_name = broken.table_name and n.index_name = broken.bare_name and not broken.valid
+        on
+            broken.schema_name = :'schema'::text
+            and n.table_name = broken.table_name
+            and n.index_name = broken.index_name
+            and not broken.valid
     union all
     select
         312,
@@ -364,7 +391,7 @@ finding (position, item, status, why, remedy, mode) as (
                 then format(
                     'alter table %I.sequence_contacts drop constraint %I', :'schema'::text, o.constraint_name
                 )
-            else format('drop index %s', o.index_name)
+            else format('drop index %s', o.qualified_name)
         end,
         'transaction'
     from old_shape as o
@@ -373,22 +400,22 @@ finding (position, item, status, why, remedy, mode) as (
         n.position,
         'index ' || n.index_name,
         case when k.valid then 'ok' else 'advised' end,
-        n.why,
+        n.why || case when k.building then '; another session is building it' else '' end,
         case
-            when k.valid then null
-            when k.index_name is not null then format('drop index concurrently %s', k.index_name)
+            when k.valid or k.building then null
+            when k.index_name is not null then format('drop index concurrently %s', k.qualified_name)
             else format(
                 'create index concurrently if not exists %I on %I.%I %s',
                 n.index_name,
-                :'schema'::text,
+                n.schema_name,
                 n.table_name,
                 n.definition
             )
         end,
         'autocommit'
     from index_needed as n
-    inner join relation as r on r.schema_name = :'schema'::text and n.table_name = r.table_name
-    left join key as k on n.table_name = k.table_name and n.index_name = k.bare_name
+    inner join relation as r using (schema_name, table_name)
+    left join key as k using (schema_name, table_name, index_name)
 )
 
 select

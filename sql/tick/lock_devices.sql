@@ -97,6 +97,7 @@ candidate as materialized (
                 )
             )
         )
+    order by oldest, device_id
 )
 
 select
@@ -108,12 +109,10 @@ from (
     from candidate
 ) as waiting
 left join lateral (
+    -- Straight from the materialized rows, in their order: out of a subquery, the planner would try the lock
+    -- of every device before it sorts and stops.
     select c.device_id
-    from (
-        select candidate.device_id
-        from candidate
-        order by candidate.oldest, candidate.device_id
-    ) as c
+    from candidate as c
     where pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
     limit greatest(1, least(:'most'::integer, (waiting.devices + 3) / 4))
 ) as locked on true;
