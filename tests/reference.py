@@ -1,0 +1,51 @@
+"""The command reference of README.md, generated from the commands themselves.
+
+``python -m tests.reference`` prints it, ``--write`` puts it in its place.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+
+import typer
+
+from seqdev import cli
+from tests.conftest import ROOT
+
+README = ROOT / "README.md"
+BEGIN = "<!-- reference: make docs writes it -->\n"
+END = "<!-- end of reference -->\n"
+
+
+def helps(command: typer.core.TyperCommand, context: typer.Context, path: str) -> Iterator[tuple[str, str]]:
+    """The path and the help text of a command and all below it."""
+    yield path, command.get_help(context)
+    for name in getattr(command, "commands", {}):
+        below = command.commands[name]  # type: ignore[attr-defined]
+        yield from helps(below, type(context)(below, info_name=name, parent=context), f"{path} {name}")
+
+
+def reference() -> str:
+    """The reference as markdown."""
+    os.environ["COLUMNS"] = "100"
+    root = typer.main.get_command(cli.app)
+    context = root.context_class(root, info_name="seqdev")
+    parts = [
+        f"### {path}\n\n```text\n{text.rstrip()}\n```\n"
+        for path, text in helps(root, context, "seqdev")  # type: ignore[arg-type]
+    ]
+    return "\n".join(parts)
+
+
+def placed(readme: str) -> str:
+    """``readme`` with the reference in its place."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{reference()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        README.write_text(placed(README.read_text()))
+    else:
+        print(reference())
