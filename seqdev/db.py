@@ -110,15 +110,18 @@ class Database:
         self._connection: Connection[Any] | None = None
 
     @contextmanager
-    def transaction(self, *, read_only: bool = False) -> Iterator[Transaction]:
-        """A READ COMMITTED transaction, committed at the end of the block.
+    def transaction(
+        self, *, read_only: bool = False, rollback: bool = False, statement_timeout: timedelta | None = None
+    ) -> Iterator[Transaction]:
+        """A READ COMMITTED transaction, committed at the end of the block, or with ``rollback`` undone.
 
+        ``statement_timeout`` stands in for the configured one; zero is none at all.
         Raises the SeqdevError that fits the server's error. For work worth trying again use ``retry``.
         """
         import psycopg
 
         try:
-            with self._transaction(read_only) as transaction:
+            with self._transaction(read_only, rollback, statement_timeout) as transaction:
                 yield transaction
         except psycopg.Error as error:
             raise translate(error) from error
@@ -178,17 +181,21 @@ class Database:
             self._connection = None
 
     @contextmanager
-    def _transaction(self, read_only: bool) -> Iterator[Transaction]:
+    def _transaction(
+        self, read_only: bool, rollback: bool = False, statement_timeout: timedelta | None = None
+    ) -> Iterator[Transaction]:
+        if statement_timeout is None:
+            statement_timeout = self.settings.statement_timeout
         connection = self._open()
         connection.read_only = read_only
-        with connection.transaction():
+        with connection.transaction(force_rollback=rollback):
             transaction = Transaction(connection)
             transaction.now = transaction.one(
                 BEGIN,
                 schema=self.settings.schema,
                 timezone=self.settings.timezone,
                 lock_timeout=_milliseconds(self.settings.lock_timeout),
-                statement_timeout=_milliseconds(self.settings.statement_timeout),
+                statement_timeout=_milliseconds(statement_timeout),
                 idle_timeout=_milliseconds(_IDLE),
                 alive_check=_milliseconds(_ALIVE_CHECK),
             ).now

@@ -100,7 +100,7 @@ def upgrade(database: Database, say: Callable[[str], None]) -> Iterator[Finding]
                     f"{finding.item} is still {finding.status} after the upgrade", "see: seqdev db check"
                 )
             done.add(finding.remedy)
-            say(f"{finding.item}: {finding.remedy}")
+            say(f"upgrade: {finding.item}")
             _apply(database, finding.remedy, finding.mode)
             yield finding
 

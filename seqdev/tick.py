@@ -88,9 +88,10 @@ class Summary:
     queued: int
     already_queued: int
     waiting: Mapping[str, int]
-    ended: int
-    chained: int
-    failed_reflected: int
+    ended: int | None
+    """Contacts whose sequence is over; None in a dry run, which looks at devices, not at people."""
+    chained: int | None
+    failed_reflected: int | None
     duration: float
     """Seconds."""
 
@@ -120,9 +121,9 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         queued=queued,
         already_queued=0,
         waiting=dict(waiting),
-        ended=0,
-        chained=0,
-        failed_reflected=0,
+        ended=None,
+        chained=None,
+        failed_reflected=None,
         duration=round(time.monotonic() - started, 3),
     )
     return summary, decisions

@@ -1,6 +1,55 @@
 """``seqdev demo``."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 
-def demo() -> int:
-    """Show the main job on the embedded server, in a scratch database."""
-    return 0
+import typer
+from typer.core import TyperGroup
+
+from seqdev import embedded, stage
+from seqdev.commands.options import App
+from seqdev.config import Settings
+from seqdev.db import Database
+from seqdev.demo import tell
+from seqdev.errors import Exit
+from seqdev.render import Format, note
+
+
+def demo(ctx: typer.Context) -> int:
+    """Show the main job on the embedded server, in a scratch database: import, enrol, tick, day after day.
+
+    Never works on a configured database. Every run begins anew.
+    """
+    application: App = ctx.obj
+    root = ctx.find_root().command
+    assert isinstance(root, TyperGroup)
+    server = embedded.start()
+    note(f"the demo works only on the embedded server in {embedded.home()}")
+    with _own_environment(), tempfile.TemporaryDirectory(prefix="seqdev-demo-") as folder:
+        # Nor do other settings count, or the story would come out differently.
+        settings = Settings(database_url=f"{server} dbname={stage.DATABASE}", mask=application.settings.mask)
+        scratch = App(settings)
+
+        def seqdev(arguments: list[str]) -> int:
+            command = root.commands[arguments[0]]
+            name = f"seqdev {arguments[0]}"
+            return int(command.main(arguments[1:], prog_name=name, standalone_mode=False, obj=scratch) or 0)
+
+        keeper = Database(Settings(database_url=f"{server} dbname=postgres"), "demo", note)
+        stage.recreate(keeper)
+        with chdir(folder):
+            tell(seqdev, scratch.database("demo"), scratch.writer(Format.TABLE))
+        keeper.close()
+    return Exit.DONE
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Hide libpq's variables: PGHOSTADDR and PGSERVICE would lead away from the embedded server."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

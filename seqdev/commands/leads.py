@@ -1,10 +1,183 @@
 """``seqdev leads``."""
 
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
 import typer
 
-app = typer.Typer(help="Leads.")
+from seqdev import lookup, schema
+from seqdev.assign import assign as assign_leads
+from seqdev.commands.options import App, DryRunOption, FormatOption, UserOption, YesOption, open_input
+from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
+from seqdev.db import Transaction
+from seqdev.errors import Exit, UsageError
+from seqdev.leadfile import LeadFile
+from seqdev.leads import DEVICES, Existing, Rejection, RejectsFile, Result, Summary, Target, import_leads
+from seqdev.progress import progress
+from seqdev.render import Format, Table, note
+from seqdev.repair import Job
+
+app = typer.Typer(help="The leads of a user: import them, give them devices.")
 
 
 @app.callback()
 def root() -> None:
-    """Leads."""
+    """The leads of a user."""
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV file with a header line; - is stdin.")],
+    user: Annotated[str, typer.Option(metavar="ID", help="Whose leads they become (id or prefix).")],
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|ID", help="Device that owns the leads whose line names none."),
+    ] = None,
+    distribute: Annotated[
+        bool,
+        typer.Option(
+            "--distribute",
+            help="Spread the leads whose line names no device over the user's devices, so that in the "
+            "end they own as even numbers as can be.",
+        ),
+    ] = False,
+    existing: Annotated[
+        Existing,
+        typer.Option(
+            help="Leads the user has already: skip them, or update name and niche, add triggers, and give an "
+            "owner where there is none."
+        ),
+    ] = Existing.SKIP,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="CC", help="Country of phones without country code, such as MY."),
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write rejected lines to FILE, with the reason, and import the others. Without it, one "
+            "rejected line and nothing is imported.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only show what would be done, and write the rejected lines. Changes nothing, but needs the "
+            "primary, and a role that may create temporary tables.",
+        ),
+    ] = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Import leads from a CSV file: all of it in one transaction, or nothing.
+
+    Delimited by comma, semicolon or tab; UTF-8. The columns are found by their headers, in any order and
+    spelling: phone; and if there, name (or first name, last name), niche, trigger (a comma-separated list)
+    and device (its name or id). Phones are stored as digits with country code.
+
+    Lines are rejected with a reason: missing_phone, bad_phone, duplicate_phone, no_device, unknown_device,
+    device_of_other_user, ambiguous_device, too_long, bad_text, wrong_columns. Exit code 3 if there are any.
+    """
+    if device and distribute:
+        raise UsageError("--device and --distribute exclude each other", "give one of them")
+    application: App = ctx.obj
+    with ExitStack() as stack:
+        leads = LeadFile(stack.enter_context(open_input(file)), region)
+        if not (device or distribute or leads.has_devices):
+            raise UsageError("no device for the leads", "give --device or --distribute, or a column device")
+        kept = stack.enter_context(_rejects_file(rejects, file)) if rejects else None
+        database = application.database("leads import")
+        if not dry_run:
+            schema.require(database)
+
+        def resolve(tx: Transaction) -> Target:
+            owner = lookup.resolve(tx, lookup.Kind.USER, user)
+            return Target(
+                user=owner,
+                device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device else None,
+                devices=_devices(tx, owner) if distribute else (),
+                existing=existing,
+            )
+
+        target = database.retry(resolve, read_only=True)
+        for header in leads.ignored:
+            note(f"column ignored: {header}")
+        with progress("lines") as bar:
+            result = import_leads(database, leads, target, kept, write=not dry_run, progress=bar)
+    application.writer(output).write(
+        Table("import", Summary, [result.summary], single=True),
+        Table("rejected", Rejection, result.rejected),
+    )
+    return _account(result, rejects)
+
+
+@app.command()
+def assign(
+    ctx: typer.Context,
+    distribute: Annotated[
+        bool, typer.Option("--distribute", help="Spread the leads without a device evenly over their user's.")
+    ] = False,
+    rebalance: Annotated[
+        bool,
+        typer.Option(
+            "--rebalance",
+            help="Even out what devices own with the fewest moves, those never written to first.",
+        ),
+    ] = False,
+    user: UserOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Give leads a device: each user's leads to that user's devices, but for banned ones.
+
+    People who are in a sequence already go on with the device assigned there. Undone by repair undo.
+    """
+    if not (distribute or rebalance):
+        raise UsageError("nothing to do", "give --distribute, --rebalance or both")
+
+    def make(tx: Transaction) -> Job:
+        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user else None
+        return assign_leads(distribute, rebalance, owner)
+
+    return carry_out(ctx.obj, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+
+
+def _rejects_file(path: Path, source: str) -> RejectsFile:
+    if source != "-" and path.exists() and os.path.samefile(path, source):
+        raise UsageError(f"{path} is the file to import", "name another file for the rejected lines")
+    return RejectsFile(path)
+
+
+def _devices(tx: Transaction, user: UUID) -> list[UUID]:
+    """The devices that leads can be given to; those left out are named on stderr."""
+    devices = tx.rows(DEVICES, user=user)
+    for device in devices:
+        if device.banned:
+            note(f"device left out, it is banned: {device.name or device.id}")
+    usable = [device.id for device in devices if not device.banned]
+    if not usable:
+        raise UsageError("the user has no device to distribute to", "name a device of the user with --device")
+    return usable
+
+
+def _account(result: Result, rejects: Path | None) -> int:
+    """Notes for people, and the exit code."""
+    rejected = result.summary.rejected
+    if result.refused:
+        done = "would be" if result.summary.dry_run else "was"
+        note(f"nothing {done} imported: {rejected} of {result.summary.read} lines are rejected")
+        if rejected > len(result.rejected):
+            note(f"{len(result.rejected)} of them are listed")
+        note("correct them, or name a file for them with --rejects FILE and the others are imported")
+    elif rejected:
+        note(f"{rejected} lines rejected: see {rejects}")
+    return Exit.FINDINGS if rejected else Exit.DONE

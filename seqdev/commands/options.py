@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -67,11 +69,15 @@ def confirm(question: str, yes: bool) -> bool:
 def open_input(name: str) -> Iterator[TextIO]:
     """The text file ``name``, or stdin for ``-``. Raises UsageError when it cannot be read."""
     if name == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="")
         yield sys.stdin
         return
-    try:
-        file = open(name, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror}") from error
-    with file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(
+                Path(name).open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+            )
+        except OSError as error:
+            raise UsageError(f"cannot read {name}: {error.strerror}") from error
         yield file
