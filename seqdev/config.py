@@ -24,7 +24,7 @@ class Settings:
     mask: bool = False
     """Hide phones on screen."""
     policy: str = "queue"
-    """Device policy of a tick: queue or strict."""
+    """Device policy of a tick: queue, strict, fallback or reassign."""
     active_statuses: tuple[str, ...] = ("active",)
     """Values of sequences.status that count as active."""
     online_statuses: tuple[str, ...] = ("online",)

@@ -3,65 +3,21 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
 from seqdev import runs
-from seqdev.config import Settings
+from seqdev.claims import Decision, Policy, batch, decide
 from seqdev.db import Database, Transaction
 from seqdev.sql import Query
-
-DEVICES_A_BATCH = 100
-"""Devices locked by one transaction. A server's lock table holds 6,400 entries by default."""
 
 PATIENCE = timedelta(seconds=3)
 """How long a tick waits for devices that others hold. A killed tick's locks are gone much sooner."""
 
 
-class Policy(StrEnum):
-    """What becomes of a contact whose preferred device is not available."""
-
-    QUEUE = "queue"
-    STRICT = "strict"
-
-
-@dataclass(frozen=True)
-class LockedDevice:
-    """A row of ``tick/lock_devices.sql``."""
-
-    device_id: UUID | None
-    waiting: int
-    locked_at: datetime
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A row of ``tick/claim.sql``: what was claimed for one device."""
-
-    device_id: UUID
-    claimed: int
-    queued: int
-    ended: int
-    chained: int
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A row of ``tick/plan.sql``: due contacts of one device, and what becomes of them."""
-
-    device_id: UUID | None
-    device_name: str | None
-    decision: str
-    contacts: int
-
-
-LOCK_DEVICES = Query("tick/lock_devices.sql", LockedDevice)
-CLAIM = Query("tick/claim.sql", Claim)
-PLAN = Query("tick/plan.sql", Decision)
 REFLECT_FAILED: Query[None] = Query("tick/reflect_failed.sql", type(None))
 SET_ASIDE: Query[None] = Query("tick/set_aside.sql", type(None))
 
@@ -86,6 +42,8 @@ class Summary:
     dry_run: bool
     due: int
     queued: int
+    moved: int
+    """Of those queued: on another device than the preferred one."""
     already_queued: int
     waiting: Mapping[str, int]
     ended: int | None
@@ -99,16 +57,29 @@ class Summary:
 @dataclass
 class _Progress:
     claimed: int = 0
+    moved: int = 0
     queued: int = 0
     ended: int = 0
     chained: int = 0
     failed_reflected: int = 0
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What one policy would do with one preferred or sending device's contacts."""
+
+    policy: str
+    device_id: UUID | None
+    device_name: str | None
+    queued: int
+    moved: int
+    waiting: Mapping[str, int]
+
+
 def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
     """What a tick would do now, read-only: the summary, and the decisions by device."""
     started = time.monotonic()
-    decisions = database.retry(lambda tx: _decide(tx, database.settings, policy), read_only=True)
+    decisions = database.retry(lambda tx: decide(tx, database.settings, policy), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
         waiting[decision.decision] += decision.contacts
@@ -119,6 +90,7 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         dry_run=True,
         due=queued + waiting.total(),
         queued=queued,
+        moved=sum(decision.moved for decision in decisions),
         already_queued=0,
         waiting=dict(waiting),
         ended=None,
@@ -127,6 +99,36 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         duration=round(time.monotonic() - started, 3),
     )
     return summary, decisions
+
+
+def compare(database: Database) -> list[Comparison]:
+    """What each policy would do now, by device, read-only and over the same instant."""
+
+    def work(transaction: Transaction) -> list[Comparison]:
+        return [
+            row
+            for policy in Policy
+            for row in _compared(policy, decide(transaction, database.settings, policy))
+        ]
+
+    return database.retry(work, read_only=True)
+
+
+def _compared(policy: Policy, decisions: Iterable[Decision]) -> Iterator[Comparison]:
+    by_device: dict[UUID | None, list[Decision]] = {}
+    for decision in decisions:
+        by_device.setdefault(decision.device_id, []).append(decision)
+    for device, made in sorted(
+        by_device.items(), key=lambda item: (item[1][0].device_name or "", str(item[0]))
+    ):
+        yield Comparison(
+            policy.value,
+            device,
+            made[0].device_name,
+            sum(decision.contacts for decision in made if decision.decision == "queue"),
+            sum(decision.moved for decision in made),
+            {decision.decision: decision.contacts for decision in made if decision.decision != "queue"},
+        )
 
 
 def tick(
@@ -151,8 +153,8 @@ def tick(
         total.failed_reflected += reflected
         if reflected < limits.batch_size:
             break
-    _claim_all(database, policy, limits, due_by, deadline, total, progress)
-    decisions = database.retry(lambda tx: _decide(tx, settings, policy, due_by), read_only=True)
+    _claim_all(database, policy, limits, run, due_by, deadline, total, progress)
+    decisions = database.retry(lambda tx: decide(tx, settings, policy, due_by), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
         # What could go but did not: out of time or messages, or another tick holds its device.
@@ -173,6 +175,7 @@ def tick(
         dry_run=False,
         due=total.claimed + waiting.total(),
         queued=total.queued,
+        moved=total.moved,
         already_queued=total.claimed - total.queued,
         waiting=dict(waiting),
         ended=total.ended,
@@ -188,12 +191,13 @@ def _claim_all(
     database: Database,
     policy: Policy,
     limits: Limits,
+    run: UUID,
     due_by: datetime,
     deadline: float,
     total: _Progress,
     progress: Callable[[int], None],
 ) -> None:
-    done: set[UUID] = set()
+    done: frozenset[UUID] = frozenset()
     patience_ends: float | None = None
     while time.monotonic() < deadline:
         most = limits.batch_size
@@ -201,21 +205,19 @@ def _claim_all(
             most = min(most, limits.max_messages - total.claimed)
         if most <= 0:
             return
-        waiting, claims = database.retry(
-            partial(
-                _batch,
-                settings=database.settings,
-                policy=policy,
-                due_by=due_by,
-                done=frozenset(done),
-                most=most,
-            ),
-            patience=timedelta(seconds=max(1.0, deadline - time.monotonic())),
+        work = partial(
+            batch,
+            settings=database.settings,
+            policy=policy,
+            run=run,
+            due_by=due_by,
+            done=done,
+            most=most,
         )
-        if not waiting:
+        did = database.retry(work, patience=timedelta(seconds=max(1.0, deadline - time.monotonic())))
+        if not did.waiting:
             return
-        claimed = sum(claim.claimed for claim in claims)
-        if not claims:
+        if not did.devices:
             # All that is left is held by others, who may finish it, or be killed at it.
             now = time.monotonic()
             patience_ends = patience_ends or now + PATIENCE.total_seconds()
@@ -224,80 +226,13 @@ def _claim_all(
             time.sleep(random.uniform(0.05, 0.15))
             continue
         patience_ends = None
-        take = _take(most, len(claims))
-        if claimed < most:
-            done |= {claim.device_id for claim in claims if claim.claimed < take}
-        total.claimed += claimed
-        total.queued += sum(claim.queued for claim in claims)
-        total.ended += sum(claim.ended for claim in claims)
-        total.chained += sum(claim.chained for claim in claims)
+        done |= did.exhausted
+        total.claimed += did.claimed
+        total.moved += did.moved
+        total.queued += did.queued
+        total.ended += did.ended
+        total.chained += did.chained
         progress(total.claimed)
-
-
-def _batch(
-    transaction: Transaction,
-    settings: Settings,
-    policy: Policy,
-    due_by: datetime,
-    done: frozenset[UUID],
-    most: int,
-) -> tuple[int, list[Claim]]:
-    """One transaction's work: the number of devices that had something due, and what was claimed."""
-    locked = transaction.rows(
-        LOCK_DEVICES,
-        due_by=due_by,
-        policy=policy.value,
-        active=settings.active_statuses,
-        online=settings.online_statuses,
-        claimed=settings.claim_timeout,
-        done=done,
-        most=DEVICES_A_BATCH,
-    )
-    devices = [row.device_id for row in locked if row.device_id]
-    if not devices:
-        return locked[0].waiting, []
-    claims = transaction.rows(
-        CLAIM,
-        # Later than anything the holder before has written, or its messages would not count as in flight.
-        now=max(row.locked_at for row in locked),
-        due_by=due_by,
-        policy=policy.value,
-        devices=devices,
-        take=_take(most, len(devices)),
-        most=most,
-        active=settings.active_statuses,
-        claimed=settings.claim_timeout,
-        **_capacity(settings),
-    )
-    return locked[0].waiting, claims
-
-
-def _take(most: int, devices: int) -> int:
-    """The share of one device in a batch of ``most`` contacts."""
-    return -(-most // devices)
-
-
-def _decide(
-    transaction: Transaction, settings: Settings, policy: Policy, due_by: datetime | None = None
-) -> list[Decision]:
-    return transaction.rows(
-        PLAN,
-        now=transaction.now,
-        due_by=due_by or transaction.now,
-        policy=policy.value,
-        active=settings.active_statuses,
-        online=settings.online_statuses,
-        claimed=settings.claim_timeout,
-        **_capacity(settings),
-    )
-
-
-def _capacity(settings: Settings) -> dict[str, object]:
-    return {
-        "max_in_flight": settings.max_in_flight,
-        "max_per_hour": settings.max_per_hour,
-        "max_per_day": settings.max_per_day,
-    }
 
 
 def _counts(summary: Summary) -> dict[str, object]:
@@ -305,6 +240,7 @@ def _counts(summary: Summary) -> dict[str, object]:
         "policy": summary.policy,
         "due": summary.due,
         "queued": summary.queued,
+        "moved": summary.moved,
         "waiting": dict(summary.waiting),
         "ended": summary.ended,
         "chained": summary.chained,

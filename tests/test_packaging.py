@@ -39,8 +39,8 @@ def test_the_wheel_installed_elsewhere_runs_its_own_sql(
     # The dependencies are those of this environment; seqdev itself must come from the wheel.
     here = Path(sys.executable).parent.parent.joinpath(*site.parts[-3:])
     for item in here.iterdir():
-        if not item.name.startswith(("seqdev", "_seqdev", "__editable")):
-            (site / item.name).exists() or (site / item.name).symlink_to(item)
+        if not item.name.startswith(("seqdev", "_seqdev", "__editable")) and not (site / item.name).exists():
+            (site / item.name).symlink_to(item)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seqdev.tick import LOCK_DEVICES
+from seqdev.claims import LOCK_DEVICES
 from tests.conftest import Cli
 from tests.host import Host
 
@@ -347,7 +347,8 @@ def test_a_batch_locks_no_more_devices_than_it_works_on(host: Host, database: st
     with host.connection.transaction():
         locked = host.rows(statement.text, statement.bind({"most": 3}))
         assert len(locked) == 3
-        assert host.value("select count(*) from pg_locks where locktype = 'advisory'") == 3
+        held = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock'"
+        assert host.value(held) == 3
 
 
 def test_a_device_that_another_tick_holds_is_left_to_it(host: Host, database: str, seqdev: Cli) -> None:

@@ -8,11 +8,12 @@ import typer
 
 from seqdev import schema
 from seqdev import tick as ticks
+from seqdev.claims import Decision, Policy
 from seqdev.commands.options import App, DryRunOption, FormatOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.progress import progress
 from seqdev.render import Format, Table
-from seqdev.tick import Decision, Limits, Policy, Summary
+from seqdev.tick import Comparison, Limits, Summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ def tick(
         ),
     ] = timedelta(seconds=50),
     dry_run: DryRunOption = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show what each policy would do, by device; read-only.")
+    ] = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Queue the messages that are due. Meant for cron: overlapping runs are safe and need no lock.
@@ -49,6 +53,9 @@ def tick(
     chosen = policy or _policy(app.settings.policy)
     database = app.database("tick")
     writer = app.writer(output)
+    if compare:
+        writer.write(Table("policies", Comparison, ticks.compare(database)))
+        return Exit.DONE
     if dry_run:
         summary, decisions = ticks.plan(database, chosen)
         if output in (Format.JSON, Format.JSONL):

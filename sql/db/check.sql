@@ -170,7 +170,13 @@ key as (
         con.conname as constraint_name,
         i.indisvalid as valid,
         exists (select 1 from pg_stat_progress_create_index as p where p.index_relid = i.indexrelid) as building,
+        i.indpred is null as complete,
         i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null as usable,
+        (
+            select a.attname
+            from pg_attribute as a
+            where a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        ) as first_column,
         (
             select string_agg(a.attname, ', ' order by a.attname)
             from unnest(i.indkey::int2 []) with ordinality as part (attnum, place)
@@ -208,7 +214,8 @@ index_needed (position, schema_name, table_name, index_name, definition, why) as
         ),
         (
             403, :'schema'::text, 'broadcast_messages', 'seqdev_messages_sent',
-            '(device_id, sent_at) where sent_at is not null',
+            '(device_id, sent_at) where sent_at is not null'
+            ' and status not in (''pending'', ''queued'', ''processing'', ''failed'')',
             'messages of a device in the last hour and day'
         ),
         (
@@ -216,7 +223,16 @@ index_needed (position, schema_name, table_name, index_name, definition, why) as
             '(created_at) where status = ''failed'' and sequence_stepid is not null',
             'failed sends that the step must show'
         ),
-        (405, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed')
+        (
+            405, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_phone', '(contact_phone)',
+            'the story of a person'
+        ),
+        (
+            406, :'schema'::text, 'broadcast_messages', 'seqdev_messages_phone', '(recipient_phone)',
+            'the story of a person'
+        ),
+        (407, :'schema'::text, 'leads', 'seqdev_leads_phone', '(phone)', 'the story of a person'),
+        (411, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed')
 ),
 
 old_shape as (
@@ -399,10 +415,10 @@ finding (position, item, status, why, remedy, mode) as (
     select
         n.position,
         'index ' || n.index_name,
-        case when k.valid then 'ok' else 'advised' end,
+        case when k.valid or same.found then 'ok' else 'advised' end,
         n.why || case when k.building then '; another session is building it' else '' end,
         case
-            when k.valid or k.building then null
+            when k.valid or k.building or same.found then null
             when k.index_name is not null then format('drop index concurrently %s', k.qualified_name)
             else format(
                 'create index concurrently if not exists %I on %I.%I %s',
@@ -416,6 +432,20 @@ finding (position, item, status, why, remedy, mode) as (
     from index_needed as n
     inner join relation as r using (schema_name, table_name)
     left join key as k using (schema_name, table_name, index_name)
+    -- The host may have an index that does as well, by its own name.
+    cross join lateral (
+        select
+            exists (
+                select 1
+                from key as h
+                where
+                    h.schema_name = n.schema_name
+                    and h.table_name = n.table_name
+                    and h.valid
+                    and h.complete
+                    and n.definition = '(' || h.first_column || ')'
+            ) as found
+    ) as same
 )
 
 select

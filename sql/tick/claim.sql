@@ -7,10 +7,13 @@
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
 --   due_by         timestamptz  contacts are due that are due by then: the instant the run began
---   policy         text         device policy: queue or strict
+--   policy         text         device policy: queue, strict, fallback or reassign
 --   devices        uuid[]       devices that this transaction has locked
 --   take           integer      contacts to claim for one device, at most
 --   most           integer      contacts to claim in all, at most
+--   moved          uuid[]       contacts to claim besides, whose own device is not available (overflow.sql)
+--   onto           uuid[]       the device for each of them
+--   run            uuid         the run, for the journal of reassigned contacts
 --   active         text[]       values of sequences.status that count as active
 --   claimed        interval     how long the claim of another processor is respected
 --   max_in_flight  integer      messages of a device in flight (not under queue)
@@ -19,6 +22,7 @@
 -- Row:
 --   device_id      uuid     a device that was asked for
 --   claimed        integer  contacts claimed for it
+--   moved          integer  of these: contacts of other devices
 --   queued         integer  messages queued; less than claimed where a message existed already
 --   ended          integer  contacts whose sequence is over
 --   chained        integer  of these: the lead's trigger list names the next sequence now
@@ -29,6 +33,9 @@
 \if :{?devices} \else \set devices '{}' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
+\if :{?moved} \else \set moved '{}' \endif
+\if :{?onto} \else \set onto '{}' \endif
+\if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?active} \else \set active '{active}' \endif
 \if :{?claimed} \else \set claimed '5 minutes' \endif
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
@@ -49,9 +56,6 @@ step as materialized (
         s.user_id,
         st.sequence_id,
         st.id,
-        st.message_type,
-        st.content,
-        st.media_url,
         st.next_trigger,
         nx.id as next_id,
         nx.day_number as next_day,
@@ -59,13 +63,12 @@ step as materialized (
         nx.trigger_delay_hours as next_delay
     from sequences as s
     inner join sequence_steps as st on s.id = st.sequence_id
-    left join lateral (
-        select n.*
+    left join (
+        select distinct on (n.sequence_id, n.trigger) n.*
         from sequence_steps as n
-        where n.sequence_id = st.sequence_id and n.trigger = st.next_trigger and st.next_trigger ~ '\S'
-        order by n.day_number, n.id
-        limit 1
-    ) as nx on true
+        where n.trigger ~ '\S'
+        order by n.sequence_id, n.trigger, n.day_number, n.id
+    ) as nx on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger
     where
         s.is_active
         and s.status = any(:'active'::text [])
@@ -132,22 +135,43 @@ device as materialized (
     where d.id = any(:'devices'::uuid [])
 ),
 
--- Contacts without an assigned device are their lead's.
+-- Contacts without an assigned device are their lead's: the oldest of each device, some to spare for those
+-- that somebody else has locked.
 unassigned as materialized (
     select
-        sc.id,
-        l.device_id
+        l.device_id,
+        (array_agg(sc.id order by sc.next_trigger_time))[1 : 2 * :'take'::integer] as contact_ids
     from sequence_contacts as sc
-    inner join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
-    inner join leads as l on step.user_id = l.user_id and sc.contact_phone = l.phone
+    inner join sequences as s on sc.sequence_id = s.id
+    -- One lookup by key for each, whatever the planner expects: user and phone are unique.
+    cross join lateral (
+        select leads.device_id
+        from leads
+        where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+        limit 1
+    ) as l
     where
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
+        and (s.user_id in (select device.user_id from device)) is true
         and l.device_id = any(:'devices'::uuid [])
+        and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (
+            select
+                step.user_id,
+                step.sequence_id,
+                step.id
+            from step
+        )) is true
+        and sc.contact_phone ~ '\S'
+        and (
+            sc.processing_started_at is null
+            or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
+        )
+    group by l.device_id
 ),
 
-claimed as materialized (
+own as materialized (
     select
         due.*,
         device.id as device_id
@@ -190,36 +214,44 @@ claimed as materialized (
             union all
             select borrowed.*
             from (
-                select
-                    sc.id,
-                    sc.sequence_id,
-                    sc.sequence_stepid,
-                    sc.contact_phone,
-                    sc.contact_name,
-                    sc.assigned_device_id,
-                    sc.next_trigger_time
+                select held.*
                 from unassigned as u
-                inner join sequence_contacts as sc on u.id = sc.id
-                where
-                    u.device_id = device.id
-                    and sc.assigned_device_id is null
-                    and sc.status = 'active'
-                    and sc.next_trigger_time <= :'due_by'::timestamptz
-                    and sc.contact_phone ~ '\S'
-                    and (
-                        sc.processing_started_at is null
-                        or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-                    )
-                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                        select
-                            step.user_id,
-                            step.sequence_id,
-                            step.id
-                        from step
-                    )) is true
-                order by sc.next_trigger_time
+                cross join unnest(u.contact_ids) as contact (id)
+                cross join lateral (
+                    select
+                        sc.id,
+                        sc.sequence_id,
+                        sc.sequence_stepid,
+                        sc.contact_phone,
+                        sc.contact_name,
+                        sc.assigned_device_id,
+                        sc.next_trigger_time
+                    from sequence_contacts as sc
+                    where
+                        sc.id = contact.id
+                        -- Judged anew under the lock. "is true" keeps this out of the choice of the index.
+                        and (
+                            sc.assigned_device_id is null
+                            and sc.status = 'active'
+                            and sc.next_trigger_time <= :'due_by'::timestamptz
+                            and sc.contact_phone ~ '\S'
+                            and (
+                                sc.processing_started_at is null
+                                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
+                            )
+                            and (device.user_id, sc.sequence_id, sc.sequence_stepid) in (
+                                select
+                                    step.user_id,
+                                    step.sequence_id,
+                                    step.id
+                                from step
+                            )
+                        ) is true
+                    limit 1
+                    for update of sc skip locked
+                ) as held
+                where u.device_id = device.id
                 limit device.room
-                for update of sc skip locked
             ) as borrowed
         ) as pick
         order by pick.next_trigger_time
@@ -228,37 +260,82 @@ claimed as materialized (
     limit :'most'::integer
 ),
 
+-- Contacts of devices that are not available, on the device that takes them.
+moved as materialized (
+    select
+        sc.id,
+        sc.sequence_id,
+        sc.sequence_stepid,
+        sc.contact_phone,
+        sc.contact_name,
+        sc.assigned_device_id,
+        sc.next_trigger_time,
+        device.id as device_id
+    from unnest(:'moved'::uuid [], :'onto'::uuid []) as m (contact_id, device_id)
+    inner join device on m.device_id = device.id
+    inner join sequence_contacts as sc on m.contact_id = sc.id
+    where
+        (
+            sc.status = 'active'
+            and sc.next_trigger_time <= :'due_by'::timestamptz
+            and (
+                sc.processing_started_at is null
+                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
+            )
+            and (device.user_id, sc.sequence_id, sc.sequence_stepid) in (
+                select
+                    step.user_id,
+                    step.sequence_id,
+                    step.id
+                from step
+            )
+        ) is true
+    for update of sc skip locked
+),
+
+reassigned as (
+    insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
+    select
+        :'run'::uuid,
+        'sequence_contacts',
+        moved.id,
+        'assigned_device_id',
+        moved.assigned_device_id::text,
+        moved.device_id::text,
+        :'now'::timestamptz
+    from moved
+    where :'policy'::text = 'reassign'
+),
+
+claimed as materialized (
+    select
+        own.*,
+        own.assigned_device_id as assignment,
+        false as is_moved
+    from own
+    union all
+    select
+        moved.*,
+        case :'policy'::text when 'reassign' then moved.device_id else moved.assigned_device_id end as assignment,
+        true as is_moved
+    from moved
+),
+
 decided as materialized (
     select
-        c.id,
-        c.device_id,
-        c.sequence_id,
-        c.sequence_stepid,
-        c.contact_phone,
-        c.contact_name,
-        c.assigned_device_id,
+        c.*,
         step.user_id,
-        step.message_type,
-        step.content,
-        step.media_url,
         step.next_trigger,
         step.next_id,
         step.next_day,
         step.next_name,
         step.next_delay,
-        step.next_id is null or coalesce(after.done, false) as ends,
-        step.next_id is not null and coalesce(after.done, false) as loops
+        md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row
     from claimed as c
     inner join step on c.sequence_stepid = step.id
-    -- A next step that the person has behind them already: the steps go in a circle, and end here.
-    left join lateral (
-        select x.id <> c.id and x.status in ('completed', 'failed') or x.id = c.id as done
-        from sequence_contacts as x
-        where
-            x.sequence_id = c.sequence_id
-            and x.contact_phone = c.contact_phone
-            and x.sequence_stepid = step.next_id
-    ) as after on true
+    -- Cuts nothing off. Of a limit that it does not know the planner expects a tenth, and looks rows up by key
+    -- below, where for all of them it would read whole tables.
+    limit (select :'most'::integer)
 ),
 
 message as (
@@ -274,13 +351,14 @@ message as (
         d.sequence_stepid,
         d.contact_phone,
         d.contact_name,
-        coalesce(d.message_type, 'text'),
-        coalesce(d.content, ''),
-        d.media_url,
+        coalesce(st.message_type, 'text'),
+        coalesce(st.content, ''),
+        st.media_url,
         'pending',
         :'now'::timestamptz,
         :'now'::timestamptz
     from decided as d
+    inner join sequence_steps as st on d.sequence_stepid = st.id
     -- The id only: a conflict with any other key of the host's is an error, never a message lost.
     on conflict (id) do nothing
     returning device_id
@@ -292,7 +370,7 @@ next_step as (
         next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
     )
     select
-        md5('seqdev contact ' || d.id || ' ' || d.next_id)::uuid,
+        d.next_row,
         d.sequence_id,
         d.contact_phone,
         d.contact_name,
@@ -301,44 +379,64 @@ next_step as (
         d.next_name,
         :'now'::timestamptz + greatest(0, coalesce(d.next_delay, 24)) * interval '1 hour',
         0,
-        d.assigned_device_id,
+        d.assignment,
         d.next_id,
         d.user_id
     from decided as d
     where d.next_id is not null
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
+    returning id
 ),
 
--- Another sequence of the user that next_trigger enters, unless the person has been there.
-ending as materialized (
+-- Whose sequence is over, and which other sequence of the user next_trigger enters, unless the person has
+-- been there. Lookups in a hash or by key, whatever the planner expects: joins of two of these tables of
+-- the statement would pair every row with every other where it expects few.
+outcome as materialized (
     select
         d.id,
         d.device_id,
+        d.assignment,
+        d.is_moved,
         d.user_id,
-        d.contact_phone,
         d.sequence_id,
+        d.contact_phone,
         d.next_trigger,
-        d.loops,
+        d.next_id is not null as loops,
+        case
+            when d.next_id is null then true
+            when d.next_row in (select n.id from next_step as n) then false
+            -- A next step that the person has behind them already: the steps go in a circle, and end here.
+            else coalesce((
+                select x.status in ('completed', 'failed') or x.id = d.id
+                from sequence_contacts as x
+                where
+                    x.sequence_id = d.sequence_id
+                    and x.contact_phone = d.contact_phone
+                    and x.sequence_stepid = d.next_id
+            ), false)
+        end as ends,
         coalesce(d.next_trigger ~ '\S', false) as goes_on,
         chain.known,
         chain.open
     from decided as d
-    left join lateral (
+    cross join lateral (
         select
             count(*) > 0 as known,
-            coalesce(bool_or(not exists (
-                select 1
+            coalesce(bool_or((
+                select true
                 from sequence_contacts as x
                 where x.sequence_id = entry.sequence_id and x.contact_phone = d.contact_phone
-            )), false) as open
+                limit 1
+            ) is null), false) as open
         from entry
         where
-            entry.user_id = d.user_id
+            d.next_id is null
+            and d.next_trigger ~ '\S'
+            and entry.user_id = d.user_id
             and entry.trigger = d.next_trigger
             and entry.sequence_id <> d.sequence_id
-    ) as chain on d.next_id is null
-    where d.ends
+    ) as chain
 ),
 
 completed as (
@@ -346,30 +444,33 @@ completed as (
     set
         status = 'completed',
         completed_at = :'now'::timestamptz,
+        assigned_device_id = o.assignment,
         -- Kept, so that a processor that looks for rows without a device does not find this one.
-        processing_device_id = d.device_id,
+        processing_device_id = o.device_id,
         processing_started_at = null,
         last_error = case
-            when e.loops then 'ended: the next step was done before'
-            when e.goes_on and not e.known then 'ended: next_trigger ' || e.next_trigger || ' names no step or sequence'
-            when e.goes_on and not e.open then 'ended: was in the sequence of ' || e.next_trigger || ' before'
+            when not o.ends then null
+            when o.loops then 'ended: the next step was done before'
+            when o.goes_on and not o.known then 'ended: next_trigger ' || o.next_trigger || ' names no step or sequence'
+            when o.goes_on and not o.open then 'ended: was in the sequence of ' || o.next_trigger || ' before'
         end
-    from decided as d
-    left join ending as e on d.id = e.id
-    where sc.id = d.id and sc.status = 'active'
+    from outcome as o
+    -- By key alone: that it is active was judged under the lock.
+    where sc.id = o.id
 ),
 
 -- What becomes of each entry trigger in the list of each lead: the next sequence's, or nothing.
 trigger_change as materialized (
     select
-        e.user_id,
-        e.contact_phone,
+        o.user_id,
+        o.contact_phone,
         jsonb_object_agg(
-            btrim(entry.trigger), case when e.open then btrim(e.next_trigger) end
+            btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end
         ) as becomes
-    from ending as e
-    inner join entry on e.sequence_id = entry.sequence_id
-    group by e.user_id, e.contact_phone
+    from outcome as o
+    inner join entry on o.sequence_id = entry.sequence_id
+    where o.ends
+    group by o.user_id, o.contact_phone
 ),
 
 lead_changed as (
@@ -403,16 +504,27 @@ lead_changed as (
 select
     device.id as device_id,
     coalesce(done.claimed, 0)::integer as claimed,
+    coalesce(done.moved, 0)::integer as moved,
     coalesce(sent.queued, 0)::integer as queued,
-    coalesce(over.ended, 0)::integer as ended,
-    coalesce(over.chained, 0)::integer as chained
+    coalesce(done.ended, 0)::integer as ended,
+    coalesce(done.chained, 0)::integer as chained
 from device
 left join (
     select
-        d.device_id,
-        count(*) as claimed
-    from decided as d
-    group by d.device_id
+        o.device_id,
+        count(*) as claimed,
+        count(*) filter (where o.is_moved) as moved,
+        count(*) filter (where o.ends) as ended,
+        count(*) filter (
+            where o.ends and o.open and (o.user_id, o.contact_phone) in (
+                select
+                    l.user_id,
+                    l.phone
+                from lead_changed as l
+            )
+        ) as chained
+    from outcome as o
+    group by o.device_id
 ) as done on device.id = done.device_id
 left join (
     select
@@ -420,13 +532,4 @@ left join (
         count(*) as queued
     from message as m
     group by m.device_id
-) as sent on device.id = sent.device_id
-left join (
-    select
-        e.device_id,
-        count(*) as ended,
-        count(l.phone) filter (where e.open) as chained
-    from ending as e
-    left join lead_changed as l on e.user_id = l.user_id and e.contact_phone = l.phone
-    group by e.device_id
-) as over on device.id = over.device_id;
+) as sent on device.id = sent.device_id;

@@ -16,7 +16,7 @@
 --   device_id  uuid         a device that is now locked; null in the one row where none is
 --   waiting    integer      devices with due contacts, locked or not
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
--- Locks: a transaction-level advisory lock for each device; no row of the host
+-- Locks: a transaction-level advisory lock for each device, and a shared one for its user; no row of the host
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?policy} \else \set policy 'queue' \endif
 \if :{?active} \else \set active '{active}' \endif
@@ -37,55 +37,13 @@ with step as materialized (
         and (st.content ~ '\S' or st.media_url ~ '\S')
 ),
 
--- Contacts without an assigned device are their lead's.
-unassigned as materialized (
+ready as materialized (
     select
-        l.device_id,
-        min(sc.next_trigger_time) as oldest
-    from sequence_contacts as sc
-    inner join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
-    inner join leads as l on step.user_id = l.user_id and sc.contact_phone = l.phone
-    where
-        sc.assigned_device_id is null
-        and sc.status = 'active'
-        and sc.next_trigger_time <= :'due_by'::timestamptz
-        and sc.contact_phone ~ '\S'
-        and (sc.processing_started_at is null or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval)
-    group by l.device_id
-),
-
-candidate as materialized (
-    select
-        d.id as device_id,
-        least(own.oldest, unassigned.oldest) as oldest
+        d.id,
+        d.user_id
     from user_devices as d
-    left join unassigned on d.id = unassigned.device_id
-    left join lateral (
-        select sc.next_trigger_time as oldest
-        from sequence_contacts as sc
-        where
-            sc.assigned_device_id = d.id
-            and sc.status = 'active'
-            and sc.next_trigger_time <= :'due_by'::timestamptz
-            and sc.contact_phone ~ '\S'
-            and (
-                sc.processing_started_at is null
-                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-            )
-            -- "is true" keeps this a lookup in a hash, and the scan in the order of the index.
-            and ((d.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                select
-                    step.user_id,
-                    step.sequence_id,
-                    step.id
-                from step
-            )) is true
-        order by sc.next_trigger_time
-        limit 1
-    ) as own on true
     where
-        (own.oldest is not null or unassigned.oldest is not null)
-        and d.id <> all(:'done'::uuid [])
+        d.id <> all(:'done'::uuid [])
         and (
             :'policy'::text = 'queue'
             or (
@@ -97,6 +55,77 @@ candidate as materialized (
                 )
             )
         )
+),
+
+candidate as materialized (
+    select
+        due.device_id,
+        owner.user_id,
+        min(due.oldest) as oldest
+    from (
+        select
+            ready.id as device_id,
+            own.oldest
+        from ready
+        cross join lateral (
+            select sc.next_trigger_time as oldest
+            from sequence_contacts as sc
+            where
+                sc.assigned_device_id = ready.id
+                and sc.status = 'active'
+                and sc.next_trigger_time <= :'due_by'::timestamptz
+                and sc.contact_phone ~ '\S'
+                and (
+                    sc.processing_started_at is null
+                    or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
+                )
+                -- "is true" keeps this a lookup in a hash, and the scan in the order of the index.
+                and ((ready.user_id, sc.sequence_id, sc.sequence_stepid) in (
+                    select
+                        step.user_id,
+                        step.sequence_id,
+                        step.id
+                    from step
+                )) is true
+            order by sc.next_trigger_time
+            limit 1
+        ) as own
+        union all
+        -- Contacts without an assigned device are their lead's.
+        select
+            l.device_id,
+            min(sc.next_trigger_time)
+        from sequence_contacts as sc
+        inner join sequences as s on sc.sequence_id = s.id
+        -- One lookup by key for each, whatever the planner expects: user and phone are unique.
+        cross join lateral (
+            select leads.device_id
+            from leads
+            where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+            limit 1
+        ) as l
+        where
+            sc.assigned_device_id is null
+            and sc.status = 'active'
+            and sc.next_trigger_time <= :'due_by'::timestamptz
+            and (s.user_id in (select ready.user_id from ready)) is true
+            and (l.device_id in (select ready.id from ready)) is true
+            and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (
+                select
+                    step.user_id,
+                    step.sequence_id,
+                    step.id
+                from step
+            )) is true
+            and sc.contact_phone ~ '\S'
+            and (
+                sc.processing_started_at is null
+                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
+            )
+        group by l.device_id
+    ) as due
+    inner join ready as owner on due.device_id = owner.id
+    group by due.device_id, owner.user_id
     order by oldest, device_id
 )
 
@@ -113,6 +142,12 @@ left join lateral (
     -- of every device before it sorts and stops.
     select c.device_id
     from candidate as c
-    where pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
+    where
+        -- Shared with other ticks that work by device; not with one that works for the user as a whole.
+        case
+            when pg_try_advisory_xact_lock_shared(hashtextextended('seqdev user ' || c.user_id, 0))
+                then pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
+            else false
+        end
     limit greatest(1, least(:'most'::integer, (waiting.devices + 3) / 4))
 ) as locked on true;

@@ -6,7 +6,7 @@
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
 --   due_by         timestamptz  contacts are due that are due by then: the instant the run began
---   policy         text         device policy: queue or strict
+--   policy         text         device policy; fallback and reassign as strict (overflow.sql says who goes elsewhere)
 --   active         text[]       values of sequences.status that count as active
 --   online         text[]       values of user_devices.status that count as online
 --   claimed        interval     how long the claim of another processor is respected
@@ -87,7 +87,13 @@ due as materialized (
         count(*)
     from sequence_contacts as sc
     inner join active_sequence as s on sc.sequence_id = s.id
-    left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
+    -- One lookup by key for each, whatever the planner expects: user and phone are unique.
+    left join lateral (
+        select leads.device_id
+        from leads
+        where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+        limit 1
+    ) as l on true
     where
         sc.assigned_device_id is null
         and sc.status = 'active'
@@ -131,6 +137,8 @@ judged as materialized (
 room as materialized (
     select
         j.device_id,
+        j.decision,
+        j.contacts,
         greatest(
             0,
             case
@@ -150,6 +158,7 @@ room as materialized (
             from broadcast_messages as m
             where
                 :'policy'::text <> 'queue'
+                and j.decision = 'queue'
                 and m.device_id = j.device_id
                 and m.status in ('pending', 'queued', 'processing')
                 and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
@@ -163,6 +172,7 @@ room as materialized (
             from broadcast_messages as m
             where
                 :'policy'::text <> 'queue'
+                and j.decision = 'queue'
                 and m.device_id = j.device_id
                 and m.sent_at > :'now'::timestamptz - interval '60 minutes'
                 and m.status not in ('pending', 'queued', 'processing', 'failed')
@@ -176,27 +186,26 @@ room as materialized (
             from broadcast_messages as m
             where
                 :'policy'::text <> 'queue'
+                and j.decision = 'queue'
                 and m.device_id = j.device_id
                 and m.sent_at > :'now'::timestamptz - interval '24 hours'
                 and m.status not in ('pending', 'queued', 'processing', 'failed')
             limit :'max_per_day'::integer
         ) as m
     ) as day
-    where j.decision = 'queue'
 )
 
 select
-    j.device_id,
+    r.device_id,
     d.device_name::text as device_name,
     split.decision,
     split.contacts::integer as contacts
-from judged as j
-left join user_devices as d on j.device_id = d.id
-left join room as r on j.device_id = r.device_id and j.decision = 'queue'
+from room as r
+left join user_devices as d on r.device_id = d.id
 cross join lateral (
     values
-        (j.decision, case j.decision when 'queue' then least(j.contacts, r.messages) else j.contacts end),
-        ('device_full', case j.decision when 'queue' then greatest(0, j.contacts - r.messages) end)
+        (r.decision, case r.decision when 'queue' then least(r.contacts, r.messages) else r.contacts end),
+        ('device_full', case r.decision when 'queue' then greatest(0, r.contacts - r.messages) end)
 ) as split (decision, contacts)
 where split.contacts > 0
-order by split.contacts desc, split.decision, j.device_id;
+order by split.contacts desc, split.decision, r.device_id;

@@ -18,18 +18,23 @@ from (
         c.id,
         m.error_message
     from broadcast_messages as m
-    inner join sequence_contacts as c
-        on
-            m.sequence_id = c.sequence_id
-            and m.recipient_phone = c.contact_phone
-            and m.sequence_stepid = c.sequence_stepid
+    cross join lateral (
+        select x.id
+        from sequence_contacts as x
+        where
+            x.sequence_id = m.sequence_id
+            and x.contact_phone = m.recipient_phone
+            and x.sequence_stepid = m.sequence_stepid
+            and x.status = 'completed'
+            and m.id = md5('seqdev message ' || x.id)::uuid
+        limit 1
+        for update of x skip locked
+    ) as c
     where
         m.status = 'failed'
         and m.sequence_stepid is not null
         and m.created_at > :'now'::timestamptz - :'within'::interval
-        and c.status = 'completed'
-        and m.id = md5('seqdev message ' || c.id)::uuid
     limit :'most'::integer
-    for update of c skip locked
 ) as failed
-where sc.id = failed.id and sc.status = 'completed';
+-- By key alone: that it is completed was judged under the lock.
+where sc.id = failed.id;

@@ -18,14 +18,23 @@ from (
         why.reason
     from sequence_contacts as c
     inner join sequences as s on c.sequence_id = s.id
-    left join sequence_steps as st on c.sequence_stepid = st.id and c.sequence_id = st.sequence_id
     cross join lateral (
         select
             case
                 when c.contact_phone is null or c.contact_phone !~ '\S'
                     then 'waits: bad_phone: contact_phone is empty'
-                when st.id is null then 'waits: step_missing: sequence_stepid names no step of the sequence'
-                when not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false))
+                when ((c.sequence_id, c.sequence_stepid) in (
+                    select
+                        st.sequence_id,
+                        st.id
+                    from sequence_steps as st
+                )) is not true
+                    then 'waits: step_missing: sequence_stepid names no step of the sequence'
+                when c.sequence_stepid in (
+                    select st.id
+                    from sequence_steps as st
+                    where not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false))
+                )
                     then 'waits: no_content: the step has neither content nor media_url'
             end as reason
     ) as why
@@ -39,4 +48,5 @@ from (
     limit :'most'::integer
     for update of c skip locked
 ) as wrong
-where sc.id = wrong.id and sc.status = 'active';
+-- By key alone: that it is active was judged under the lock.
+where sc.id = wrong.id;
