@@ -31,6 +31,9 @@ LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGPORT", 
 RETRY_PATIENCE = timedelta(seconds=20)
 """How long a transaction is tried again, unless the caller has less time."""
 
+FIRST_CONNECTION = timedelta(seconds=3)
+"""How long a server is tried that this process has not met yet."""
+
 _CONFLICT = {"40001", "40P01", "55P03"}
 _LOST = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006", "08007"}
 _IDLE = timedelta(seconds=15)
@@ -108,6 +111,7 @@ class Database:
         self._say = say
         self._conninfo: str | None = None
         self._connection: Connection[Any] | None = None
+        self._met = False
 
     @contextmanager
     def transaction(
@@ -141,9 +145,11 @@ class Database:
         """
         import psycopg
 
-        deadline = time.monotonic() + patience.total_seconds()
+        started = time.monotonic()
         attempt = 0
         while True:
+            # A server that never answered is more likely misspelt than about to come back.
+            allowed = patience if self._met else min(patience, FIRST_CONNECTION)
             try:
                 with self._transaction(read_only) as transaction:
                     return work(transaction)
@@ -155,7 +161,7 @@ class Database:
                     self.close()
                 attempt += 1
                 pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
-                if time.monotonic() + pause > deadline:
+                if time.monotonic() + pause > started + allowed.total_seconds():
                     raise translate(error) from error
                 time.sleep(pause)
 
@@ -215,6 +221,7 @@ class Database:
             )
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             self._connection = connection
+            self._met = True
         return self._connection
 
     def _find(self) -> str:

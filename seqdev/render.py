@@ -225,7 +225,8 @@ def _rich(
             Text(name),
             justify="right" if number in right else "left",
             overflow="fold",
-            no_wrap=number in right,
+            # A short word is never broken for want of room: other columns give way.
+            no_wrap=number in right or all(len(row[number]) <= 20 and " " not in row[number] for row in rows),
         )
     for row in rows:
         # Text, not str: rich would swallow what looks like its own markup.

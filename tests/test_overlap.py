@@ -750,16 +750,17 @@ def test_two_ticks_that_end_two_sequences_of_a_person_at_once_lose_neither_chang
     user = host.user()
     devices = [host.device(user), host.device(user)]
     lead = host.lead(user, devices[0], "6012345678", "LEFT,KEEP,RIGHT")
-    for device, trigger, then in zip(devices, ("LEFT", "RIGHT"), ("", "NEXT"), strict=True):
-        sequence = host.sequence(user)
-        host.contact(sequence, host.step(sequence, 1, trigger, then), "6012345678", device)
     host.simple_sequence(user, "NEXT")
     holder = Host(connect(host_url(host)))
     with holder.connection.transaction():
         holder.rows("select from leads where id = %s for update", lead)
-        both = [ticks.start("--batch-size", 1) for _ in range(2)]
+        both = []
         # Each holds one of the devices, and both have read the same list.
-        until(lambda: waiting_for_a_lock(host) == 2, "both ticks to be about to change the lead")
+        for device, trigger, then in zip(devices, ("LEFT", "RIGHT"), ("", "NEXT"), strict=True):
+            sequence = host.sequence(user)
+            host.contact(sequence, host.step(sequence, 1, trigger, then), "6012345678", device)
+            both.append(ticks.start())
+            until(lambda: waiting_for_a_lock(host) == len(both), "the tick to be about to change the lead")
     summaries = [ticks.end(process) for process in both]
     assert sum(summary["queued"] for summary in summaries) == 2
     assert host.value("select trigger from leads where id = %s", lead) == "KEEP,NEXT"

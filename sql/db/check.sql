@@ -228,11 +228,16 @@ index_needed (position, schema_name, table_name, index_name, definition, why) as
             'the story of a person'
         ),
         (
-            406, :'schema'::text, 'broadcast_messages', 'seqdev_messages_phone', '(recipient_phone)',
-            'the story of a person'
+            406, :'schema'::text, 'broadcast_messages', 'seqdev_messages_person', '(recipient_phone, sequence_id)',
+            'the story of a person, and the audits'
         ),
         (407, :'schema'::text, 'leads', 'seqdev_leads_phone', '(phone)', 'the story of a person'),
-        (411, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed')
+        (
+            408, :'schema'::text, 'broadcast_messages', 'seqdev_messages_created', '(created_at)',
+            'the audits of the last hours'
+        ),
+        (411, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed'),
+        (412, 'seqdev', 'change', 'seqdev_change_row', '(row_id)', 'what has happened to a row')
 ),
 
 old_shape as (

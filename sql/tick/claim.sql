@@ -333,8 +333,10 @@ decided as materialized (
         md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row
     from claimed as c
     inner join step on c.sequence_stepid = step.id
-    -- Cuts nothing off. Of a limit that it does not know the planner expects a tenth, and looks rows up by key
-    -- below, where for all of them it would read whole tables.
+    -- Neighbours in the index that the next step's rows go into.
+    order by c.sequence_id, c.contact_phone
+    -- Cuts nothing off: of a limit unknown to the planner it expects a tenth, and looks rows up by key below,
+    -- where it would read whole tables.
     limit (select :'most'::integer)
 ),
 
@@ -390,8 +392,7 @@ next_step as (
 ),
 
 -- Whose sequence is over, and which other sequence of the user next_trigger enters, unless the person has
--- been there. Lookups in a hash or by key, whatever the planner expects: joins of two of these tables of
--- the statement would pair every row with every other where it expects few.
+-- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
 outcome as materialized (
     select
         d.id,

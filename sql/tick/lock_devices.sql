@@ -1,8 +1,8 @@
 -- Lock the next devices that have due contacts, oldest first
 --
 -- A device's contacts are claimed under its lock, and its capacity counted in a later statement, which
--- sees what the holder before has committed. Devices that another tick holds are passed over. No more than
--- a quarter of the devices is taken at once, to leave some to the ticks that run beside.
+-- sees what the holder before has committed. Devices that another tick holds are passed over. Of more than
+-- 25 devices no more than a quarter is taken at once, to leave some to the ticks that run beside.
 --
 -- Parameters:
 --   due_by    timestamptz  contacts are due that are due by then: the instant the run began
@@ -126,7 +126,7 @@ candidate as materialized (
     ) as due
     inner join ready as owner on due.device_id = owner.id
     group by due.device_id, owner.user_id
-    order by oldest, device_id
+    order by min(due.oldest), due.device_id
 )
 
 select
@@ -149,5 +149,5 @@ left join lateral (
                 then pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
             else false
         end
-    limit greatest(1, least(:'most'::integer, (waiting.devices + 3) / 4))
+    limit least(:'most'::integer, greatest(25, waiting.devices / 4))
 ) as locked on true;

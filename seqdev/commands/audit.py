@@ -1,0 +1,317 @@
+"""``seqdev audit``."""
+
+import sys
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Annotated, Any
+
+import typer
+
+from seqdev import audit, audit_rows, audit_run
+from seqdev.audit import Kind, Line, Scope
+from seqdev.audit_nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
+from seqdev.audit_rows import Health, IfLost
+from seqdev.audit_view import brief, published
+from seqdev.commands.options import App, FormatOption, UserOption, duration
+from seqdev.errors import Exit, SeqdevError, UsageError
+from seqdev.render import Format, Table, note
+from seqdev.sql import Query
+
+LISTED = 20
+"""Rows that an audit lists unless told otherwise."""
+
+PEOPLE = (Format.TABLE, Format.MARKDOWN)
+"""The formats for people: few columns, short ids."""
+
+app = typer.Typer(
+    help="What went wrong, why, and the repair that fits; read-only. Exit code 3: something was found.",
+    no_args_is_help=True,
+)
+
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Rows to list, at most. [default: {LISTED}; with --all: no limit]"),
+]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="List everything, not only 20 (--limit still bounds it).")
+]
+AllMatchesOption = Annotated[
+    bool, typer.Option("--all", help="List everything, matches too (--limit still bounds it).")
+]
+SequenceOption = Annotated[
+    str | None, typer.Option(metavar="NAME|ID", help="Only this sequence (name, id or prefix).")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(metavar="NAME|ID", help="Only this device (name, id or prefix).")
+]
+
+
+def _since(default: str) -> Any:
+    return typer.Option(
+        parser=duration, metavar="DURATION", help=f"How far back to look. [default: {default}]"
+    )
+
+
+def _threshold(meaning: str, default: str) -> Any:
+    durations = not default[-1].isdecimal()
+
+    def read(text: str | Threshold) -> Threshold:
+        try:
+            return threshold(text, durations)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return typer.Option(
+        parser=read,
+        metavar="WARN,CRIT",
+        show_default=False,
+        help=f"With --nagios: {meaning}. [default: {default}]",
+    )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How an audit is to be shown."""
+
+    output: Format
+    limit: int | None
+    everything: bool
+
+    @property
+    def rows(self) -> int | None:
+        """Rows to list; None: all."""
+        return self.limit or (None if self.everything else LISTED)
+
+
+@app.command()
+def mismatches(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("1h")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllMatchesOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Messages from another device than the one assigned: which, when, why, and the repair."""
+    shown = _Shown(output, limit, show_all)
+    scope = Scope(since, user, sequence, device, matches=show_all, limit=shown.rows)
+    return _audit(ctx, audit_rows.MISMATCHES, scope, shown)
+
+
+@app.command()
+def devices(
+    ctx: typer.Context,
+    lost: Annotated[
+        str | None,
+        typer.Option(
+            "--if-lost", metavar="NAME|ID", help="What would be lost with this device; nothing else."
+        ),
+    ] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Every device: its people, what waits for it and what it sends; those in trouble first.
+
+    Zombies are online, yet a message waits for more than 15 minutes and none has left in that time.
+    With --if-lost, exit code 3 says that the user's other devices cannot take its work.
+    """
+    if lost is None:
+        shown = _Shown(output, limit, show_all)
+        return _audit(ctx, audit_rows.DEVICES, Scope(None, user, sequence, device, limit=shown.rows), shown)
+    if sequence or device or limit or show_all:
+        raise UsageError("--if-lost takes no other option than --user and --format", "leave the others out")
+    app: App = ctx.obj
+    row = audit.if_lost(app.database("audit devices"), lost, user)
+    app.writer(output).write(Table("if_lost", IfLost, [row], single=True))
+    if not row.fits:
+        note("the user's other devices cannot take its work: see room and due")
+    return Exit.DONE if row.fits else Exit.FINDINGS
+
+
+@app.command()
+def contacts(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("1d")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Rows of people that break a promise (done, but no message or next step), stand still, or are overdue.
+
+    --since bounds what is done and what was written; what is not done is looked at whatever its age.
+    """
+    shown = _Shown(output, limit, show_all)
+    return _audit(ctx, audit_rows.CONTACTS, Scope(since, user, sequence, device, limit=shown.rows), shown)
+
+
+@app.command()
+def sequences(
+    ctx: typer.Context,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Sequences that cannot run as they are: no entry step, dangling or looping triggers, gaps, inactive."""
+    shown = _Shown(output, limit, show_all)
+    return _audit(ctx, audit_rows.SEQUENCES, Scope(None, user, sequence, limit=shown.rows), shown)
+
+
+@app.command()
+def leads(
+    ctx: typer.Context,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Leads without a device of their user, with a bad or shared phone, or triggers nobody listens to."""
+    shown = _Shown(output, limit, show_all)
+    return _audit(ctx, audit_rows.LEADS, Scope(None, user, sequence, device, limit=shown.rows), shown)
+
+
+@app.command()
+def collisions(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("1d")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """People who are written to, or due, from two devices of one user; campaigns count too."""
+    shown = _Shown(output, limit, show_all)
+    return _audit(ctx, audit_rows.COLLISIONS, Scope(since, user, sequence, device, limit=shown.rows), shown)
+
+
+@app.command()
+def writers(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("1d")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Messages of sequences that seqdev did not make: a second processor is alive."""
+    shown = _Shown(output, limit, show_all)
+    return _audit(ctx, audit_rows.WRITERS, Scope(since, user, sequence, device, limit=shown.rows), shown)
+
+
+@app.command("all")
+def all_(
+    ctx: typer.Context,
+    nagios: Annotated[
+        bool,
+        typer.Option(
+            "--nagios",
+            help="One line for monitoring, from four numbers; exit code 0, 1, 2 or 3 as Nagios has it.",
+        ),
+    ] = False,
+    overdue: Annotated[Threshold, _threshold("age of the oldest due", "15m,1h")] = DEFAULTS.overdue,
+    backlog: Annotated[Threshold, _threshold("contacts due", "1000,10000")] = DEFAULTS.backlog,
+    mismatches: Annotated[Threshold, _threshold("mismatches", "0,100")] = DEFAULTS.mismatches,
+    tick: Annotated[Threshold, _threshold("age of the last finished tick", "5m,15m")] = DEFAULTS.tick,
+    since: Annotated[timedelta | None, _since("that of each audit")] = None,
+    user: UserOption = None,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Every audit in one line, the worst first, and how far behind the service is.
+
+    With --nagios only the four numbers are measured, and judged by their thresholds: a number above WARN
+    is a warning, one above CRIT or no tick at all is critical, and a database out of reach is unknown.
+    """
+    app: App = ctx.obj
+    database = app.database("audit all")
+    scope = Scope(since, user)
+    if nagios:
+        try:
+            state, text = judge(
+                *audit.health(database, scope), Thresholds(overdue, backlog, mismatches, tick)
+            )
+        except SeqdevError as error:
+            state, text = 3, line(3, error.message)
+        typer.echo(text)
+        return state
+    lines, health = audit.everything(database, scope)
+    state_of_things = Table("health", Health, [health], single=True)
+    if output in PEOPLE:
+        state_of_things = replace(brief("health", Health, [health]).table, single=True)
+    app.writer(output).write(Table("audits", Line, lines), state_of_things)
+    found = sum(line.found for line in lines)
+    note(f"{found} found" + ("; for more: seqdev audit NAME" if found else ""))
+    if health.last_tick is None:
+        note("no tick has ever come to its end here")
+    return Exit.FINDINGS if found else Exit.DONE
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.sql", help="A statement with seqdev's header.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Value of a parameter; may be repeated."),
+    ] = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Run your own audit, read-only: one SELECT, written like the files in sql/audit. Each row is a finding.
+
+    The first line is its title, '-- …'; parameters are declared and defaulted as in seqdev's own files.
+    """
+    app: App = ctx.obj
+    given = dict(_assignment(text) for text in set_ or ())
+    shown = _Shown(output, limit, show_all)
+    found = audit_run.run(app.database("audit run"), file, given, shown.rows)
+    app.writer(output).write(Table("rows", found.row, found.rows))
+    _say(found.total, len(found.rows), found.total)
+    return Exit.FINDINGS if found.total else Exit.DONE
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set {text!r} is not NAME=VALUE", "for example: --set since='2 hours'")
+    return name, value
+
+
+def _audit(ctx: typer.Context, query: Query[Any], scope: Scope, shown: _Shown) -> int:
+    app: App = ctx.obj
+    result = audit.find(app.database(f"audit {Path(query.path).stem}"), query, scope)
+    if shown.output in PEOPLE:
+        width = get_terminal_size().columns if sys.stdout.isatty() and shown.output is Format.TABLE else None
+        view = brief(result.name, query.row, result.rows, width)
+        table, left_out = view.table, view.left_out
+    else:
+        table, left_out = published(result.name, query.row, result.rows), ()
+    app.writer(shown.output).write(table, Table("found", Kind, result.kinds))
+    _say(result.found, len(result.rows), result.total)
+    if left_out:
+        note(f"no room for {', '.join(left_out)}: widen the terminal, or --format json")
+    return Exit.FINDINGS if result.found else Exit.DONE
+
+
+def _say(found: int, listed: int, total: int) -> None:
+    """The account on stderr: what was found, of what, and what is not listed."""
+    text = f"{found} found" + (f" among {total} rows" if total != found else "")
+    note(text + (f", {listed} shown: --limit, or --all" if listed < total else ""))

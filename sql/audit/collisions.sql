@@ -1,0 +1,189 @@
+-- People who are written to, or due, from two devices of one user
+--
+-- Looks at every message of the window, campaigns included, and at every step that is due. A phone that two
+-- users have is two people.
+--
+-- Finds:
+--   written  the messages of the window came from two devices
+--   due      what is due now would come from another device than what was written, or from two
+--
+-- Parameters:
+--   now       timestamptz  the instant of the transaction
+--   since     interval     age of the messages that are looked at
+--   user      uuid         only people of this user
+--   sequence  uuid         only people to whom this sequence wrote, or is due
+--   device    uuid         only people to whom this device wrote, or is due
+--   active    text[]       values of sequences.status that count as active
+--   limit     integer      rows to return; empty: all
+-- Row:
+--   finding     text         written or due
+--   phone       text         whom it is about
+--   devices     text         the devices, the last one that wrote first: names
+--   device_ids  text         the same: ids
+--   messages    integer      messages of the window
+--   due         integer      steps that are due
+--   last_at     timestamptz  the last message of the window
+--   user_id     uuid         whose person it is
+--   repair      text         what to do about it
+--   total       integer      rows in all, listed or not
+--   found       jsonb        rows in all by finding: number, severity, repair
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?since} \else \set since '1 day' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?active} \else \set active '{active}' \endif
+\if :{?limit} \else \set limit '20' \endif
+with kind (kind, severity, repair) as (
+    values
+        ('written', 2, 'see why: seqdev audit mismatches, seqdev explain PHONE'),
+        ('due', 1, 'seqdev repair assigned')
+),
+
+-- From each device straight to what is due from it; what no device can send collides with nothing.
+due as materialized (
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.assigned_device_id,
+        sc.user_id
+    from user_devices as device
+    cross join lateral (
+        select c.*
+        from sequence_contacts as c
+        where
+            c.status = 'active'
+            and c.assigned_device_id = device.id
+            and c.next_trigger_time <= :'now'::timestamptz
+        offset 0
+    ) as sc
+    union all
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.assigned_device_id,
+        sc.user_id
+    from sequence_contacts as sc
+    where
+        sc.status = 'active'
+        and sc.assigned_device_id is null
+        and sc.next_trigger_time <= :'now'::timestamptz
+),
+
+contact as materialized (
+    select
+        m.user_id,
+        m.recipient_phone as phone,
+        m.device_id,
+        m.sequence_id,
+        m.created_at::timestamptz as at
+    from broadcast_messages as m
+    left join sequences as s on m.sequence_id = s.id
+    where
+        m.created_at > :'now'::timestamptz - :'since'::interval
+        and m.status <> 'failed'
+        and coalesce(s.user_id, m.user_id) = m.user_id
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
+    union all
+    select
+        s.user_id,
+        sc.contact_phone as phone,
+        coalesce(sc.assigned_device_id, l.device_id) as device_id,
+        s.id as sequence_id,
+        null as at
+    from due as sc
+    inner join sequences as s on sc.sequence_id = s.id
+    left join leads as l
+        on sc.assigned_device_id is null and s.user_id = l.user_id and sc.contact_phone = l.phone
+    where
+        s.is_active
+        and s.status = any(:'active'::text [])
+        and coalesce(sc.user_id, s.user_id) = s.user_id
+        and coalesce(sc.assigned_device_id, l.device_id) is not null
+        and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
+),
+
+pair as materialized (
+    select
+        c.user_id,
+        c.phone,
+        c.device_id,
+        count(c.at)::integer as messages,
+        (count(*) - count(c.at))::integer as due,
+        max(c.at) filter (where isfinite(c.at)) as last_at,
+        coalesce(bool_or(c.sequence_id = nullif(:'sequence', '')::uuid), false) as is_asked
+    from contact as c
+    group by c.user_id, c.phone, c.device_id
+),
+
+finding as materialized (
+    select
+        case when count(*) filter (where p.messages > 0) > 1 then 'written' else 'due' end as kind,
+        p.user_id,
+        p.phone,
+        sum(p.messages)::integer as messages,
+        sum(p.due)::integer as due,
+        max(p.last_at) as last_at
+    from pair as p
+    group by p.user_id, p.phone
+    having
+        count(*) > 1
+        and (nullif(:'sequence', '')::uuid is null or bool_or(p.is_asked))
+        and (nullif(:'device', '')::uuid is null or bool_or(p.device_id = nullif(:'device', '')::uuid))
+),
+
+tally as (
+    select
+        coalesce(sum(t.number), 0)::integer as total,
+        coalesce(
+            jsonb_object_agg(
+                t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
+            ),
+            '{}'
+        ) as found
+    from (
+        select
+            finding.kind,
+            count(*) as number
+        from finding
+        group by finding.kind
+    ) as t
+    inner join kind on t.kind = kind.kind
+),
+
+listed as (
+    select f.*
+    from finding as f
+    inner join kind on f.kind = kind.kind
+    order by kind.severity, f.last_at desc nulls last, f.phone, f.user_id
+    limit nullif(:'limit', '')::integer
+)
+
+select
+    f.kind as finding,
+    f.phone::text as phone,
+    part.devices,
+    part.device_ids,
+    f.messages,
+    f.due,
+    f.last_at,
+    f.user_id,
+    kind.repair,
+    tally.total,
+    tally.found
+from listed as f
+cross join tally
+inner join kind on f.kind = kind.kind
+cross join lateral (
+    select
+        string_agg(
+            coalesce(d.device_name, '(gone)') || ' ' || left(one.device_id::text, 8),
+            ', ' order by one.last_at desc nulls last, one.device_id
+        ) as devices,
+        string_agg(one.device_id::text, ' ' order by one.last_at desc nulls last, one.device_id) as device_ids
+    from pair as one
+    left join user_devices as d on one.device_id = d.id
+    where one.user_id = f.user_id and one.phone = f.phone
+) as part
+order by kind.severity, f.last_at desc nulls last, f.phone, f.user_id;

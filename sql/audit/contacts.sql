@@ -1,0 +1,324 @@
+-- Rows of people that break a promise, stand still, or are overdue
+--
+-- Done is completed or failed. Finds:
+--   done_no_message     done, but no message of that person and step exists, nor one that says no step
+--   message_not_done    seqdev's message exists, but the row is not done
+--   written_by_other    active, but another processor's message of that person and step exists
+--   next_step_missing   done, but the row of the next step does not exist
+--   several_active      a person has several active rows in one sequence
+--   sequence_gone       active, but the sequence does not exist
+--   step_gone           active, but the sequence has no such step
+--   no_device           active, but nothing is assigned, and no lead of the user has a device
+--   device_missing      active, but the assigned device does not exist
+--   other_users_device  active, but the assigned device belongs to another user
+--   stuck               claimed by a processor that never finished
+--   overdue_15m, overdue_1h, overdue_1d, overdue_7d
+--                       active and due for longer than that: the numbers are a histogram
+--
+-- The window bounds what is done and what was written. What is not done is looked at whatever its age, and is
+-- most of the table's pages: therefore it reads the table from end to end, and that is no slower.
+--
+-- Parameters:
+--   now       timestamptz  the instant of the transaction
+--   since     interval     age of the messages, and of the rows that are done, that are looked at
+--   user      uuid         only sequences of this user
+--   sequence  uuid         only this sequence
+--   device    uuid         only what is assigned to this device
+--   active    text[]       values of sequences.status that count as active
+--   claimed   interval     how long the claim of another processor is respected
+--   limit     integer      rows to return; empty: all
+-- Row:
+--   finding             text         what is wrong
+--   phone               text         whose row it is
+--   sequence            text         name of the sequence
+--   sequence_id         uuid         the sequence
+--   step                integer      day of the step
+--   step_id             uuid         the step
+--   status              text         of the row
+--   assigned_device     text         name of the assigned device
+--   assigned_device_id  uuid         the assigned device
+--   at                  timestamptz  when it was done or claimed; of what is active, when it is due
+--   contact_id          uuid         the row
+--   repair              text         what to do about it
+--   total               integer      rows in all, listed or not
+--   found               jsonb        rows in all by finding: number, severity, repair
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?since} \else \set since '1 day' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?active} \else \set active '{active}' \endif
+\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?limit} \else \set limit '20' \endif
+with kind (kind, severity, repair) as (
+    values
+        ('done_no_message', 1, 'see who did it: seqdev explain PHONE; set it active to send it'),
+        ('message_not_done', 2, 'seqdev tick: it completes the row without a second message'),
+        ('written_by_other', 1, 'stop the other processor: seqdev audit writers'),
+        ('next_step_missing', 1, 'insert the row of the next step; see: seqdev explain PHONE'),
+        ('several_active', 2, 'see what was meant: seqdev explain PHONE'),
+        ('sequence_gone', 2, 'delete the row'),
+        ('step_gone', 2, 'name a step of the sequence in sequence_stepid'),
+        ('no_device', 1, 'seqdev leads assign --distribute'),
+        ('device_missing', 1, 'seqdev repair device DEVICE --spread'),
+        ('other_users_device', 1, 'seqdev repair device DEVICE --spread'),
+        ('stuck', 2, 'seqdev repair stuck'),
+        ('overdue_15m', 3, 'see why: seqdev tick --dry-run'),
+        ('overdue_1h', 2, 'see why: seqdev tick --dry-run'),
+        ('overdue_1d', 2, 'see why: seqdev tick --dry-run'),
+        ('overdue_7d', 1, 'see why: seqdev tick --dry-run')
+),
+
+step as materialized (
+    select distinct on (st.id)
+        st.id,
+        st.sequence_id,
+        nx.id as next_id
+    from sequence_steps as st
+    left join sequence_steps as nx
+        on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger and st.next_trigger ~ '\S'
+    order by st.id, nx.day_number, nx.id
+),
+
+done as materialized (
+    select
+        sc.id,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.sequence_stepid
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    where
+        sc.status in ('completed', 'failed')
+        and (sc.completed_at is null or sc.completed_at > :'now'::timestamptz - :'since'::interval)
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+-- Without seqdev's own message: few, unless another processor did the past.
+unsent as materialized (
+    select done.*
+    from done
+    left join lateral (
+        select true as is_there
+        from broadcast_messages as m
+        where m.id = md5('seqdev message ' || done.id)::uuid
+        limit 1
+    ) as own on true
+    where own.is_there is null
+),
+
+-- Messages of the window whose row is not done.
+early as materialized (
+    select
+        sc.id,
+        bool_or(m.id = md5('seqdev message ' || sc.id)::uuid) as is_own,
+        bool_or(m.id <> md5('seqdev message ' || sc.id)::uuid) and min(sc.status) = 'active' as is_foreign
+    from broadcast_messages as m
+    inner join sequences as s on m.sequence_id = s.id
+    inner join sequence_contacts as sc
+        on
+            m.sequence_id = sc.sequence_id
+            and m.recipient_phone = sc.contact_phone
+            and m.sequence_stepid = sc.sequence_stepid
+    where
+        m.created_at > :'now'::timestamptz - :'since'::interval
+        and (sc.status is null or sc.status not in ('completed', 'failed'))
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+    group by sc.id
+),
+
+-- Rows that are not done, and give cause to look at them.
+standing as materialized (
+    select
+        sc.id,
+        sc.status,
+        sc.next_trigger_time,
+        sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval as is_stuck,
+        s.is_active and s.status = any(:'active'::text []) as is_running,
+        case
+            when s.id is null then 'sequence_gone'
+            when step.id is null then 'step_gone'
+            when coalesce(sc.assigned_device_id, l.device_id) is null then 'no_device'
+            when d.id is null then 'device_missing'
+            when d.user_id <> s.user_id then 'other_users_device'
+        end as missing
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+    left join lateral (
+        select lead.device_id
+        from leads as lead
+        where sc.assigned_device_id is null and lead.user_id = s.user_id and lead.phone = sc.contact_phone
+        limit 1
+    ) as l on true
+    left join user_devices as d on coalesce(sc.assigned_device_id, l.device_id) = d.id
+    where
+        (sc.status is null or sc.status not in ('completed', 'failed'))
+        and (
+            step.id is null
+            or d.user_id is distinct from s.user_id
+            or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
+            or sc.next_trigger_time <= :'now'::timestamptz - interval '15 minutes'
+        )
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+finding (kind, id) as materialized (
+    select
+        'done_no_message',
+        unsent.id
+    from unsent
+    where not exists (
+        select 1
+        from broadcast_messages as m
+        where
+            m.recipient_phone = unsent.contact_phone
+            and m.sequence_id = unsent.sequence_id
+            and (m.sequence_stepid is null or m.sequence_stepid = unsent.sequence_stepid)
+    )
+    union all
+    select
+        'message_not_done',
+        early.id
+    from early
+    where early.is_own
+    union all
+    select
+        'written_by_other',
+        early.id
+    from early
+    where early.is_foreign
+    union all
+    select
+        'next_step_missing',
+        done.id
+    from done
+    inner join step on done.sequence_stepid = step.id and done.sequence_id = step.sequence_id
+    left join lateral (
+        select true as is_there
+        from sequence_contacts as n
+        where
+            n.sequence_id = done.sequence_id
+            and n.contact_phone = done.contact_phone
+            and n.sequence_stepid = step.next_id
+        limit 1
+    ) as next_row on true
+    where step.next_id is not null and next_row.is_there is null
+    union all
+    select
+        'several_active',
+        pick.id
+    from (
+        select
+            sc.sequence_id,
+            sc.contact_phone
+        from sequence_contacts as sc
+        left join sequences as s on sc.sequence_id = s.id
+        where
+            sc.status = 'active'
+            and (
+                nullif(:'user', '')::uuid is null
+                or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
+            )
+            and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+            and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+        group by sc.sequence_id, sc.contact_phone
+        having count(*) > 1
+    ) as person
+    cross join lateral (
+        select c.id
+        from sequence_contacts as c
+        where
+            c.sequence_id = person.sequence_id and c.contact_phone = person.contact_phone and c.status = 'active'
+        order by c.next_trigger_time, c.id
+        limit 1
+    ) as pick
+    union all
+    select
+        wrong.kind,
+        c.id
+    from standing as c
+    cross join lateral (
+        values
+            (case when c.status = 'active' then c.missing end),
+            (case when c.is_stuck then 'stuck' end),
+            (
+                case
+                    when c.status is distinct from 'active' or not coalesce(c.is_running, false) then null
+                    when c.next_trigger_time <= :'now'::timestamptz - interval '7 days' then 'overdue_7d'
+                    when c.next_trigger_time <= :'now'::timestamptz - interval '1 day' then 'overdue_1d'
+                    when c.next_trigger_time <= :'now'::timestamptz - interval '1 hour' then 'overdue_1h'
+                    when c.next_trigger_time <= :'now'::timestamptz - interval '15 minutes' then 'overdue_15m'
+                end
+            )
+    ) as wrong (kind)
+    where wrong.kind is not null
+),
+
+tally as (
+    select
+        coalesce(sum(t.number), 0)::integer as total,
+        coalesce(
+            jsonb_object_agg(
+                t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
+            ),
+            '{}'
+        ) as found
+    from (
+        select
+            finding.kind,
+            count(*) as number
+        from finding
+        group by finding.kind
+    ) as t
+    inner join kind on t.kind = kind.kind
+)
+
+select
+    f.kind as finding,
+    sc.contact_phone::text as phone,
+    s.name::text as sequence,
+    sc.sequence_id,
+    coalesce(st.day_number, sc.current_step)::integer as step,
+    sc.sequence_stepid as step_id,
+    sc.status::text as status,
+    d.device_name::text as assigned_device,
+    sc.assigned_device_id,
+    case when isfinite(since.at) then since.at end as at,
+    sc.id as contact_id,
+    replace(kind.repair, 'DEVICE', coalesce(sc.assigned_device_id::text, 'DEVICE')) as repair,
+    tally.total,
+    tally.found
+from finding as f
+cross join tally
+inner join kind on f.kind = kind.kind
+inner join sequence_contacts as sc on f.id = sc.id
+cross join lateral (
+    select
+        case
+            when f.kind = 'stuck' then sc.processing_started_at
+            when sc.status in ('completed', 'failed') then sc.completed_at
+            else sc.next_trigger_time
+        end::timestamptz as at
+) as since
+left join sequences as s on sc.sequence_id = s.id
+left join sequence_steps as st on sc.sequence_stepid = st.id
+left join user_devices as d on sc.assigned_device_id = d.id
+order by kind.severity, f.kind, since.at nulls first, sc.id
+limit nullif(:'limit', '')::integer;

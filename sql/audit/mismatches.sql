@@ -1,0 +1,195 @@
+-- Messages from another device than the one assigned, and why
+--
+-- A message belongs to the row of its person and step. Where it does not say its step, it matches if any row
+-- of the person in the sequence is assigned to the device that it went to; else the row done last is compared.
+--
+-- The cause is the first that holds:
+--   other_users_device      the device that wrote belongs to another user than the sequence
+--   assignment_missing      no device is assigned
+--   assigned_since          the device was the assigned one then; seqdev's journal has the change
+--   device_deleted          the assigned device does not exist
+--   other_users_assignment  the assigned device belongs to another user than the sequence
+--   used_device_deleted     the device that wrote does not exist
+--   lead_reowned            the device that wrote owns the lead now: the writer followed the lead, not the row
+--   fallback_used           seqdev wrote it, or the assigned device is not online now: another stood in
+--   foreign_writer          another processor wrote it, although the assigned device is online
+--
+-- Parameters:
+--   now       timestamptz  the instant of the transaction
+--   since     interval     age of the messages that are looked at
+--   user      uuid         only sequences of this user
+--   sequence  uuid         only this sequence
+--   device    uuid         only what was assigned to this device, or written from it
+--   matches   boolean      list the messages that match too
+--   online    text[]       values of user_devices.status that count as online
+--   limit     integer      rows to return; empty: all
+-- Row:
+--   verdict             text         MATCH or MISMATCH
+--   cause               text         why; null for a match
+--   at                  timestamptz  when the message was made
+--   phone               text         whom it went to
+--   sequence            text         name of the sequence
+--   sequence_id         uuid         the sequence
+--   step                integer      day of the step; null where the message does not say its step
+--   step_id             uuid         the step
+--   assigned_device     text         name of the assigned device
+--   assigned_device_id  uuid         the assigned device
+--   used_device         text         name of the device that wrote
+--   used_device_id      uuid         the device that wrote
+--   writer              text         seqdev, or other: another processor made the message
+--   contact_id          uuid         the row of the person and step
+--   message_id          uuid         the message
+--   repair              text         what to do about it
+--   total               integer      rows in all, listed or not
+--   found               jsonb        mismatches in all by cause: number, severity, repair
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?since} \else \set since '1 hour' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?matches} \else \set matches 'false' \endif
+\if :{?online} \else \set online '{online}' \endif
+\if :{?limit} \else \set limit '20' \endif
+with kind (kind, severity, repair) as (
+    values
+        ('other_users_device', 1, 'find the writer: seqdev audit writers'),
+        ('assignment_missing', 2, 'seqdev repair missing'),
+        ('assigned_since', 3, 'nothing: it was right when it was written'),
+        ('device_deleted', 1, 'seqdev repair device DEVICE --spread'),
+        ('other_users_assignment', 1, 'seqdev repair assigned'),
+        ('used_device_deleted', 3, 'nothing: the next step goes to the assigned device'),
+        ('lead_reowned', 2, 'seqdev repair assigned'),
+        ('fallback_used', 2, 'seqdev repair assigned, or bring the device back'),
+        ('foreign_writer', 1, 'stop the writer: seqdev audit writers')
+),
+
+written as materialized (
+    select
+        sc.id as contact_id,
+        sc.contact_phone,
+        sc.assigned_device_id,
+        m.id as message_id,
+        m.device_id,
+        m.sequence_stepid,
+        m.created_at,
+        s.id as sequence_id,
+        s.name as sequence_name,
+        s.user_id,
+        m.id = md5('seqdev message ' || sc.id)::uuid as is_own
+    from broadcast_messages as m
+    inner join sequences as s on m.sequence_id = s.id
+    cross join lateral (
+        select c.*
+        from sequence_contacts as c
+        where
+            c.sequence_id = m.sequence_id
+            and c.contact_phone = m.recipient_phone
+            and (m.sequence_stepid is null or c.sequence_stepid = m.sequence_stepid)
+        order by
+            c.assigned_device_id is not distinct from m.device_id desc,
+            c.status in ('completed', 'failed') desc nulls last,
+            c.completed_at desc nulls last,
+            c.id
+        limit 1
+    ) as sc
+    where
+        m.created_at > :'now'::timestamptz - :'since'::interval
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid
+            and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+        and (
+            nullif(:'device', '')::uuid is null
+            or sc.assigned_device_id = nullif(:'device', '')::uuid
+            or m.device_id = nullif(:'device', '')::uuid
+        )
+),
+
+judged as materialized (
+    select
+        w.*,
+        assigned.device_name as assigned_name,
+        used.device_name as used_name,
+        case
+            when w.assigned_device_id = w.device_id then null
+            when used.user_id <> w.user_id then 'other_users_device'
+            when w.assigned_device_id is null then 'assignment_missing'
+            when
+                exists (
+                    select 1
+                    from seqdev.change as ch
+                    where
+                        ch.row_id = w.contact_id
+                        and ch.table_name = 'sequence_contacts'
+                        and ch.column_name = 'assigned_device_id'
+                        and ch.old_value = w.device_id::text
+                        and ch.changed_at >= w.created_at
+                )
+                then 'assigned_since'
+            when assigned.id is null then 'device_deleted'
+            when assigned.user_id <> w.user_id then 'other_users_assignment'
+            when used.id is null then 'used_device_deleted'
+            when l.device_id = w.device_id then 'lead_reowned'
+            when w.is_own or assigned.status <> all(:'online'::text []) then 'fallback_used'
+            else 'foreign_writer'
+        end as kind
+    from written as w
+    left join user_devices as assigned on w.assigned_device_id = assigned.id
+    left join user_devices as used on w.device_id = used.id
+    -- One look into the index a message, however wrong the estimate of their number is.
+    left join lateral (
+        select lead.device_id
+        from leads as lead
+        where lead.user_id = w.user_id and lead.phone = w.contact_phone
+        limit 1
+    ) as l on true
+    where :'matches'::boolean or w.assigned_device_id is distinct from w.device_id
+),
+
+tally as (
+    select
+        coalesce(sum(t.number), 0)::integer as total,
+        coalesce(
+            jsonb_object_agg(
+                t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
+            ) filter (where t.kind is not null),
+            '{}'
+        ) as found
+    from (
+        select
+            judged.kind,
+            count(*) as number
+        from judged
+        group by judged.kind
+    ) as t
+    left join kind on t.kind = kind.kind
+)
+
+select
+    case when j.kind is null then 'MATCH' else 'MISMATCH' end as verdict,
+    j.kind as cause,
+    case when isfinite(j.created_at) then j.created_at::timestamptz end as at,
+    j.contact_phone::text as phone,
+    j.sequence_name::text as sequence,
+    j.sequence_id,
+    st.day_number::integer as step,
+    j.sequence_stepid as step_id,
+    j.assigned_name::text as assigned_device,
+    j.assigned_device_id,
+    j.used_name::text as used_device,
+    j.device_id as used_device_id,
+    case when j.is_own then 'seqdev' else 'other' end as writer,
+    j.contact_id,
+    j.message_id,
+    replace(kind.repair, 'DEVICE', coalesce(j.assigned_device_id::text, 'DEVICE')) as repair,
+    tally.total,
+    tally.found
+from judged as j
+cross join tally
+left join kind on j.kind = kind.kind
+left join sequence_steps as st on j.sequence_stepid = st.id
+order by j.kind is null, j.created_at desc, j.message_id
+limit nullif(:'limit', '')::integer;

@@ -1,0 +1,351 @@
+-- What a person's waiting steps must pass before a message is queued, in the order of the tick's judgement
+--
+-- One row for each waiting step and gate. The first gate that is shut is the tick's decision: the order and
+-- the reasons are those of tick/plan.sql. The policy queue does not ask the last two, online and capacity.
+--
+-- Parameters:
+--   now            timestamptz  the instant of the transaction
+--   phones         text[]       the phone, in every writing that is tried
+--   user           uuid         only sequences of this user
+--   active         text[]       values of sequences.status that count as active
+--   online         text[]       values of user_devices.status that count as online
+--   claimed        interval     how long the claim of another processor is respected
+--   max_in_flight  integer      messages of a device in flight
+--   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
+--   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+-- Row:
+--   contact_id   uuid         the row of the person and step
+--   gate         text         the gate
+--   reason       text         what the tick calls it when this gate is shut
+--   open         boolean      whether the step may pass; null where the gate cannot be asked
+--   since        timestamptz  since when it is shut, as far as the database tells
+--   eligible_at  timestamptz  when it opens by itself, at the earliest; null where that is not known
+--   detail       text         what the gate saw
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?phones} \else \set phones '{}' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?active} \else \set active '{active}' \endif
+\if :{?online} \else \set online '{online}' \endif
+\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?max_in_flight} \else \set max_in_flight '50' \endif
+\if :{?max_per_hour} \else \set max_per_hour '80' \endif
+\if :{?max_per_day} \else \set max_per_day '800' \endif
+with waiting as materialized (
+    select
+        sc.id,
+        sc.contact_phone,
+        sc.sequence_id,
+        sc.status,
+        sc.next_trigger_time,
+        sc.next_trigger_time::timestamptz as due_at,
+        sc.processing_started_at::timestamptz as claimed_at,
+        sc.processing_device_id,
+        sc.assigned_device_id,
+        s.id is not null as has_sequence,
+        coalesce(s.user_id, sc.user_id) as user_id,
+        s.is_active,
+        s.status as sequence_status,
+        sc.sequence_stepid,
+        st.id is not null as has_step,
+        coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false) as has_content,
+        l.id is not null as has_lead,
+        coalesce(sc.assigned_device_id, l.device_id) as device_id
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    left join sequence_steps as st on sc.sequence_stepid = st.id and sc.sequence_id = st.sequence_id
+    left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
+    where
+        sc.contact_phone = any(:'phones'::text [])
+        and (sc.status is null or sc.status not in ('completed', 'failed'))
+        and (
+            nullif(:'user', '')::uuid is null
+            or coalesce(s.user_id, sc.user_id) = nullif(:'user', '')::uuid
+        )
+),
+
+device as materialized (
+    select
+        d.id,
+        d.user_id,
+        d.status,
+        -- By way of JSON, because some installations have no such column.
+        (to_jsonb(d) ->> 'last_seen')::timestamptz as last_seen,
+        exists (
+            select 1
+            from device_load_balance as b
+            where b.device_id = d.id and not b.is_available
+        ) as out_of_service,
+        flying.messages as in_flight,
+        hour.messages as an_hour,
+        day.messages as a_day,
+        greatest(
+            0,
+            least(
+                :'max_in_flight'::integer - flying.messages,
+                :'max_per_hour'::integer - flying.messages - hour.messages,
+                :'max_per_day'::integer - flying.messages - day.messages
+            )
+        ) as room
+    from user_devices as d
+    -- Counted no further than the limit, so that a long queue costs no more than a full one.
+    cross join lateral (
+        select count(*)::integer as messages
+        from (
+            select 1
+            from broadcast_messages as m
+            where
+                m.device_id = d.id
+                and m.status in ('pending', 'queued', 'processing')
+                and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
+            limit :'max_in_flight'::integer
+        ) as m
+    ) as flying
+    -- To the end, because the oldest tell when there is room again.
+    cross join lateral (
+        select count(*)::integer as messages
+        from broadcast_messages as m
+        where
+            m.device_id = d.id
+            and m.sent_at > :'now'::timestamptz - interval '60 minutes'
+            and m.status not in ('pending', 'queued', 'processing', 'failed')
+    ) as hour
+    cross join lateral (
+        select count(*)::integer as messages
+        from broadcast_messages as m
+        where
+            m.device_id = d.id
+            and m.sent_at > :'now'::timestamptz - interval '24 hours'
+            and m.status not in ('pending', 'queued', 'processing', 'failed')
+    ) as day
+    where d.id in (
+        select w.device_id
+        from waiting as w
+    )
+),
+
+step as materialized (
+    select
+        s.user_id,
+        st.sequence_id,
+        st.id
+    from sequences as s
+    inner join sequence_steps as st on s.id = st.sequence_id
+    where
+        s.is_active
+        and s.status = any(:'active'::text [])
+        and (st.content ~ '\S' or st.media_url ~ '\S')
+),
+
+-- Contacts that the device serves first: due earlier, and with all gates before its capacity open.
+ahead as materialized (
+    select
+        w.id,
+        count(o.contact_id)::integer as contacts
+    from waiting as w
+    inner join device as d on w.device_id = d.id
+    left join lateral (
+        select first.contact_id
+        from (
+            select sc.id as contact_id
+            from sequence_contacts as sc
+            where
+                sc.assigned_device_id = d.id
+                and sc.status = 'active'
+                and sc.next_trigger_time <= w.next_trigger_time
+                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and sc.contact_phone ~ '\S'
+                and (
+                    sc.processing_started_at is null
+                    or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
+                )
+                -- "is true" keeps this a lookup in a hash, and the scan in the order of the index.
+                and ((d.user_id, sc.sequence_id, sc.sequence_stepid) in (
+                    select
+                        step.user_id,
+                        step.sequence_id,
+                        step.id
+                    from step
+                )) is true
+            union all
+            select sc.id
+            from sequence_contacts as sc
+            inner join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+            inner join leads as l on step.user_id = l.user_id and sc.contact_phone = l.phone
+            where
+                sc.assigned_device_id is null
+                and sc.status = 'active'
+                and sc.next_trigger_time <= w.next_trigger_time
+                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and sc.contact_phone ~ '\S'
+                and (
+                    sc.processing_started_at is null
+                    or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
+                )
+                and step.user_id = d.user_id
+                and l.device_id = d.id
+        ) as first
+        limit d.room
+    ) as o on true
+    where w.due_at <= :'now'::timestamptz
+    group by w.id
+),
+
+asked as materialized (
+    select
+        w.*,
+        d.id is not null as has_device,
+        coalesce(d.user_id = w.user_id, false) as is_same_user,
+        d.status as device_status,
+        d.last_seen,
+        d.out_of_service,
+        (d.status = any(:'online'::text []) and not d.out_of_service) as is_online,
+        d.in_flight,
+        d.an_hour,
+        d.a_day,
+        d.room,
+        coalesce(a.contacts, 0) as ahead,
+        -- Messages that must leave the window of an hour, and of a day, before this one fits.
+        d.in_flight + d.an_hour + coalesce(a.contacts, 0) + 1 - :'max_per_hour'::integer as hour_over,
+        d.in_flight + d.a_day + coalesce(a.contacts, 0) + 1 - :'max_per_day'::integer as day_over,
+        case when w.due_at <= :'now'::timestamptz and isfinite(w.due_at) then w.due_at end as due_since
+    from waiting as w
+    left join device as d on w.device_id = d.id
+    left join ahead as a on w.id = a.id
+)
+
+select
+    k.id as contact_id,
+    g.gate,
+    g.reason,
+    g.open,
+    case when not g.open then g.since end as since,
+    case when not g.open then g.eligible_at end as eligible_at,
+    g.detail
+from asked as k
+cross join lateral (
+    select
+        leaves.hour_at,
+        leaves.day_at
+    from (
+        select
+            (
+                select m.sent_at::timestamptz + interval '60 minutes'
+                from broadcast_messages as m
+                where
+                    k.hour_over > 0
+                    and m.device_id = k.device_id
+                    and m.sent_at > :'now'::timestamptz - interval '60 minutes'
+                    and m.status not in ('pending', 'queued', 'processing', 'failed')
+                order by m.sent_at
+                limit 1
+                offset greatest(0, k.hour_over - 1)
+            ) as hour_at,
+            (
+                select m.sent_at::timestamptz + interval '24 hours'
+                from broadcast_messages as m
+                where
+                    k.day_over > 0
+                    and m.device_id = k.device_id
+                    and m.sent_at > :'now'::timestamptz - interval '24 hours'
+                    and m.status not in ('pending', 'queued', 'processing', 'failed')
+                order by m.sent_at
+                limit 1
+                offset greatest(0, k.day_over - 1)
+            ) as day_at
+    ) as leaves
+) as leaves
+cross join lateral (
+    values
+        (
+            1, 'row_active', 'row_not_active', coalesce(k.status = 'active', false),
+            null::timestamptz, null::timestamptz, 'status ' || coalesce(k.status, 'empty')
+        ),
+        (
+            2, 'sequence_exists', 'sequence_missing', k.has_sequence, null, null, null
+        ),
+        (
+            3, 'sequence_active', 'sequence_inactive',
+            case when k.has_sequence then coalesce(k.is_active and k.sequence_status = any(:'active'::text []), false) end,
+            null, null,
+            'is_active ' || coalesce(k.is_active::text, 'empty') || ', status ' || coalesce(k.sequence_status, 'empty')
+        ),
+        (
+            4, 'due', 'not_due', coalesce(k.due_at <= :'now'::timestamptz, false),
+            null, case when isfinite(k.due_at) then k.due_at end,
+            case
+                when k.due_at is null then 'next_trigger_time is empty'
+                when not isfinite(k.due_at) then 'next_trigger_time is ' || k.due_at
+            end
+        ),
+        (
+            5, 'phone', 'bad_phone', coalesce(k.contact_phone ~ '\S', false), k.due_since, null,
+            case when coalesce(k.contact_phone ~ '\S', false) then null else 'contact_phone is empty' end
+        ),
+        (
+            6, 'step', 'step_missing', k.has_step, k.due_since, null,
+            case
+                when not k.has_step and k.sequence_stepid is null then 'sequence_stepid is empty'
+                when not k.has_step then 'sequence_stepid names no step of the sequence'
+            end
+        ),
+        (
+            7, 'content', 'no_content', case when k.has_step then k.has_content end, k.due_since, null,
+            case when k.has_step and not k.has_content then 'the step has neither content nor media_url' end
+        ),
+        (
+            8, 'claim', 'claimed', not coalesce(k.claimed_at > :'now'::timestamptz - :'claimed'::interval, false),
+            k.claimed_at, k.claimed_at + :'claimed'::interval,
+            'claimed for device ' || left(k.processing_device_id::text, 8)
+        ),
+        (
+            9, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
+            case
+                when k.assigned_device_id is not null then null
+                when not k.has_lead then 'none assigned, and no lead of this user has the phone'
+                when k.device_id is null then 'none assigned, and the lead has none'
+                else 'none assigned: the lead''s'
+            end
+        ),
+        (
+            10, 'device_exists', 'device_missing',
+            case when k.device_id is not null then k.has_device end, k.due_since, null, null
+        ),
+        (
+            11, 'same_user', 'device_of_other_user',
+            case when k.has_device then k.is_same_user end, k.due_since, null, null
+        ),
+        (
+            12, 'online', 'device_offline',
+            case when k.has_device and k.is_same_user then k.is_online end,
+            case when not k.out_of_service then k.last_seen end, null,
+            case when k.has_device and k.is_same_user then
+                'status ' || coalesce(k.device_status, 'empty')
+                || case when k.out_of_service then ', taken out of service (device_load_balance)' else '' end
+            end
+        ),
+        (
+            13, 'capacity', 'device_full',
+            case when k.has_device and k.is_same_user then k.room > k.ahead end,
+            k.due_since,
+            case
+                -- What is in flight leaves when the worker sends it, and nobody knows when that is.
+                when k.in_flight + k.ahead + 1 > :'max_in_flight'::integer then null
+                when k.hour_over > 0 and leaves.hour_at is null or k.day_over > 0 and leaves.day_at is null then null
+                else greatest(leaves.hour_at, leaves.day_at)
+            end,
+            case when k.has_device and k.is_same_user then
+                format(
+                    'in flight %s of %s, in an hour %s of %s, in a day %s of %s, due before it %s',
+                    k.in_flight,
+                    :'max_in_flight'::integer,
+                    k.in_flight + k.an_hour,
+                    :'max_per_hour'::integer,
+                    k.in_flight + k.a_day,
+                    :'max_per_day'::integer,
+                    k.ahead
+                )
+            end
+        )
+) as g (position, gate, reason, open, since, eligible_at, detail)
+order by k.user_id, k.due_at nulls last, k.id, g.position;

@@ -1,0 +1,71 @@
+-- What each trigger of a person's leads calls for, and what an enrolment would say to it
+--
+-- The rules are those of enroll/plan.sql, for one phone, and the triggers that call for nothing beside.
+--
+-- Parameters:
+--   phones  text[]  the phone, in every writing that is tried
+--   user    uuid    only leads of this user
+--   active  text[]  values of sequences.status that count as active
+-- Row:
+--   user_id        uuid  whose lead it is
+--   lead_id        uuid  the lead
+--   trigger        text  a member of its list; null where the list is empty
+--   sequence_id    uuid  a sequence of the same user that is entered by it
+--   sequence_name  text  its name
+--   verdict        text  ready (the next enrolment takes it), already_in, no_triggers, nobody_listens,
+--                        sequence_inactive, or the reason of enroll to refuse
+-- Locks: none
+\if :{?phones} \else \set phones '{}' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?active} \else \set active '{active}' \endif
+select
+    l.user_id,
+    l.id as lead_id,
+    called.trigger::text as trigger,
+    e.sequence_id,
+    e.name::text as sequence_name,
+    (
+        case
+            when called.trigger is null then 'no_triggers'
+            when e.sequence_id is null then 'nobody_listens'
+            when l.phone ~ '\S' and exists (
+                select 1
+                from sequence_contacts as sc
+                where sc.sequence_id = e.sequence_id and sc.contact_phone = l.phone
+            ) then 'already_in'
+            when not e.is_active then 'sequence_inactive'
+            -- 6 to 15 digits (E.164), with the signs that people put between them.
+            when regexp_replace(coalesce(l.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'
+            when l.device_id is null then 'no_device'
+            when d.id is null then 'device_missing'
+            when not coalesce(d.user_id = l.user_id, false) then 'device_of_other_user'
+            else 'ready'
+        end
+    )::text as verdict
+from leads as l
+left join lateral (
+    select
+        btrim(m.member) as trigger,
+        min(m.place) as place
+    from unnest(string_to_array(l.trigger, ',')) with ordinality as m (member, place)
+    where m.member ~ '\S'
+    group by btrim(m.member)
+) as called on true
+left join lateral (
+    select distinct
+        s.id as sequence_id,
+        s.name,
+        coalesce(s.is_active and s.status = any(:'active'::text []), false) as is_active
+    from sequences as s
+    inner join sequence_steps as st on s.id = st.sequence_id
+    where
+        s.user_id = l.user_id
+        and st.is_entry_point
+        and st.trigger ~ '\S'
+        and btrim(st.trigger) = called.trigger
+) as e on true
+left join user_devices as d on l.device_id = d.id
+where
+    l.phone = any(:'phones'::text [])
+    and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
+order by l.user_id, l.phone, called.place, e.name, e.sequence_id;
