@@ -4,19 +4,49 @@ import os
 import signal
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.core
+import typer.main
 
 from seqdev import __version__, config
-from seqdev.commands import db, demo, enroll, leads, tick
 from seqdev.commands.options import App
 from seqdev.errors import Exit, OutputError, ReaderGoneError, SeqdevError
 from seqdev.render import note
 
+COMMANDS = ("enroll", "tick", "audit", "explain", "repair", "leads", "db", "demo")
+"""The commands, each a module of its name below ``seqdev.commands``."""
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands, imported one by one as they are asked for: a tick does not wait for the audits."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> typer.core.TyperCommand | None:  # type: ignore[override]
+        """The command or group ``cmd_name``; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"seqdev.commands.{cmd_name}")
+        group = getattr(module, "app", None)
+        if group is None:
+            group = typer.Typer()
+            group.command()(getattr(module, cmd_name))
+        group.rich_markup_mode = None
+        group._add_completion = False
+        command = typer.main.get_command(group)
+        command.name = cmd_name
+        return command  # type: ignore[return-value]
+
+
 app = typer.Typer(
     name="seqdev",
+    cls=Commands,
     help="Enrol people into message sequences, process what is due, and find and repair what went wrong.",
     no_args_is_help=True,
     add_completion=False,
@@ -64,13 +94,6 @@ def root(
     """Global options; they stand before the command."""
     flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
     ctx.obj = App(config.load(config_file, os.environ, flags))
-
-
-app.command("enroll")(enroll.enroll)
-app.command("tick")(tick.tick)
-app.command("demo")(demo.demo)
-app.add_typer(leads.app, name="leads")
-app.add_typer(db.app, name="db")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -68,6 +68,12 @@ class Unavailable(SeqdevError):
     exit_code = Exit.UNAVAILABLE
 
 
+class StalePlan(SeqdevError):
+    """The plan no longer fits the data; nothing was changed."""
+
+    exit_code = Exit.STALE_PLAN
+
+
 class OutputError(SeqdevError):
     """What was to be printed could not be written to stdout; the work before it is done."""
 

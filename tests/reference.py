@@ -6,6 +6,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 
@@ -17,12 +18,14 @@ BEGIN = "<!-- reference: make docs writes it -->\n"
 END = "<!-- end of reference -->\n"
 
 
-def helps(command: typer.core.TyperCommand, context: typer.Context, path: str) -> Iterator[tuple[str, str]]:
+def helps(command: Any, context: typer.Context, path: str) -> Iterator[tuple[str, str]]:
     """The path and the help text of a command and all below it."""
     yield path, command.get_help(context)
-    for name in getattr(command, "commands", {}):
-        below = command.commands[name]  # type: ignore[attr-defined]
-        yield from helps(below, type(context)(below, info_name=name, parent=context), f"{path} {name}")
+    if isinstance(command, typer.core.TyperGroup):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from helps(below, type(context)(below, info_name=name, parent=context), f"{path} {name}")
 
 
 def reference() -> str:
@@ -31,8 +34,7 @@ def reference() -> str:
     root = typer.main.get_command(cli.app)
     context = root.context_class(root, info_name="seqdev")
     parts = [
-        f"### {path}\n\n```text\n{text.rstrip()}\n```\n"
-        for path, text in helps(root, context, "seqdev")  # type: ignore[arg-type]
+        f"### {path}\n\n```text\n{text.rstrip()}\n```\n" for path, text in helps(root, context, "seqdev")
     ]
     return "\n".join(parts)
 

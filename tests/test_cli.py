@@ -5,6 +5,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -230,18 +231,16 @@ def test_without_any_database_named_it_says_that_it_works_on_the_embedded_one(
         )
 
 
-def commands(
-    group: typer.core.TyperGroup | typer.core.TyperCommand, *path: str
-) -> Iterator[tuple[tuple[str, ...], typer.core.TyperCommand]]:
-    if isinstance(group, typer.core.TyperGroup):
-        for name, command_ in group.commands.items():
-            assert isinstance(command_, typer.core.TyperGroup | typer.core.TyperCommand)
-            yield from commands(command_, *path, name)
+def commands(command_: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(command_, typer.core.TyperGroup):
+        context = command_.context_class(command_)
+        for name in command_.list_commands(context):
+            yield from commands(command_.get_command(context, name), *path, name)
     else:
-        yield path, group
+        yield path, command_
 
 
-COMMANDS = dict(commands(typer.main.get_command(cli.app)))  # type: ignore[arg-type]
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

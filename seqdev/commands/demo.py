@@ -33,7 +33,8 @@ def demo(ctx: typer.Context) -> int:
         scratch = App(settings)
 
         def seqdev(arguments: list[str]) -> int:
-            command = root.commands[arguments[0]]
+            command = root.get_command(ctx, arguments[0])
+            assert command is not None
             name = f"seqdev {arguments[0]}"
             return int(command.main(arguments[1:], prog_name=name, standalone_mode=False, obj=scratch) or 0)
 

@@ -1,0 +1,77 @@
+"""What the commands that plan, ask and then change rows have in common."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqdev import repair, repair_view, schema
+from seqdev.commands.options import App, confirm
+from seqdev.db import Transaction
+from seqdev.errors import Exit
+from seqdev.progress import progress
+from seqdev.render import Format, note
+from seqdev.repair import Job
+from seqdev.repair_apply import apply
+from seqdev.repair_plan import Plan
+
+BATCH = 5_000
+
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        help="With --dry-run, write the plan to FILE. Without, do what FILE says, all of it in one "
+        "transaction; if a single row has changed since, nothing, and the exit code is 14.",
+    ),
+]
+BatchOption = Annotated[
+    int, typer.Option("--batch-size", min=1, max=100_000, help="Rows in one transaction, about.")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Show every row, not only 20.")]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a plan is shown and carried out: what the options of all repairs say."""
+
+    yes: bool
+    dry_run: bool
+    plan: Path | None
+    batch_size: int
+    show_all: bool
+    output: Format
+
+
+def carry_out(application: App, name: str, make: Callable[[Transaction], Job], ways: Ways) -> int:
+    """Plan the job that ``make`` makes, show it, ask, do it, show what was done."""
+    database = application.database(name)
+    if not ways.dry_run:
+        schema.require(database)
+    job = database.retry(make, read_only=True)
+    with Plan(job.header(application.settings)) as plan:
+        from_file = ways.plan is not None and not ways.dry_run
+        if ways.plan and from_file:
+            plan.load(ways.plan)
+        else:
+            repair.make_plan(database, job, plan)
+        if ways.dry_run:
+            if ways.plan:
+                plan.save(ways.plan)
+                note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")
+            repair_view.show_plan(application.writer(ways.output), plan, ways.show_all)
+            return Exit.FINDINGS if plan.refused else Exit.DONE
+        if plan.changes and not ways.yes:
+            if sys.stdin.isatty() and sys.stderr.isatty():
+                repair_view.show_plan(application.writer(Format.TABLE, sys.stderr), plan, ways.show_all)
+            if not confirm(f"Change these {plan.changes:,} rows?", ways.yes):
+                note("nothing was changed")
+                return Exit.DONE
+        with progress("rows") as bar:
+            outcome = apply(database, plan, ways.batch_size, strict=from_file, facts=job.facts, progress=bar)
+        repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
+        return Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE

@@ -1,0 +1,264 @@
+"""``seqdev repair``."""
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from seqdev import lookup, repair, repair_view
+from seqdev.commands.options import App, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
+from seqdev.db import Transaction
+from seqdev.errors import Exit, UsageError
+from seqdev.render import Format, note
+from seqdev.repair import Job, Scope
+
+app = typer.Typer(help="Put right what audits find. Every change is journaled and can be undone.")
+
+SequenceOption = Annotated[
+    str | None, typer.Option("--sequence", metavar="NAME|ID", help="Only this sequence.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID", help="Only this device's.")]
+
+
+def _scope(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Scope:
+    owner = lookup.resolve(tx, lookup.Kind.USER, user) if user else None
+    return Scope(
+        user=owner,
+        sequence=lookup.resolve(tx, lookup.Kind.SEQUENCE, sequence, owner) if sequence else None,
+        device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device else None,
+    )
+
+
+@app.command()
+def assigned(
+    ctx: typer.Context,
+    since: Annotated[
+        timedelta,
+        typer.Option(parser=duration, metavar="DURATION", help="Look at messages this old. [default: 1h]"),
+    ] = timedelta(hours=1),
+    history: Annotated[
+        bool, typer.Option("--history", help="Past rows (completed, failed) instead of those still to come.")
+    ] = False,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Assign the device that last wrote to a person in a sequence to that person's rows still to come.
+
+    For the people whose last message is a mismatch by the rules of the mismatch audit. Never a deleted device
+    or another user's. With --history a past row gets the device of its own last message.
+    """
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(
+        ctx.obj,
+        "repair assigned",
+        lambda tx: repair.assigned(_scope(tx, user, sequence, device), since, history),
+        ways,
+    )
+
+
+@app.command()
+def missing(
+    ctx: typer.Context,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Assign the device of the lead of the same user to the rows still to come that have none.
+
+    Refused where the lead has no device, where it is gone or another user's, and where the person's other
+    rows and messages of that sequence name another device, so that more than one fits.
+    """
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(
+        ctx.obj, "repair missing", lambda tx: repair.missing(_scope(tx, user, sequence, device)), ways
+    )
+
+
+@app.command()
+def device(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The lost device; deleted, its whole id.")],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NEW", help="The device of the same user that takes over.")
+    ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Spread over the same user's available devices, as even as can be by what they own.",
+        ),
+    ] = False,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, metavar="N", help="People to move, at most.")
+    ] = None,
+    until_back: Annotated[
+        bool, typer.Option("--until-back", help="For a time: repair home brings them back.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Move the people of a lost device: their leads, and their rows still to come.
+
+    Those never written to come first. A person moves as a whole.
+    """
+    application: App = ctx.obj
+    if bool(to) == spread:
+        raise UsageError("where do the people go?", "give either --to NEW or --spread")
+
+    def make(tx: Transaction) -> Job:
+        lost, owner = _lost(tx, old)
+        target = _target(tx, to, owner) if to else None
+        if target == lost:
+            raise UsageError("--to names the lost device itself", "name another one")
+        return repair.device(application.settings, lost, target, most, until_back)
+
+    return carry_out(
+        application, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output)
+    )
+
+
+def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
+    """The lost device and its user; of a device that is deleted, its whole id is enough."""
+    try:
+        found = lookup.resolve(tx, lookup.Kind.DEVICE, text)
+    except UsageError:
+        try:
+            return UUID(text), None
+        except ValueError:
+            pass
+        raise
+    (row,) = tx.rows(lookup.Kind.DEVICE.value, text=str(found), user=None)
+    return found, row.user_id
+
+
+def _target(tx: Transaction, text: str, owner: UUID | None) -> UUID:
+    try:
+        return lookup.resolve(tx, lookup.Kind.DEVICE, text, owner)
+    except UsageError as error:
+        if (
+            owner
+            and tx.rows(lookup.Kind.DEVICE.value, text=text, user=None)
+            and error.message.startswith("no ")
+        ):
+            raise UsageError(
+                f"device {text!r} belongs to another user than the lost one", "name a device of the same user"
+            ) from error
+        raise
+
+
+@app.command()
+def home(
+    ctx: typer.Context,
+    user: UserOption = None,
+    device: DeviceOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Bring people back who left their device with --until-back, where it is online again.
+
+    Whoever was moved on since stays. Those whose device is not back are listed, with exit code 3.
+    """
+    application: App = ctx.obj
+
+    def make(tx: Transaction) -> Job:
+        scope = _scope(tx, user, None, device)
+        return repair.home(application.settings, scope.user, scope.device)
+
+    return carry_out(application, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+
+
+@app.command()
+def stuck(
+    ctx: typer.Context,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Release the claims on rows still to come that a processor left behind (older than claim_timeout)."""
+    application: App = ctx.obj
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(
+        application,
+        "repair stuck",
+        lambda tx: repair.stuck(application.settings, _scope(tx, user, sequence, device)),
+        ways,
+    )
+
+
+@app.command()
+def undo(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its id.")],
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Bring back what a run has changed: itself a run, which can be undone.
+
+    Rows that were changed since, or whose step was done since, are kept and listed, with exit code 3.
+    """
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(ctx.obj, "repair undo", lambda tx: repair.undo(repair.find(tx, run)), ways)
+
+
+@app.command("list")
+def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
+    """List the runs that have changed rows, newest first: how much, and whether it was undone."""
+    application: App = ctx.obj
+    found = repair.list_runs(application.database("repair list"), None if show_all else 20)
+    writer = application.writer(output)
+    writer.write(repair_view.runs_table(writer, found))
+    if found and len(found) < found[0].total:
+        note(f"{found[0].total:,} runs, {len(found)} shown: --all shows all")
+    return Exit.DONE
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its id.")],
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Show what a run has changed: its journal."""
+    application: App = ctx.obj
+    writer = application.writer(output)
+    with application.database("repair show").transaction(read_only=True) as tx:
+        found = repair.find(tx, run)
+        counted = repair_view.Counted(repair.changes(tx, found, None if show_all else 20))
+        writer.write(repair_view.changes_table(writer, counted))
+    more = "" if counted.shown == counted.total else f", {counted.shown} shown: --all shows all"
+    note(f"run {found}: {counted.total:,} changes{more}")
+    return Exit.DONE

@@ -1,0 +1,169 @@
+-- Bring people back to the device that they left for a time, now that it is online again
+--
+-- They left it with "repair device --until-back". A person stays where another run has put them since, or where
+-- the row is no longer what that run made of it; so does a row whose step is done.
+--
+-- Parameters:
+--   online  text[]  values of user_devices.status that count as online
+--   user    uuid    only people of this user
+--   device  uuid    only people who left this device
+-- Row:
+--   table_name   text   the table of the row
+--   row_id       uuid   the row
+--   user_id      uuid   the user of the person
+--   phone        text   the person
+--   sequence     text   name of the sequence; null for a lead
+--   from_device  uuid   the device that stood in
+--   from_name    text   its name
+--   to_device    uuid   the device they left
+--   to_name      text   its name
+--   why          text   back_online
+--   refused      text   device_offline, device_missing, device_of_other_user; null where the row changes
+--   expected     jsonb  what the row must be when it changes: columns and values
+--   becomes      jsonb  what changes: columns and values
+-- Locks: none
+\if :{?online} \else \set online '{online}' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?device} \else \set device '' \endif
+with recursive undoing as materialized (
+    select
+        r.id,
+        substring(r.command from 13)::uuid as undoes
+    from seqdev.run as r
+    where r.command ~ '^repair undo [-0-9a-f]{36}$'
+),
+
+-- From each undo to all that it undoes, in turn.
+ancestry (run_id, ancestor_id, depth) as (
+    select
+        u.id as run_id,
+        u.undoes as ancestor_id,
+        1 as depth
+    from undoing as u
+    union all
+    select
+        a.run_id,
+        u.undoes as ancestor_id,
+        a.depth + 1 as depth
+    from ancestry as a
+    inner join undoing as u on a.ancestor_id = u.id
+),
+
+root as materialized (
+    select distinct on (a.run_id)
+        a.run_id,
+        a.ancestor_id as root_id,
+        a.depth
+    from ancestry as a
+    order by a.run_id, a.depth desc
+),
+
+away as materialized (
+    select distinct
+        ch.table_name,
+        ch.row_id,
+        ch.column_name
+    from seqdev.change as ch
+    inner join seqdev.run as r on ch.run_id = r.id
+    where r.command = 'repair device --until-back'
+),
+
+-- What is in effect of each run that has changed these rows: the last of the run and its undos.
+entry as materialized (
+    select
+        e.table_name,
+        e.row_id,
+        e.column_name,
+        e.id,
+        r.command = 'repair device --until-back' as leaves,
+        r.command = 'repair home' as returns,
+        case when r.command = 'repair home' then e.new_value else e.old_value end as home,
+        case when r.command = 'repair home' then e.old_value else e.new_value end as stand_in
+    from (
+        select distinct on (ch.table_name, ch.row_id, ch.column_name, coalesce(root.root_id, ch.run_id))
+            ch.table_name,
+            ch.row_id,
+            ch.column_name,
+            ch.id,
+            ch.old_value,
+            ch.new_value,
+            coalesce(root.root_id, ch.run_id) as run_id,
+            coalesce(root.depth, 0) % 2 = 0 as in_effect
+        from away
+        inner join seqdev.change as ch
+            on away.table_name = ch.table_name and away.row_id = ch.row_id and away.column_name = ch.column_name
+        left join root on ch.run_id = root.run_id
+        order by ch.table_name, ch.row_id, ch.column_name, coalesce(root.root_id, ch.run_id), ch.id desc
+    ) as e
+    inner join seqdev.run as r on e.run_id = r.id
+    where e.in_effect
+),
+
+dated as materialized (
+    select
+        e.*,
+        -- The last time that somebody moved the row for good, and that it came back from there.
+        max(e.id) filter (where not e.leaves and not e.returns) over (
+            partition by e.table_name, e.row_id, e.column_name
+        ) as moved_on,
+        max(e.id) filter (where e.returns) over (
+            partition by e.table_name, e.row_id, e.column_name, e.home, e.stand_in
+        ) as returned
+    from entry as e
+),
+
+left_home as materialized (
+    select distinct on (e.table_name, e.row_id)
+        e.table_name,
+        e.row_id,
+        e.column_name,
+        e.home::uuid as home_id,
+        e.stand_in::uuid as stand_in_id
+    from dated as e
+    left join sequence_contacts as sc on e.table_name = 'sequence_contacts' and e.row_id = sc.id
+    left join leads as l on e.table_name = 'leads' and e.row_id = l.id
+    where
+        e.leaves
+        and e.stand_in = coalesce(sc.assigned_device_id, l.device_id)::text
+        and e.id > coalesce(e.moved_on, 0)
+        and e.id > coalesce(e.returned, 0)
+    order by e.table_name, e.row_id, e.id desc
+)
+
+select
+    h.table_name,
+    h.row_id,
+    coalesce(s.user_id, l.user_id) as user_id,
+    coalesce(sc.contact_phone, l.phone)::text as phone,
+    s.name::text as sequence,
+    h.stand_in_id as from_device,
+    stand_in.device_name::text as from_name,
+    h.home_id as to_device,
+    home.device_name::text as to_name,
+    'back_online' as why,
+    case
+        when home.id is null then 'device_missing'
+        when not coalesce(home.user_id = coalesce(s.user_id, l.user_id), false) then 'device_of_other_user'
+        when home.status <> all(:'online'::text []) then 'device_offline'
+        when exists (
+            select 1
+            from device_load_balance as b
+            where b.device_id = home.id and not b.is_available
+        ) then 'device_offline'
+    end as refused,
+    case
+        when h.table_name = 'leads' then jsonb_build_object('device_id', l.device_id)
+        else jsonb_build_object('status', sc.status, 'assigned_device_id', sc.assigned_device_id)
+    end as expected,
+    jsonb_build_object(h.column_name, h.home_id) as becomes
+from left_home as h
+left join sequence_contacts as sc on h.table_name = 'sequence_contacts' and h.row_id = sc.id
+left join sequences as s on sc.sequence_id = s.id
+left join leads as l on h.table_name = 'leads' and h.row_id = l.id
+left join user_devices as home on h.home_id = home.id
+left join user_devices as stand_in on h.stand_in_id = stand_in.id
+where
+    (l.id is not null or sc.status = 'active')
+    and (nullif(:'user', '')::uuid is null or coalesce(s.user_id, l.user_id) = nullif(:'user', '')::uuid)
+    and (nullif(:'device', '')::uuid is null or h.home_id = nullif(:'device', '')::uuid)
+order by coalesce(s.user_id, l.user_id), coalesce(sc.contact_phone, l.phone), h.table_name desc, h.row_id;

@@ -1,0 +1,73 @@
+-- Runs that have changed rows, newest first
+--
+-- Parameters:
+--   most  integer  runs to return; empty: all
+-- Row:
+--   run_id    uuid         the run
+--   command   text         what was run
+--   started   timestamptz  when it began
+--   finished  boolean      false: it was cut off, or is still at work
+--   changes   integer      values it has changed
+--   undone    integer      of these, how many an undo has brought back
+--   state     text         undone, partly undone, or in effect
+--   total     integer      such runs in all, listed or not
+-- Locks: none
+\if :{?most} \else \set most '20' \endif
+with recursive counted as materialized (
+    select
+        ch.run_id,
+        count(*) as changes
+    from seqdev.change as ch
+    group by ch.run_id
+),
+
+undoing as materialized (
+    select
+        r.id,
+        substring(r.command from 13)::uuid as undoes,
+        c.changes
+    from seqdev.run as r
+    inner join counted as c on r.id = c.run_id
+    where r.command ~ '^repair undo [-0-9a-f]{36}$'
+),
+
+-- An undo of an undo takes back what that one has brought back, and so on.
+ancestry (run_id, ancestor_id, brought_back) as (
+    select
+        u.id as run_id,
+        u.undoes as ancestor_id,
+        u.changes as brought_back
+    from undoing as u
+    union all
+    select
+        a.run_id,
+        u.undoes as ancestor_id,
+        -a.brought_back as brought_back
+    from ancestry as a
+    inner join undoing as u on a.ancestor_id = u.id
+)
+
+select
+    r.id as run_id,
+    r.command,
+    r.started_at as started,
+    r.finished_at is not null as finished,
+    c.changes::integer as changes,
+    coalesce(back.undone, 0)::integer as undone,
+    case
+        when coalesce(back.undone, 0) = 0 then 'in effect'
+        when back.undone >= c.changes then 'undone'
+        else 'partly undone'
+    end as state,
+    (count(*) over ())::integer as total
+from counted as c
+inner join seqdev.run as r on c.run_id = r.id
+left join (
+    select
+        a.ancestor_id,
+        sum(a.brought_back) as undone
+    from ancestry as a
+    group by a.ancestor_id
+) as back on c.run_id = back.ancestor_id
+order by r.started_at desc, r.id
+limit nullif(:'most', '')::integer;

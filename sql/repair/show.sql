@@ -1,0 +1,52 @@
+-- The journal of a run: what it has changed, in the order in which it did
+--
+-- Parameters:
+--   run   uuid     the run
+--   most  integer  changes to return; empty: all
+-- Row:
+--   table_name   text         the table of the row
+--   row_id       uuid         the row
+--   phone        text         whose row it is; null where it is gone
+--   sequence     text         name of the sequence; null for a lead
+--   column_name  text         what was changed
+--   old_value    text         what it was
+--   old_device   text         name of the device that it was
+--   new_value    text         what it became
+--   new_device   text         name of the device that it became
+--   changed_at   timestamptz  when
+--   total        integer      changes in all, listed or not
+-- Locks: none
+\if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
+\if :{?most} \else \set most '20' \endif
+with listed as materialized (
+    select ch.*
+    from seqdev.change as ch
+    where ch.run_id = :'run'::uuid
+    order by ch.id
+    limit nullif(:'most', '')::integer
+)
+
+select
+    ch.table_name,
+    ch.row_id,
+    coalesce(sc.contact_phone, l.phone)::text as phone,
+    s.name::text as sequence,
+    ch.column_name,
+    ch.old_value,
+    was.device_name::text as old_device,
+    ch.new_value,
+    d.device_name::text as new_device,
+    ch.changed_at,
+    counted.total
+from listed as ch
+cross join (
+    select count(*)::integer as total
+    from seqdev.change as x
+    where x.run_id = :'run'::uuid
+) as counted
+left join sequence_contacts as sc on ch.table_name = 'sequence_contacts' and ch.row_id = sc.id
+left join sequences as s on sc.sequence_id = s.id
+left join leads as l on ch.table_name = 'leads' and ch.row_id = l.id
+left join user_devices as was on ch.column_name like '%device_id' and ch.old_value = was.id::text
+left join user_devices as d on ch.column_name like '%device_id' and ch.new_value = d.id::text
+order by ch.id;

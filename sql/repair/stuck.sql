@@ -1,0 +1,60 @@
+-- Release the claims that a processor has left behind on rows still to come
+--
+-- Parameters:
+--   now       timestamptz  the instant of the transaction
+--   claimed   interval     how long the claim of another processor is respected
+--   user      uuid         only sequences of this user
+--   sequence  uuid         only this sequence
+--   device    uuid         only claims of this device
+-- Row:
+--   table_name   text   the table of the row
+--   row_id       uuid   the row
+--   user_id      uuid   the user of the sequence
+--   phone        text   whose row it is
+--   sequence     text   name of the sequence
+--   from_device  uuid   the device that the claim names
+--   from_name    text   its name
+--   to_device    uuid   nothing
+--   to_name      text   nothing
+--   why          text   claim_expired
+--   refused      text   nothing
+--   expected     jsonb  what the row must be when it changes: columns and values
+--   becomes      jsonb  what changes: columns and values
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+select
+    'sequence_contacts' as table_name,
+    sc.id as row_id,
+    s.user_id,
+    sc.contact_phone::text as phone,
+    s.name::text as sequence,
+    sc.processing_device_id as from_device,
+    d.device_name::text as from_name,
+    null::uuid as to_device,
+    null::text as to_name,
+    'claim_expired' as why,
+    null::text as refused,
+    jsonb_build_object(
+        'status', sc.status,
+        'processing_device_id', sc.processing_device_id,
+        'processing_started_at', sc.processing_started_at
+    ) as expected,
+    '{"processing_device_id": null, "processing_started_at": null}'::jsonb as becomes
+from sequence_contacts as sc
+inner join sequences as s on sc.sequence_id = s.id
+left join user_devices as d on sc.processing_device_id = d.id
+where
+    sc.status = 'active'
+    and sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
+    and (
+        nullif(:'user', '')::uuid is null
+        or s.user_id = nullif(:'user', '')::uuid
+        and coalesce(sc.user_id, s.user_id) = s.user_id
+    )
+    and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+    and (nullif(:'device', '')::uuid is null or sc.processing_device_id = nullif(:'device', '')::uuid)
+order by s.user_id, sc.contact_phone, sc.id;

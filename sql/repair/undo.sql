@@ -1,0 +1,233 @@
+-- Bring back what a run has changed, where nobody has changed it since
+--
+-- Brought back is a row that still is what the run made of it. A row that is already what it was before, or that
+-- an undo of the run has brought back once, is passed over. A row is refused when its value is another one now,
+-- when a later run has changed it (and was not undone), or when its step was done since.
+--
+-- A run that undoes another one is named "repair undo" and the id of that run, from its start.
+--
+-- Parameters:
+--   run  uuid  the run to undo
+-- Row:
+--   table_name   text   the table of the row
+--   row_id       uuid   the row
+--   user_id      uuid   the user of the person
+--   phone        text   whose row it is
+--   sequence     text   name of the sequence; null for a lead
+--   from_device  uuid   the device of the row now
+--   from_name    text   its name
+--   to_device    uuid   the device it had before
+--   to_name      text   its name
+--   why          text   undo
+--   refused      text   changed_since, done_since, row_gone, device_missing, unknown_column; or null
+--   expected     jsonb  what the row must be when it changes: columns and values
+--   becomes      jsonb  what changes: columns and values
+-- Locks: none
+\if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
+with recursive undoing as materialized (
+    select
+        r.id,
+        substring(r.command from 13)::uuid as undoes
+    from seqdev.run as r
+    where r.command ~ '^repair undo [-0-9a-f]{36}$'
+),
+
+-- From each undo to all that it undoes, in turn.
+ancestry (run_id, ancestor_id, depth) as (
+    select
+        u.id as run_id,
+        u.undoes as ancestor_id,
+        1 as depth
+    from undoing as u
+    union all
+    select
+        a.run_id,
+        u.undoes as ancestor_id,
+        a.depth + 1 as depth
+    from ancestry as a
+    inner join undoing as u on a.ancestor_id = u.id
+),
+
+root as materialized (
+    select distinct on (a.run_id)
+        a.run_id,
+        a.ancestor_id as root_id,
+        a.depth
+    from ancestry as a
+    order by a.run_id, a.depth desc
+),
+
+own as materialized (
+    select
+        coalesce(max(r.root_id::text)::uuid, :'run'::uuid) as root_id,
+        coalesce(max(r.depth), 0) as depth
+    from root as r
+    where r.run_id = :'run'::uuid
+),
+
+-- All that the journal has of the rows of this run. A family is a run, its undos, their undos, and so on.
+journal as materialized (
+    select
+        ch.*,
+        coalesce(root.root_id, ch.run_id) as root_id,
+        coalesce(root.depth, 0) as depth,
+        max(ch.id) filter (where ch.run_id = :'run'::uuid) over (
+            partition by ch.table_name, ch.row_id, ch.column_name
+        ) as target_id,
+        row_number() over (
+            partition by ch.table_name, ch.row_id, ch.column_name, coalesce(root.root_id, ch.run_id)
+            order by ch.id desc
+        ) = 1 as is_last_of_family
+    from seqdev.change as ch
+    left join root on ch.run_id = root.run_id
+    where
+        ch.row_id in (
+            select x.row_id
+            from seqdev.change as x
+            where x.run_id = :'run'::uuid
+        )
+),
+
+target as materialized (
+    select
+        j.table_name,
+        j.row_id,
+        j.column_name,
+        (array_agg(j.old_value order by j.id) filter (where j.run_id = :'run'::uuid))[1] as old_value,
+        (array_agg(j.new_value order by j.id desc) filter (where j.run_id = :'run'::uuid))[1] as new_value,
+        max(j.changed_at) filter (where j.run_id = :'run'::uuid) as changed_at,
+        bool_or(
+            j.id > j.target_id and j.is_last_of_family and j.root_id = own.root_id and (j.depth - own.depth) % 2 <> 0
+        ) as undone,
+        -- By a run that is in effect: the last of its family has not undone it.
+        bool_or(
+            j.id > j.target_id and j.is_last_of_family and j.root_id <> own.root_id and j.depth % 2 = 0
+        ) as changed
+    from journal as j
+    cross join own
+    where j.target_id is not null
+    group by j.table_name, j.row_id, j.column_name
+),
+
+origin as (
+    -- The first of the family: what kind of rows it was about.
+    select coalesce(bool_or(r.command like 'repair %' and r.command not like '%--history%'), false) as only_active
+    from seqdev.run as r
+    where r.id = (select own.root_id from own)
+),
+
+judged as materialized (
+    select
+        t.table_name,
+        t.row_id,
+        coalesce(s.user_id, l.user_id) as user_id,
+        coalesce(sc.contact_phone, l.phone)::text as phone,
+        s.name::text as sequence,
+        to_jsonb(now.value) as value_now,
+        to_jsonb(old.value) as old_value,
+        jsonb_object_agg(t.column_name, now.value) over a_row as expected,
+        jsonb_object_agg(t.column_name, old.value) over a_row as becomes,
+        t.column_name,
+        sc.status,
+        case
+            when sc.id is null and l.id is null then 'row_gone'
+            when
+                (t.table_name, t.column_name) not in (
+                    ('leads', 'device_id'),
+                    ('sequence_contacts', 'assigned_device_id'),
+                    ('sequence_contacts', 'processing_device_id'),
+                    ('sequence_contacts', 'processing_started_at')
+                )
+                then 'unknown_column'
+            when t.undone then 'undone'
+            when coalesce(now.value = old.value, now.value is null and old.value is null) then 'undone'
+            when
+                t.changed
+                or not coalesce(now.value = new.value, now.value is null and new.value is null)
+                then 'changed_since'
+            when
+                sc.status <> 'active'
+                and (origin.only_active or sc.completed_at > t.changed_at)
+                then 'done_since'
+            -- The host's foreign key would not have it.
+            when
+                t.table_name = 'leads'
+                and old.value is not null
+                and not exists (
+                    select 1
+                    from user_devices as d
+                    where d.id = old.value::uuid
+                )
+                then 'device_missing'
+        end as verdict
+    from target as t
+    cross join origin
+    left join sequence_contacts as sc on t.table_name = 'sequence_contacts' and t.row_id = sc.id
+    left join leads as l on t.table_name = 'leads' and t.row_id = l.id
+    left join sequences as s on sc.sequence_id = s.id
+    -- Values as text, all of them as the host's column and this session write them.
+    cross join lateral (
+        select
+            case
+                when t.table_name = 'leads' then to_jsonb(l)
+                else to_jsonb(sc)
+            end ->> t.column_name as value
+    ) as now
+    cross join lateral (
+        select case
+            when t.column_name = 'processing_started_at'
+                then to_jsonb(jsonb_populate_record(
+                    null::sequence_contacts, jsonb_build_object(t.column_name, t.old_value)
+                )) ->> t.column_name
+            else t.old_value
+        end as value
+    ) as old
+    cross join lateral (
+        select case
+            when t.column_name = 'processing_started_at'
+                then to_jsonb(jsonb_populate_record(
+                    null::sequence_contacts, jsonb_build_object(t.column_name, t.new_value)
+                )) ->> t.column_name
+            else t.new_value
+        end as value
+    ) as new
+    window a_row as (partition by t.table_name, t.row_id)
+),
+
+verdict as materialized (
+    select distinct on (j.table_name, j.row_id)
+        j.*,
+        -- One column that cannot go back keeps the row; one that is back already does not.
+        coalesce(
+            min(nullif(j.verdict, 'undone')) over a_row,
+            case when bool_and(coalesce(j.verdict = 'undone', false)) over a_row then 'undone' end
+        ) as row_verdict
+    from judged as j
+    window a_row as (partition by j.table_name, j.row_id)
+    order by j.table_name, j.row_id, j.column_name
+)
+
+select
+    v.table_name,
+    v.row_id,
+    v.user_id,
+    v.phone,
+    v.sequence,
+    is_device.from_device,
+    was.device_name::text as from_name,
+    is_device.to_device,
+    d.device_name::text as to_name,
+    'undo' as why,
+    v.row_verdict as refused,
+    v.expected || case when v.table_name = 'leads' then '{}' else jsonb_build_object('status', v.status) end as expected,
+    v.becomes
+from verdict as v
+cross join lateral (
+    select
+        case when v.column_name <> 'processing_started_at' then v.value_now #>> '{}' end::uuid as from_device,
+        case when v.column_name <> 'processing_started_at' then v.old_value #>> '{}' end::uuid as to_device
+) as is_device
+left join user_devices as was on is_device.from_device = was.id
+left join user_devices as d on is_device.to_device = d.id
+where v.row_verdict is distinct from 'undone'
+order by v.user_id, v.phone, v.table_name desc, v.row_id;
