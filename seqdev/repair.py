@@ -157,8 +157,11 @@ def changes(tx: Transaction, run: UUID, most: int | None) -> Iterator[Change]:
     return tx.stream(SHOW, run=run, most=most)
 
 
-def find(tx: Transaction, text: str) -> UUID:
-    """The id of the one run whose id begins with ``text``. Raises UsageError when there is none, or more."""
+def find(tx: Transaction, text: str, *, to_undo: bool = False) -> UUID:
+    """The id of the one run whose id begins with ``text``.
+
+    Raises UsageError when there is none, or more; ``to_undo``: also when it is a tick.
+    """
     found = tx.rows(FIND, text=text)
     found = [one for one in found if str(one.id) == text.lower()] or found
     if not found:
@@ -169,6 +172,11 @@ def find(tx: Transaction, text: str) -> UUID:
         named = "; ".join(f"{one.id} {one.command}" for one in found[:10])
         raise UsageError(
             f"run {text!r} could be any of: {named}{'; …' if len(found) > 10 else ''}", "give more of the id"
+        )
+    if to_undo and found[0].command == "tick":
+        raise UsageError(
+            "a tick cannot be undone: its messages were sent from the devices that it assigned",
+            "to move people: seqdev repair device",
         )
     return found[0].id
 

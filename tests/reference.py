@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+import typer.core
 
 from seqdev import cli
 from tests.conftest import ROOT
@@ -18,7 +19,7 @@ BEGIN = "<!-- reference: make docs writes it -->\n"
 END = "<!-- end of reference -->\n"
 
 
-def helps(command: Any, context: typer.Context, path: str) -> Iterator[tuple[str, str]]:
+def helps(command: Any, context: Any, path: str) -> Iterator[tuple[str, str]]:
     """The path and the help text of a command and all below it."""
     yield path, command.get_help(context)
     if isinstance(command, typer.core.TyperGroup):

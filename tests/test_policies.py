@@ -225,3 +225,13 @@ def test_eight_ticks_at_once_exceed_no_capacity_and_lose_nobody(host: Host, poli
         == []
     )
     assert not host.broken_promises()
+
+
+def test_a_tick_that_reassigned_cannot_be_undone_as_if_nothing_was_sent(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    host.device(user)
+    people(host, user, host.device(user, status="offline"), 2)
+    run = tick(seqdev, "--policy", "reassign")["run_id"]
+    ran = seqdev("repair", "undo", run, "--yes")
+    assert (ran.code, ran.out) == (2, "")
+    assert "a tick cannot be undone" in ran.err

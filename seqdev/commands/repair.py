@@ -230,7 +230,7 @@ def undo(
     Rows that were changed since, or whose step was done since, are kept and listed, with exit code 3.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
-    return carry_out(ctx.obj, "repair undo", lambda tx: repair.undo(repair.find(tx, run)), ways)
+    return carry_out(ctx.obj, "repair undo", lambda tx: repair.undo(repair.find(tx, run, to_undo=True)), ways)
 
 
 @app.command("list")

@@ -118,16 +118,18 @@ judged as materialized (
             when used.user_id <> w.user_id then 'other_users_device'
             when w.assigned_device_id is null then 'assignment_missing'
             when
-                exists (
-                    select 1
+                -- What the first change since has replaced is what was assigned when it was written.
+                (
+                    select ch.old_value
                     from seqdev.change as ch
                     where
                         ch.row_id = w.contact_id
                         and ch.table_name = 'sequence_contacts'
                         and ch.column_name = 'assigned_device_id'
-                        and ch.old_value = w.device_id::text
-                        and ch.changed_at >= w.created_at
-                )
+                        and ch.changed_at > w.created_at
+                    order by ch.id
+                    limit 1
+                ) = w.device_id::text
                 then 'assigned_since'
             when assigned.id is null then 'device_deleted'
             when assigned.user_id <> w.user_id then 'other_users_assignment'
