@@ -1,4 +1,4 @@
-"""The demo: the main job from an empty database to the end of a sequence, told while it happens."""
+"""The demo: the main job, from an empty database to an incident and its repair, told while it happens."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ from seqdev.stage import (
     RECOVER,
     SIGN_UPS,
     STANDING,
+    TO_COME,
     TRIGGERS,
     TROUBLE,
     Seqdev,
@@ -24,6 +25,8 @@ from seqdev.stage import (
 
 _ALICE = UUID("a11ce000-0000-4000-8000-000000000001")
 _BOB = UUID("b0b00000-0000-4000-8000-000000000002")
+
+_NEWCOMER = "+60 11-5520 0007"
 
 Line = tuple[str, str, str, str]
 """A line of a file of leads: phone, name, niche, trigger."""
@@ -39,10 +42,13 @@ _WRONG: dict[int, Line] = {
 
 def tell(seqdev: Seqdev, database: Database, writer: Writer) -> None:
     """Tell the story on ``database``, new and empty, with its files in the current folder."""
-    stage = Stage(seqdev, database, writer, chapters=9)
+    stage = Stage(seqdev, database, writer, chapters=11)
     _prepare(stage)
     _first_day(stage)
     _days_after(stage)
+    _incident(stage)
+    _repair(stage)
+    stage.farewell()
 
 
 def _prepare(stage: Stage) -> None:
@@ -154,7 +160,65 @@ def _days_after(stage: Stage) -> None:
     stage.show(STANDING)
     stage.say("What seqdev promises, counted in the messages themselves: none twice, none misdirected.")
     stage.show(PROMISES)
-    stage.farewell()
+
+
+def _incident(stage: Stage) -> None:
+    stage.chapter(
+        "A device dies",
+        "Twelve newcomers join Alice, all on her device alice-4, and get their first message from it.",
+    )
+    _write("newcomers.csv", _newcomers())
+    stage.run("leads import newcomers.csv --user a11ce --device alice-4")
+    stage.run("enroll --yes")
+    stage.run("tick")
+    stage.work()
+    stage.play(MOVE_ON)
+    stage.play(TROUBLE, offline=["alice-4"])
+    stage.say(
+        "The next day alice-4 is dead. With the policy 'fallback', other devices stand in for it (moved): "
+        "only Alice's, never Bob's. It is a choice: 'strict' would let the twelve wait."
+    )
+    stage.run("tick --policy fallback")
+    stage.work()
+    stage.say(
+        "So twelve people were written to by a device that is not the one assigned. At 3 am, this is where "
+        "to begin: which messages, why, and the repair that fits."
+    )
+    stage.run("audit mismatches --limit 3")
+    stage.say("And this tells the story of one of them, by phone. Their next step waits for the dead device:")
+    stage.run(f"explain '{_NEWCOMER}'")
+
+
+def _repair(stage: Stage) -> None:
+    stage.chapter(
+        "Repair, and undo",
+        "The repair that the audit names: let the device that wrote to a person last go on. --dry-run shows "
+        "the plan, and changes nothing:",
+    )
+    stage.run("repair assigned --dry-run")
+    stage.say("Do it:")
+    stage.run("repair assigned --yes")
+    stage.say("Nobody waits for alice-4 any more:")
+    stage.show(TO_COME)
+    stage.say(
+        "A mistake? Every changed value is in a journal with its old one. The run is named by its id, or by "
+        "the beginning of it:"
+    )
+    stage.undo()
+    stage.say("All is as it was before:")
+    stage.show(TO_COME)
+    stage.say("No, the repair was right: an undo can be undone, too.")
+    stage.undo()
+    stage.run("repair list")
+    stage.say("The day after, alice-4 is still dead, and even under 'strict' nobody waits:")
+    stage.play(MOVE_ON)
+    stage.run("tick --policy strict")
+    stage.work()
+    stage.say(
+        "The audit of the last hour finds nothing more. (With --since 2d it lists the twelve of that night: "
+        "what was sent stays on record.)"
+    )
+    stage.run("audit mismatches")
 
 
 def _alice() -> Iterator[Line]:
@@ -174,6 +238,11 @@ def _bob() -> Iterator[Line]:
 def _visitors() -> Iterator[Line]:
     for n in range(1, 7):
         yield f"+1 202-555-0{150 + n}", f"Visitor {n}", "tea", "WARM"
+
+
+def _newcomers() -> Iterator[Line]:
+    for n in range(1, 13):
+        yield f"+60 11-5520 {n:04d}", f"Newcomer {n}", "tea", "WARM"
 
 
 def _write(name: str, lines: Iterable[Line]) -> None:

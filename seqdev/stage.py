@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from seqdev import repair
 from seqdev.db import Database
 from seqdev.errors import Exit, SeqdevError, Unavailable
 from seqdev.render import Table, Writer
@@ -27,9 +28,10 @@ DATABASE = "seqdev_demo"
 Seqdev = Callable[[list[str]], int]
 """Runs a command line of seqdev on the scratch database, and returns its exit code."""
 
-_PAUSE = 0.7
+_PAUSE = 0.5
 """Seconds before a paragraph, where a person reads along."""
 _WIDTH = 88
+_REFUSED = "part of the work was refused, for the reasons listed"
 _UNUSED = "(137|412|705)$"
 """Phones whose messages fail."""
 
@@ -99,6 +101,16 @@ class Promises:
 
 
 @dataclass(frozen=True)
+class ToCome:
+    """A row of ``demo/to_come.sql``: the people whose step is still to come, by device."""
+
+    sequence: str
+    device: str
+    status: str
+    waiting: int
+
+
+@dataclass(frozen=True)
 class Rejected:
     """A line of a file of rejected leads."""
 
@@ -120,6 +132,7 @@ RECOVER: Query[None] = Query("demo/recover.sql", type(None))
 MOVE_ON: Query[None] = Query("demo/move_on.sql", type(None))
 STANDING = Query("demo/standing.sql", Standing)
 PROMISES = Query("demo/promises.sql", Promises)
+TO_COME = Query("demo/to_come.sql", ToCome)
 
 
 def recreate(server: Database) -> None:
@@ -210,11 +223,18 @@ class Stage:
         self._narrator.command(f"seqdev {line}")
         code = self._seqdev(shlex.split(line))
         if code == Exit.FINDINGS:
-            self._narrator.aside("exit code 3: part of the work was refused, for the reasons listed")
+            audit = line.startswith("audit")
+            meaning = "the audit has found something" if audit else _REFUSED
+            self._narrator.aside(f"exit code 3: {meaning}")
         elif code > 128:
             raise KeyboardInterrupt
         elif code:
             raise SeqdevError(f"the demo cannot go on: seqdev {line} ended with exit code {code}")
+
+    def undo(self) -> None:
+        """Undo the last run that has changed rows, named by the beginning of its id."""
+        (last,) = repair.list_runs(self._database, 1)
+        self.run(f"repair undo {str(last.run_id)[:8]} --yes")
 
     def play(self, query: Query[None], **given: object) -> None:
         """Let something happen in the world."""

@@ -44,10 +44,23 @@ def home() -> Iterator[Path]:
     shutil.rmtree(base)
 
 
+CHANCE = {
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f-]{16}": "<id>",
+    r"(repair undo) [0-9a-f]{8}\b": r"\1 <id>",
+    r"(seconds|duration) +\S+": r"\1",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d": "<instant>",
+    r"(?m)^601155200\d{3} .*": "<who went where>",
+    r"on alice-\d \[[0-9a-f]{8}\]": "on <device>",
+}
+"""What differs from run to run: random ids, seconds, instants, and which device stood in for whom."""
+
+
 def figures(ran: Ran) -> str:
-    """What was printed, without what differs from run to run: random ids, seconds, and the lines' order."""
-    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f-]{16}", "<id>", ran.out)
-    return "\n".join(sorted(re.sub(r"(seconds|duration) +\S+", r"\1", text).splitlines()))
+    """What was printed, without what differs from run to run: chance, and the lines' order."""
+    text = ran.out
+    for pattern, instead in CHANCE.items():
+        text = re.sub(pattern, instead, text)
+    return "\n".join(sorted(text.splitlines()))
 
 
 def field(ran: Ran, name: str) -> list[str]:
@@ -70,16 +83,44 @@ def test_the_demo_comes_out_the_same_every_time_wherever_settings_point(process:
     assert f"works only on the embedded server in {home}" in ran.err
 
     assert "bad_phone 2, duplicate_phone 1, missing_phone 1" in field(ran, "reasons")
-    assert field(ran, "imported") == ["2400", "600", "0"]
+    assert field(ran, "imported") == ["2400", "600", "0", "12"]
     assert re.search(r"WARMEXAMA +400\n", ran.out)
     assert re.search(r"Welcome +\S+ +1806 +1800 +0 +6\n", ran.out)
     assert ran.out.count("no_device") == 12  # in the dry run, and in the real one
     assert field(ran, "waiting")[:2] == ["device_full 1425, device_offline 325"] * 2
-    assert field(ran, "queued") == ["450", "450", "1750", "0", "1800", "1800", "1806", "1806", "6"]
-    assert field(ran, "chained") == ["0", "0", "0", "0", "1800", "0", "0", "6"]
-    assert field(ran, "failed reflected") == ["0", "0", "0", "6", "5", "5", "5", "5"]
+    assert field(ran, "queued") == [
+        "450",
+        "450",
+        "1750",
+        "0",
+        "1800",
+        "1800",
+        "1806",
+        "1806",
+        "6",
+        "18",
+        "18",
+        "12",
+    ]
+    assert field(ran, "chained") == ["0", "0", "0", "0", "1800", "0", "0", "6", "0", "0", "12"]
+    assert field(ran, "failed reflected") == ["0", "0", "0", "6", "5", "5", "5", "5", "0", "0", "0"]
     assert re.search(r"Loyalty +\S+ +1800 +1800 +0 +0\n", ran.out)
-    assert ran.out.rstrip().endswith("9418        0               0             0")
+    assert re.search(r"^ +9418 +0 +0 +0$", ran.out, re.MULTILINE)
+
+    # The incident: alice-4 dies, six others stand in for it, and the repair is undone and done again.
+    assert field(ran, "moved") == ["0"] * 10 + ["12", "0"]
+    assert re.search(r"\nfallback_used +warning +12 +seqdev repair assigned", ran.out)
+    assert ran.out.count(" MISMATCH\n") == 3
+    assert "exit code 3: the audit has found something" in ran.err
+    assert re.search(r"Welcome day 2 +completed .* MISMATCH on alice-\d", ran.out)
+    assert field(ran, "changed") == ["12", "12", "12"]
+    assert field(ran, "kept") == ["0", "0", "0"]
+    waiting = re.findall(r"^Welcome +(\S+) +(online|offline) +(\d+)$", ran.out, re.MULTILINE)
+    repaired = [(f"alice-{n}", "online", "2") for n in (2, 3, 5, 6, 7, 8)]
+    assert waiting == [*repaired, ("alice-4", "offline", "12")]
+    states = re.findall(r"  (repair (?:assigned|undo) .*\b(?:undone|in effect))$", ran.out, re.MULTILINE)
+    assert [state.split("  ")[-1].strip() for state in states] == ["in effect", "undone", "in effect"]
+    assert ran.err.index("12 found, 3 shown") < ran.err.index(" 0 found")
     assert list(Path(tempfile.gettempdir()).glob("seqdev-demo-[!t]*")) == []
 
 
@@ -115,7 +156,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_broken(process: Cli, home: Path, tmp_
         running.send_signal(signal.SIGINT)
         rest = running.stderr.read()
     assert running.returncode == 128 + signal.SIGINT
-    assert "9/9" not in rest
+    assert "11/11" not in rest
     assert list(tmp_path.iterdir()) == []
     assert process("demo").code == Exit.DONE
 
