@@ -27,7 +27,8 @@ class Summary:
     kept: int
     refused: int
     reasons: dict[str, int]
-    seconds: float
+    duration: float
+    """Seconds."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _summary(plan: Plan, outcome: Outcome | None) -> Table:
         kept=outcome.kept if outcome else 0,
         refused=plan.refused.total(),
         reasons=dict(plan.refused),
-        seconds=outcome.seconds if outcome else 0.0,
+        duration=outcome.seconds if outcome else 0.0,
     )
     return Table("summary", Summary, [row], single=True)
 

@@ -63,6 +63,15 @@ def figures(ran: Ran) -> str:
     return "\n".join(sorted(text.splitlines()))
 
 
+def test_the_readme_shows_what_the_demo_prints(process: Cli, home: Path) -> None:
+    ran = process("demo")
+    (quoted,) = re.findall(r"<!-- demo -->\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    printed = figures(Ran(ran.code, ran.out + ran.err, "")).splitlines()
+    shown = [line for line in figures(Ran(0, quoted, "")).splitlines() if line.strip()]
+    assert len(shown) > 20
+    assert [line for line in shown if line not in printed] == []
+
+
 def field(ran: Ran, name: str) -> list[str]:
     """The values of a field in all the summaries, in order."""
     return re.findall(rf"^{name} {{2,}}(\S.*)$", ran.out, re.MULTILINE)

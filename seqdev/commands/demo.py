@@ -18,7 +18,7 @@ from seqdev.render import Format, note
 
 
 def demo(ctx: typer.Context) -> int:
-    """Show the main job on the embedded server, in a scratch database: import, enrol, tick, day after day.
+    """Show the main job on the embedded server, in a scratch database: import, enrol, tick, an incident.
 
     Never works on a configured database. Every run begins anew.
     """
