@@ -59,9 +59,10 @@ def server(_clean_environment: None) -> Iterator[str]:
     home.chmod(0o711)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQDEV_HOME", str(home / "home"))
-        if binaries := os.environ.get("SEQDEV_TEST_BINARIES"):
-            patch.setattr(embedded, "_binaries", lambda: Path(binaries))
-        conninfo = embedded.start()
+        with pytest.MonkeyPatch.context() as other:
+            if binaries := os.environ.get("SEQDEV_TEST_BINARIES"):
+                other.setattr(embedded, "_binaries", lambda: Path(binaries))
+            conninfo = embedded.start()
         with psycopg.connect(conninfo, dbname="postgres", autocommit=True) as connection:
             for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
                 connection.execute(f"alter system set {setting}".encode())
