@@ -32,7 +32,7 @@ from seqdev.db import LIBPQ_VARIABLES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NOISE = 0.1
+NOISE = 0.05
 """By how much an aim may be missed, as a share of it: what two runs on a busy machine differ by."""
 
 OF_LIMIT, OF_PEER, IDLE_SECONDS, MEMORY_GROWTH = 0.8, 10.0, 0.7, 1.0
