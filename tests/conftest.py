@@ -40,7 +40,7 @@ def _clean_environment() -> Iterator[None]:
     """Nothing of the person's own: no database, no configuration."""
     with pytest.MonkeyPatch.context() as patch:
         for name in (*LIBPQ_VARIABLES, *(name for name in os.environ if name.startswith("SEQDEV_"))):
-            if name != "SEQDEV_TEST_BINARIES":
+            if not name.startswith("SEQDEV_TEST_"):
                 patch.delenv(name, raising=False)
         patch.setenv("XDG_CONFIG_HOME", "/nonexistent")
         yield
