@@ -10,7 +10,7 @@ demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 load: $(READY) ## Run the heavier load and fault tests
 	@$(BIN)/python -m pytest -m load
