@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test load bench lint lock docs clean
+.PHONY: demo test load bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -17,6 +17,9 @@ load: $(READY) ## Run the heavier load and fault tests
 
 bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time processor
 	@$(BIN)/python -m tests.bench.bench
+
+bench-audits: $(READY) ## Time every audit on a million contacts and three million messages
+	@$(BIN)/python -m tests.bench.audits
 
 lint: $(READY) ## Check style, types, import directions and SQL
 	@$(BIN)/ruff check .
