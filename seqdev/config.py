@@ -17,6 +17,8 @@ class Settings:
 
     database_url: str = ""
     """Connection URL or libpq conninfo; empty: PG* variables, else the embedded server."""
+    password_command: str = ""
+    """Command whose first line of output is the password, run without a shell for every connection."""
     schema: str = "public"
     """Schema of the host's tables."""
     timezone: str = "UTC"

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from seqdev import embedded
+from seqdev import embedded, server_binaries
 from seqdev.cli import main
-from seqdev.db import LIBPQ_VARIABLES
+from seqdev.conninfo import LIBPQ_VARIABLES
 from tests.host import Host
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def server(_clean_environment: None) -> Iterator[str]:
         patch.setenv("SEQDEV_HOME", str(home / "home"))
         with pytest.MonkeyPatch.context() as other:
             if binaries := os.environ.get("SEQDEV_TEST_BINARIES"):
-                other.setattr(embedded, "_binaries", lambda: Path(binaries))
+                other.setattr(server_binaries, "find", lambda: Path(binaries))
             conninfo = embedded.start()
         with psycopg.connect(conninfo, dbname="postgres", autocommit=True) as connection:
             for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):

@@ -42,16 +42,13 @@ def test_wrong_usage_is_exit_2_with_nothing_on_stdout(seqdev: Cli, arguments: li
     assert ran.err.startswith("seqdev: ")
 
 
-def test_a_server_that_is_not_there_is_exit_13(seqdev: Cli) -> None:
+def test_a_server_that_is_not_there_is_exit_13(seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ran = seqdev(
-        "--database-url",
-        f"postgresql://u:{SECRET.replace('@', '%40')}@127.0.0.1:{port}/d",
-        "tick",
-        "--dry-run",
-    )
+    password = SECRET.replace("@", "%40")
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", f"postgresql://u:{password}@127.0.0.1:{port}/d")
+    ran = seqdev("tick", "--dry-run")
     assert (ran.code, ran.out) == (13, "")
     assert "cannot be reached" in ran.err
     assert "cr3t" not in ran.err

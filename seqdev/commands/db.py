@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqdev import embedded, schema
+from seqdev import conninfo, embedded, schema, server_binaries
 from seqdev.commands.options import App, FormatOption, YesOption, confirm
 from seqdev.db import Database
 from seqdev.errors import Exit
@@ -128,8 +128,10 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
 def psql(ctx: typer.Context) -> int:
     """Open psql on the database seqdev works on; further arguments are psql's."""
     application: App = ctx.obj
-    conninfo = application.database("db psql").conninfo()
-    environment = os.environ | {"PGOPTIONS": os.environ.get("PGOPTIONS", "")}
-    return subprocess.run(
-        [embedded.psql_path(), conninfo, *ctx.args], env=environment, check=False
-    ).returncode
+    settings = application.settings
+    # A password must not show in the process list.
+    target, variables = conninfo.without_secrets(application.database("db psql").conninfo())
+    if password := conninfo.password(settings.database_url, settings.password_command):
+        variables["PGPASSWORD"] = password
+    program = server_binaries.psql_path(tls="sslmode=" in target)
+    return subprocess.run([program, target, *ctx.args], env=os.environ | variables, check=False).returncode
