@@ -43,6 +43,11 @@ def _never_connected(text: str) -> SeqdevError | None:
     """
     if "authentication failed" in text or "no pg_hba.conf entry" in text:
         return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+    if "permission denied for database" in text or "is not permitted to log in" in text:
+        return PermissionRefused(
+            "the role may not log in to this database",
+            "give it what it needs: seqdev db grants … --to ROLE; a group role's members log in, not the group",
+        )
     if "no password supplied" in text:
         return PermissionRefused(
             "the server wants a password, and there is none",
@@ -85,7 +90,7 @@ def translate(error: "psycopg.Error") -> SeqdevError:
     if state == "42501":
         return PermissionRefused(
             "the database role may not do this",
-            "grant it the privilege, or use the role made for this command",
+            "give it what the command needs: seqdev db grants tick|enroll|repair|audit|owner --to ROLE",
         )
     if state == "25006":
         return SchemaError("the server is read-only", "point seqdev at the primary")
