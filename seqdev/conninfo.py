@@ -129,7 +129,7 @@ def first_line(command: str) -> str:
             start_new_session=True,
         )
     except OSError as error:
-        raise _no_password(f"cannot be run: {error.strerror}") from error
+        raise _no_password(f"cannot be run: {error.strerror}") from None
     deadline = time.monotonic() + PASSWORD_PATIENCE
     try:
         printed = _printed(process, deadline)

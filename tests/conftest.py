@@ -19,6 +19,7 @@ from seqdev import embedded, server_binaries
 from seqdev.cli import main
 from seqdev.conninfo import LIBPQ_VARIABLES
 from tests.host import Host
+from tests.tcp import tcp as tcp
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +38,8 @@ Cli = Callable[..., Ran]
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> Iterator[None]:
-    """Nothing of the person's own: no database, no configuration."""
+    """Nothing of the person's own: no database, no configuration, no umask."""
+    os.umask(0o022)
     with pytest.MonkeyPatch.context() as patch:
         for name in (*LIBPQ_VARIABLES, *(name for name in os.environ if name.startswith("SEQDEV_"))):
             if not name.startswith("SEQDEV_TEST_"):
