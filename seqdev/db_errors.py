@@ -16,6 +16,7 @@ _UNPROVEN = (
     "root certificate",
     "root.crt",
     "server does not support SSL",
+    "SSL support is not compiled in",
     "weak sslmode",
 )
 """How libpq and OpenSSL say that a server's certificate is missing, not to be trusted, or of another host."""
@@ -41,7 +42,7 @@ def _never_connected(text: str) -> SeqdevError | None:
 
     A refused login comes without a SQLSTATE: libpq only passes the server's words on.
     """
-    if "authentication failed" in text or "no pg_hba.conf entry" in text:
+    if any(words in text for words in ("authentication failed", "no pg_hba.conf entry", "client certificate")):
         return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
     if "permission denied for database" in text or "is not permitted to log in" in text:
         return PermissionRefused(

@@ -10,7 +10,7 @@ import typer
 from seqdev import conninfo, embedded, grants, schema, server_binaries
 from seqdev.commands.options import App, FormatOption, YesOption, confirm
 from seqdev.db import Database
-from seqdev.errors import Exit
+from seqdev.errors import Exit, ReaderGoneError
 from seqdev.grants import Role
 from seqdev.progress import progress
 from seqdev.render import Format, Table, note
@@ -116,8 +116,11 @@ def grants_(
     found, hidden = grants.plan(database, role, to)
     if yes:
         grants.grant(database, found)
-    for one in found:
-        typer.echo(visible(f"{one.statement}; -- {one.why}" if one.statement else f"-- {one.why}"))
+    try:
+        for one in found:
+            typer.echo(visible(f"{one.statement}; -- {one.why}" if one.statement else f"-- {one.why}"))
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     count = sum(one.statement is not None for one in found)
     if yes:
         note(f"granted to {to} what {role} needs: the {count} statements above")
