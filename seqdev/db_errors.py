@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 CONFLICT = {"40001", "40P01", "55P03"}
 """Serialization, deadlock, lock timeout: the same transaction may get through another time."""
 
+_NOT_ADMITTED = ("authentication failed", "no pg_hba.conf entry", "client certificate")
 _UNPROVEN = (
     "certificate verify failed",
     "server certificate for",
@@ -42,12 +43,12 @@ def _never_connected(text: str) -> SeqdevError | None:
 
     A refused login comes without a SQLSTATE: libpq only passes the server's words on.
     """
-    if any(words in text for words in ("authentication failed", "no pg_hba.conf entry", "client certificate")):
+    if any(words in text for words in _NOT_ADMITTED):
         return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
     if "permission denied for database" in text or "is not permitted to log in" in text:
         return PermissionRefused(
             "the role may not log in to this database",
-            "give it what it needs: seqdev db grants … --to ROLE; a group role's members log in, not the group",
+            "a group's members log in, not the group; what it needs: seqdev db grants … --to ROLE",
         )
     if "no password supplied" in text:
         return PermissionRefused(
