@@ -233,8 +233,8 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
     by_role, by_owner = world.url, make_database("grants_template")
     url = login(by_role)
     assert seqdev("db", "grants", role, "--to", "seqdev_tester", "--yes").code == 0
+    before = state(by_owner)
     for command in ALLOWED[role]:
-        before = state(by_owner)
         monkeypatch.setenv("SEQDEV_DATABASE_URL", by_owner)
         expected = seqdev(*world.arguments(command))
         monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
@@ -246,6 +246,7 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
         assert state(by_role) == after, command
         # Otherwise it would prove nothing.
         assert (after != before) is (command in WRITES.get(role, [])), command
+        before = after
 
 
 def test_who_repairs_can_do_all_that_an_auditor_can(database: str, seqdev: Cli) -> None:
@@ -386,7 +387,7 @@ def test_a_role_or_a_schema_that_is_not_there_is_refused(database: str, seqdev: 
     assert (ran.code, ran.out) == (10, "")
 
 
-@pytest.mark.parametrize("role", ALLOWED)
+@pytest.mark.parametrize("role", ["tick", "audit"])
 def test_rows_that_a_policy_hides_are_an_error_never_decided_without(
     role: str,
     world: World,
