@@ -12,7 +12,7 @@ import typer
 import typer.core
 import typer.main
 
-from seqdev import __version__, config
+from seqdev import __version__, config, conninfo
 from seqdev.commands.options import App
 from seqdev.errors import Exit, OutputError, ReaderGoneError, SeqdevError
 from seqdev.render import note
@@ -92,6 +92,8 @@ def root(
     ] = False,
 ) -> None:
     """Global options; they stand before the command."""
+    if database_url:
+        conninfo.refuse_secret(database_url)
     flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
     ctx.obj = App(config.load(config_file, os.environ, flags))
 

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 import psycopg
 from tabulate import tabulate
 
-from seqdev import embedded
-from seqdev.db import LIBPQ_VARIABLES
+from seqdev import embedded, server_binaries
+from seqdev.conninfo import LIBPQ_VARIABLES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -102,7 +102,14 @@ class Server:
 
     def psql(self, database: str, file: str, **variables: int) -> Cost:
         options = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        command = [str(embedded.psql_path()), self.url(database), "-Xq", "-v", "ON_ERROR_STOP=1", *options]
+        command = [
+            str(server_binaries.psql_path()),
+            self.url(database),
+            "-Xq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            *options,
+        ]
         return measure([*command, "-f", str(HERE / file)])
 
     def seqdev(self, database: str, *argv: str) -> Cost:
