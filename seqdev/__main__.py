@@ -1,7 +1,5 @@
 """``python -m seqdev``."""
 
-import sys
+from seqdev.cli import entry
 
-from seqdev.cli import main
-
-sys.exit(main())
+entry()

@@ -12,12 +12,14 @@ import typer
 import typer.core
 import typer.main
 
-from seqdev import __version__, config
+from seqdev import __version__, config, signals
 from seqdev.commands.options import App
-from seqdev.errors import Exit, OutputError, ReaderGoneError, SeqdevError
+from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
 from seqdev.render import note
 
-COMMANDS = ("enroll", "tick", "audit", "explain", "repair", "leads", "db", "demo")
+COMMANDS = (
+    *("enroll", "tick", "audit", "explain", "repair", "leads", "runs", "pause", "resume", "db", "demo"),
+)
 """The commands, each a module of its name below ``seqdev.commands``."""
 
 
@@ -104,19 +106,26 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     caught: BaseException
     try:
-        return int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
+        code = int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
+        if code != 128 + signal.SIGINT or signals.received() is None:
+            return code
+        # Typer takes any KeyboardInterrupt for itself, and makes this of it.
+        caught = Interrupted(signals.received() or signal.SIGINT)
+        failure, hint, exit_code = signals.name(caught.number), "", code_of(caught)
     except SeqdevError as error:
-        caught, failure, hint, exit_code = error, error.message, error.hint, int(error.exit_code)
+        caught, failure, hint, exit_code = error, error.message, error.hint, code_of(error)
     except typer.TyperException as error:
         caught, failure, hint, exit_code = error, error.format_message(), "see seqdev --help", error.exit_code
     except (typer.Abort, KeyboardInterrupt) as error:
-        caught, failure, hint, exit_code = error, "interrupted", "", 128 + signal.SIGINT
-    except ReaderGoneError:
+        caught = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt()
+        failure, hint, exit_code = "interrupted", "", code_of(caught)
+    except ReaderGoneError as error:
         _forget_stdout()
-        return 128 + signal.SIGPIPE
+        return code_of(error)
     except Exception as error:  # the boundary
         failure, hint = f"unexpected error: {type(error).__name__}", "run with --debug for more"
         caught, exit_code = error, int(Exit.UNEXPECTED)
+    signals.settle()
     if isinstance(caught, OutputError):
         _forget_stdout()
     if "--debug" in arguments:
@@ -135,4 +144,7 @@ def _forget_stdout() -> None:
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main())
+    signals.install()
+    code = main()
+    signals.settle()
+    sys.exit(code)

@@ -63,4 +63,17 @@ select
         when rows_found > 0 then 'fill sequence_stepid from current_step: sql/db/fill_steps.sql'
     end as remedy,
     case when rows_found > 0 then 'repeat' end as mode
-from stepless;
+from stepless
+union all
+select
+    'pause switch' as item,
+    case when p.paused_at is null then 'ok' else 'advised' end as status,
+    case
+        when p.paused_at is null then 'not set'
+        else
+            format('paused since %s by %s@%s: %s; to go on: seqdev resume', date_trunc('second', p.paused_at), p.os_user, p.host, p.why)
+    end as why,
+    null as remedy,
+    null as mode
+from (values (1)) as one (row)
+left join seqdev.pause as p on p.resumed_at is null;
