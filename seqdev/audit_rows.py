@@ -212,7 +212,16 @@ class Asked:
 class Health(Audited):
     """The row of ``audit/health.sql``: how far behind the service is."""
 
-    brief = ("backlog", "oldest_due", "oldest_age", "last_tick", "tick_age", "paused_at", "paused_by", "paused_why")
+    brief = (
+        "backlog",
+        "oldest_due",
+        "oldest_age",
+        "last_tick",
+        "tick_age",
+        "paused_at",
+        "paused_by",
+        "paused_why",
+    )
 
     backlog: int
     oldest_due: datetime | None

@@ -53,7 +53,7 @@ BEGIN = Query("session/begin.sql", Began)
 
 
 class Transaction:
-    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its application's name."""
+    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name."""
 
     def __init__(self, connection: "Connection[Any]", session: str) -> None:
         self._connection = connection

@@ -90,7 +90,7 @@ class ReaderGoneError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ended by the signal ``number``. A KeyboardInterrupt: for that the driver cancels what the server does."""
+    """Ended by the signal ``number``. A KeyboardInterrupt: for one the driver cancels its statement."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

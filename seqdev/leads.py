@@ -190,7 +190,7 @@ def import_leads(
     """Import ``file`` in one transaction, or without a ``run``: tell what that would do.
 
     Rejected lines go to ``rejects``; without it, one rejected line and nothing is imported.
-    ``progress`` is told the number of records read so far. Raises what has ended ``run``: nothing was imported.
+    ``progress`` is told the number of records read so far. Raises what ends ``run``: nothing is imported.
     """
     started = time.monotonic()
     result: Result | None = None

@@ -84,9 +84,7 @@ def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause,
 
 def resume(database: Database, os_user: str, host: str) -> bool:
     """Lift the pause; whether there was one. Raises SchemaError where there is no switch yet."""
-    return bool(
-        _switched(database, lambda tx: tx.execute(LIFT, now=tx.now, os_user=os_user, host=host))
-    )
+    return bool(_switched(database, lambda tx: tx.execute(LIFT, now=tx.now, os_user=os_user, host=host)))
 
 
 def wait(database: Database, patience: timedelta, say: Callable[[str], None]) -> None:
@@ -98,12 +96,12 @@ def wait(database: Database, patience: timedelta, say: Callable[[str], None]) ->
         named = "; ".join(map(str, running[:3])) + ("; …" if len(running) > 3 else "")
         if waited > patience.total_seconds():
             raise Unavailable(
-                f"the pause is set, but {len(running)} batches that began before it still run: {named}",
+                f"the pause is set, but a batch that began before it still runs: {named}",
                 "each ends at its next batch; to wait for them, run seqdev pause again",
             )
         if not said and waited > _QUIET:
             said = True
-            say(f"waiting for {len(running)} running batches: {named}")
+            say(f"waiting for what still runs: {named}")
         signals.sleep(_AGAIN)
 
 

@@ -95,9 +95,10 @@ def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callabl
                 continue
             kept = _chunk(tx, run, rows)
             if kept:
+                seen = changed + len(rows)
                 raise StalePlan(
-                    f"the plan no longer fits: {len(kept)} of the first {changed + len(rows)} rows have changed "
-                    "since; nothing was changed",
+                    f"the plan no longer fits: {len(kept)} of the first {seen} rows have changed since; "
+                    "nothing was changed",
                     "make the plan anew",
                 )
             changed += len(rows)

@@ -100,7 +100,7 @@ class Run:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """The batches of the run: each transaction that writes is one, and the run may end before any of them.
+        """The batches of the run: each transaction that writes is one, and before any the run may end.
 
         It does where the switch is set, or a signal has come; the block is left then, and ``ended`` says why.
         What is committed stays; ``journaled`` raises the error when the account of it has been given.
@@ -119,7 +119,7 @@ class Run:
 
 @contextmanager
 def journaled(database: Database, command: str, arguments: str) -> Iterator[Run]:
-    """Enter a run of ``command`` in the journal, and its end, however the block ends; a run without an end was cut off.
+    """Enter a run of ``command`` in the journal, and its end, however the block ends: else it was cut off.
 
     The block does the work within ``Run.work``, and gives account of it. Raises what ended the work early.
     """
@@ -203,13 +203,11 @@ def list_runs(
 
 def show(database: Database, text: str) -> RunRow:
     """The one run whose id begins with ``text``. Raises UsageError as ``find`` does."""
-    return database.retry(
-        lambda tx: tx.one(LIST, now=tx.now, run=find(tx, text), most=None), read_only=True
-    )
+    return database.retry(lambda tx: tx.one(LIST, now=tx.now, run=find(tx, text), most=None), read_only=True)
 
 
 def missed(database: Database, every: timedelta, since: timedelta, most: int | None) -> list[Missed]:
-    """Times within ``since`` in which ticks were missed that should begin ``every`` so often, newest first."""
+    """Times within ``since`` in which ticks were missed that should begin every ``every``, newest first."""
     return database.retry(
         lambda tx: tx.rows(MISSED, now=tx.now, every=every, since=since, most=most), read_only=True
     )

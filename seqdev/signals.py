@@ -2,7 +2,7 @@
 
 At once, by an :class:`Interrupted` out of whatever goes on: in commands that only read, while idle, before
 anything is written. In ``deferred`` work the signal waits for a ``check`` between two batches; a batch
-that takes longer than the grace is cancelled by the same exception, for which the driver cancels the statement.
+that takes longer than the grace is ended by the same exception: the driver cancels the statement for it.
 Once a signal has come, a timer repeats the exception, so that not even a silent server holds the process.
 """
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 from uuid import UUID
 
 import typer
@@ -106,16 +105,15 @@ def arguments(ctx: typer.Context) -> str:
             for one in value if isinstance(value, list | tuple) else [value]:
                 words += [option] if option else []
                 if not isinstance(one, bool):
-                    words.append(_harmless(one))
+                    listed = hasattr(parameter.type, "choices")
+                    words.append(str(one) if listed else _harmless(one))
     return " ".join(words)
 
 
-def _harmless(value: Any) -> str:
-    if isinstance(value, Enum):
-        return str(value.value)
+def _harmless(value: object) -> str:
     if isinstance(value, timedelta):
         return f"{int(value.total_seconds())}s"
-    if isinstance(value, int | UUID) and len(str(value)) <= _MOST_DIGITS or _is_id(value):
+    if (isinstance(value, int) and len(str(value)) <= _MOST_DIGITS) or _is_id(value):
         return str(value)
     return "…"
 

@@ -131,9 +131,7 @@ def device(
             raise UsageError("--to names the lost device itself", "name another one")
         return repair.device(application.settings, lost, target, most, until_back)
 
-    return carry_out(
-        ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output)
-    )
+    return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
 
 def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:

@@ -47,7 +47,8 @@ class MissedLine:
 def runs(
     ctx: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Only this run, whole: its id or the beginning of it.")
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Only this run, whole: its id, or its beginning."),
     ] = None,
     since: Annotated[
         timedelta | None,

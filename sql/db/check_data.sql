@@ -67,13 +67,13 @@ from stepless
 union all
 select
     'pause switch' as item,
-    case when p.paused_at is null then 'ok' else 'advised' end as status,
-    case
-        when p.paused_at is null then 'not set'
-        else
-            format('paused since %s by %s@%s: %s; to go on: seqdev resume', date_trunc('second', p.paused_at), p.os_user, p.host, p.why)
-    end as why,
+    case when count(*) = 0 then 'ok' else 'advised' end as status,
+    coalesce(
+        max(format('paused since %s by %s@%s: %s', date_trunc('second', p.paused_at), p.os_user, p.host, p.why))
+        || '; to go on: seqdev resume',
+        'not set'
+    ) as why,
     null as remedy,
     null as mode
-from (values (1)) as one (row)
-left join seqdev.pause as p on p.resumed_at is null;
+from seqdev.pause as p
+where p.resumed_at is null;

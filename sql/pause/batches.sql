@@ -17,5 +17,6 @@ where
     -- 'seqd', 'paus': taken by sql/session/begin.sql.
     and l.classid = 1936028004
     and l.objid = 1885435251
+    and l.objsubid = 2
     and l.granted
 order by a.xact_start, l.pid;
