@@ -8,7 +8,6 @@ all of it holds behind PgBouncer in transaction pooling.
 import logging
 import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -115,7 +114,7 @@ class Database:
 
     def __init__(self, settings: Settings, command: str, say: Callable[[str], None]) -> None:
         self.settings = settings
-        self.mark = secrets.token_hex(4)
+        self.mark = os.urandom(4).hex()
         self.session = f"seqdev {command} {self.mark}"
         """The application name: others find this very process by it, whatever its connection is."""
         self.guard: Callable[[Transaction], None] | None = None

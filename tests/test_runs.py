@@ -349,3 +349,11 @@ def test_an_old_journal_gets_the_new_columns_without_being_written_anew(host: Ho
     assert host.value("select pg_relation_filenode('seqdev.run')") == before
     assert journal(seqdev, "--command", "tick")[0]["state"] == "done"
     assert seqdev("tick").code == 0
+
+
+def test_an_upgrade_is_in_the_journal_where_there_is_one(host: Host, seqdev: Cli) -> None:
+    host.rows("drop index seqdev_contacts_due")
+    assert seqdev("db", "upgrade", "--yes").code == 0
+    (run,) = journal(seqdev)
+    assert (run["command"], run["arguments"], run["state"]) == ("db upgrade", "--yes", "done")
+    assert run["counts"] == {"planned": 1, "done": 1}
