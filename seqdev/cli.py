@@ -140,11 +140,3 @@ def main(argv: list[str] | None = None) -> int:
 def _forget_stdout() -> None:
     """What is still in the buffer would fail again when the process ends: let it go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def entry() -> None:
-    """The console script."""
-    signals.install()
-    code = main()
-    signals.settle()
-    sys.exit(code)

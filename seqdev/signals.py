@@ -42,6 +42,13 @@ def settle() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def ignore() -> None:
+    """The process has done all: a signal that comes now changes nothing."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def received() -> int | None:
     """The signal that has come; None: none has."""
     return _received

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from seqdev import signals
 from seqdev.claims import Decision, Policy, batch, decide
 from seqdev.db import Database, Transaction
 from seqdev.runs import Run
@@ -243,7 +242,7 @@ def _claim_all(
             patience_ends = patience_ends or now + PATIENCE.total_seconds()
             if now > patience_ends:
                 return
-            signals.sleep(random.uniform(0.05, 0.15))
+            time.sleep(random.uniform(0.05, 0.15))
             continue
         patience_ends = None
         done |= did.exhausted
