@@ -107,18 +107,16 @@ def main(argv: list[str] | None = None) -> int:
     caught: BaseException
     try:
         code = int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
+        # Typer takes any KeyboardInterrupt for itself, and makes this of it.
         if code != 128 + signal.SIGINT or signals.received() is None:
             return code
-        # Typer takes any KeyboardInterrupt for itself, and makes this of it.
-        caught = Interrupted(signals.received() or signal.SIGINT)
-        failure, hint, exit_code = signals.name(caught.number), "", code_of(caught)
+        caught, failure, hint, exit_code = _interrupted()
     except SeqdevError as error:
         caught, failure, hint, exit_code = error, error.message, error.hint, code_of(error)
     except typer.TyperException as error:
         caught, failure, hint, exit_code = error, error.format_message(), "see seqdev --help", error.exit_code
-    except (typer.Abort, KeyboardInterrupt) as error:
-        caught = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt()
-        failure, hint, exit_code = "interrupted", "", code_of(caught)
+    except (typer.Abort, KeyboardInterrupt):
+        caught, failure, hint, exit_code = _interrupted()
     except ReaderGoneError as error:
         _forget_stdout()
         return code_of(error)
@@ -135,6 +133,15 @@ def main(argv: list[str] | None = None) -> int:
     if hint:
         note(hint)
     return exit_code
+
+
+def _interrupted() -> tuple[BaseException, str, str, int]:
+    """What has been caught, what to say of it, and the exit code."""
+    number = signals.received()
+    if number is None:
+        return KeyboardInterrupt(), "interrupted", "", 128 + signal.SIGINT
+    caught = Interrupted(number)
+    return caught, signals.name(number), "", code_of(caught)
 
 
 def _forget_stdout() -> None:

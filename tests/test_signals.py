@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT end a process within five seconds, what it writes at a batch boundary."""
 
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -242,3 +243,30 @@ def test_a_batch_that_takes_too_long_is_rolled_back(
     assert host.value("select count(*) from broadcast_messages") == 0
     ends = {row.command: row.exit_code for row in host.rows("select command, exit_code from seqdev.run")}
     assert ends == dict.fromkeys(processes, 143)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_question_is_answered_by_a_signal_and_nothing_is_changed(
+    host: Host, database: str, number: signal.Signals
+) -> None:
+    people(host, 1)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command("repair", "device", "A", "--to", "B"),
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=hear,
+    )
+    os.close(theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 4096)
+    time.sleep(0.1)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out.strip()) == (128 + number, b"")
+    assert os.read(ours, 4096).decode().strip() == f"seqdev: ended by {number.name}"
+    os.close(ours)
+    assert host.rows("select 1 from seqdev.run") == []

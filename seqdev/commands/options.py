@@ -94,7 +94,8 @@ def arguments(ctx: typer.Context) -> str:
     numbers, ids. Any other is ``…``: it could be a phone, a file, a password.
     """
     words: list[str] = []
-    for context in (ctx.find_root(), ctx):
+    root = ctx.find_root()
+    for context in [root] if root is ctx else [root, ctx]:
         for parameter in context.command.params:
             name = parameter.name or ""
             source = context.get_parameter_source(name)
