@@ -40,7 +40,7 @@ class Batch:
 
     session: str | None
     pid: int
-    lasted: timedelta | None
+    batch: str
 
     def __str__(self) -> str:
         """The session and its process."""
@@ -91,7 +91,14 @@ def wait(database: Database, patience: timedelta, say: Callable[[str], None]) ->
     """Wait for the batches that began before the pause was set. Raises Unavailable after ``patience``."""
     began = time.monotonic()
     said = False
-    while running := database.retry(lambda tx: tx.rows(BATCHES), read_only=True):
+    before: set[str] | None = None
+    while True:
+        running = database.retry(lambda tx: tx.rows(BATCHES), read_only=True)
+        # Whoever takes the lock from now on looks after that, and ends.
+        before = {one.batch for one in running} if before is None else before
+        running = [one for one in running if one.batch in before]
+        if not running:
+            return
         waited = time.monotonic() - began
         named = "; ".join(map(str, running[:3])) + ("; …" if len(running) > 3 else "")
         if waited > patience.total_seconds():

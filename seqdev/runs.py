@@ -113,6 +113,7 @@ class Run:
                 signals.check()
         except (Paused, Interrupted) as error:
             self.ended = error
+            signals.leave_time()
         finally:
             self.database.guard = None
 

@@ -14,12 +14,14 @@ from types import FrameType
 
 from seqdev.errors import Interrupted
 
-GRACE = 4.0
+GRACE = 3.5
 """Seconds that a batch has left when a signal comes."""
 
 _CANCELLING = 2.0
 """Seconds for the server to cancel what it does."""
 _AGAIN = 0.4
+_ACCOUNT = 0.6
+"""Seconds for the account of what was done, and its entry in the journal."""
 
 _received: int | None = None
 _deferred = False
@@ -63,6 +65,13 @@ def check() -> None:
     """A batch boundary: raise Interrupted where a signal has come."""
     if _received is not None:
         raise Interrupted(_received)
+
+
+def leave_time() -> None:
+    """The work has ended: what is left to do is not to be interrupted too soon."""
+    if _received is not None:
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        signal.setitimer(signal.ITIMER_REAL, max(left, _ACCOUNT), _AGAIN)
 
 
 def sleep(seconds: float) -> None:

@@ -1,6 +1,8 @@
 """The pause switch: whoever writes stops at the next batch, on every host, and nothing runs when pause returns."""
 
 import json
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli, command
 from tests.host import Host
 from tests.test_signals import Start, slow, start, until
 
@@ -248,3 +250,44 @@ def test_paused_ticks_are_no_sign_of_life(host: Host, seqdev: Cli) -> None:
     assert seqdev("tick").code == 4
     ran = seqdev("audit", "all", "--nagios")
     assert (ran.code, "last tick never" in ran.out) == (2, True)
+
+
+@pytest.mark.load
+def test_between_pause_and_resume_nothing_is_written_however_many_ticks_run(
+    host: Host, database: str, seqdev: Cli
+) -> None:
+    user = host.user()
+    devices = [host.device(user) for _ in range(8)]
+    sequence, (step,) = host.simple_sequence(user)
+    host.rows(
+        "insert into sequence_contacts (sequence_id, sequence_stepid, contact_phone, assigned_device_id, status, next_trigger_time)"
+        " select %s, %s, '60123' || i, (%s::uuid[])[1 + i %% 8], 'active', now() - interval '1 minute' from generate_series(1, 20000) i",
+        sequence,
+        step,
+        devices,
+    )
+    done = threading.Event()
+
+    def ticks() -> None:
+        while not done.is_set():
+            subprocess.run(command("tick", "--batch-size", "7"), capture_output=True, check=False, cwd=ROOT)
+
+    threads = [threading.Thread(target=ticks) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    written = []
+    try:
+        for _ in range(25):
+            time.sleep(0.4)
+            assert seqdev("pause", "--why", "x").code == 0
+            before = host.value("select count(*) from broadcast_messages")
+            time.sleep(0.2)
+            assert host.value("select count(*) from broadcast_messages") == before
+            assert seqdev("resume").code == 0
+            written.append(before)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert len(set(written)) > 5, "the ticks did something in between"
+    assert not host.broken_promises()

@@ -3,12 +3,12 @@
 -- Row:
 --   session  text      the application name: seqdev, the command, the beginning of the run's id; null if hidden
 --   pid      integer   the server's process
---   lasted   interval  for how long; null if hidden
+--   batch    text      its transaction
 -- Locks: none
 select
     a.application_name as session,
     l.pid,
-    clock_timestamp() - a.xact_start as lasted
+    l.virtualtransaction as batch
 from pg_locks as l
 left join pg_stat_activity as a on l.pid = a.pid
 where
