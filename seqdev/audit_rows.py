@@ -212,13 +212,25 @@ class Asked:
 class Health(Audited):
     """The row of ``audit/health.sql``: how far behind the service is."""
 
-    brief = ("backlog", "oldest_due", "oldest_age", "last_tick", "tick_age")
+    brief = (
+        "backlog",
+        "oldest_due",
+        "oldest_age",
+        "last_tick",
+        "tick_age",
+        "paused_at",
+        "paused_by",
+        "paused_why",
+    )
 
     backlog: int
     oldest_due: datetime | None
     oldest_age: timedelta | None
     last_tick: datetime | None
     tick_age: timedelta | None
+    paused_at: datetime | None
+    paused_by: str | None
+    paused_why: str | None
 
 
 SETTINGS = Query("audit/settings.sql", Asked)

@@ -5,6 +5,8 @@ Everything a transaction needs is set with SET LOCAL, and nothing is prepared on
 all of it holds behind PgBouncer in transaction pooling.
 """
 
+import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seqdev import conninfo
+from seqdev import conninfo, signals
 from seqdev.config import Settings
 from seqdev.db_errors import CONFLICT, is_lost, translate
 from seqdev.sql import Query, Row
@@ -44,10 +46,11 @@ BEGIN = Query("session/begin.sql", Began)
 
 
 class Transaction:
-    """An open transaction. ``now`` is its one instant, by the server's clock."""
+    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name."""
 
-    def __init__(self, connection: "Connection[Any]") -> None:
+    def __init__(self, connection: "Connection[Any]", session: str) -> None:
         self._connection = connection
+        self.session = session
         self.now = datetime.min
 
     def rows(self, query: Query[Row], **given: object) -> list[Row]:
@@ -75,6 +78,11 @@ class Transaction:
         statement = query.statement
         return self._connection.execute(statement.text.encode(), statement.bind(given)).rowcount
 
+    @property
+    def backend_pid(self) -> int:
+        """The process of the server as the connection knows it: behind a pooler, none that there is."""
+        return self._connection.info.backend_pid
+
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
         self._connection.execute(text.encode())
@@ -100,7 +108,11 @@ class Database:
 
     def __init__(self, settings: Settings, command: str, say: Callable[[str], None]) -> None:
         self.settings = settings
-        self._command = command
+        self.mark = os.urandom(4).hex()
+        self.session = f"seqdev {command} {self.mark}"
+        """The application name: others find this very process by it, whatever its connection is."""
+        self.guard: Callable[[Transaction], None] | None = None
+        """What each transaction that writes has to pass: it is a batch, and raises to end here."""
         self._say = say
         self._conninfo: str | None = None
         self._connection: Connection[Any] | None = None
@@ -156,7 +168,7 @@ class Database:
                 pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
                 if time.monotonic() + pause > started + allowed.total_seconds():
                     raise translate(error) from error
-                time.sleep(pause)
+                signals.sleep(pause)
 
     def autocommit(self, text: str) -> None:
         """Run one statement outside any transaction, as CREATE INDEX CONCURRENTLY demands."""
@@ -173,6 +185,11 @@ class Database:
             self._conninfo = conninfo.find(self.settings.database_url, self._say)
         return self._conninfo
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be lost."""
+        return self._connection is not None and not self._connection.closed
+
     def close(self) -> None:
         """Drop the connection; the next transaction opens a new one."""
         if self._connection is not None:
@@ -185,10 +202,13 @@ class Database:
     ) -> Iterator[Transaction]:
         if statement_timeout is None:
             statement_timeout = self.settings.statement_timeout
+        guard = None if read_only else self.guard
+        if self.guard:
+            signals.check()
         connection = self._open()
         connection.read_only = read_only
         with connection.transaction(force_rollback=rollback):
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self.session)
             transaction.now = transaction.one(
                 BEGIN,
                 schema=self.settings.schema,
@@ -197,18 +217,23 @@ class Database:
                 statement_timeout=_milliseconds(statement_timeout),
                 idle_timeout=_milliseconds(_IDLE),
                 alive_check=_milliseconds(_ALIVE_CHECK),
+                batch=guard is not None,
             ).now
+            if guard:
+                guard(transaction)
             yield transaction
 
     def _open(self) -> "Connection[Any]":
         import psycopg
 
         if self._connection is None or self._connection.closed:
+            # What the driver has to say (a rollback on a lost connection) is said by the error that follows.
+            logging.getLogger("psycopg").setLevel(logging.CRITICAL)
             connection = psycopg.connect(
                 self.conninfo(),
                 autocommit=True,
                 prepare_threshold=None,
-                application_name=f"seqdev {self._command}",
+                application_name=self.session,
                 client_encoding="utf8",
                 connect_timeout=10,
                 password=conninfo.password(self.settings.database_url, self.settings.password_command),

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from seqdev import runs
 from seqdev.db import Database, Transaction
+from seqdev.runs import Run
 from seqdev.sql import Query
 from seqdev.text import Phone
 
@@ -113,9 +114,12 @@ class Result:
 
 
 def enroll(
-    database: Database, scope: Scope, *, write: bool, progress: Callable[[Result], None] = lambda _: None
+    database: Database,
+    scope: Scope,
+    run: Run | None,
+    progress: Callable[[Result], None] = lambda _: None,
 ) -> Result:
-    """Enrol everybody in ``scope`` who matches, or with ``write`` false: tell, read-only, what that would do.
+    """Enrol everybody in ``scope`` who matches, or without a ``run``: tell, read-only, what that would do.
 
     Works in transactions of BATCH leads; ended at any point, a second run goes on where the first
     stopped, because everybody enrolled is found already in.
@@ -128,8 +132,18 @@ def enroll(
         read_only=True,
     )
     result = Result(targets)
-    names = {target.id: target.name for target in targets}
-    run = runs.start(database, "enroll")[0] if write else None
+    with run.work() if run else nullcontext():
+        _process(database, scope, result, run is not None, progress)
+    if run:
+        run.counts = {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused}
+    return result
+
+
+def _process(
+    database: Database, scope: Scope, result: Result, write: bool, progress: Callable[[Result], None]
+) -> None:
+    settings = database.settings
+    names = {target.id: target.name for target in result.targets}
     for phones in _portions(scope.phones):
         result.asked += len(phones)
         after = _FIRST
@@ -153,13 +167,6 @@ def enroll(
             after = rows[0].last
         if result.over_limit:
             break
-    if run:
-        runs.finish(
-            database,
-            run,
-            {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused},
-        )
-    return result
 
 
 def _batch(transaction: Transaction, write: bool, given: Mapping[str, object]) -> list[Verdict]:

@@ -4,6 +4,7 @@ An error is one or two lines: what is wrong and with what value (``message``), a
 (``hint``). Neither ever holds a phone number, a message text or a password.
 """
 
+import signal
 from enum import IntEnum
 
 
@@ -74,9 +75,34 @@ class StalePlan(SeqdevError):
     exit_code = Exit.STALE_PLAN
 
 
+class Paused(SeqdevError):
+    """Somebody has paused the commands that write."""
+
+    exit_code = Exit.PAUSED
+
+
 class OutputError(SeqdevError):
     """What was to be printed could not be written to stdout; the work before it is done."""
 
 
 class ReaderGoneError(Exception):
     """Whoever read our output has closed the pipe."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ended by the signal ``number``. A KeyboardInterrupt: for one the driver cancels its statement."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a process that ``error`` ends."""
+    if isinstance(error, SeqdevError):
+        return int(error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+    if isinstance(error, ReaderGoneError):
+        return 128 + signal.SIGPIPE
+    return int(Exit.UNEXPECTED)

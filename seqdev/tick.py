@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from seqdev import runs
 from seqdev.claims import Decision, Policy, batch, decide
 from seqdev.db import Database, Transaction
+from seqdev.runs import Run
 from seqdev.sql import Query
 
 PATIENCE = timedelta(seconds=3)
@@ -35,12 +35,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. ``due`` is ``queued`` plus ``already_queued`` plus all that wait, by reason."""
+    """What a run did. ``due`` is ``queued`` plus ``already_queued`` plus all that wait, by reason.
+
+    None, and nothing waits: it was ended before it could tell.
+    """
 
     run_id: UUID | None
     policy: str
     dry_run: bool
-    due: int
+    due: int | None
     queued: int
     moved: int
     """Of those queued: on another device than the preferred one."""
@@ -132,19 +135,50 @@ def _compared(policy: Policy, decisions: Iterable[Decision]) -> Iterator[Compari
 
 
 def tick(
-    database: Database, policy: Policy, limits: Limits, progress: Callable[[int], None] = lambda _: None
+    run: Run, policy: Policy, limits: Limits, progress: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Process what is due until nothing is left, or the limits are reached.
+    """Process what is due until nothing is left, the limits are reached, or ``run`` is ended.
 
     ``progress`` is told the number of contacts claimed so far after each batch.
     """
     started = time.monotonic()
+    total = _Progress()
+    waiting: Counter[str] | None = None
+    with run.work():
+        waiting = _process(run, policy, limits, started, total, progress)
+    summary = Summary(
+        run_id=run.id,
+        policy=policy.value,
+        dry_run=False,
+        due=None if waiting is None else total.claimed + waiting.total(),
+        queued=total.queued,
+        moved=total.moved,
+        already_queued=total.claimed - total.queued,
+        waiting=dict(waiting or {}),
+        ended=total.ended,
+        chained=total.chained,
+        failed_reflected=total.failed_reflected,
+        duration=round(time.monotonic() - started, 3),
+    )
+    run.counts = _counts(summary)
+    return summary
+
+
+def _process(
+    run: Run,
+    policy: Policy,
+    limits: Limits,
+    started: float,
+    total: _Progress,
+    progress: Callable[[int], None],
+) -> Counter[str]:
+    """All that a tick writes, counted in ``total``; who is due still, by reason."""
+    database = run.database
     deadline = started + limits.budget.total_seconds()
     settings = database.settings
     # Only what is due by now: steps that this run makes due wait for the next one, so that every run
     # comes to its end, and nobody gets two messages from it.
-    run, due_by = runs.start(database, "tick")
-    total = _Progress()
+    due_by = run.began
     while reflected := database.retry(
         lambda tx: tx.execute(
             REFLECT_FAILED, now=tx.now, within=settings.failed_within, most=limits.batch_size
@@ -153,7 +187,7 @@ def tick(
         total.failed_reflected += reflected
         if reflected < limits.batch_size:
             break
-    _claim_all(database, policy, limits, run, due_by, deadline, total, progress)
+    _claim_all(database, policy, limits, run.id, due_by, deadline, total, progress)
     decisions = database.retry(lambda tx: decide(tx, settings, policy, due_by), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
@@ -169,22 +203,7 @@ def tick(
             == limits.batch_size
         ):
             pass
-    summary = Summary(
-        run_id=run,
-        policy=policy.value,
-        dry_run=False,
-        due=total.claimed + waiting.total(),
-        queued=total.queued,
-        moved=total.moved,
-        already_queued=total.claimed - total.queued,
-        waiting=dict(waiting),
-        ended=total.ended,
-        chained=total.chained,
-        failed_reflected=total.failed_reflected,
-        duration=round(time.monotonic() - started, 3),
-    )
-    runs.finish(database, run, _counts(summary))
-    return summary
+    return waiting
 
 
 def _claim_all(

@@ -33,7 +33,7 @@ Connect = Callable[[str], "psycopg.Connection[Any]"]
 PATIENCE = 60.0
 """Seconds after which a test gives up waiting for something that takes a moment."""
 
-TICKING = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'seqdev tick'"
+TICKING = "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev tick'"
 
 IN_FLIGHT = "m.status in ('pending', 'queued', 'processing') and m.scheduled_at <= now() at time zone 'UTC'"
 SENT_WITHIN = "m.status = 'sent' and m.sent_at > now() at time zone 'UTC' - interval '%s'"
@@ -387,7 +387,7 @@ def breaker(
             left -= len(
                 host.rows(
                     "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
-                    " and application_name = 'seqdev tick' and state <> 'idle' order by random() limit 1"
+                    " and application_name ~ '^seqdev tick' and state <> 'idle' order by random() limit 1"
                 )
             )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seqdev import conninfo, embedded, grants, schema, server_binaries
-from seqdev.commands.options import App, FormatOption, YesOption, confirm
+from seqdev.commands.options import App, FormatOption, YesOption, confirm, journaled
 from seqdev.db import Database
 from seqdev.errors import Exit, ReaderGoneError
 from seqdev.grants import Role
@@ -18,6 +18,9 @@ from seqdev.schema import Finding
 from seqdev.text import visible
 
 app = typer.Typer(help="The database seqdev works on: check, upgrade, init; the embedded server.")
+
+_JOURNAL = ("schema seqdev", "seqdev.run", "run.")
+"""Without these there is no journal yet for an upgrade to be entered in."""
 
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
 
@@ -69,7 +72,11 @@ def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = F
     if not confirm(f"Do these {len(plan)} things?", yes):
         note("nothing was changed")
         return Exit.DONE
-    _upgrade(database)
+    if any(finding.item.startswith(_JOURNAL) for finding in plan):
+        _upgrade(database)
+    else:
+        with journaled(ctx, database, "db upgrade") as run:
+            run.counts = {"planned": len(plan), "done": _upgrade(database)}
     return _remaining(database)
 
 
@@ -83,10 +90,13 @@ def init(ctx: typer.Context) -> int:
     return _remaining(database)
 
 
-def _upgrade(database: Database) -> None:
+def _upgrade(database: Database) -> int:
+    """The number of things done."""
+    number = 0
     with progress("done") as bar:
         for number, _ in enumerate(schema.upgrade(database, note), start=1):
             bar(number)
+    return number
 
 
 def _remaining(database: Database) -> int:

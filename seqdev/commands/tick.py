@@ -9,7 +9,7 @@ import typer
 from seqdev import schema
 from seqdev import tick as ticks
 from seqdev.claims import Decision, Policy
-from seqdev.commands.options import App, DryRunOption, FormatOption, duration
+from seqdev.commands.options import App, DryRunOption, FormatOption, duration, ended, journaled
 from seqdev.errors import Exit, UsageError
 from seqdev.progress import progress
 from seqdev.render import Format, Table
@@ -68,10 +68,11 @@ def tick(
             )
         return Exit.DONE
     schema.require(database)
-    with progress("contacts") as bar:
-        summary = ticks.tick(database, chosen, Limits(batch_size, max_messages, budget), bar)
-    writer.write(Table("summary", Summary, [summary], single=True))
-    return Exit.DONE
+    with journaled(ctx, database, "tick") as run:
+        with progress("contacts") as bar:
+            summary = ticks.tick(run, chosen, Limits(batch_size, max_messages, budget), bar)
+        writer.write(Table("summary", Summary, [summary], single=True))
+        return ended(run, Exit.DONE)
 
 
 def _policy(name: str) -> Policy:

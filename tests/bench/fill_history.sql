@@ -1,8 +1,8 @@
 -- Weeks of history for the audits' benchmark, on a database that fill.sql has given users, devices, sequences
 --
 -- Each person has done the first two steps and waits for the third. What was done is up to 60 days old, most of
--- it new: a tenth within the last hour. Besides the messages of the steps there are those of campaigns. One
--- person in a thousand has trouble of each kind: another device, no message, long overdue, no assigned device.
+-- it new: a tenth within the last hour. The messages of campaigns are spread evenly over those days. One person
+-- in a thousand has trouble of each kind: another device, no message, long overdue, no assigned device.
 --
 -- Variables: people, campaigns (numbers of people, and of messages of campaigns)
 \set ON_ERROR_STOP on
@@ -57,42 +57,47 @@ select
     md5(owner)::uuid
 from person, generate_series(1, 3) as day;
 
+-- In the order of time, as a live queue grows.
 insert into broadcast_messages (
-    id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name, content, status,
+    id, user_id, device_id, campaign_id, sequence_id, sequence_stepid, recipient_phone, recipient_name, content, status,
     scheduled_at, sent_at, created_at
 )
 select
-    md5('seqdev message ' || md5('contact ' || n || ' ' || day)::uuid)::uuid,
+    id,
     md5(owner)::uuid,
-    md5(case when n % 1000 = 1 then 'device ' || (n + devices / 2) % devices else device end)::uuid,
-    md5('sequence ' || sequence)::uuid,
-    md5('step ' || sequence || ' ' || day)::uuid,
+    md5(sender)::uuid,
+    campaign,
+    case when campaign is null then md5('sequence ' || sequence)::uuid end,
+    case when campaign is null then md5('step ' || sequence || ' ' || day)::uuid end,
     phone,
     'Person ' || n,
     'Words of a message',
     'sent',
-    done - (2 - day) * interval '1 day',
-    done - (2 - day) * interval '1 day' + interval '20 seconds',
-    done - (2 - day) * interval '1 day'
-from person, generate_series(1, 2) as day
-where n % 1000 <> 2;
-
-insert into broadcast_messages (
-    user_id, device_id, campaign_id, recipient_phone, recipient_name, content, status, scheduled_at, sent_at, created_at
-)
-select
-    md5(p.owner)::uuid,
-    md5(p.device)::uuid,
-    m % 50,
-    p.phone,
-    'Person ' || p.n,
-    'Words of a campaign',
-    'sent',
-    p.done - interval '1 hour',
-    p.done - interval '59 minutes',
-    p.done - interval '1 hour'
-from generate_series(0, :campaigns - 1) as m
-inner join person as p on m % :people = p.n;
+    at,
+    at + interval '20 seconds',
+    at
+from (
+    select
+        p.*,
+        day,
+        null::integer as campaign,
+        case when n % 1000 = 1 then 'device ' || (n + devices / 2) % devices else device end as sender,
+        md5('seqdev message ' || md5('contact ' || n || ' ' || day)::uuid)::uuid as id,
+        done - (2 - day) * interval '1 day' as at
+    from person as p, generate_series(1, 2) as day
+    where n % 1000 <> 2
+    union all
+    select
+        p.*,
+        null,
+        m % 50,
+        device,
+        md5('campaign message ' || m)::uuid,
+        now() - interval '60 days' * m / :campaigns
+    from generate_series(1, :campaigns) as m
+    inner join person as p on m % :people = p.n
+) as message
+order by at;
 
 vacuum analyze;
 checkpoint;
