@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqdev import embedded
 from seqdev.config import Settings
-from seqdev.errors import PermissionRefused, SchemaError, SeqdevError, Unavailable, UsageError
+from seqdev.errors import (
+    Cancelled,
+    PermissionRefused,
+    Refused,
+    SchemaError,
+    SeqdevError,
+    Unavailable,
+    UsageError,
+)
+from seqdev.refusals import is_refusal, reason
 from seqdev.sql import Query, Row
 
 if TYPE_CHECKING:
@@ -81,6 +90,19 @@ class Transaction:
         """Run a statement that returns no rows; the number of rows it touched."""
         statement = query.statement
         return self._connection.execute(statement.text.encode(), statement.bind(given)).rowcount
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction that is undone alone when the server refuses its data: raises Refused."""
+        import psycopg
+
+        try:
+            with self._connection.transaction():
+                yield
+        except psycopg.Error as error:
+            if is_refusal(error.sqlstate or ""):
+                raise Refused(reason(error)) from error
+            raise
 
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
@@ -150,12 +172,16 @@ class Database:
         while True:
             # A server that never answered is more likely misspelt than about to come back.
             allowed = patience if self._met else min(patience, FIRST_CONNECTION)
+            begun = False
             try:
                 with self._transaction(read_only) as transaction:
+                    begun = True
                     return work(transaction)
             except psycopg.Error as error:
                 lost = is_lost(error)
-                if not (lost or error.sqlstate in _CONFLICT):
+                # Until the first statement has set our own, the time limit is the role's.
+                cut_short = error.sqlstate == "57014" and not begun
+                if not (lost or cut_short or error.sqlstate in _CONFLICT):
                     raise translate(error) from error
                 if lost:
                     self.close()
@@ -293,11 +319,11 @@ def translate(error: "psycopg.Error") -> SeqdevError:
             f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
         )
     if state == "57014":
-        return Unavailable(
-            "the server cancelled a statement (time limit or a person)", "run the command again"
-        )
+        return Cancelled("the server cancelled a statement (time limit or a person)", "run the command again")
     if state in _LOST or state.startswith("53"):
         return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
+    if is_refusal(state):
+        return Refused(reason(error))
     place = f" at {where}" if where else ""
     return SeqdevError(
         f"the server refused a statement: {_condition(error)}{place}", "run with --debug for more"
