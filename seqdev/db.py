@@ -158,12 +158,13 @@ class Database:
         *,
         read_only: bool = False,
         patience: timedelta = RETRY_PATIENCE,
+        statement_timeout: timedelta | None = None,
     ) -> T:
         """``work`` in a transaction of its own, tried again as a whole when the server asks for that.
 
         Conflicts (serialization, deadlock, lock timeout) and lost connections are tried again for
-        ``patience``. ``work`` must decide everything from the state it finds: a commit whose answer was
-        lost may have happened.
+        ``patience``. ``statement_timeout`` stands in for the configured one. ``work`` must decide everything
+        from the state it finds: a commit whose answer was lost may have happened.
         """
         import psycopg
 
@@ -174,7 +175,7 @@ class Database:
             allowed = patience if self._met else min(patience, FIRST_CONNECTION)
             begun = False
             try:
-                with self._transaction(read_only) as transaction:
+                with self._transaction(read_only, False, statement_timeout) as transaction:
                     begun = True
                     return work(transaction)
             except psycopg.Error as error:

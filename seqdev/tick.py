@@ -161,7 +161,10 @@ def tick(
         failed_reflected=total.failed_reflected,
         duration=round(time.monotonic() - started, 3),
     )
-    runs.finish(database, run, _counts(summary))
+    try:
+        runs.finish(database, run, _counts(summary))
+    except Cancelled as error:
+        total.troubles.append(f"the end of the run was not entered in the journal: {error.message}")
     return Report(summary, pace.set_aside, pace.left, total.failed_left, total.troubles, total.error)
 
 
