@@ -79,7 +79,7 @@ class Refused(SeqdevError):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the database refuses a row: {reason}", "run with --debug for more")
+        super().__init__(f"the server refused a statement: {reason}", "run with --debug for more")
         self.reason = reason
 
 

@@ -37,7 +37,7 @@ def reason(error: "psycopg.Error") -> str:
     """
     state, diag = error.sqlstate or "", error.diag
     table = f" of {diag.table_name}" if diag.table_name else ""
-    raised_by = re.search(r"PL/pgSQL \w+ ([\w.]+)\(", diag.context or "")
+    raised_by = re.search(r"PL/pgSQL\W\w+ ([\w.]+)\(", diag.context or "")
     if diag.constraint_name:
         words = f'{_CONSTRAINTS.get(state, "constraint")} "{diag.constraint_name}"{table}'
     elif diag.column_name:
