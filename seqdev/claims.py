@@ -74,6 +74,13 @@ class Pick:
 
 
 @dataclass(frozen=True)
+class RefusedLately:
+    """The row of ``tick/refused_lately.sql``."""
+
+    contacts: int
+
+
+@dataclass(frozen=True)
 class SetAside:
     """A row of ``tick/set_aside_refused.sql``."""
 
@@ -106,11 +113,13 @@ LOCK_USERS = Query("tick/lock_users.sql", Locked)
 CLAIM = Query("tick/claim.sql", Claim)
 OVERFLOW = Query("tick/overflow.sql", Overflow)
 PICK = Query("tick/pick.sql", Pick)
+REFUSED_LATELY = Query("tick/refused_lately.sql", RefusedLately)
 SET_ASIDE_REFUSED = Query("tick/set_aside_refused.sql", SetAside)
 IMMEDIATE: Query[None] = Query("session/immediate.sql", type(None))
 
-Enough = Callable[[int, Sequence[str]], bool]
-"""Whether to stop looking for what the database refuses, after so many accepted, and these reasons."""
+Enough = Callable[[int, Sequence[str], int], bool]
+"""Whether to look no longer for what the database refuses: after so many accepted, for these reasons refused,
+and so many refused by runs before this one."""
 
 
 def batch(
@@ -173,7 +182,7 @@ def batch(
                 {"policy": policy.value, "run": run, **common},
                 overflow,
                 lambda some: enough(
-                    claimed + _claimed(some), [why for _, why in (*found.refused, *some.refused)]
+                    claimed + _claimed(some), [why for _, why in (*found.refused, *some.refused)], 0
                 ),
             )
             found.accepted += moved.accepted
@@ -181,6 +190,9 @@ def batch(
             found.whole = moved.whole
     claims = [claim for claims in found.accepted for claim in claims]
     did = _batch(locked[0].waiting, devices, claims, take, most)
+    if found.refused and not did.claimed:
+        before = transaction.one(REFUSED_LATELY, now=transaction.now).contacts
+        enough(0, [why for _, why in found.refused], before)
     return _set_aside(transaction, run, found, did) if found.refused or not found.whole else did
 
 
@@ -201,7 +213,7 @@ def _claim_own(
         lambda: transaction.rows(CLAIM, take=take, most=most, **given),
         lambda: transaction.rows(PICK, take=take, most=most, **given),
         part,
-        lambda found: enough(_claimed(found), [why for _, why in found.refused]),
+        lambda found: enough(_claimed(found), [why for _, why in found.refused], 0),
     )
 
 

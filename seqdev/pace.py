@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
-from seqdev.claims import Batch
+from seqdev.claims import Batch, Enough
 from seqdev.errors import AllRefused, Cancelled
 
 FEW = 10
-"""Contacts refused in one run that say nothing yet about all the others."""
+"""So many contacts refused, and none taken: it is not the contacts that are wrong."""
 
 MANY = 100
 """Contacts that one run sets aside, at most: the next run goes on."""
@@ -85,22 +85,22 @@ class Pace:
         refused += self.refused
         return refused >= MANY or (refused >= FEW and refused > self.accepted + accepted)
 
-    def enough(self, deadline: float) -> Callable[[int, Sequence[str]], bool]:
-        """For one batch: whether the search for what is refused ends, after so many accepted, these refused.
+    def enough(self, deadline: float) -> Enough:
+        """For one batch: whether the search for what is refused ends.
 
         What it returns raises AllRefused when the database refuses everything: then it is not the contacts
         that are wrong, and the transaction should set none of them aside.
         """
         ends: float | None = None
 
-        def ask(accepted: int, reasons: Sequence[str]) -> bool:
+        def ask(accepted: int, reasons: Sequence[str], before: int) -> bool:
             nonlocal ends
             ends = ends or min(deadline, time.monotonic() + SPELL)
             refused = self.refused + len(reasons)
-            if refused >= FEW and self.accepted + accepted == 0:
+            if before + refused >= FEW and self.accepted + accepted == 0:
                 commonest = Counter(reasons).most_common(1)[0][0]
                 raise AllRefused(
-                    f"the database refuses every contact, {refused} of {refused} tried: {commonest}",
+                    f"the database refuses every contact, {before + refused} tried: {commonest}",
                     "these were not set aside: mend the cause, and tick again",
                 )
             return self.full(accepted, len(reasons)) or time.monotonic() > ends

@@ -237,8 +237,19 @@ def test_a_database_that_refuses_everybody_sets_nobody_aside(host: Host, seqdev:
     assert (summary["queued"], summary["set_aside"], summary["waiting"]) == (0, 0, {"next_tick": 45})
     assert set_aside(host) == {}
     assert host.value("select count(*) from seqdev.change") == 0
-    assert f"the database refuses every contact, {pace.FEW} of {pace.FEW} tried: SQLSTATE P0001" in err
+    assert f"the database refuses every contact, {pace.FEW} tried: SQLSTATE P0001" in err
     assert "mend the cause" in err
+
+
+def test_nor_does_it_a_few_at_a_time_run_after_run(host: Host, seqdev: Cli) -> None:
+    device = host.device(host.user())
+    refuse(host, "broadcast_messages", "true")
+    for first, code, aside in ((0, 3, 4), (10, 3, 8), (20, 1, 8), (30, 1, 8)):
+        people(host, 4, device, first)
+        tick(seqdev, code=code)
+        assert len(set_aside(host)) == aside
+    host.rows("drop trigger refuse on broadcast_messages")
+    assert tick(seqdev)[0]["queued"] == 8
 
 
 def test_a_run_sets_so_many_aside_and_no_more(
