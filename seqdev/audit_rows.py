@@ -103,7 +103,7 @@ class IfLost:
 class ContactFinding(Audited):
     """A row of ``audit/contacts.sql``: somebody's row, and what is wrong with it."""
 
-    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status")
+    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status", "reason")
 
     finding: str
     phone: Phone | None
@@ -112,6 +112,7 @@ class ContactFinding(Audited):
     step: int | None
     step_id: UUID | None
     status: str | None
+    reason: str | None
     assigned_device: str | None
     assigned_device_id: UUID | None
     at: datetime | None

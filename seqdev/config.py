@@ -44,6 +44,8 @@ class Settings:
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)
     """Age of the queued messages whose failure a tick still reflects."""
+    max_lateness: timedelta = timedelta(0)
+    """Contacts that are later than that are not sent, and wait; zero: nobody is too late."""
     lock_timeout: timedelta = timedelta(seconds=5)
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from seqdev import conninfo, signals
 from seqdev.config import Settings
 from seqdev.db_errors import CONFLICT, is_lost, translate
+from seqdev.errors import Refused
+from seqdev.refusals import is_refusal, reason
 from seqdev.sql import Query, Row
 
 if TYPE_CHECKING:
@@ -83,6 +85,19 @@ class Transaction:
         """The process of the server as the connection knows it: behind a pooler, none that there is."""
         return self._connection.info.backend_pid
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction that is undone alone when the server refuses its data: raises Refused."""
+        import psycopg
+
+        try:
+            with self._connection.transaction():
+                yield
+        except psycopg.Error as error:
+            if is_refusal(error.sqlstate or ""):
+                raise Refused(reason(error)) from error
+            raise
+
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
         self._connection.execute(text.encode())
@@ -141,12 +156,13 @@ class Database:
         *,
         read_only: bool = False,
         patience: timedelta = RETRY_PATIENCE,
+        statement_timeout: timedelta | None = None,
     ) -> T:
         """``work`` in a transaction of its own, tried again as a whole when the server asks for that.
 
         Conflicts (serialization, deadlock, lock timeout) and lost connections are tried again for
-        ``patience``. ``work`` must decide everything from the state it finds: a commit whose answer was
-        lost may have happened.
+        ``patience``. ``statement_timeout`` stands in for the configured one. ``work`` must decide everything
+        from the state it finds: a commit whose answer was lost may have happened.
         """
         import psycopg
 
@@ -155,12 +171,16 @@ class Database:
         while True:
             # A server that never answered is more likely misspelt than about to come back.
             allowed = patience if self._met else min(patience, FIRST_CONNECTION)
+            begun = False
             try:
-                with self._transaction(read_only) as transaction:
+                with self._transaction(read_only, False, statement_timeout) as transaction:
+                    begun = True
                     return work(transaction)
             except psycopg.Error as error:
                 lost = is_lost(error)
-                if not (lost or error.sqlstate in CONFLICT):
+                # Until the first statement has set our own, the time limit is the role's.
+                cut_short = error.sqlstate == "57014" and not begun
+                if not (lost or cut_short or error.sqlstate in CONFLICT):
                     raise translate(error) from error
                 if lost:
                     self.close()

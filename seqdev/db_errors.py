@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from seqdev.errors import PermissionRefused, SchemaError, SeqdevError, Unavailable, UsageError
+from seqdev.errors import (
+    Cancelled,
+    PermissionRefused,
+    Refused,
+    SchemaError,
+    SeqdevError,
+    Unavailable,
+    UsageError,
+)
+from seqdev.refusals import is_refusal, reason
 
 if TYPE_CHECKING:
     import psycopg
@@ -107,11 +116,11 @@ def translate(error: "psycopg.Error") -> SeqdevError:
             f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
         )
     if state == "57014":
-        return Unavailable(
-            "the server cancelled a statement (time limit or a person)", "run the command again"
-        )
+        return Cancelled("the server cancelled a statement (time limit or a person)", "run the command again")
     if state in _LOST or state.startswith("53"):
         return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
+    if is_refusal(state):
+        return Refused(reason(error))
     place = f" at {where}" if where else ""
     return SeqdevError(
         f"the server refused a statement: {_condition(error)}{place}", "run with --debug for more"

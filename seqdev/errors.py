@@ -69,6 +69,25 @@ class Unavailable(SeqdevError):
     exit_code = Exit.UNAVAILABLE
 
 
+class Cancelled(Unavailable):
+    """The server cancelled a statement: it ran into its time limit, or a person ended it."""
+
+
+class Refused(SeqdevError):
+    """The database refuses what a statement writes: a value, a constraint, a trigger.
+
+    ``reason`` is why, in names of the schema, without a value.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the server refused a statement: {reason}", "run with --debug for more")
+        self.reason = reason
+
+
+class AllRefused(SeqdevError):
+    """The database refuses every row that is tried: it is not the rows that are wrong."""
+
+
 class StalePlan(SeqdevError):
     """The plan no longer fits the data; nothing was changed."""
 

@@ -49,6 +49,7 @@ MISSING = Query("repair/missing.sql", PlanRow)
 DEVICE = Query("repair/device.sql", PlanRow)
 HOME = Query("repair/home.sql", PlanRow)
 STUCK = Query("repair/stuck.sql", PlanRow)
+SET_ASIDE = Query("repair/set_aside.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
 RUNS = Query("repair/runs.sql", Run)
 SHOW = Query("repair/show.sql", Change)
@@ -119,6 +120,11 @@ def home(settings: Settings, user: UUID | None, device: UUID | None) -> Job:
 def stuck(settings: Settings, scope: Scope) -> Job:
     """Claims that are too old are released."""
     return Job("repair stuck", STUCK, {"claimed": settings.claim_timeout, **scope.given}, at_once=True)
+
+
+def set_aside(scope: Scope) -> Job:
+    """What ticks have set aside becomes active again."""
+    return Job("repair set-aside", SET_ASIDE, scope.given)
 
 
 def undo(run: UUID) -> Job:

@@ -107,7 +107,14 @@ def _account(result: Result, scope: Scope) -> int:
         else:
             continue
         closed = bool(scope.sequences)
-    if result.looked_at < result.asked:
+    for reason, number in result.reasons.items():
+        note(f"{number:,} leads refused by the database: {reason}")
+    if result.stopped:
+        note(
+            f"stopped: the database has refused {result.reasons.total():,} leads, and taken "
+            f"{result.enrolled:,}: mend the cause, and enrol again"
+        )
+    if result.looked_at < result.asked and not result.stopped:
         note(f"{result.asked} phones given, {result.looked_at} leads found")
     if result.over_limit:
         note(f"stopped at --limit {scope.limit}: more people match")

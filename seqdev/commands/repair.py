@@ -212,6 +212,29 @@ def stuck(
     )
 
 
+@app.command("set-aside")
+def set_aside(
+    ctx: typer.Context,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Make people active again whom ticks have set aside, because the database refused their rows.
+
+    Mend the cause first: whom the database still refuses, the next tick sets aside again.
+    """
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(
+        ctx.obj, "repair set-aside", lambda tx: repair.set_aside(_scope(tx, user, sequence, device)), ways
+    )
+
+
 @app.command()
 def undo(
     ctx: typer.Context,
