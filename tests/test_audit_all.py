@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seqdev.db import Database
 from tests.conftest import Cli
 from tests.host import Host
 
@@ -96,9 +97,8 @@ def test_nagios_knows_nothing_of_a_database_out_of_reach(
 ) -> None:
     monkeypatch.setenv("SEQDEV_DATABASE_URL", "host=/nonexistent dbname=x")
     monkeypatch.setattr("seqdev.db.RETRY_PATIENCE", timedelta(0))
-    monkeypatch.setattr(
-        "seqdev.db.Database.retry.__kwdefaults__", {"read_only": False, "patience": timedelta(0)}
-    )
+    defaults = (Database.retry.__kwdefaults__ or {}) | {"patience": timedelta(0)}
+    monkeypatch.setattr("seqdev.db.Database.retry.__kwdefaults__", defaults)
     code, line = nagios(seqdev)
     assert (code, line) == (3, "SEQDEV UNKNOWN - the database cannot be reached")
 
