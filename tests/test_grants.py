@@ -12,6 +12,7 @@ from psycopg.rows import namedtuple_row
 
 from seqdev import server_binaries
 from seqdev.cli import main
+from seqdev.errors import Exit
 from tests.conftest import Cli
 from tests.host import Host
 
@@ -25,7 +26,7 @@ HOST_TABLES = [
     "broadcast_messages",
     "device_load_balance",
 ]
-OWN_TABLES = ["seqdev.run", "seqdev.change"]
+OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause"]
 
 READS = [
     "db check",
@@ -37,8 +38,11 @@ READS = [
     "repair device OFF --to A --dry-run",
     "repair home --dry-run",
     "repair stuck --dry-run",
+    "repair set-aside --dry-run",
     "repair undo {run} --dry-run",
     "repair list",
+    "runs",
+    "runs --every 1m",
     "repair show {run}",
     "leads assign --distribute --dry-run",
     "audit all",
@@ -64,6 +68,7 @@ WRITES = {
         "repair assigned --yes",
         "repair missing --yes",
         "repair stuck --yes",
+        "repair set-aside --yes",
         "repair device OFF --spread --until-back --yes",
         "repair undo {run} --yes",
         "leads assign --distribute --yes",
@@ -154,6 +159,9 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
                 timedelta(hours=1),
                 processing_device_id=off,
                 processing_started_at="2020-01-01",
+            )
+            host.contact(
+                sequence, entry, f"6012000080{number}", first, timedelta(hours=1), status="set_aside"
             )
             host.lead(user, first, f"6012000070{number}")
             host.contact(sequence, entry, f"6012000070{number}", None, timedelta(hours=1))
@@ -256,6 +264,19 @@ def test_who_repairs_can_do_all_that_an_auditor_can(database: str, seqdev: Cli) 
     )
     assert len(audit) > 10
     assert audit < repair
+
+
+def test_who_repairs_can_pause_and_go_on_and_nobody_else(
+    world: World, login: Callable[..., str], seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ("repair", "tick"):
+        url = login(world.url, f"seqdev_{role}_tester")
+        assert seqdev("db", "grants", role, "--to", f"seqdev_{role}_tester", "--yes").code == 0
+        monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
+        expected = Exit.DONE if role == "repair" else Exit.PERMISSION
+        assert seqdev("pause", "--why", "testing").code == expected
+        assert seqdev("resume").code == expected
+        monkeypatch.setenv("SEQDEV_DATABASE_URL", world.url)
 
 
 @pytest.mark.parametrize("role", REFUSED)
@@ -404,7 +425,7 @@ def test_rows_that_a_policy_hides_are_an_error_never_decided_without(
     assert "row-level security hides rows of sequence_contacts" in ran.err
     before = [row for row in state(world.url) if row[0] != "run"]
     monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
-    command = world.arguments(WRITES.get(role, READS[13:])[0])
+    command = world.arguments(WRITES.get(role, ["audit all"])[0])
     ran = seqdev(*command)
     assert (ran.code, ran.out) == (12, "")
     assert "row-level security" in ran.err

@@ -78,7 +78,7 @@ def test_no_phone_name_file_url_or_password_is_kept(
     phones.write_text(PHONE)
     plan = tmp_path / f"plan-{PHONE}"
     rejects = tmp_path / f"rejects-{SECRET}"
-    url = f"{database} password={SECRET}"
+    url = f"{database} fallback_application_name={SECRET}"
     options = ["--device", PHONE, "--sequence", PHONE, "--phones", str(phones), "--yes"]
     assert seqdev("--database-url", url, "enroll", *options).code == 0
     options = ["--user", str(user), "--device", PHONE, "--rejects", str(rejects)]

@@ -231,7 +231,7 @@ def set_aside(
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
-        ctx.obj, "repair set-aside", lambda tx: repair.set_aside(_scope(tx, user, sequence, device)), ways
+        ctx, "repair set-aside", lambda tx: repair.set_aside(_scope(tx, user, sequence, device)), ways
     )
 
 

@@ -29,7 +29,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (100, :'schema'::text, 'sequence_contacts', 'select', 'where they stand'),
         (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
         (120, 'seqdev', 'run', 'select', 'who did what, when'),
-        (130, 'seqdev', 'change', 'select', 'what was changed')
+        (130, 'seqdev', 'change', 'select', 'what was changed'),
+        (140, 'seqdev', 'pause', 'select', 'whether seqdev is paused')
 )
 
 select

@@ -30,12 +30,15 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (120, :'schema'::text, 'leads', 'update (device_id)', 'people move to another device'),
         (
             130, :'schema'::text, 'sequence_contacts',
-            'update (assigned_device_id, processing_device_id, processing_started_at)',
+            'update (status, assigned_device_id, processing_device_id, processing_started_at, last_error)',
             'the same, and old claims are released'
         ),
         (140, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (150, 'seqdev', 'run', 'select', 'and finds itself again'),
-        (160, 'seqdev', 'run', 'update (finished_at, counts)', 'at its end'),
+        (160, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
+        (165, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
+        (166, 'seqdev', 'pause', 'insert', 'to pause'),
+        (167, 'seqdev', 'pause', 'update (resumed_at, resumed_by)', 'to go on'),
         (170, 'seqdev', 'change', 'select', 'what to undo'),
         (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change')
 )

@@ -60,7 +60,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         ),
         (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),
-        (170, 'seqdev', 'run', 'update (finished_at, counts)', 'at its end'),
+        (170, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
+        (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew')
 )
 
