@@ -223,14 +223,15 @@ class Model:
                 own[device].append(key)
         room = {device: len(keys) if policy == "queue" else self.room(device) for device, keys in own.items()}
         could = sum(min(room[device], len(keys)) for device, keys in own.items())
+        moves = policy in ("fallback", "reassign")
         if most is None:
             most = summary.due
+        # User by user: one's contacts may take all there is, on whatever device, before the other's turn.
+        limited = most < (summary.due if moves else could)
         for device, keys in own.items():
             gone = [key for key in keys if sent.get(key) == device]
             assert len(gone) <= room[device], f"over the capacity of {device}"
-            assert most < could or len(gone) == min(room[device], len(keys)), (
-                "contacts of a device with room wait"
-            )
+            assert limited or len(gone) == min(room[device], len(keys)), "contacts of a device with room wait"
             for key in set(keys) - set(gone):
                 waiting[key] = "device_full"
             self._oldest_first(gone, set(keys) - set(gone))
@@ -240,8 +241,8 @@ class Model:
                 elsewhere[user] += [key for key in keys if key not in gone]
         moved = {key: device for key, device in sent.items() if device != self.preferred(key)}
         assert set(sent) - set(moved) <= {key for keys in own.values() for key in keys}, "sent by mistake"
-        if policy in ("fallback", "reassign"):
-            could += self._check_moves(moved, elsewhere, sent, min(most, summary.due) < summary.due)
+        if moves:
+            could += self._check_moves(moved, elsewhere, sent, limited)
         else:
             assert not moved, "sent from another device"
         assert len(sent) == min(could, most), f"{len(sent)} sent where {min(could, most)} must be"

@@ -191,7 +191,7 @@ def test_a_batch_that_is_tried_again_decides_anew(
 ) -> None:
     _, device = world(host)
     rows = Transaction.rows
-    tries = []
+    tries: list[int] = []
 
     def interrupted(self: Transaction, query: Query[Any], **given: object) -> list[Any]:
         if query is CLAIM and not tries:
