@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from seqdev.errors import UsageError
 from seqdev.leadfile import LeadFile
 from seqdev.phone import parsed, phone_reader, plainly_valid
-from seqdev.render import Format, Table, Writer
+from seqdev.render import Format, Table, Writer, note
 from seqdev.sql import StatementError, literal, parse
 from seqdev.text import Phone
 from seqdev.units import parse_duration
@@ -31,8 +32,9 @@ quick = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
-ANY = st.text(st.characters())
-"""Any code points, half a pair among them."""
+UNSAFE = "\0\x07\t\n\v\f\r\x1b\x1e\x7f\x85\x9b\u061c\u200f\u2028\u2029\u202e\u2066\ud800\udc80"
+ANY = st.text(st.characters()) | st.text(UNSAFE + "a")
+"""Any code points: the harmful ones often, half a pair among them."""
 STORED = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 """What a database can hold."""
 RAW = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -50,7 +52,9 @@ def test_a_duration_is_its_number_of_units(number: int, unit: str, blank: str) -
 
 
 @quick
-@given(ANY | st.text("0123456789smhd٣.- "))
+@given(
+    ANY | st.tuples(st.text("0123456789٣۵", min_size=1, max_size=12), st.sampled_from("smhdwS")).map("".join)
+)
 def test_what_is_no_duration_is_an_error_that_says_how_to_write_one(text: str) -> None:
     if re.fullmatch(r"[0-9]{1,6}[smhd]", text.strip()):
         assert parse_duration(text) >= timedelta(0)
@@ -93,9 +97,12 @@ def test_a_phone_is_the_same_in_every_spelling(region: str, data: st.DataObject)
 
 @quick
 @given(ANY | st.text("0123456789+() -.xX'\u00a0\u202a٣"), st.sampled_from([None, "MY", "us", "DE"]))
+@example("+1 800 FLOWERS", None)
+@example("0123456789 ext 5", "MY")
 def test_whatever_is_read_as_a_phone_is_valid_and_reads_as_itself(text: str, region: str | None) -> None:
     digits = phone_reader(region)(text)
     if digits is not None:
+        assert not any(map(str.isalpha, text)), "neither words nor extensions"
         assert re.fullmatch(r"[1-9][0-9]{5,14}", digits)
         assert phone_reader(None)("+" + digits) == phone_reader(region)("+" + digits) == digits
 
@@ -168,6 +175,7 @@ def test_a_file_of_leads_comes_back_as_it_was_written(data: st.DataObject) -> No
 @given(
     st.binary()
     | ANY.map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | ANY.map(lambda text: b"phone,name\n+12025550101," + text.encode("utf-8", "surrogatepass"))
     | st.text('phone,;\t\n\r"0123456789+ \0').map(lambda text: ("phone," + text).encode())
 )
 def test_a_file_that_is_none_is_an_error_or_a_reason_on_each_line(content: bytes) -> None:
@@ -175,6 +183,7 @@ def test_a_file_that_is_none_is_an_error_or_a_reason_on_each_line(content: bytes
     try:
         for line in lead_file(content):
             assert (line.phone is None) == (line.reason is not None)
+            assert line.reason or not re.search("[\0\ud800-\udfff]", f"{line.phone} {line.name} {line.niche}")
     except UsageError as error:
         refused = error.message
     assert not RAW.search(refused)
@@ -188,7 +197,7 @@ NAMES = st.text("abcxyz_", min_size=1, max_size=8)
 LITERALS = (
     "':not_a_bind'",
     "'it''s; 100%'",
-    "E'\\':\\'; %'",
+    "E'\\' ; :x % \\''",
     '":column;"',
     "$$ ; :x 'y' $$",
     "$tag$ $$ ; $tag$",
@@ -222,6 +231,14 @@ def test_a_statement_keeps_its_text_and_turns_its_variables_into_binds(
         f"%({part})s::text" if part in parameters else part.replace("%", "%%") for part in parts
     ]
     assert statement.text == "/* seqdev x.sql */ " + " ".join(expected).strip()
+
+
+@quick
+@given(NAMES, st.sampled_from([":{}", ':"{}"', ":{{?{}}}"]), st.lists(st.sampled_from(LITERALS)))
+def test_a_bare_variable_is_refused_wherever_it_stands(name: str, written: str, before: list[str]) -> None:
+    bare = written.format(name)
+    with pytest.raises(StatementError, match="bare " + re.escape(bare)):
+        parse(f"-- A title\nselect {' '.join(before)} {bare} ;", "x.sql")
 
 
 @quick
@@ -286,6 +303,15 @@ def joined(text: str | None) -> str | None:
 def plain(text: str | None) -> bool:
     """Whether a cell needs no neutralising."""
     return not text or (text.isprintable() and text[0] not in "=+-@")
+
+
+@quick
+@given(ANY)
+def test_a_note_is_one_line_without_raw_characters(text: str) -> None:
+    with redirect_stderr(io.StringIO()) as err:
+        note(text)
+    assert err.getvalue().count("\n") == 1
+    assert not RAW.search(err.getvalue())
 
 
 @quick
