@@ -173,6 +173,34 @@ def test_an_error_after_the_message_takes_the_message_back(host: Host, seqdev: C
     assert not host.broken_promises()
 
 
+@pytest.mark.parametrize(
+    "argv", [["repair", "device", "old", "--to", "new", "--yes"], ["tick", "--policy", "reassign"]]
+)
+def test_a_commit_that_fails_leaves_neither_change_nor_journal(
+    host: Host, seqdev: Cli, argv: list[str]
+) -> None:
+    user = host.user()
+    old, _ = host.device(user, "old", "offline"), host.device(user, "new")
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", old)
+    host.rows(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$"
+    )
+    # Deferred: the rows have been changed and journaled, and the commit has begun.
+    host.rows(
+        "create constraint trigger refuse after update on sequence_contacts deferrable initially deferred"
+        " for each row execute function refuse()"
+    )
+    seqdev(*argv)
+    assert host.rows("select assigned_device_id from sequence_contacts") == [(old,)]
+    assert host.value("select count(*) from seqdev.change") == 0, (
+        "the journal tells of a change that is not there"
+    )
+    host.rows("drop trigger refuse on sequence_contacts")
+    seqdev(*argv)
+    assert host.value("select count(*) from seqdev.change") == 1
+
+
 def test_a_conflict_with_another_key_of_the_hosts_is_no_message_that_exists(host: Host, seqdev: Cli) -> None:
     user, device = world(host, contacts=1)
     host.rows("create unique index theirs on broadcast_messages (device_id, recipient_phone)")
