@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test load bench bench-audits lint lock docs clean
+.PHONY: demo test load mutants bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -14,6 +14,9 @@ test: $(READY) ## Run the tests
 
 load: $(READY) ## Run the heavier load and fault tests
 	@$(BIN)/python -m pytest -m load
+
+mutants: $(READY) ## Break the code on purpose, and see the tests fail
+	@$(BIN)/python -m pytest -m mutants
 
 bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time processor
 	@$(BIN)/python -m tests.bench.bench

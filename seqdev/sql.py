@@ -100,7 +100,8 @@ def parse(source: str, path: str) -> Statement:
     def refuse(why: str) -> StatementError:
         return StatementError(f"sql/{path}: {why}")
 
-    lines = source.splitlines()
+    # Not splitlines: psql ends a line at a newline, and at nothing else.
+    lines = source.split("\n")
     if not lines or not lines[0].startswith("-- "):
         raise refuse("the first line must be the title, '-- …'")
     header = list(takewhile(lambda line: line.startswith("--"), lines))

@@ -1,0 +1,381 @@
+"""Sections 3 and 4 of the domain in plain Python, for the property tests to compare with.
+
+Written from the description of the domain, not from the statements: what enrolment and a tick must leave behind.
+Where the description leaves a choice (which of equally old contacts, which of equally loaded devices), a tick is
+told what was chosen, and refuses what was not free to choose. Time is a number of minutes.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+HOUR, DAY = 60, 24 * 60
+CLAIM_TIMEOUT = 5
+IN_FLIGHT = ("pending", "queued", "processing")
+
+Key = tuple[UUID, str, UUID | None]
+"""Sequence, phone and step: one row each."""
+
+
+@dataclass
+class Device:
+    user: UUID
+    status: str
+    is_available: bool | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self.status == "online" and self.is_available is not False
+
+
+@dataclass
+class Step:
+    id: UUID
+    day: int
+    trigger: str
+    next_trigger: str | None
+    delay: int | None
+    content: str | None
+    is_entry: bool
+
+
+@dataclass
+class Sequence:
+    user: UUID
+    steps: list[Step]
+    status: str = "active"
+    is_active: bool = True
+
+    @property
+    def is_on(self) -> bool:
+        return self.is_active and self.status == "active"
+
+    def entries(self) -> list[Step]:
+        return sorted((step for step in self.steps if step.is_entry), key=lambda step: step.day)
+
+    def step(self, identity: UUID | None) -> Step | None:
+        return next((step for step in self.steps if step.id == identity), None)
+
+    def after(self, step: Step) -> Step | None:
+        return next((other for other in self.steps if other.trigger == step.next_trigger), None)
+
+
+@dataclass
+class Lead:
+    device: UUID | None
+    triggers: list[str]
+
+
+@dataclass
+class Contact:
+    assigned: UUID | None
+    due: int
+    status: str = "active"
+    claimed_at: int | None = None
+    sent_from: UUID | None = None
+    error: str = ""
+    """A part of last_error; empty: there is none."""
+    retries: int = 0
+
+
+@dataclass
+class Message:
+    device: UUID
+    status: str
+    scheduled: int | None
+    created: int
+    sent: int | None = None
+    contact: Key | None = None
+    id: UUID | None = None
+    """Of a campaign's, which has no contact."""
+    error: str | None = None
+
+
+@dataclass
+class Ticked:
+    """The numbers of a summary."""
+
+    due: int = 0
+    queued: int = 0
+    moved: int = 0
+    already_queued: int = 0
+    waiting: Counter[str] = field(default_factory=Counter)
+    ended: int = 0
+    chained: int = 0
+    failed_reflected: int = 0
+
+
+@dataclass
+class Limits:
+    in_flight: int
+    hour: int
+    day: int
+
+
+@dataclass
+class Model:
+    """The host's tables, and what seqdev does to them."""
+
+    limits: Limits
+    clock: int = 0
+    devices: dict[UUID, Device] = field(default_factory=dict)
+    sequences: dict[UUID, Sequence] = field(default_factory=dict)
+    leads: dict[tuple[UUID, str], Lead] = field(default_factory=dict)
+    contacts: dict[Key, Contact] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+
+    # -- Enrolment
+
+    def enrol(self) -> tuple[int, Counter[str]]:
+        """How many were enrolled, and the refused by reason."""
+        enrolled, refused = 0, Counter[str]()
+        for (user, phone), lead in self.leads.items():
+            for sequence_id, sequence in self.sequences.items():
+                if sequence.user != user or not sequence.is_on:
+                    continue
+                entries = sequence.entries()
+                if not {step.trigger for step in entries} & set(lead.triggers):
+                    continue
+                if self.has_been_in(sequence_id, phone):
+                    continue
+                reason = self._refusal(lead.device, user)
+                if reason:
+                    refused[reason] += 1
+                    continue
+                enrolled += 1
+                self.contacts[sequence_id, phone, entries[0].id] = Contact(lead.device, self.clock)
+        return enrolled, refused
+
+    def has_been_in(self, sequence: UUID, phone: str) -> bool:
+        return any(key[:2] == (sequence, phone) for key in self.contacts)
+
+    def _refusal(self, device: UUID | None, user: UUID) -> str | None:
+        if device is None:
+            return "no_device"
+        if device not in self.devices:
+            return "device_missing"
+        return None if self.devices[device].user == user else "device_of_other_user"
+
+    # -- The tick
+
+    def preferred(self, key: Key) -> UUID | None:
+        """The assigned device, else that of the lead of the same user."""
+        lead = self.leads.get((self.sequences[key[0]].user, key[1]))
+        return self.contacts[key].assigned or (lead.device if lead else None)
+
+    def room(self, device: UUID) -> int:
+        """How many more messages the device may be given."""
+        own = [message for message in self.messages if message.device == device]
+        flying = sum(
+            message.status in IN_FLIGHT and (message.scheduled is None or message.scheduled <= self.clock)
+            for message in own
+        )
+        gone = [
+            self.clock - message.sent
+            for message in own
+            if message.sent is not None and message.status not in (*IN_FLIGHT, "failed")
+        ]
+        limits = self.limits
+        return max(
+            0,
+            min(
+                limits.in_flight - flying,
+                limits.hour - flying - sum(age < HOUR for age in gone),
+                limits.day - flying - sum(age < DAY for age in gone),
+            ),
+        )
+
+    def load(self, device: UUID) -> int:
+        return sum(
+            message.device == device
+            and message.status in IN_FLIGHT
+            and (message.scheduled is None or message.scheduled <= self.clock)
+            for message in self.messages
+        )
+
+    def tick(self, policy: str, sent: dict[Key, UUID], most: int | None = None) -> Ticked:
+        """What a tick under ``policy`` leaves behind that has sent ``sent``, from these devices.
+
+        Fails where that is not what the policy allows, or less than it asks for. ``most``: --max-messages.
+        """
+        summary = Ticked(failed_reflected=self._reflect_failed())
+        waiting: dict[Key, str] = {}
+        own: dict[UUID, list[Key]] = defaultdict(list)
+        elsewhere: dict[UUID, list[Key]] = defaultdict(list)
+        """By user: contacts that only another device can take."""
+        for key, contact in self.contacts.items():
+            sequence = self.sequences[key[0]]
+            if contact.status != "active" or not sequence.is_on or contact.due > self.clock:
+                continue
+            summary.due += 1
+            device = self.preferred(key)
+            reason = self._data_fault(key) or self._refusal(device, sequence.user)
+            if reason in ("no_device", "device_missing"):
+                waiting[key] = reason
+                elsewhere[sequence.user].append(key)
+            elif reason:
+                waiting[key] = reason
+            elif policy != "queue" and device and not self.devices[device].is_up:
+                waiting[key] = "device_offline"
+                elsewhere[sequence.user].append(key)
+            elif device:
+                own[device].append(key)
+        room = {device: len(keys) if policy == "queue" else self.room(device) for device, keys in own.items()}
+        could = sum(min(room[device], len(keys)) for device, keys in own.items())
+        moves = policy in ("fallback", "reassign")
+        if most is None:
+            most = summary.due
+        # User by user: one's contacts may take all there is, on whatever device, before the other's turn.
+        limited = most < (summary.due if moves else could)
+        for device, keys in own.items():
+            gone = [key for key in keys if sent.get(key) == device]
+            assert len(gone) <= room[device], f"over the capacity of {device}"
+            assert limited or len(gone) == min(room[device], len(keys)), "contacts of a device with room wait"
+            for key in set(keys) - set(gone):
+                waiting[key] = "device_full"
+            self._oldest_first(gone, set(keys) - set(gone))
+            if len(keys) > room[device]:
+                user = self.devices[device].user
+                # The oldest stay; who of equally old ones, nobody says.
+                elsewhere[user] += [key for key in keys if key not in gone]
+        moved = {key: device for key, device in sent.items() if device != self.preferred(key)}
+        assert set(sent) - set(moved) <= {key for keys in own.values() for key in keys}, "sent by mistake"
+        if moves:
+            could += self._check_moves(moved, elsewhere, sent, limited)
+        else:
+            assert not moved, "sent from another device"
+        assert len(sent) == min(could, most), f"{len(sent)} sent where {min(could, most)} must be"
+        summary.queued, summary.moved = len(sent), len(moved)
+        for key, device in sent.items():
+            waiting.pop(key, None)
+            self._send(key, device, policy if key in moved else "")
+        summary.waiting = Counter(waiting.values())
+        self._end(sent, summary)
+        return summary
+
+    def _reflect_failed(self) -> int:
+        number = 0
+        for message in self.messages:
+            if (
+                message.status != "failed"
+                or message.contact is None
+                or self.clock - message.created >= 7 * DAY
+            ):
+                continue
+            contact = self.contacts[message.contact]
+            if contact.status == "completed":
+                contact.status, contact.error = "failed", message.error or "no reason"
+                contact.retries += 1
+                number += 1
+        return number
+
+    def _data_fault(self, key: Key) -> str | None:
+        contact = self.contacts[key]
+        step = self.sequences[key[0]].step(key[2])
+        if not key[1].strip():
+            return "bad_phone"
+        if step is None:
+            return "step_missing"
+        if not (step.content or "").strip():
+            return "no_content"
+        if contact.claimed_at is not None and self.clock - contact.claimed_at < CLAIM_TIMEOUT:
+            return "claimed"
+        return None
+
+    def _oldest_first(self, gone: Iterable[Key], left: Iterable[Key]) -> None:
+        newest = max((self.contacts[key].due for key in gone), default=self.clock)
+        oldest = min((self.contacts[key].due for key in left), default=self.clock)
+        assert not gone or newest <= oldest, "a newer contact went before an older one"
+
+    def _check_moves(
+        self,
+        moved: dict[Key, UUID],
+        elsewhere: dict[UUID, list[Key]],
+        sent: dict[Key, UUID],
+        limited: bool,
+    ) -> int:
+        """How many could go to another device; fails where one went to a wrong one."""
+        assert set(moved) <= {key for keys in elsewhere.values() for key in keys}, "moved for no reason"
+        could = 0
+        for user, keys in elsewhere.items():
+            spare = {
+                identity: self.room(identity)
+                - sum(at == identity and key not in moved for key, at in sent.items())
+                for identity, device in self.devices.items()
+                if device.user == user and device.is_up
+            }
+            taken = Counter(moved[key] for key in keys if key in moved)
+            assert taken.keys() <= spare.keys(), (
+                "sent from a device of another user, or one that is not available"
+            )
+            assert all(number <= spare[device] for device, number in taken.items()), "over the capacity"
+            could += min(len(keys), sum(spare.values()))
+            self._oldest_first(
+                [key for key in keys if key in moved], [key for key in keys if key not in moved]
+            )
+            if limited:
+                continue
+            for device in taken:
+                for other, room in spare.items():
+                    if other != device and taken[other] < room:
+                        heavier = self.load(device) + self.room(device) - spare[device] + taken[device]
+                        lighter = self.load(other) + self.room(other) - room + taken[other]
+                        assert heavier <= lighter + 1, "not to the least loaded device"
+        return could
+
+    def _send(self, key: Key, device: UUID, moved: str) -> None:
+        contact = self.contacts[key]
+        contact.status, contact.sent_from, contact.claimed_at, contact.error = "completed", device, None, ""
+        if moved == "reassign":
+            contact.assigned = device
+        self.messages.append(Message(device, "pending", self.clock, self.clock, contact=key))
+
+    def _end(self, sent: Iterable[Key], summary: Ticked) -> None:
+        """The next steps of who was sent to, or the end of their sequences."""
+        # Who was where before this tick, for chains.
+        been = {key[:2] for key in self.contacts}
+        for key in list(sent):
+            sequence = self.sequences[key[0]]
+            step = sequence.step(key[2])
+            assert step
+            contact = self.contacts[key]
+            following = sequence.after(step) if (step.next_trigger or "").strip() else None
+            becomes = None
+            if following:
+                next_key = (key[0], key[1], following.id)
+                if next_key not in self.contacts:
+                    delay = 24 if following.delay is None else max(0, following.delay)
+                    self.contacts[next_key] = Contact(contact.assigned, self.clock + delay * HOUR)
+                    continue
+                if self.contacts[next_key].status == "active":
+                    continue
+                contact.error = "done before"
+            elif (step.next_trigger or "").strip():
+                others = [
+                    identity
+                    for identity, other in self.sequences.items()
+                    if other.user == sequence.user
+                    and identity != key[0]
+                    and step.next_trigger in {entry.trigger for entry in other.entries()}
+                ]
+                if not others:
+                    contact.error = "names no step or sequence"
+                elif all((other, key[1]) in been for other in others):
+                    contact.error = "before"
+                else:
+                    becomes = step.next_trigger
+            summary.ended += 1
+            lead = self.leads.get((sequence.user, key[1]))
+            mine = {entry.trigger for entry in sequence.entries()}
+            if lead and mine & set(lead.triggers):
+                summary.chained += becomes is not None
+                lead.triggers = list(dict.fromkeys(self._replaced(lead.triggers, mine, becomes)))
+
+    @staticmethod
+    def _replaced(triggers: list[str], mine: set[str], becomes: str | None) -> Iterator[str]:
+        for trigger in triggers:
+            if trigger not in mine:
+                yield trigger
+            elif becomes:
+                yield becomes
