@@ -11,4 +11,6 @@
 \if :{?version} \else \set version '' \endif
 \if :{?now} \else \set now 'now' \endif
 insert into seqdev.run (id, command, started_at, version)
-values (:'id'::uuid, :'command'::text, :'now'::timestamptz, :'version'::text);
+values (:'id'::uuid, :'command'::text, :'now'::timestamptz, :'version'::text)
+-- Entered by the try before, whose answer to the commit was lost.
+on conflict (id) do nothing;
