@@ -161,13 +161,11 @@ def serve() -> None:
 
     A request: argv, environment, point, hit, out, err (paths). The answer: the exit code, or minus the signal.
     """
-    import psycopg
-    import psycopg.rows
     import typer
 
     import seqdev.claims
     import seqdev.cli
-    import seqdev.tick  # noqa: F401
+    import seqdev.tick
 
     root = typer.main.get_command(seqdev.cli.app)
     for name in ("tick", "enroll", "repair", "leads"):

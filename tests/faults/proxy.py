@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -176,10 +177,8 @@ def _received(source: socket.socket) -> bytes:
 
 
 def _quietly(act: Callable[[], object]) -> None:
-    try:
+    with suppress(OSError):
         act()
-    except OSError:
-        pass
 
 
 def _is_commit(piece: bytes) -> bool:

@@ -11,7 +11,9 @@ LEAK = re.compile(r"60199\d{7}|CANARY|Traceback")
 _UNTOUCHED = ("users", "user_devices", "sequences", "sequence_steps")
 
 # Columns of a contact that a tick may change. The device only with an entry in the journal.
-_TICKS = "status completed_at last_error retry_count processing_device_id processing_started_at assigned_device_id"
+_TICKS = (
+    "status completed_at last_error retry_count processing_device_id processing_started_at assigned_device_id"
+)
 
 BROKEN = f"""
 -- I1: a message for a contact's step only, with its id, once; nobody else's message changes.
@@ -116,4 +118,6 @@ def outcome(host: Host, devices: bool = True) -> list[str]:
 def assert_no_leak(text: str, where: str) -> None:
     """No phone, name, text or secret of the world, and no traceback."""
     found = LEAK.search(text)
-    assert not found, f"{where} shows {found and found[0]!r}: …{text[max(0, found.start() - 300) : found.end() + 300] if found else ''}"
+    assert not found, (
+        f"{where} shows {found and found[0]!r}: …{text[max(0, found.start() - 300) : found.end() + 300] if found else ''}"
+    )

@@ -26,7 +26,11 @@ def passes(points: Counter[str]) -> list[tuple[str, int]]:
 
 
 def killed_everywhere(
-    make_world: Worlds, held: Held, argv: list[object], before: list[list[object]] | None = None, every: int = 1
+    make_world: Worlds,
+    held: Held,
+    argv: list[object],
+    before: list[list[object]] | None = None,
+    every: int = 1,
 ) -> None:
     """Kill the command at every point it passes; finish it; account for it.
 
@@ -81,7 +85,9 @@ def test_an_enrolment_killed_at_any_point_is_finished_by_the_next(make_world: Wo
     killed_everywhere(make_world, held, ["enroll", "--yes"])
 
 
-@fault("kill -9 at every statement and commit of repair {which}", which=["assigned", "device", "stuck", "plan"])
+@fault(
+    "kill -9 at every statement and commit of repair {which}", which=["assigned", "device", "stuck", "plan"]
+)
 def test_a_repair_killed_at_any_point_is_finished_by_the_next(
     make_world: Worlds, held: Held, which: str, tmp_path: Path
 ) -> None:
@@ -158,6 +164,11 @@ def test_an_import_killed_at_any_point_is_all_or_nothing(
 def test_the_failpoints_of_a_tick_are_its_statements_and_commits(world: World) -> None:
     """The names are found, not listed: the statements that matter are among them."""
     points = set(world.trace("tick", "--policy", "reassign", "--batch-size", 30))
-    for statement in ("tick/claim.sql", "tick/overflow.sql", "tick/lock_users.sql", "tick/reflect_failed.sql"):
+    for statement in (
+        "tick/claim.sql",
+        "tick/overflow.sql",
+        "tick/lock_users.sql",
+        "tick/reflect_failed.sql",
+    ):
         assert {f"{statement}:before", f"{statement}:after"} <= points
     assert {"commit:before", "commit:sent", "commit:after"} <= points

@@ -13,9 +13,7 @@ from tests.faults.reconcile import DUE, assert_no_leak, broken, outcome
 from tests.faults.record import Held
 from tests.host import Host
 
-SESSIONS = (
-    "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev'"
-)
+SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev'"
 LOCKS = (
     "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
     " where a.datname = current_database() and a.application_name ~ '^seqdev'"
@@ -72,7 +70,7 @@ class World:
         assert not (left := self.host.value(DUE)), f"{left} due contacts are left"
 
     def nothing_left_behind(self, within: float = 2.0) -> float:
-        """Wait for the sessions of ended processes to be gone, and their locks; the seconds that took."""
+        """Wait for the transactions of ended processes to be gone, and their locks; the seconds that took."""
         began = time.monotonic()
         wait(lambda: not self.host.value(SESSIONS) and not self.host.value(LOCKS), within)
         took = time.monotonic() - began
@@ -86,9 +84,7 @@ class World:
         assert_no_leak("\n".join(row.run for row in runs), "seqdev.run")
         self.held.reconciled += self.host.value("select count(*) from broadcast_messages")
 
-    def account(
-        self, expected: list[str] | None = None, devices: bool = True, policy: str = "queue"
-    ) -> None:
+    def account(self, expected: list[str] | None = None, devices: bool = True, policy: str = "queue") -> None:
         """Everything after a fault: rows now, then clean ticks, and nothing is lost, nothing twice.
 
         ``expected``: the outcome of the same without the fault.
