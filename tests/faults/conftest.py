@@ -2,7 +2,10 @@
 
 import os
 import random
+import shutil
+import signal
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -10,12 +13,14 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from tests.conftest import url
-from tests.faults.processes import Forks
+from tests.faults.processes import Forks, ended, start
 from tests.faults.record import Held
+from tests.faults.servers import Server
 from tests.faults.world import World
 from tests.host import Host
 
 HERE = Path(__file__).parent
+_numbers = count(1)
 
 
 def scale(number: int) -> int:
@@ -107,3 +112,41 @@ def make_world(
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+@pytest.fixture(scope="session")
+def stopped_server(server: str) -> Server:
+    """A server with the world of 200 people a user, stopped, to be copied."""
+    folder = Path(os.environ["SEQDEV_HOME"]).parent / "faults-servers"
+    folder.mkdir(mode=0o711)
+    made = Server(folder / "template")
+    made.make()
+    made.start()
+    made.execute("create database service")
+    assert ended(start(made.url("service"), "db", "init")).code == 0
+    build(made.url("service"), 200)
+    made.stop()
+    return made
+
+
+@pytest.fixture
+def make_server(stopped_server: Server) -> Iterator[Callable[..., Server]]:
+    """Makes running servers with a world in them."""
+    made: list[Server] = []
+
+    def make(**settings: str) -> Server:
+        made.append(stopped_server.copy(f"server{next(_numbers)}"))
+        made[-1].start(**settings)
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop(signal.SIGQUIT)
+        shutil.rmtree(one.folder)
+
+
+def world_of(server: Server, forks: Forks, held: Held) -> World:
+    """The world in a server of its own."""
+    url = server.url("service")
+    connection = psycopg.connect(url, autocommit=True, row_factory=namedtuple_row)
+    return World(url, Host(connection), forks, held)

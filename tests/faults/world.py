@@ -13,10 +13,18 @@ from tests.faults.reconcile import DUE, assert_no_leak, broken, outcome
 from tests.faults.record import Held
 from tests.host import Host
 
-SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev'"
+SESSIONS = (
+    "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev'"
+    " and state <> 'idle'"
+)
+"""At work, or in a transaction. A pooler keeps idle ones, and their names."""
 LOCKS = (
     "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
     " where a.datname = current_database() and a.application_name ~ '^seqdev'"
+)
+LEFT = (
+    "select a.pid, a.application_name, a.state, a.query, l.locktype, l.mode from pg_stat_activity a left join pg_locks l"
+    " using (pid) where a.datname = current_database() and a.application_name ~ '^seqdev' order by l.mode"
 )
 
 
@@ -74,7 +82,8 @@ class World:
         began = time.monotonic()
         wait(lambda: not self.host.value(SESSIONS) and not self.host.value(LOCKS), within)
         took = time.monotonic() - began
-        assert took < within, f"sessions or locks were there for {took:.1f} s"
+        left = self.host.rows(LEFT) if took >= within else []
+        assert not left, f"transactions or locks were there for {took:.1f} s: {left[:3]}"
         return took
 
     def reconcile(self) -> None:
