@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from psycopg.rows import namedtuple_row
 
 from tests.conftest import url
 from tests.faults.processes import Forks, ended, start
+from tests.faults.reconcile import outcome
 from tests.faults.record import Held
 from tests.faults.servers import Server
 from tests.faults.world import World
@@ -150,3 +152,32 @@ def world_of(server: Server, forks: Forks, held: Held) -> World:
     url = server.url("service")
     connection = psycopg.connect(url, autocommit=True, row_factory=namedtuple_row)
     return World(url, Host(connection), forks, held)
+
+
+@contextmanager
+def role(world: World, *settings: str, superuser: bool = False) -> Iterator[str]:
+    """The world's commands log in as a role with these settings: its name."""
+    name = world.host.connection.info.dbname + "_role"
+    world.host.rows(f"create role {name} login {'superuser' if superuser else ''}")
+    for schema in ("public", "seqdev"):
+        world.host.rows(f"grant all on schema {schema} to {name}")
+        world.host.rows(f"grant all on all tables in schema {schema} to {name}")
+        world.host.rows(f"grant all on all sequences in schema {schema} to {name}")
+    for setting in settings:
+        world.host.rows(f"alter role {name} set {setting}")
+    direct, world.url = world.url, f"{world.url} user={name}"
+    try:
+        yield name
+    finally:
+        world.url = direct
+        world.host.rows(f"drop owned by {name}")
+        world.host.rows(f"drop role {name}")
+
+
+@pytest.fixture
+def expected(make_world: Callable[..., World]) -> list[str]:
+    """The outcome of a tick that nothing befalls."""
+    world = make_world()
+    world.ok("tick")
+    world.account()
+    return outcome(world.host)

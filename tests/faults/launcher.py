@@ -83,7 +83,7 @@ def patch(passed: Passed) -> None:
         passed("commit:after")
         return result
 
-    BaseConnection._exec_command = command  # type: ignore[method-assign]
+    BaseConnection._exec_command = command  # type: ignore[method-assign, assignment]
 
     replace = os.replace
 

@@ -34,15 +34,6 @@ def proxied(world: World, *breaks: Break, socket: str = "") -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def expected(make_world: Worlds) -> list[str]:
-    """The outcome of a tick that nothing befalls."""
-    world = make_world()
-    world.ok(*TICK)
-    world.account()
-    return outcome(world.host)
-
-
-@pytest.fixture
 def through_pgbouncer() -> Iterator[Callable[[World], PgBouncer]]:
     """Makes a PgBouncer before the database of a world."""
     made: list[PgBouncer] = []
@@ -209,7 +200,7 @@ def test_a_black_holed_client_holds_no_lock_for_long(
         worlds.append((world, proxy, process))
         wait(lambda proxy=proxy, process=process: proxy.broken or process.poll() is not None)  # type: ignore[misc]
     began = time.monotonic()
-    for world, proxy, process in worlds:
+    for world, _, _ in worlds:
         wait(lambda world=world: not world.host.value(LOCKS), 20)  # type: ignore[misc]
         slowest = max(slowest, time.monotonic() - began)
     for world, proxy, process in worlds:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -30,11 +31,9 @@ def standby_of(primary: Server, name: str) -> Server:
     owned(standby.data)
     primary.start()
     standby.start(primary_conninfo=f"host={primary.folder} user=postgres")
-    wait(
-        lambda: (
-            psycopg.connect(primary.url()).execute("select count(*) from pg_stat_replication").fetchone()[0]
-        )
-    )  # type: ignore[index]
+    with psycopg.connect(primary.url(), autocommit=True) as connection:
+        streaming = "select 1 from pg_stat_replication"
+        wait(lambda: connection.execute(streaming).fetchone())
     return standby
 
 
@@ -149,10 +148,9 @@ def test_without_a_free_connection_a_tick_waits_or_says_so(
     server.execute("grant all on all tables in schema public, seqdev to worker", "service")
     world = world_of(server, forks, held)
     world.url = server.url("service", user="worker")
-    hogs = []
-    with pytest.raises(psycopg.OperationalError):
-        for _ in range(20):
-            hogs.append(psycopg.connect(world.url))  # noqa: PERF401
+    hogs = [psycopg.connect(world.url) for _ in range(9)]
+    with pytest.raises(psycopg.OperationalError, match="connection slots"):
+        psycopg.connect(world.url)
     for argv in (["tick"], ["enroll", "--yes"], ["audit", "all"]):
         ran = world.run(*argv)
         assert (ran.code, ran.out) == (13, ""), ran
@@ -185,6 +183,13 @@ def small_disk() -> Iterator[Path]:
     folder.rmdir()
 
 
+def fill(file: Path) -> None:
+    """Take all the room there is."""
+    with file.open("wb", buffering=0) as sink, suppress(OSError):
+        while True:
+            sink.write(b"\0" * 8192)
+
+
 @fault("disk full: the messages' tablespace")
 def test_a_full_disk_ends_a_tick_in_13_and_nothing_is_half_done(
     make_server: Servers, forks: Forks, held: Held, small_disk: Path
@@ -203,10 +208,7 @@ def test_a_full_disk_ends_a_tick_in_13_and_nothing_is_half_done(
     ballast = small_disk / "ballast"
     for full in (True, False):
         if full:
-            with ballast.open("wb") as file, pytest.raises(OSError):
-                while True:
-                    file.write(b"\0" * 8192)
-                    file.flush()
+            fill(ballast)
         else:
             ballast.unlink()
         for _ in range(scale(3) if full else 1):

@@ -57,16 +57,16 @@ class World:
         if not shows:
             assert_no_leak(ran.out, "stdout")
 
-    def trace(self, *argv: object, **environment: object) -> list[str]:
+    def trace(self, *argv: object) -> list[str]:
         """The failpoints that a whole run of the command passes, in their order."""
         with tempfile.NamedTemporaryFile(prefix="seqdev-trace-") as file:
-            ran = self.run(*argv, point="trace", hit=file.name, shows=True, **environment)
+            ran = self.run(*argv, point="trace", hit=file.name, shows=True)
             assert ran.code in (0, 3), ran.err
             return Path(file.name).read_text().split()
 
-    def ok(self, *argv: object, codes: tuple[int, ...] = (0,), **environment: object) -> Any:
+    def ok(self, *argv: object, codes: tuple[int, ...] = (0,)) -> Any:
         """A command that must come to a good end: its JSON."""
-        ran = self.run(*argv, "--format", "json", shows=True, **environment)
+        ran = self.run(*argv, "--format", "json", shows=True)
         assert ran.code in codes, (argv, ran.code, ran.err)
         return json.loads(ran.out)
 
