@@ -40,7 +40,8 @@ class Held:
 def fault(name: str, *, quick: bool = False, **parameter: list[Any]) -> Callable[[Any], Any]:
     """Declares the test to be the scenario of a fault: its name in the table.
 
-    One ``parameter`` makes a scenario of each of its values; the name tells them apart: ``… {policy}``.
+    One ``parameter`` makes a scenario of each of its values; where the name tells them apart, ``… {policy}``, each
+    is a fault of its own.
     ``quick``: part of the default suite as well.
     """
 
@@ -48,7 +49,8 @@ def fault(name: str, *, quick: bool = False, **parameter: list[Any]) -> Callable
         names = [name]
         marks = [] if quick else [pytest.mark.faults]
         for key, values in parameter.items():
-            names = [name.format(**{key: value}) for value in values]
+            if "{" in name:
+                names = [name.format(**{key: value}) for value in values]
             marks.append(pytest.mark.parametrize(key, values, ids=[str(value) for value in values]))
         test.faults = names
         for mark in (*marks, pytest.mark.fault(name)):

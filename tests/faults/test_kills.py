@@ -154,6 +154,19 @@ def test_ten_thousand_random_kills_lose_nothing(
         kill_at_random(make_world, held, chance, scale(1000), people=400)
 
 
+@pytest.mark.load
+@pytest.mark.fault("a million messages, under kill")
+def test_a_million_messages_are_sent_exactly_once(
+    make_world: Worlds, held: Held, chance: random.Random
+) -> None:
+    world = make_world(scale(450_000))
+    killed = random_kills(world, chance, scale(200), 4, [["tick", "--batch-size", "2000"]])
+    world.nothing_left_behind()
+    world.account()
+    held.tries += killed.total()
+    assert world.host.value("select count(*) from broadcast_messages") >= scale(1_000_000)
+
+
 def in_a_batch(world: World, *options: object, **environment: object) -> "subprocess.Popen[str]":
     """A tick that has begun to work, in small batches, and takes a while."""
     process = start(world.url, "tick", "--batch-size", 3, *options, **environment)

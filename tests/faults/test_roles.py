@@ -136,7 +136,7 @@ def changed_in_mid_run(world: World, *change: str) -> Any:
     return ran
 
 
-@fault("column {column} dropped in mid-run", column=[
+@fault("a column dropped in mid-run, each of five", column=[
     "broadcast_messages.recipient_name", "sequence_contacts.processing_device_id", "sequence_steps.next_trigger",
     "user_devices.status", "leads.trigger",
 ])  # fmt: skip
