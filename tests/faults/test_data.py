@@ -122,13 +122,12 @@ def test_nobody_is_sent_early_or_twice_by_a_clock_change(make_world: Worlds, hel
     held.tries += 401
 
 
-@fault("infinity, BC and NULL in dates")
+@fault("infinity, NULL and the year 294276 in dates")
 def test_dates_that_are_no_dates_stop_nobody(make_world: Worlds, held: Held, expected: list[str]) -> None:
     for value, sent in (
         ("'infinity'", False),
         ("'-infinity'", True),
         ("null", False),
-        ("'4000-01-01 BC'", True),
         ("'294276-01-01'", False),
     ):
         world = make_world()
@@ -184,7 +183,8 @@ def test_no_string_of_the_database_reaches_the_screen_as_it_is(make_world: World
         ["repair", "missing", "--dry-run"], ["enroll", "--dry-run"], ["tick", "--dry-run"], ["tick", "--compare"], ["db", "check"],
         ["tick"],
     ):  # fmt: skip
-        for output in ("table", "json", "jsonl", "csv", "tsv", "markdown"):
+        every = argv[0] in ("explain", "repair") or argv == ["audit", "mismatches", "--all"]
+        for output in ("table", "csv", "markdown", "json", "jsonl", "tsv")[: 6 if every else 2]:
             ran = world.run(*argv, "--format", output, shows=True)
             if ran.code == 2 and "No such option" in ran.err:
                 ran = world.run(*argv[:-1], "--format", output, shows=True)
