@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test faults load bench lint lock docs clean
+.PHONY: demo test faults load bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 faults: $(READY) ## Break processes, connections and servers, reconcile every row, write the table of README.md
 	@$(BIN)/python -m tests.faults.run
@@ -20,6 +20,9 @@ load: $(READY) ## Run the heavier load tests: 10,000 SIGKILLs, a million message
 
 bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time processor
 	@$(BIN)/python -m tests.bench.bench
+
+bench-audits: $(READY) ## Time every audit on a million contacts and three million messages
+	@$(BIN)/python -m tests.bench.audits
 
 lint: $(READY) ## Check style, types, import directions and SQL
 	@$(BIN)/ruff check .

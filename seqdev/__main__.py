@@ -1,7 +1,24 @@
-"""``python -m seqdev``."""
+"""``python -m seqdev``, and the console script: the process, around ``cli.main``."""
 
 import sys
 
-from seqdev.cli import main
+from seqdev import signals
+from seqdev.errors import Interrupted, code_of
 
-sys.exit(main())
+
+def entry() -> None:
+    """Run the process's command line, and exit. Signals are heard from before the rest is imported."""
+    signals.install()
+    try:
+        from seqdev.cli import main
+
+        code = main()
+    except Interrupted as error:
+        print(f"seqdev: {signals.name(error.number)}", file=sys.stderr)
+        code = code_of(error)
+    signals.ignore()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry()

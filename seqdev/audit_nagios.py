@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from seqdev.audit_rows import Health
 from seqdev.audit_view import short
+from seqdev.text import visible
 from seqdev.units import parse_duration
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -70,9 +71,14 @@ def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str
         ("tick_age", tick, limits.tick, "s"),
     )
     state = max(one.state(value) for _, value, one, _ in measured)
+    paused = ""
+    if health.paused_at:
+        # Somebody wants it so: worth a warning, and by its age, the last tick soon makes it more.
+        state = max(state, 1)
+        paused = visible(f"paused by {health.paused_by}: {health.paused_why}; ")
     ticked = "never" if tick is None else f"{short(timedelta(seconds=tick))} ago"
     words = (
-        f"{health.backlog} due, the oldest for {short(timedelta(seconds=overdue))}; "
+        f"{paused}{health.backlog} due, the oldest for {short(timedelta(seconds=overdue))}; "
         f"{mismatches} mismatches; last tick {ticked}"
     )
     data = " ".join(

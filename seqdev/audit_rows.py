@@ -103,7 +103,7 @@ class IfLost:
 class ContactFinding(Audited):
     """A row of ``audit/contacts.sql``: somebody's row, and what is wrong with it."""
 
-    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status")
+    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status", "reason")
 
     finding: str
     phone: Phone | None
@@ -112,6 +112,7 @@ class ContactFinding(Audited):
     step: int | None
     step_id: UUID | None
     status: str | None
+    reason: str | None
     assigned_device: str | None
     assigned_device_id: UUID | None
     at: datetime | None
@@ -212,13 +213,25 @@ class Asked:
 class Health(Audited):
     """The row of ``audit/health.sql``: how far behind the service is."""
 
-    brief = ("backlog", "oldest_due", "oldest_age", "last_tick", "tick_age")
+    brief = (
+        "backlog",
+        "oldest_due",
+        "oldest_age",
+        "last_tick",
+        "tick_age",
+        "paused_at",
+        "paused_by",
+        "paused_why",
+    )
 
     backlog: int
     oldest_due: datetime | None
     oldest_age: timedelta | None
     last_tick: datetime | None
     tick_age: timedelta | None
+    paused_at: datetime | None
+    paused_by: str | None
+    paused_why: str | None
 
 
 SETTINGS = Query("audit/settings.sql", Asked)

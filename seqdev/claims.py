@@ -1,14 +1,15 @@
 """Claims: which devices and contacts a transaction of a tick takes, and what it does with them."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from seqdev.config import Settings
 from seqdev.db import Transaction
+from seqdev.sieve import Sifted, accept
 from seqdev.sql import Query
 
 DEVICES_A_BATCH = 100
@@ -16,8 +17,6 @@ DEVICES_A_BATCH = 100
 
 USERS_A_BATCH = 20
 """Users locked by one transaction, under the policies that send from any device of a user."""
-
-_UNLIMITED = 2**31 - 1
 
 
 class Policy(StrEnum):
@@ -67,28 +66,25 @@ class Overflow:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A row of ``tick/plan.sql``: due contacts of one preferred device, and what becomes of them."""
+class Pick:
+    """A row of ``tick/pick.sql``: a contact that a claim would take, and the device it is for."""
 
-    device_id: UUID | None
-    device_name: str | None
-    decision: str
+    contact_id: UUID
+    device_id: UUID
+
+
+@dataclass(frozen=True)
+class RefusedLately:
+    """The row of ``tick/refused_lately.sql``."""
+
     contacts: int
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Due contacts and what becomes of them: queued on a device, or waiting for a reason.
+class SetAside:
+    """A row of ``tick/set_aside_refused.sql``."""
 
-    ``device_id`` is the sending device where ``decision`` is ``queue``, else the preferred one. ``moved``:
-    how many of ``contacts`` come from other devices.
-    """
-
-    device_id: UUID | None
-    device_name: str | None
-    decision: str
-    contacts: int
-    moved: int
+    contact_id: UUID
 
 
 @dataclass(frozen=True)
@@ -99,18 +95,31 @@ class Batch:
     devices: frozenset[UUID]
     exhausted: frozenset[UUID]
     """Devices that have nothing more for this run."""
-    claimed: int
-    moved: int
-    queued: int
-    ended: int
-    chained: int
+    claimed: int = 0
+    moved: int = 0
+    queued: int = 0
+    ended: int = 0
+    chained: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """Contacts that the database refuses, by reason."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """Refused too, but active still: they could not be set aside."""
+    whole: bool = True
+    """Whether all was tried; false where the search for what is refused was ended."""
 
 
 LOCK_DEVICES = Query("tick/lock_devices.sql", Locked)
 LOCK_USERS = Query("tick/lock_users.sql", Locked)
 CLAIM = Query("tick/claim.sql", Claim)
 OVERFLOW = Query("tick/overflow.sql", Overflow)
-PLAN = Query("tick/plan.sql", Planned)
+PICK = Query("tick/pick.sql", Pick)
+REFUSED_LATELY = Query("tick/refused_lately.sql", RefusedLately)
+SET_ASIDE_REFUSED = Query("tick/set_aside_refused.sql", SetAside)
+IMMEDIATE: Query[None] = Query("session/immediate.sql", type(None))
+
+Enough = Callable[[int, Sequence[str], int], bool]
+"""Whether to look no longer for what the database refuses: after so many accepted, for these reasons refused,
+and so many refused by runs before this one."""
 
 
 def batch(
@@ -121,12 +130,30 @@ def batch(
     due_by: datetime,
     done: frozenset[UUID],
     most: int,
+    devices_most: int,
+    enough: Enough,
+    held: set[UUID],
 ) -> Batch:
-    """Lock, decide and claim at most ``most`` contacts that were due by ``due_by``, not those of ``done``."""
-    scope = {"due_by": due_by, "active": settings.active_statuses, "claimed": settings.claim_timeout}
+    """Lock, decide and claim at most ``most`` contacts that were due by ``due_by``, not those of ``done``.
+
+    A contact that the database refuses is set aside, and the others go on. ``held`` becomes the devices that
+    are worked on, for a caller who sees an exception only.
+    """
+    held.clear()
+    transaction.execute(IMMEDIATE)
+    scope = {
+        "due_by": due_by,
+        "oldest": oldest(due_by, settings.max_lateness),
+        "active": settings.active_statuses,
+        "claimed": settings.claim_timeout,
+    }
     if policy.moves:
         locked = transaction.rows(
-            LOCK_USERS, online=settings.online_statuses, done=done, most=USERS_A_BATCH, **scope
+            LOCK_USERS,
+            online=settings.online_statuses,
+            done=done,
+            most=min(USERS_A_BATCH, devices_most),
+            **scope,
         )
     else:
         locked = transaction.rows(
@@ -134,32 +161,112 @@ def batch(
             policy=policy.value,
             online=settings.online_statuses,
             done=done,
-            most=DEVICES_A_BATCH,
+            most=min(DEVICES_A_BATCH, devices_most),
             **scope,
         )
     devices = frozenset(row.device_id for row in locked if row.device_id)
     if not devices:
-        return Batch(locked[0].waiting, devices, devices, 0, 0, 0, 0, 0)
+        return Batch(locked[0].waiting, devices, devices)
+    held |= devices
     # Later than anything the holder before has written, or its messages would not count as in flight.
     common = {"now": max(row.locked_at for row in locked), "devices": devices, **scope, **capacity(settings)}
     # A user's devices share what they cannot take themselves, so that none of them is cut short before.
     take = most if policy.moves else -(-most // len(devices))
-    claims = transaction.rows(CLAIM, policy=policy.value, take=take, most=most, **common)
-    claimed = sum(claim.claimed for claim in claims)
-    if policy.moves and claimed < most:
+    found = _claim_own(transaction, {"policy": policy.value, **common}, take, most, enough)
+    claimed = _claimed(found)
+    if policy.moves and claimed < most and found.whole:
         overflow = transaction.rows(OVERFLOW, online=settings.online_statuses, most=most - claimed, **common)
         if overflow:
-            claims += transaction.rows(
-                CLAIM,
-                policy=policy.value,
-                take=0,
-                most=most - claimed,
-                moved=[one.contact_id for one in overflow],
-                onto=[one.device_id for one in overflow],
-                run=run,
-                **common,
+            moved = _claim_moved(
+                transaction,
+                {"policy": policy.value, "run": run, **common},
+                overflow,
+                lambda some: enough(
+                    claimed + _claimed(some), [why for _, why in (*found.refused, *some.refused)], 0
+                ),
             )
-    return _batch(locked[0].waiting, devices, claims, take, most)
+            found.accepted += moved.accepted
+            found.refused += moved.refused
+            found.whole = moved.whole
+    claims = [claim for claims in found.accepted for claim in claims]
+    did = _batch(locked[0].waiting, devices, claims, take, most)
+    if found.refused and not did.claimed:
+        before = transaction.one(REFUSED_LATELY, now=transaction.now).contacts
+        enough(0, [why for _, why in found.refused], before)
+    return _set_aside(transaction, run, found, did) if found.refused or not found.whole else did
+
+
+def _claim_own(
+    transaction: Transaction, given: Mapping[str, object], take: int, most: int, enough: Enough
+) -> Sifted[Pick, list[Claim]]:
+    def part(picks: Sequence[Pick]) -> list[Claim]:
+        return transaction.rows(
+            CLAIM,
+            take=len(picks),
+            most=len(picks),
+            only=[pick.contact_id for pick in picks],
+            **{**given, "devices": {pick.device_id for pick in picks}},
+        )
+
+    return accept(
+        transaction,
+        lambda: transaction.rows(CLAIM, take=take, most=most, **given),
+        lambda: transaction.rows(PICK, take=take, most=most, **given),
+        part,
+        lambda found: enough(_claimed(found), [why for _, why in found.refused], 0),
+    )
+
+
+def _claim_moved(
+    transaction: Transaction,
+    given: Mapping[str, object],
+    overflow: Sequence[Overflow],
+    enough: Callable[[Sifted[Pick, list[Claim]]], bool],
+) -> Sifted[Pick, list[Claim]]:
+    def part(picks: Sequence[Pick]) -> list[Claim]:
+        return transaction.rows(
+            CLAIM,
+            take=0,
+            most=len(picks),
+            moved=[pick.contact_id for pick in picks],
+            onto=[pick.device_id for pick in picks],
+            **{**given, "devices": {pick.device_id for pick in picks}},
+        )
+
+    lot = [Pick(one.contact_id, one.device_id) for one in overflow]
+    return accept(transaction, lambda: part(lot), lambda: lot, part, enough)
+
+
+def _claimed(found: Sifted[Pick, list[Claim]]) -> int:
+    return sum(claim.claimed for claims in found.accepted for claim in claims)
+
+
+def _set_aside(transaction: Transaction, run: UUID, found: Sifted[Pick, list[Claim]], did: Batch) -> Batch:
+    """``did``, after what ``found`` says to be refused was set aside.
+
+    A contact that cannot be set aside either would be found again by the next batch: its device is left.
+    """
+
+    def part(refused: Sequence[tuple[Pick, str]]) -> list[SetAside]:
+        return transaction.rows(
+            SET_ASIDE_REFUSED,
+            run=run,
+            now=transaction.now,
+            contacts=[pick.contact_id for pick, _ in refused],
+            reasons=[why for _, why in refused],
+        )
+
+    lot = found.refused
+    done = accept(transaction, lambda: part(lot), lambda: lot, part, lambda _: False)
+    aside = {row.contact_id for rows in done.accepted for row in rows}
+    return replace(
+        did,
+        set_aside=Counter(why for pick, why in lot if pick.contact_id in aside),
+        left=Counter(why for pick, why in lot if pick.contact_id not in aside),
+        # Who has more is not known where part of the devices' contacts was refused.
+        exhausted=frozenset(pick.device_id for pick, _ in lot if pick.contact_id not in aside),
+        whole=found.whole,
+    )
 
 
 def _batch(waiting: int, devices: frozenset[UUID], claims: Iterable[Claim], take: int, most: int) -> Batch:
@@ -183,37 +290,9 @@ def _batch(waiting: int, devices: frozenset[UUID], claims: Iterable[Claim], take
     )
 
 
-def decide(
-    transaction: Transaction, settings: Settings, policy: Policy, due_by: datetime | None = None
-) -> list[Decision]:
-    """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first."""
-    common = {
-        "now": transaction.now,
-        "due_by": due_by or transaction.now,
-        "active": settings.active_statuses,
-        "online": settings.online_statuses,
-        "claimed": settings.claim_timeout,
-        **capacity(settings),
-    }
-    names: dict[UUID | None, str | None] = {}
-    contacts = Counter[tuple[UUID | None, str]]()
-    moved = Counter[UUID]()
-    for row in transaction.rows(PLAN, policy=policy.value, **common):
-        names[row.device_id] = row.device_name
-        contacts[row.device_id, row.decision] += row.contacts
-    if policy.moves:
-        for one in transaction.stream(OVERFLOW, most=_UNLIMITED, **common):
-            names[one.device_id] = one.device_name
-            contacts[one.preferred, one.reason] -= 1
-            contacts[one.device_id, "queue"] += 1
-            moved[one.device_id] += 1
-    return [
-        Decision(
-            device, names[device], decision, number, moved[device] if device and decision == "queue" else 0
-        )
-        for (device, decision), number in contacts.most_common()
-        if number > 0
-    ]
+def oldest(due_by: datetime, max_lateness: timedelta) -> datetime | str:
+    """Who was due before is too late by ``due_by``; with ``max_lateness`` zero nobody is."""
+    return due_by - max_lateness if max_lateness else "-infinity"
 
 
 def capacity(settings: Settings) -> dict[str, object]:

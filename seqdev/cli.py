@@ -12,12 +12,14 @@ import typer
 import typer.core
 import typer.main
 
-from seqdev import __version__, config
+from seqdev import __version__, config, conninfo, signals
 from seqdev.commands.options import App
-from seqdev.errors import Exit, OutputError, ReaderGoneError, SeqdevError
+from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
 from seqdev.render import note
 
-COMMANDS = ("enroll", "tick", "audit", "explain", "repair", "leads", "db", "demo")
+COMMANDS = (
+    *("enroll", "tick", "audit", "explain", "repair", "leads", "runs", "pause", "resume", "db", "demo"),
+)
 """The commands, each a module of its name below ``seqdev.commands``."""
 
 
@@ -92,6 +94,8 @@ def root(
     ] = False,
 ) -> None:
     """Global options; they stand before the command."""
+    if database_url:
+        conninfo.refuse_secret(database_url)
     flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
     ctx.obj = App(config.load(config_file, os.environ, flags))
 
@@ -104,19 +108,24 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     caught: BaseException
     try:
-        return int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
+        code = int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
+        # Typer takes any KeyboardInterrupt for itself, and makes this of it.
+        if code != 128 + signal.SIGINT or signals.received() is None:
+            return code
+        caught, failure, hint, exit_code = _interrupted()
     except SeqdevError as error:
-        caught, failure, hint, exit_code = error, error.message, error.hint, int(error.exit_code)
+        caught, failure, hint, exit_code = error, error.message, error.hint, code_of(error)
     except typer.TyperException as error:
         caught, failure, hint, exit_code = error, error.format_message(), "see seqdev --help", error.exit_code
-    except (typer.Abort, KeyboardInterrupt) as error:
-        caught, failure, hint, exit_code = error, "interrupted", "", 128 + signal.SIGINT
-    except ReaderGoneError:
+    except (typer.Abort, KeyboardInterrupt):
+        caught, failure, hint, exit_code = _interrupted()
+    except ReaderGoneError as error:
         _forget_stdout()
-        return 128 + signal.SIGPIPE
+        return code_of(error)
     except Exception as error:  # the boundary
         failure, hint = f"unexpected error: {type(error).__name__}", "run with --debug for more"
         caught, exit_code = error, int(Exit.UNEXPECTED)
+    signals.settle()
     if isinstance(caught, OutputError):
         _forget_stdout()
     if "--debug" in arguments:
@@ -128,11 +137,15 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code
 
 
+def _interrupted() -> tuple[BaseException, str, str, int]:
+    """What has been caught, what to say of it, and the exit code."""
+    number = signals.received()
+    if number is None:
+        return KeyboardInterrupt(), "interrupted", "", 128 + signal.SIGINT
+    caught = Interrupted(number)
+    return caught, signals.name(number), "", code_of(caught)
+
+
 def _forget_stdout() -> None:
     """What is still in the buffer would fail again when the process ends: let it go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def entry() -> None:
-    """The console script."""
-    sys.exit(main())

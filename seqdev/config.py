@@ -1,12 +1,15 @@
 """Settings: flags over environment (``SEQDEV_…``) over a TOML file over the defaults."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISVTX
 from typing import Any
 
+from seqdev.conninfo import has_secret
 from seqdev.errors import UsageError
 from seqdev.units import parse_duration
 
@@ -17,6 +20,8 @@ class Settings:
 
     database_url: str = ""
     """Connection URL or libpq conninfo; empty: PG* variables, else the embedded server."""
+    password_command: str = ""
+    """Command whose first line of output is the password, run without a shell for every connection."""
     schema: str = "public"
     """Schema of the host's tables."""
     timezone: str = "UTC"
@@ -39,6 +44,8 @@ class Settings:
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)
     """Age of the queued messages whose failure a tick still reflects."""
+    max_lateness: timedelta = timedelta(0)
+    """Contacts that are later than that are not sent, and wait; zero: nobody is too late."""
     lock_timeout: timedelta = timedelta(seconds=5)
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)
@@ -76,11 +83,49 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        # What is checked is what is read: the open file, which may be a pipe.
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            _refuse_if_others_write(path, found)
+            given = dict(tomllib.loads(file.read().decode("utf-8")))
     except OSError as error:
         raise UsageError(f"cannot read the configuration file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise UsageError(f"the configuration file {path} is not valid TOML: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the configuration file {path} is not valid TOML: {error}") from error
+    # As libpq does with a key: root may let a group read it, everybody else nobody.
+    hidden_from = 0o037 if found.st_uid == 0 and os.geteuid() != 0 else 0o077
+    if found.st_mode & hidden_from and "database_url" in given and has_secret(str(given["database_url"])):
+        raise UsageError(
+            f"the configuration file {path} holds a password, and others can read it "
+            f"(mode {S_IMODE(found.st_mode):04o})",
+            f"chmod 600 {path}",
+        )
+    return given
+
+
+def _refuse_if_others_write(path: Path, file: os.stat_result) -> None:
+    """Raise UsageError where another user could write the file, or put another in its place.
+
+    Who writes it chooses the database and the password command, and so runs programs as us.
+    """
+    folders = {*path.absolute().parents, *path.resolve().parents}
+    for place, found in [(path, file), *((folder, folder.stat()) for folder in sorted(folders))]:
+        # In a sticky folder, only a file's owner, the folder's and root can rename it.
+        writable = found.st_mode & 0o022 and not (S_ISDIR(found.st_mode) and found.st_mode & S_ISVTX)
+        if writable:
+            raise UsageError(
+                f"the configuration file {path} is not safe: others can write {place} "
+                f"(mode {S_IMODE(found.st_mode):04o})",
+                f"chmod go-w {place}",
+            )
+        if found.st_uid not in (os.geteuid(), 0):
+            raise UsageError(
+                f"the configuration file {path} is not safe: {place} belongs to another user "
+                f"(uid {found.st_uid}, mode {S_IMODE(found.st_mode):04o})",
+                f"chown it to yourself or root: {place}",
+            )
 
 
 def _convert(name: str, value: object, default: object) -> object:

@@ -1,10 +1,11 @@
-"""Connections, transactions and their settings, the mapping of server errors, retries.
+"""Connections, transactions and their settings, retries.
 
 The one way to run SQL: a :class:`Database` opens transactions, a :class:`Transaction` runs queries.
 Everything a transaction needs is set with SET LOCAL, and nothing is prepared on the server, so that
 all of it holds behind PgBouncer in transaction pooling.
 """
 
+import logging
 import os
 import random
 import time
@@ -14,19 +15,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seqdev import embedded
+from seqdev import conninfo, signals
 from seqdev.config import Settings
-from seqdev.errors import PermissionRefused, SchemaError, SeqdevError, Unavailable, UsageError
+from seqdev.db_errors import CONFLICT, is_lost, translate
+from seqdev.errors import Refused
+from seqdev.refusals import is_refusal, reason
 from seqdev.sql import Query, Row
 
 if TYPE_CHECKING:
-    import psycopg
     from psycopg import Connection, Copy, Cursor
 
 T = TypeVar("T")
-
-LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGPORT", "PGUSER")
-"""With one of these set, libpq's own rules find the database."""
 
 RETRY_PATIENCE = timedelta(seconds=20)
 """How long a transaction is tried again, unless the caller has less time."""
@@ -34,8 +33,6 @@ RETRY_PATIENCE = timedelta(seconds=20)
 FIRST_CONNECTION = timedelta(seconds=3)
 """How long a server is tried that this process has not met yet."""
 
-_CONFLICT = {"40001", "40P01", "55P03"}
-_LOST = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006", "08007"}
 _IDLE = timedelta(seconds=15)
 _ALIVE_CHECK = timedelta(milliseconds=200)
 
@@ -51,10 +48,11 @@ BEGIN = Query("session/begin.sql", Began)
 
 
 class Transaction:
-    """An open transaction. ``now`` is its one instant, by the server's clock."""
+    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name."""
 
-    def __init__(self, connection: "Connection[Any]") -> None:
+    def __init__(self, connection: "Connection[Any]", session: str) -> None:
         self._connection = connection
+        self.session = session
         self.now = datetime.min
 
     def rows(self, query: Query[Row], **given: object) -> list[Row]:
@@ -82,6 +80,24 @@ class Transaction:
         statement = query.statement
         return self._connection.execute(statement.text.encode(), statement.bind(given)).rowcount
 
+    @property
+    def backend_pid(self) -> int:
+        """The process of the server as the connection knows it: behind a pooler, none that there is."""
+        return self._connection.info.backend_pid
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction that is undone alone when the server refuses its data: raises Refused."""
+        import psycopg
+
+        try:
+            with self._connection.transaction():
+                yield
+        except psycopg.Error as error:
+            if is_refusal(error.sqlstate or ""):
+                raise Refused(reason(error)) from error
+            raise
+
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
         self._connection.execute(text.encode())
@@ -107,7 +123,11 @@ class Database:
 
     def __init__(self, settings: Settings, command: str, say: Callable[[str], None]) -> None:
         self.settings = settings
-        self._command = command
+        self.mark = os.urandom(4).hex()
+        self.session = f"seqdev {command} {self.mark}"
+        """The application name: others find this very process by it, whatever its connection is."""
+        self.guard: Callable[[Transaction], None] | None = None
+        """What each transaction that writes has to pass: it is a batch, and raises to end here."""
         self._say = say
         self._conninfo: str | None = None
         self._connection: Connection[Any] | None = None
@@ -136,12 +156,13 @@ class Database:
         *,
         read_only: bool = False,
         patience: timedelta = RETRY_PATIENCE,
+        statement_timeout: timedelta | None = None,
     ) -> T:
         """``work`` in a transaction of its own, tried again as a whole when the server asks for that.
 
         Conflicts (serialization, deadlock, lock timeout) and lost connections are tried again for
-        ``patience``. ``work`` must decide everything from the state it finds: a commit whose answer was
-        lost may have happened.
+        ``patience``. ``statement_timeout`` stands in for the configured one. ``work`` must decide everything
+        from the state it finds: a commit whose answer was lost may have happened.
         """
         import psycopg
 
@@ -150,12 +171,16 @@ class Database:
         while True:
             # A server that never answered is more likely misspelt than about to come back.
             allowed = patience if self._met else min(patience, FIRST_CONNECTION)
+            begun = False
             try:
-                with self._transaction(read_only) as transaction:
+                with self._transaction(read_only, False, statement_timeout) as transaction:
+                    begun = True
                     return work(transaction)
             except psycopg.Error as error:
                 lost = is_lost(error)
-                if not (lost or error.sqlstate in _CONFLICT):
+                # Until the first statement has set our own, the time limit is the role's.
+                cut_short = error.sqlstate == "57014" and not begun
+                if not (lost or cut_short or error.sqlstate in CONFLICT):
                     raise translate(error) from error
                 if lost:
                     self.close()
@@ -163,7 +188,7 @@ class Database:
                 pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
                 if time.monotonic() + pause > started + allowed.total_seconds():
                     raise translate(error) from error
-                time.sleep(pause)
+                signals.sleep(pause)
 
     def autocommit(self, text: str) -> None:
         """Run one statement outside any transaction, as CREATE INDEX CONCURRENTLY demands."""
@@ -177,8 +202,13 @@ class Database:
     def conninfo(self) -> str:
         """The libpq conninfo of the database: the one named, libpq's own, else the embedded server's."""
         if self._conninfo is None:
-            self._conninfo = self._find()
+            self._conninfo = conninfo.find(self.settings.database_url, self._say)
         return self._conninfo
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be lost."""
+        return self._connection is not None and not self._connection.closed
 
     def close(self) -> None:
         """Drop the connection; the next transaction opens a new one."""
@@ -192,10 +222,13 @@ class Database:
     ) -> Iterator[Transaction]:
         if statement_timeout is None:
             statement_timeout = self.settings.statement_timeout
+        guard = None if read_only else self.guard
+        if self.guard:
+            signals.check()
         connection = self._open()
         connection.read_only = read_only
         with connection.transaction(force_rollback=rollback):
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self.session)
             transaction.now = transaction.one(
                 BEGIN,
                 schema=self.settings.schema,
@@ -204,108 +237,31 @@ class Database:
                 statement_timeout=_milliseconds(statement_timeout),
                 idle_timeout=_milliseconds(_IDLE),
                 alive_check=_milliseconds(_ALIVE_CHECK),
+                batch=guard is not None,
             ).now
+            if guard:
+                guard(transaction)
             yield transaction
 
     def _open(self) -> "Connection[Any]":
         import psycopg
 
         if self._connection is None or self._connection.closed:
+            # What the driver has to say (a rollback on a lost connection) is said by the error that follows.
+            logging.getLogger("psycopg").setLevel(logging.CRITICAL)
             connection = psycopg.connect(
                 self.conninfo(),
                 autocommit=True,
                 prepare_threshold=None,
-                application_name=f"seqdev {self._command}",
+                application_name=self.session,
                 client_encoding="utf8",
                 connect_timeout=10,
+                password=conninfo.password(self.settings.database_url, self.settings.password_command),
             )
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             self._connection = connection
             self._met = True
         return self._connection
-
-    def _find(self) -> str:
-        from psycopg import ProgrammingError
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-        if self.settings.database_url:
-            try:
-                return make_conninfo(**conninfo_to_dict(self.settings.database_url))  # type: ignore[arg-type]
-            except ProgrammingError as error:
-                # libpq's text repeats what it could not read, and that may be part of a password.
-                raise UsageError(
-                    "the database URL cannot be read",
-                    "write postgresql://user@host:5432/name; characters such as @ in a password as %40",
-                ) from error
-        if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
-            return ""
-        self._say(f"no database named: working on the embedded server in {embedded.home()}")
-        return embedded.start()
-
-
-def is_lost(error: "psycopg.Error") -> bool:
-    """Whether the connection is gone (or never came), so that a new one may help."""
-    import psycopg
-
-    if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError) and not _is_final(error)
-    return error.sqlstate in _LOST
-
-
-def _is_final(error: "psycopg.Error") -> bool:
-    # A refused login comes without a SQLSTATE: libpq only passes the server's words on.
-    text = str(error)
-    return "authentication failed" in text or "no pg_hba.conf entry" in text or "does not exist" in text
-
-
-def translate(error: "psycopg.Error") -> SeqdevError:
-    """The SeqdevError for a server error, in our own words: the server's may carry data."""
-    import psycopg
-
-    state = error.sqlstate or ""
-    diag = error.diag
-    where = ".".join(name for name in (diag.table_name, diag.column_name or diag.constraint_name) if name)
-    if state == "" and isinstance(error, psycopg.OperationalError):
-        if "authentication failed" in str(error) or "no pg_hba.conf entry" in str(error):
-            return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
-        if "does not exist" in str(error):
-            return PermissionRefused("the server knows no such database or role", "check the database URL")
-        return Unavailable("the database cannot be reached", "check host and port, and that the server runs")
-    if state.startswith("28"):
-        return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
-    if state == "3D000":
-        return PermissionRefused("the server knows no such database", "check the database URL")
-    if state == "42501":
-        return PermissionRefused(
-            "the database role may not do this",
-            "grant it the privilege, or use the role made for this command",
-        )
-    if state == "25006":
-        return SchemaError("the server is read-only", "point seqdev at the primary")
-    if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10"}:
-        return SchemaError("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
-    if state == "22023" and "TimeZone" in str(diag.message_primary):
-        return UsageError(
-            "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
-        )
-    if state in _CONFLICT:
-        return Unavailable(
-            f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
-        )
-    if state == "57014":
-        return Unavailable(
-            "the server cancelled a statement (time limit or a person)", "run the command again"
-        )
-    if state in _LOST or state.startswith("53"):
-        return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
-    place = f" at {where}" if where else ""
-    return SeqdevError(
-        f"the server refused a statement: {_condition(error)}{place}", "run with --debug for more"
-    )
-
-
-def _condition(error: "psycopg.Error") -> str:
-    return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'none'}"
 
 
 def _milliseconds(duration: timedelta) -> str:

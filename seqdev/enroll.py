@@ -2,18 +2,26 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
-from seqdev import runs
+from seqdev.claims import IMMEDIATE
 from seqdev.db import Database, Transaction
+from seqdev.errors import Cancelled
+from seqdev.runs import Run
+from seqdev.sieve import Sifted, accept
 from seqdev.sql import Query
 from seqdev.text import Phone
 
 BATCH = 10_000
 """Leads looked at in one transaction."""
+
+MANY = 100
+"""Leads that the database refuses, at which an enrolment ends, if they are more than those it takes."""
 
 _FIRST = UUID(int=0)
 _UNLIMITED = 2**31 - 1
@@ -31,6 +39,24 @@ class Verdict:
     people: int
     leads: list[UUID] | None
     phones: list[str | None] | None
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A row of ``enroll/pick.sql``."""
+
+    lead_id: UUID
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What came of a batch. ``reasons``: why the database refused leads; ``whole``: all were tried."""
+
+    rows: list[Verdict]
+    last: UUID | None
+    looked_at: int
+    reasons: Sequence[str] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,6 +93,7 @@ class Refusal:
 
 PLAN = Query("enroll/plan.sql", Verdict)
 APPLY = Query("enroll/apply.sql", Verdict)
+PICK = Query("enroll/pick.sql", Picked)
 SEQUENCES = Query("enroll/sequences.sql", Target)
 
 
@@ -96,6 +123,10 @@ class Result:
     enrolled: int = 0
     refused: int = 0
     over_limit: bool = False
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why the database refused leads."""
+    stopped: bool = False
+    """Whether the database refused so many that the others were not tried."""
 
     def enrolments(self) -> Iterator[Enrolment]:
         """One row a sequence."""
@@ -113,12 +144,16 @@ class Result:
 
 
 def enroll(
-    database: Database, scope: Scope, *, write: bool, progress: Callable[[Result], None] = lambda _: None
+    database: Database,
+    scope: Scope,
+    run: Run | None,
+    progress: Callable[[Result], None] = lambda _: None,
 ) -> Result:
-    """Enrol everybody in ``scope`` who matches, or with ``write`` false: tell, read-only, what that would do.
+    """Enrol everybody in ``scope`` who matches, or without a ``run``: tell, read-only, what that would do.
 
-    Works in transactions of BATCH leads; ended at any point, a second run goes on where the first
-    stopped, because everybody enrolled is found already in.
+    Works in transactions of BATCH leads, fewer where the server cancels that; ended at any point, a second
+    run goes on where the first stopped, because everybody enrolled is found already in. A lead that the
+    database refuses is refused, and the others go on.
     """
     settings = database.settings
     targets = database.retry(
@@ -128,15 +163,26 @@ def enroll(
         read_only=True,
     )
     result = Result(targets)
-    names = {target.id: target.name for target in targets}
-    run = runs.start(database, "enroll")[0] if write else None
+    with run.work() if run else nullcontext():
+        _process(database, scope, result, run is not None, progress)
+    if run:
+        run.counts = {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused}
+    return result
+
+
+def _process(
+    database: Database, scope: Scope, result: Result, write: bool, progress: Callable[[Result], None]
+) -> None:
+    settings = database.settings
+    names = {target.id: target.name for target in result.targets}
+    batch = BATCH
     for phones in _portions(scope.phones):
         result.asked += len(phones)
         after = _FIRST
         while True:
             given = {
                 "after": after,
-                "batch": BATCH,
+                "batch": batch,
                 "sequences": scope.sequences,
                 "user": scope.user,
                 "device": scope.device,
@@ -145,32 +191,65 @@ def enroll(
                 "most": _UNLIMITED if scope.limit is None else scope.limit - result.enrolled,
                 "listed": BATCH if scope.listed is None else max(0, scope.listed - len(result.refusals)),
             }
-            rows = database.retry(partial(_batch, write=write, given=given), read_only=not write)
-            _add(result, rows, names, scope)
+            work = partial(_batch, write=write, given=given, result=result)
+            try:
+                did = database.retry(work, read_only=not write)
+            except Cancelled:
+                if batch == 1:
+                    raise
+                batch = batch // 2
+                continue
+            _add(result, did, names, scope)
             progress(result)
-            if rows[0].looked_at < BATCH or rows[0].last is None or result.over_limit:
+            if did.looked_at < batch or did.last is None or result.over_limit or result.stopped:
                 break
-            after = rows[0].last
-        if result.over_limit:
+            after = did.last
+        if result.over_limit or result.stopped:
             break
-    if run:
-        runs.finish(
-            database,
-            run,
-            {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused},
-        )
-    return result
 
 
-def _batch(transaction: Transaction, write: bool, given: Mapping[str, object]) -> list[Verdict]:
-    if write:
-        return transaction.rows(APPLY, now=transaction.now, **given)
-    return transaction.rows(PLAN, **given)
+def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], result: Result) -> _Batch:
+    if not write:
+        rows = transaction.rows(PLAN, **given)
+        return _Batch(rows, rows[0].last, rows[0].looked_at)
+    transaction.execute(IMMEDIATE)
+    enrolled = 0
+
+    def part(leads: Sequence[Picked], refused: bool = False) -> list[Verdict]:
+        nonlocal enrolled
+        only = {"after": _FIRST, "leads": [lead.lead_id for lead in leads], "most": given["most"] - enrolled}
+        rows = transaction.rows(APPLY, now=transaction.now, refused=refused, **{**given, **only})
+        enrolled += sum(row.people for row in rows if row.verdict == "enrolled")
+        return rows
+
+    def enough(found: Sifted[Picked, list[Verdict]]) -> bool:
+        refused = result.reasons.total() + len(found.refused)
+        return refused >= MANY and refused > result.enrolled + enrolled
+
+    picked: list[Picked] = []
+
+    def lot() -> list[Picked]:
+        picked.extend(transaction.rows(PICK, **{name: given[name] for name in PICK.statement.parameters}))
+        return picked
+
+    found = accept(
+        transaction, lambda: transaction.rows(APPLY, now=transaction.now, **given), lot, part, enough
+    )
+    rows = [row for rows in found.accepted for row in rows]
+    if not picked:
+        # Refused, and gone when they were looked for: there are no more.
+        return _Batch(rows, rows[0].last, rows[0].looked_at) if rows else _Batch([], None, 0)
+    if found.refused:
+        rows += part([lead for lead, _ in found.refused], refused=True)
+    reasons = [why for _, why in found.refused]
+    return _Batch(rows, picked[-1].lead_id, len(picked), reasons, found.whole)
 
 
-def _add(result: Result, rows: list[Verdict], names: dict[UUID, str | None], scope: Scope) -> None:
-    result.looked_at += rows[0].looked_at
-    for row in rows:
+def _add(result: Result, did: _Batch, names: dict[UUID, str | None], scope: Scope) -> None:
+    result.looked_at += did.looked_at
+    result.reasons.update(did.reasons)
+    result.stopped = not did.whole
+    for row in did.rows:
         if row.sequence_id is None or row.verdict is None:
             continue
         result.counts.setdefault(row.sequence_id, Counter())[row.verdict] += row.people

@@ -4,6 +4,7 @@ An error is one or two lines: what is wrong and with what value (``message``), a
 (``hint``). Neither ever holds a phone number, a message text or a password.
 """
 
+import signal
 from enum import IntEnum
 
 
@@ -68,10 +69,35 @@ class Unavailable(SeqdevError):
     exit_code = Exit.UNAVAILABLE
 
 
+class Cancelled(Unavailable):
+    """The server cancelled a statement: it ran into its time limit, or a person ended it."""
+
+
+class Refused(SeqdevError):
+    """The database refuses what a statement writes: a value, a constraint, a trigger.
+
+    ``reason`` is why, in names of the schema, without a value.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the server refused a statement: {reason}", "run with --debug for more")
+        self.reason = reason
+
+
+class AllRefused(SeqdevError):
+    """The database refuses every row that is tried: it is not the rows that are wrong."""
+
+
 class StalePlan(SeqdevError):
     """The plan no longer fits the data; nothing was changed."""
 
     exit_code = Exit.STALE_PLAN
+
+
+class Paused(SeqdevError):
+    """Somebody has paused the commands that write."""
+
+    exit_code = Exit.PAUSED
 
 
 class OutputError(SeqdevError):
@@ -80,3 +106,22 @@ class OutputError(SeqdevError):
 
 class ReaderGoneError(Exception):
     """Whoever read our output has closed the pipe."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ended by the signal ``number``. A KeyboardInterrupt: for one the driver cancels its statement."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a process that ``error`` ends."""
+    if isinstance(error, SeqdevError):
+        return int(error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+    if isinstance(error, ReaderGoneError):
+        return 128 + signal.SIGPIPE
+    return int(Exit.UNEXPECTED)

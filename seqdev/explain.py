@@ -254,7 +254,14 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
     steps = tx.rows(STEPS, **who, active=active, online=online)
     gates = tx.rows(
-        GATES, now=tx.now, **who, active=active, online=online, claimed=settings.claim_timeout, **capacity
+        GATES,
+        now=tx.now,
+        **who,
+        active=active,
+        online=online,
+        claimed=settings.claim_timeout,
+        max_lateness=settings.max_lateness,
+        **capacity,
     )
     users = sorted(
         {row.user_id for row in leads} | {row.user_id for row in steps} | {row.user_id for row in messages},

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from seqdev import runs
+from seqdev import signals
 from seqdev.db import Database, Transaction
 from seqdev.errors import SeqdevError, UsageError
 from seqdev.leadfile import LeadFile
+from seqdev.runs import Run
 from seqdev.sql import Query
 from seqdev.text import spreadsheet_cell
 
@@ -183,21 +184,43 @@ def import_leads(
     file: LeadFile,
     target: Target,
     rejects: RejectsFile | None,
-    *,
-    write: bool,
+    run: Run | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Result:
-    """Import ``file`` in one transaction, or with ``write`` false: tell what that would do.
+    """Import ``file`` in one transaction, or without a ``run``: tell what that would do.
 
     Rejected lines go to ``rejects``; without it, one rejected line and nothing is imported.
-    ``progress`` is told the number of records read so far.
+    ``progress`` is told the number of records read so far. Raises what ends ``run``: nothing is imported.
     """
     started = time.monotonic()
-    run = runs.start(database, "leads import")[0] if write else None
+    result: Result | None = None
+    with run.work() if run else nullcontext():
+        result = _import(database, file, target, rejects, run, started, progress)
+    if not result:
+        assert run
+        assert run.ended
+        raise run.ended
+    if run:
+        run.counts = _counts(result.summary)
+    return result
+
+
+def _import(
+    database: Database,
+    file: LeadFile,
+    target: Target,
+    rejects: RejectsFile | None,
+    run: Run | None,
+    started: float,
+    progress: Callable[[int], None],
+) -> Result:
+    write = run is not None
     imported = updated = 0
     # No limit of time for a statement: the COPY lasts as long as the file does.
     with database.transaction(statement_timeout=timedelta(0), rollback=not write) as tx:
-        _stage(tx, file, rejects is not None, progress)
+        # Nothing is written yet: no need to wait for anything.
+        with signals.at_once():
+            _stage(tx, file, rejects is not None, progress)
         tx.execute(
             JUDGE,
             user=target.user,
@@ -224,7 +247,7 @@ def import_leads(
         if rejects:
             rejects.publish()
     summary = Summary(
-        run_id=run,
+        run_id=run.id if run else None,
         dry_run=not write,
         read=sum(count.lines for count in counts),
         imported=imported,
@@ -235,8 +258,6 @@ def import_leads(
         reasons=reasons,
         duration=round(time.monotonic() - started, 3),
     )
-    if run:
-        runs.finish(database, run, _counts(summary))
     return Result(summary, [Rejection(one.line, one.reason, one.of_line) for one in listed], refused)
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from seqdev.config import Settings
 from seqdev.db import Database, Transaction
-from seqdev.errors import UsageError
 from seqdev.repair_plan import Header, Plan, PlanRow
 from seqdev.sql import Query
 from seqdev.text import Phone
@@ -45,24 +44,15 @@ class Change:
     total: int
 
 
-@dataclass(frozen=True)
-class FoundRun:
-    """A row of ``repair/find.sql``."""
-
-    id: UUID
-    command: str
-    started: datetime
-
-
 ASSIGNED = Query("repair/assigned.sql", PlanRow)
 MISSING = Query("repair/missing.sql", PlanRow)
 DEVICE = Query("repair/device.sql", PlanRow)
 HOME = Query("repair/home.sql", PlanRow)
 STUCK = Query("repair/stuck.sql", PlanRow)
+SET_ASIDE = Query("repair/set_aside.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
 RUNS = Query("repair/runs.sql", Run)
 SHOW = Query("repair/show.sql", Change)
-FIND = Query("repair/find.sql", FoundRun)
 
 
 @dataclass(frozen=True)
@@ -132,6 +122,11 @@ def stuck(settings: Settings, scope: Scope) -> Job:
     return Job("repair stuck", STUCK, {"claimed": settings.claim_timeout, **scope.given}, at_once=True)
 
 
+def set_aside(scope: Scope) -> Job:
+    """What ticks have set aside becomes active again."""
+    return Job("repair set-aside", SET_ASIDE, scope.given)
+
+
 def undo(run: UUID) -> Job:
     """What ``run`` has changed is brought back. Statements know an undo by this very name."""
     return Job(f"repair undo {run}", UNDO, {"run": run}, facts={"undoes": str(run)})
@@ -155,30 +150,6 @@ def list_runs(database: Database, most: int | None) -> list[Run]:
 def changes(tx: Transaction, run: UUID, most: int | None) -> Iterator[Change]:
     """What ``run`` has changed, the first of it, or with None all."""
     return tx.stream(SHOW, run=run, most=most)
-
-
-def find(tx: Transaction, text: str, *, to_undo: bool = False) -> UUID:
-    """The id of the one run whose id begins with ``text``.
-
-    Raises UsageError when there is none, or more; ``to_undo``: also when it is a tick.
-    """
-    found = tx.rows(FIND, text=text)
-    found = [one for one in found if str(one.id) == text.lower()] or found
-    if not found:
-        raise UsageError(
-            f"no run {text!r}", "give its id or the first four characters of it: seqdev repair list"
-        )
-    if len(found) > 1:
-        named = "; ".join(f"{one.id} {one.command}" for one in found[:10])
-        raise UsageError(
-            f"run {text!r} could be any of: {named}{'; …' if len(found) > 10 else ''}", "give more of the id"
-        )
-    if to_undo and found[0].command == "tick":
-        raise UsageError(
-            "a tick cannot be undone: its messages were sent from the devices that it assigned",
-            "to move people: seqdev repair device",
-        )
-    return found[0].id
 
 
 def _text(value: object) -> str:

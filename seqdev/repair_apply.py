@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from seqdev import __version__, runs
-from seqdev.db import Database, Transaction
+from seqdev.db import Transaction
 from seqdev.errors import StalePlan
 from seqdev.repair_plan import Plan, PlanRow
+from seqdev.runs import Run
 from seqdev.sql import Query
 
 LISTED = 20
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def apply(
-    database: Database,
+    run: Run,
     plan: Plan,
     chunk: int,
     *,
@@ -56,52 +56,37 @@ def apply(
     facts: Mapping[str, object],
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Carry out ``plan``, rows of about ``chunk`` in one statement. ``facts`` go into the run's counts.
+    """Carry out ``plan`` as ``run``, rows of about ``chunk`` in one statement. ``facts`` go into its counts.
 
     Each statement is a transaction of its own, so that the tick never waits long; rows that have changed
     since the plan are kept. ``strict``: all of it is one transaction, for all of it or nothing: one row that
     has changed, and StalePlan is raised. Locks are taken in the tick's order: contacts before leads.
     """
-    outcome = Outcome()
-    if not plan.changes:
-        return outcome
+    outcome = Outcome(run.id)
     started = time.monotonic()
-    if strict:
-        outcome.run = uuid4()
-        database.retry(
-            partial(_whole, plan=plan, chunk=chunk, outcome=outcome, facts=facts, progress=progress)
-        )
-    else:
-        outcome.run = runs.start(database, plan.header.command)[0]
-        for rows in plan.chunks(chunk):
-            kept = database.retry(partial(_chunk, run=outcome.run, rows=rows))
-            outcome.changed += len(rows) - len(kept)
-            outcome.kept += len(kept)
-            outcome.listed += kept[: LISTED - len(outcome.listed)]
-            progress(outcome.changed + outcome.kept)
-        runs.finish(database, outcome.run, _counts(plan, outcome, facts))
+    with run.work():
+        if strict:
+            whole = partial(_whole, run=run.id, plan=plan, chunk=chunk, progress=progress)
+            outcome.changed = run.database.retry(whole)
+        else:
+            for rows in plan.chunks(chunk):
+                kept = run.database.retry(partial(_chunk, run=run.id, rows=rows))
+                outcome.changed += len(rows) - len(kept)
+                outcome.kept += len(kept)
+                outcome.listed += kept[: LISTED - len(outcome.listed)]
+                progress(outcome.changed + outcome.kept)
+    run.counts = _counts(plan, outcome, facts)
     outcome.seconds = round(time.monotonic() - started, 3)
     return outcome
 
 
-def _whole(
-    tx: Transaction,
-    plan: Plan,
-    chunk: int,
-    outcome: Outcome,
-    facts: Mapping[str, object],
-    progress: Callable[[int], None],
-) -> None:
-    """The whole plan in one transaction, its entry in the journal of runs included."""
-    run = outcome.run
-    assert run is not None
-    outcome.changed = 0
+def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callable[[int], None]) -> int:
+    """The whole plan in one transaction: the number of rows changed, which is all. Raises StalePlan."""
     first = next(plan.chunks(1))
     if tx.rows(JOURNALED, run=run, rows=[row.row_id for row in first]):
         # The answer to the commit was lost, the commit was not.
-        outcome.changed = plan.changes
-        return
-    tx.execute(runs.START, id=run, command=plan.header.command, version=__version__, now=tx.now)
+        return plan.changes
+    changed = 0
     # Twice through the plan: every contact is locked before the first lead.
     for table in ("sequence_contacts", "leads"):
         for people in plan.chunks(chunk):
@@ -110,15 +95,15 @@ def _whole(
                 continue
             kept = _chunk(tx, run, rows)
             if kept:
-                seen = outcome.changed + len(rows)
+                seen = changed + len(rows)
                 raise StalePlan(
                     f"the plan no longer fits: {len(kept)} of the first {seen} rows have changed since; "
                     "nothing was changed",
                     "make the plan anew",
                 )
-            outcome.changed += len(rows)
-            progress(outcome.changed)
-    tx.execute(runs.FINISH, id=run, counts=json.dumps(_counts(plan, outcome, facts)), now=tx.now)
+            changed += len(rows)
+            progress(changed)
+    return changed
 
 
 def _chunk(tx: Transaction, run: UUID, rows: list[PlanRow]) -> list[PlanRow]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from seqdev.db import Database, Transaction
 from seqdev.errors import SchemaError
@@ -9,6 +10,9 @@ from seqdev.sql import Query
 
 REPEAT_BATCH = 10_000
 """Rows a transaction of a remedy that is run until it touches no more rows."""
+
+CHECK_TIMEOUT = timedelta(minutes=1)
+"""How long the look at the catalogues may take before a command writes."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,12 @@ def check(database: Database) -> list[Finding]:
 
 def require(database: Database) -> None:
     """Raise SchemaError, naming the command that helps, unless seqdev can write here."""
-    found = database.retry(lambda tx: tx.rows(CHECK, schema=database.settings.schema), read_only=True)
+    # Not by the configured time limit, which is for statements over the host's rows.
+    found = database.retry(
+        lambda tx: tx.rows(CHECK, schema=database.settings.schema),
+        read_only=True,
+        statement_timeout=CHECK_TIMEOUT,
+    )
     blocking = [finding for finding in found if finding.blocks]
     if not blocking:
         return

@@ -3,22 +3,25 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from seqdev import runs
-from seqdev.claims import Decision, Policy, batch, decide
-from seqdev.db import Database, Transaction
+from seqdev import failed_sends
+from seqdev.claims import Policy, batch
+from seqdev.db import Database
+from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
+from seqdev.forecast import Decision, decide
+from seqdev.pace import Pace
+from seqdev.runs import Run
 from seqdev.sql import Query
 
 PATIENCE = timedelta(seconds=3)
 """How long a tick waits for devices that others hold. A killed tick's locks are gone much sooner."""
 
 
-REFLECT_FAILED: Query[None] = Query("tick/reflect_failed.sql", type(None))
 SET_ASIDE: Query[None] = Query("tick/set_aside.sql", type(None))
 
 _SET_ASIDE_REASONS = {"bad_phone", "step_missing", "no_content"}
@@ -35,23 +38,48 @@ class Limits:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. ``due`` is ``queued`` plus ``already_queued`` plus all that wait, by reason."""
+    """What a run did. ``due`` is ``queued``, ``already_queued``, ``set_aside`` and all that wait, by reason.
+
+    ``due`` and ``waiting`` are None where the run was ended, or the server cancelled the count of who waits.
+    """
 
     run_id: UUID | None
     policy: str
     dry_run: bool
-    due: int
+    due: int | None
     queued: int
     moved: int
     """Of those queued: on another device than the preferred one."""
     already_queued: int
-    waiting: Mapping[str, int]
+    waiting: Mapping[str, int] | None
+    set_aside: int
+    """Contacts that the database refuses, and that are no longer due."""
     ended: int | None
     """Contacts whose sequence is over; None in a dry run, which looks at devices, not at people."""
     chained: int | None
     failed_reflected: int | None
     duration: float
     """Seconds."""
+
+
+@dataclass
+class Report:
+    """A run's summary, and what it could not do: why the database refused what, as counts; and in words."""
+
+    summary: Summary
+    set_aside: Mapping[str, int]
+    left: Mapping[str, int]
+    """Contacts refused, but active still: they could not be set aside either."""
+    failed_left: Mapping[str, int]
+    """Failed sends that could not be shown."""
+    troubles: list[str]
+    error: SeqdevError | None
+    """What ended the run early."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was refused and nothing left out."""
+        return not (self.set_aside or self.left or self.failed_left or self.troubles or self.error)
 
 
 @dataclass
@@ -62,18 +90,9 @@ class _Progress:
     ended: int = 0
     chained: int = 0
     failed_reflected: int = 0
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What one policy would do with one preferred or sending device's contacts."""
-
-    policy: str
-    device_id: UUID | None
-    device_name: str | None
-    queued: int
-    moved: int
-    waiting: Mapping[str, int]
+    failed_left: Mapping[str, int] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+    error: SeqdevError | None = None
 
 
 def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
@@ -93,6 +112,7 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         moved=sum(decision.moved for decision in decisions),
         already_queued=0,
         waiting=dict(waiting),
+        set_aside=0,
         ended=None,
         chained=None,
         failed_reflected=None,
@@ -101,90 +121,99 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
     return summary, decisions
 
 
-def compare(database: Database) -> list[Comparison]:
-    """What each policy would do now, by device, read-only and over the same instant."""
-
-    def work(transaction: Transaction) -> list[Comparison]:
-        return [
-            row
-            for policy in Policy
-            for row in _compared(policy, decide(transaction, database.settings, policy))
-        ]
-
-    return database.retry(work, read_only=True)
-
-
-def _compared(policy: Policy, decisions: Iterable[Decision]) -> Iterator[Comparison]:
-    by_device: dict[UUID | None, list[Decision]] = {}
-    for decision in decisions:
-        by_device.setdefault(decision.device_id, []).append(decision)
-    for device, made in sorted(
-        by_device.items(), key=lambda item: (item[1][0].device_name or "", str(item[0]))
-    ):
-        yield Comparison(
-            policy.value,
-            device,
-            made[0].device_name,
-            sum(decision.contacts for decision in made if decision.decision == "queue"),
-            sum(decision.moved for decision in made),
-            {decision.decision: decision.contacts for decision in made if decision.decision != "queue"},
-        )
-
-
 def tick(
-    database: Database, policy: Policy, limits: Limits, progress: Callable[[int], None] = lambda _: None
-) -> Summary:
-    """Process what is due until nothing is left, or the limits are reached.
+    run: Run, policy: Policy, limits: Limits, progress: Callable[[int], None] = lambda _: None
+) -> Report:
+    """Process what is due until nothing is left, the limits are reached, or ``run`` is ended.
 
-    ``progress`` is told the number of contacts claimed so far after each batch.
+    ``progress`` is told the number of contacts claimed so far after each batch. What the database refuses or
+    cancels does not end the run, unless there is too much of it: the report says so.
     """
     started = time.monotonic()
-    deadline = started + limits.budget.total_seconds()
-    settings = database.settings
-    # Only what is due by now: steps that this run makes due wait for the next one, so that every run
-    # comes to its end, and nobody gets two messages from it.
-    run, due_by = runs.start(database, "tick")
     total = _Progress()
-    while reflected := database.retry(
-        lambda tx: tx.execute(
-            REFLECT_FAILED, now=tx.now, within=settings.failed_within, most=limits.batch_size
-        )
-    ):
-        total.failed_reflected += reflected
-        if reflected < limits.batch_size:
-            break
-    _claim_all(database, policy, limits, run, due_by, deadline, total, progress)
-    decisions = database.retry(lambda tx: decide(tx, settings, policy, due_by), read_only=True)
-    waiting = Counter[str]()
-    for decision in decisions:
-        # What could go but did not: out of time or messages, or another tick holds its device.
-        waiting["next_tick" if decision.decision == "queue" else decision.decision] += decision.contacts
-    if _SET_ASIDE_REASONS & waiting.keys():
-        while (
-            database.retry(
-                lambda tx: tx.execute(
-                    SET_ASIDE, now=tx.now, active=settings.active_statuses, most=limits.batch_size
-                )
-            )
-            == limits.batch_size
-        ):
-            pass
+    pace = Pace(limits.batch_size)
+    waiting: Counter[str] | None = None
+    with run.work():
+        waiting = _process(run, policy, limits, started, total, pace, progress)
     summary = Summary(
-        run_id=run,
+        run_id=run.id,
         policy=policy.value,
         dry_run=False,
-        due=total.claimed + waiting.total(),
+        due=None if waiting is None else total.claimed + pace.set_aside.total() + waiting.total(),
         queued=total.queued,
         moved=total.moved,
         already_queued=total.claimed - total.queued,
-        waiting=dict(waiting),
+        waiting=None if waiting is None else dict(waiting),
+        set_aside=pace.set_aside.total(),
         ended=total.ended,
         chained=total.chained,
         failed_reflected=total.failed_reflected,
         duration=round(time.monotonic() - started, 3),
     )
-    runs.finish(database, run, _counts(summary))
-    return summary
+    run.counts = _counts(summary)
+    return Report(summary, pace.set_aside, pace.left, total.failed_left, total.troubles, total.error)
+
+
+def _process(
+    run: Run,
+    policy: Policy,
+    limits: Limits,
+    started: float,
+    total: _Progress,
+    pace: Pace,
+    progress: Callable[[int], None],
+) -> Counter[str] | None:
+    """All that a tick writes, counted in ``total``; who is due still, by reason, if that could be counted."""
+    database = run.database
+    deadline = started + limits.budget.total_seconds()
+    # Only what is due by now: steps that this run makes due wait for the next one, so that every run
+    # comes to its end, and nobody gets two messages from it.
+    due_by = run.began
+    try:
+        total.failed_reflected, total.failed_left = failed_sends.reflect(database, limits.batch_size)
+    except Cancelled as error:
+        total.troubles.append(f"failed sends were not shown on their rows: {error.message}")
+    try:
+        _claim_all(database, policy, limits, run.id, due_by, deadline, total, pace, progress)
+        if pace.singles:
+            raise pace.too_slow()
+    except (Cancelled, AllRefused) as error:
+        total.error = error
+    return _waiting(database, policy, limits, due_by, total, pace)
+
+
+def _waiting(
+    database: Database, policy: Policy, limits: Limits, due_by: datetime, total: _Progress, pace: Pace
+) -> Counter[str] | None:
+    """Who still waits, by reason, and with what is wrong written on their rows; None: nobody knows."""
+    settings = database.settings
+    waiting = Counter[str]()
+    try:
+        decisions = database.retry(lambda tx: decide(tx, settings, policy, due_by), read_only=True)
+    except Cancelled as error:
+        # All that was to be queued is queued by now: the run is no failure because its account is missing.
+        total.troubles.append(f"who still waits was not counted: {error.message}; see seqdev tick --dry-run")
+        return None
+    for decision in decisions:
+        # What could go but did not: out of time or messages, or another tick holds its device.
+        waiting["next_tick" if decision.decision == "queue" else decision.decision] += decision.contacts
+    if left := min(pace.left.total(), waiting["next_tick"]):
+        waiting["refused_by_database"] = left
+        waiting["next_tick"] -= left
+    if _SET_ASIDE_REASONS & waiting.keys():
+        try:
+            while (
+                database.retry(
+                    lambda tx: tx.execute(
+                        SET_ASIDE, now=tx.now, active=settings.active_statuses, most=limits.batch_size
+                    )
+                )
+                == limits.batch_size
+            ):
+                pass
+        except (Cancelled, Refused) as error:
+            total.troubles.append(f"why contacts wait was not written to last_error: {error.message}")
+    return +waiting
 
 
 def _claim_all(
@@ -195,16 +224,19 @@ def _claim_all(
     due_by: datetime,
     deadline: float,
     total: _Progress,
+    pace: Pace,
     progress: Callable[[int], None],
 ) -> None:
     done: frozenset[UUID] = frozenset()
     patience_ends: float | None = None
+    cancelled: Cancelled | None = None
     while time.monotonic() < deadline:
-        most = limits.batch_size
+        most = pace.size
         if limits.max_messages is not None:
             most = min(most, limits.max_messages - total.claimed)
         if most <= 0:
             return
+        held: set[UUID] = set()
         work = partial(
             batch,
             settings=database.settings,
@@ -213,8 +245,16 @@ def _claim_all(
             due_by=due_by,
             done=done,
             most=most,
+            devices_most=pace.size,
+            enough=pace.enough(deadline),
+            held=held,
         )
-        did = database.retry(work, patience=timedelta(seconds=max(1.0, deadline - time.monotonic())))
+        try:
+            did = database.retry(work, patience=timedelta(seconds=max(1.0, deadline - time.monotonic())))
+        except Cancelled as error:
+            cancelled = error
+            done |= pace.cancelled(most, frozenset(held))
+            continue
         if not did.waiting:
             return
         if not did.devices:
@@ -226,13 +266,22 @@ def _claim_all(
             time.sleep(random.uniform(0.05, 0.15))
             continue
         patience_ends = None
+        cancelled = None
         done |= did.exhausted
         total.claimed += did.claimed
         total.moved += did.moved
         total.queued += did.queued
         total.ended += did.ended
         total.chained += did.chained
+        pace.add(did)
         progress(total.claimed)
+        if (did.set_aside or did.left) and pace.full():
+            total.troubles.append(
+                f"stopped: the database has refused {pace.refused} contacts, and taken {total.claimed}"
+            )
+            return
+    if cancelled and not total.claimed:
+        raise cancelled
 
 
 def _counts(summary: Summary) -> dict[str, object]:
@@ -241,7 +290,8 @@ def _counts(summary: Summary) -> dict[str, object]:
         "due": summary.due,
         "queued": summary.queued,
         "moved": summary.moved,
-        "waiting": dict(summary.waiting),
+        "waiting": None if summary.waiting is None else dict(summary.waiting),
+        "set_aside": summary.set_aside,
         "ended": summary.ended,
         "chained": summary.chained,
         "failed_reflected": summary.failed_reflected,

@@ -15,10 +15,11 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from seqdev import embedded
+from seqdev import embedded, server_binaries
 from seqdev.cli import main
-from seqdev.db import LIBPQ_VARIABLES
+from seqdev.conninfo import LIBPQ_VARIABLES
 from tests.host import Host
+from tests.tcp import tcp as tcp
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +38,8 @@ Cli = Callable[..., Ran]
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> Iterator[None]:
-    """Nothing of the person's own: no database, no configuration."""
+    """Nothing of the person's own: no database, no configuration, no umask."""
+    os.umask(0o022)
     with pytest.MonkeyPatch.context() as patch:
         for name in (*LIBPQ_VARIABLES, *(name for name in os.environ if name.startswith("SEQDEV_"))):
             if not name.startswith("SEQDEV_TEST_"):
@@ -61,7 +63,7 @@ def server(_clean_environment: None) -> Iterator[str]:
         patch.setenv("SEQDEV_HOME", str(home / "home"))
         with pytest.MonkeyPatch.context() as other:
             if binaries := os.environ.get("SEQDEV_TEST_BINARIES"):
-                other.setattr(embedded, "_binaries", lambda: Path(binaries))
+                other.setattr(server_binaries, "find", lambda: Path(binaries))
             conninfo = embedded.start()
         with psycopg.connect(conninfo, dbname="postgres", autocommit=True) as connection:
             for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):

@@ -42,16 +42,13 @@ def test_wrong_usage_is_exit_2_with_nothing_on_stdout(seqdev: Cli, arguments: li
     assert ran.err.startswith("seqdev: ")
 
 
-def test_a_server_that_is_not_there_is_exit_13(seqdev: Cli) -> None:
+def test_a_server_that_is_not_there_is_exit_13(seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ran = seqdev(
-        "--database-url",
-        f"postgresql://u:{SECRET.replace('@', '%40')}@127.0.0.1:{port}/d",
-        "tick",
-        "--dry-run",
-    )
+    password = SECRET.replace("@", "%40")
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", f"postgresql://u:{password}@127.0.0.1:{port}/d")
+    ran = seqdev("tick", "--dry-run")
     assert (ran.code, ran.out) == (13, "")
     assert "cannot be reached" in ran.err
     assert "cr3t" not in ran.err
@@ -110,7 +107,7 @@ def test_a_table_that_vanishes_is_exit_10(host: Host, seqdev: Cli) -> None:
         assert "seqdev db" in ran.err
 
 
-def test_an_error_of_the_hosts_trigger_rolls_the_batch_back_and_shows_no_phone(
+def test_an_error_of_the_hosts_trigger_sets_the_contact_aside_and_shows_no_phone(
     host: Host, seqdev: Cli
 ) -> None:
     user = host.user()
@@ -124,10 +121,10 @@ def test_an_error_of_the_hosts_trigger_rolls_the_batch_back_and_shows_no_phone(
         "create trigger refuse before insert on broadcast_messages for each row execute function refuse()"
     )
     ran = seqdev("tick")
-    assert (ran.code, ran.out) == (1, "")
-    assert "6012345678" not in ran.err
+    assert ran.code == 3
+    assert "6012345678" not in ran.out + ran.err
     assert "Traceback" not in ran.err
-    assert host.rows("select status from sequence_contacts") == [("active",)]
+    assert host.rows("select status from sequence_contacts") == [("set_aside",)]
 
 
 def test_no_traceback_without_debug_and_no_locals_with_it(
@@ -206,6 +203,69 @@ def test_a_wrong_configuration_file_is_exit_2(seqdev: Cli, tmp_path: Path, text:
     file.write_text(text)
     ran = seqdev("--config", str(file), "tick")
     assert (ran.code, ran.out) == (2, "")
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "folder above", "link's folder"])
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+def test_a_configuration_file_that_others_can_write_or_replace_is_refused(
+    seqdev: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, mode: int
+) -> None:
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", "host=127.0.0.1 port=1")
+    file = tmp_path / "above" / "seqdev" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('policy = "hope"\n')
+    link = tmp_path / "links" / "config.toml"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    named = link if place == "link's folder" else file
+    open_to_all = {"file": file, "folder": file.parent, "folder above": file.parents[1]}.get(
+        place, link.parent
+    )
+    before = open_to_all.stat().st_mode
+    open_to_all.chmod(before & 0o777 | mode)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "above"))
+    ways = [["--config", str(named)]] + ([[]] if named is file else [])
+    for arguments in ways:
+        ran = seqdev(*arguments, "tick")
+        assert (ran.code, ran.out) == (2, "")
+        assert f"file {named} is not safe: others can write {open_to_all} (mode 0" in ran.err
+        assert f"chmod go-w {open_to_all}" in ran.err
+    open_to_all.chmod(before & 0o777)
+    for arguments in ways:
+        assert "no policy 'hope'" in seqdev(*arguments, "tick").err
+
+
+def test_a_configuration_file_in_a_sticky_folder_is_read(seqdev: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('policy = "hope"\n')
+    file.parent.chmod(0o1777)
+    assert "no policy 'hope'" in seqdev("--config", str(file), "tick").err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_configuration_file_of_another_user_is_refused(seqdev: Cli, tmp_path: Path, place: str) -> None:
+    file = tmp_path / "folder" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('policy = "hope"\n')
+    theirs = file if place == "file" else file.parent
+    os.chown(theirs, 4711, 4711)
+    ran = seqdev("--config", str(file), "tick")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{theirs} belongs to another user (uid 4711" in ran.err
+
+
+def test_the_configuration_can_come_from_a_pipe() -> None:
+    ran = subprocess.run(
+        ["bash", "-c", '"$@" --config <(echo "policy = \'hope\'") tick', "-", *command()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "no policy 'hope'" in ran.stderr
 
 
 def test_libpq_variables_name_the_database_and_nothing_is_said(

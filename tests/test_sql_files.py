@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 import seqdev
-from seqdev import embedded
+from seqdev import server_binaries
 from seqdev.sql import ROOT, Query, Statement, StatementError, literal, parse
 
 FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
@@ -94,7 +94,7 @@ def test_declared_types_are_the_casts(path: str) -> None:
 def test_psql_runs_the_file_on_its_defaults(path: str, database: str) -> None:
     files = [item for name in (*needed(path), path) for item in ("-f", str(ROOT / name))]
     done = subprocess.run(
-        [embedded.psql_path(), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database, *files],
+        [server_binaries.psql_path(), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database, *files],
         capture_output=True,
         text=True,
         check=False,
@@ -203,7 +203,17 @@ def test_nothing_but_the_loader_runs_sql() -> None:
 def test_psql_takes_the_parameters_as_variables(database: str) -> None:
     done = subprocess.run(
         [
-            *(str(embedded.psql_path()), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database),
+            *(
+                str(server_binaries.psql_path()),
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                database,
+            ),
             *("-v", "text=it's", "-f", str(ROOT / "lookup/sequences.sql")),
         ],
         capture_output=True,

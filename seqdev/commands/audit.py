@@ -259,7 +259,9 @@ def all_(
     found = sum(line.found for line in lines)
     note(f"{found} found" + ("; for more: seqdev audit NAME" if found else ""))
     if health.last_tick is None:
-        note("no tick has ever come to its end here")
+        note("no tick has ever come to a good end here")
+    if health.paused_at:
+        note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     return Exit.FINDINGS if found else Exit.DONE
 
 

@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
-from seqdev import embedded, schema
-from seqdev.commands.options import App, FormatOption, YesOption, confirm
+from seqdev import conninfo, embedded, grants, schema, server_binaries
+from seqdev.commands.options import App, FormatOption, YesOption, confirm, journaled
 from seqdev.db import Database
-from seqdev.errors import Exit
+from seqdev.errors import Exit, ReaderGoneError
+from seqdev.grants import Role
 from seqdev.progress import progress
 from seqdev.render import Format, Table, note
 from seqdev.schema import Finding
+from seqdev.text import visible
 
 app = typer.Typer(help="The database seqdev works on: check, upgrade, init; the embedded server.")
+
+_JOURNAL = ("schema seqdev", "seqdev.run", "run.")
+"""Without these there is no journal yet for an upgrade to be entered in."""
 
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
 
@@ -67,7 +72,11 @@ def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = F
     if not confirm(f"Do these {len(plan)} things?", yes):
         note("nothing was changed")
         return Exit.DONE
-    _upgrade(database)
+    if any(finding.item.startswith(_JOURNAL) for finding in plan):
+        _upgrade(database)
+    else:
+        with journaled(ctx, database, "db upgrade") as run:
+            run.counts = {"planned": len(plan), "done": _upgrade(database)}
     return _remaining(database)
 
 
@@ -81,10 +90,13 @@ def init(ctx: typer.Context) -> int:
     return _remaining(database)
 
 
-def _upgrade(database: Database) -> None:
+def _upgrade(database: Database) -> int:
+    """The number of things done."""
+    number = 0
     with progress("done") as bar:
         for number, _ in enumerate(schema.upgrade(database, note), start=1):
             bar(number)
+    return number
 
 
 def _remaining(database: Database) -> int:
@@ -95,6 +107,42 @@ def _remaining(database: Database) -> int:
     for finding in blocking:
         note(f"{finding.item} is {finding.status}, and no upgrade can help: {finding.why}")
     return Exit.SCHEMA
+
+
+@app.command(name="grants")
+def grants_(
+    ctx: typer.Context,
+    role: Annotated[Role, typer.Argument(help="What the role is to do.")],
+    to: Annotated[str, typer.Option("--to", metavar="ROLE", help="The database role; it has to exist.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Grant it, in one transaction.")] = False,
+) -> int:
+    """Print the SQL that gives a database role what a part of seqdev needs, and nothing more.
+
+    tick: tick. enroll: enroll, leads import. repair: repair, leads assign, all that audit does. audit: audit,
+    explain, every dry run; read-only. owner: db upgrade, db init. Nothing is granted without --yes.
+    """
+    application: App = ctx.obj
+    database = application.database("db grants")
+    found, hidden = grants.plan(database, role, to)
+    if yes:
+        grants.grant(database, found)
+    try:
+        for one in found:
+            typer.echo(visible(f"{one.statement}; -- {one.why}" if one.statement else f"-- {one.why}"))
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    count = sum(one.statement is not None for one in found)
+    if yes:
+        note(f"granted to {to} what {role} needs: the {count} statements above")
+    else:
+        note(f"nothing was changed: {count} statements to read; --yes runs them, psql -1 does too")
+    if hidden:
+        note(f"row-level security hides rows of {', '.join(hidden)} from {to}: commands will refuse")
+        note(f"a superuser can exempt it: alter role {to} bypassrls")
+    refused = count < len(found)
+    if refused:
+        note("not everything can be granted: see the comments")
+    return Exit.FINDINGS if hidden or refused else Exit.DONE
 
 
 @app.command()
@@ -128,8 +176,10 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
 def psql(ctx: typer.Context) -> int:
     """Open psql on the database seqdev works on; further arguments are psql's."""
     application: App = ctx.obj
-    conninfo = application.database("db psql").conninfo()
-    environment = os.environ | {"PGOPTIONS": os.environ.get("PGOPTIONS", "")}
-    return subprocess.run(
-        [embedded.psql_path(), conninfo, *ctx.args], env=environment, check=False
-    ).returncode
+    settings = application.settings
+    # A password must not show in the process list.
+    target, variables = conninfo.without_secrets(application.database("db psql").conninfo())
+    if password := conninfo.password(settings.database_url, settings.password_command):
+        variables["PGPASSWORD"] = password
+    program = server_binaries.psql_path(tls="sslmode=" in target)
+    return subprocess.run([program, target, *ctx.args], env=os.environ | variables, check=False).returncode

@@ -16,6 +16,8 @@ from seqdev.commands.options import (
     UserOption,
     YesOption,
     confirm,
+    ended,
+    journaled,
     open_input,
 )
 from seqdev.db import Transaction
@@ -75,15 +77,16 @@ def enroll(
             # Who is asked sees the plan first, so that the phones are gone through twice.
             scope = replace(scope, phones=list(numbers) if asks else numbers)
         if asks:
-            planned = run_enroll(database, scope, write=False)
+            planned = run_enroll(database, scope, None)
             app.writer(Format.TABLE, sys.stderr).write(*_tables(planned))
             if planned.enrolled and not confirm(f"Enrol {planned.enrolled} people?", yes):
                 note("nothing was changed")
                 return Exit.DONE
+        run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))
         with progress("leads") as bar:
-            result = run_enroll(database, scope, write=not dry_run, progress=lambda r: bar(r.looked_at))
-    app.writer(output).write(*_tables(result))
-    return _account(result, scope)
+            result = run_enroll(database, scope, run, lambda r: bar(r.looked_at))
+        app.writer(output).write(*_tables(result))
+        return ended(run, _account(result, scope))
 
 
 def _tables(result: Result) -> tuple[Table, Table]:
@@ -104,7 +107,14 @@ def _account(result: Result, scope: Scope) -> int:
         else:
             continue
         closed = bool(scope.sequences)
-    if result.looked_at < result.asked:
+    for reason, number in result.reasons.items():
+        note(f"{number:,} leads refused by the database: {reason}")
+    if result.stopped:
+        note(
+            f"stopped: the database has refused {result.reasons.total():,} leads, and taken "
+            f"{result.enrolled:,}: mend the cause, and enrol again"
+        )
+    if result.looked_at < result.asked and not result.stopped:
         note(f"{result.asked} phones given, {result.looked_at} leads found")
     if result.over_limit:
         note(f"stopped at --limit {scope.limit}: more people match")

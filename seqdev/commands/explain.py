@@ -28,9 +28,11 @@ T = TypeVar("T")
 
 _UNBLOCK = {
     "row_not_active": "the host set this status: nothing is sent until it is active again",
+    "set_aside": "the database refused the row: mend the cause, then seqdev repair set-aside",
     "sequence_missing": "the sequence is deleted: see seqdev audit contacts",
     "sequence_inactive": "activate the sequence in the application (is_active, and status active)",
     "not_due": "nothing: it goes when it is due",
+    "too_late": "to send it all the same: seqdev tick --max-lateness 0s",
     "bad_phone": "write the person's phone into contact_phone",
     "step_missing": "seqdev db upgrade finds the step where current_step tells; else seqdev audit contacts",
     "no_content": "give the step content or a media_url in the application",
@@ -43,6 +45,7 @@ _UNBLOCK = {
 }
 _OPENS = {
     "claimed": "when the claim ends",
+    "too_late": "never by itself",
     "device_offline": "unknown: when the device is back",
     "device_full": "unknown: when messages in flight are sent",
     "not_due": "unknown: it has no due time",

@@ -10,7 +10,16 @@ import typer
 
 from seqdev import lookup, schema
 from seqdev.assign import assign as assign_leads
-from seqdev.commands.options import App, DryRunOption, FormatOption, UserOption, YesOption, open_input
+from seqdev.commands.options import (
+    App,
+    DryRunOption,
+    FormatOption,
+    UserOption,
+    YesOption,
+    ended,
+    journaled,
+    open_input,
+)
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
 from seqdev.db import Transaction
 from seqdev.errors import Exit, UsageError
@@ -107,13 +116,14 @@ def import_(
         target = database.retry(resolve, read_only=True)
         for header in leads.ignored:
             note(f"column ignored: {header}")
+        run = None if dry_run else stack.enter_context(journaled(ctx, database, "leads import"))
         with progress("lines") as bar:
-            result = import_leads(database, leads, target, kept, write=not dry_run, progress=bar)
-    application.writer(output).write(
-        Table("import", Summary, [result.summary], single=True),
-        Table("rejected", Rejection, result.rejected),
-    )
-    return _account(result, rejects)
+            result = import_leads(database, leads, target, kept, run, bar)
+        application.writer(output).write(
+            Table("import", Summary, [result.summary], single=True),
+            Table("rejected", Rejection, result.rejected),
+        )
+        return ended(run, _account(result, rejects))
 
 
 @app.command()
@@ -148,7 +158,7 @@ def assign(
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user else None
         return assign_leads(distribute, rebalance, owner)
 
-    return carry_out(ctx.obj, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
 
 def _rejects_file(path: Path, source: str) -> RejectsFile:

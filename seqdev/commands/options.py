@@ -1,5 +1,6 @@
 """What the commands share: the application behind a command, common options, the question before a write."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,14 +9,21 @@ from datetime import timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, TextIO
+from uuid import UUID
 
 import typer
 
+from seqdev import runs
 from seqdev.config import Settings
 from seqdev.db import Database
 from seqdev.errors import UsageError
 from seqdev.render import Format, Writer, note
+from seqdev.runs import Run
 from seqdev.units import parse_duration
+
+_ID = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,8}", re.IGNORECASE)
+"""The beginning of an id. Digits alone could be a phone's."""
+_MOST_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,61 @@ def confirm(question: str, yes: bool) -> bool:
             "nothing was changed: this needs --yes when no terminal is there to ask", "add --yes"
         )
     return typer.confirm(question, err=True)
+
+
+@contextmanager
+def journaled(ctx: typer.Context, database: Database, command: str) -> Iterator[Run]:
+    """A run of ``command`` in the journal: see ``runs.journaled``."""
+    with runs.journaled(database, command, arguments(ctx)) as run:
+        yield run
+
+
+def ended(run: Run | None, code: int) -> int:
+    """The exit code of a command, which the journal gets too."""
+    if run:
+        run.exit_code = int(code)
+    return code
+
+
+def arguments(ctx: typer.Context) -> str:
+    """The options that were typed, global ones included, as the journal keeps them.
+
+    Values are kept that can be nothing but harmless: words that the option itself lists, durations, small
+    numbers, ids. Any other is ``…``: it could be a phone, a file, a password.
+    """
+    words: list[str] = []
+    root = ctx.find_root()
+    for context in [root] if root is ctx else [root, ctx]:
+        for parameter in context.command.params:
+            name = parameter.name or ""
+            source = context.get_parameter_source(name)
+            if source is None or source.name != "COMMANDLINE":
+                continue
+            value = context.params.get(name)
+            option = max(parameter.opts, key=len) if parameter.param_type_name == "option" else None
+            for one in value if isinstance(value, list | tuple) else [value]:
+                words += [option] if option else []
+                if not isinstance(one, bool):
+                    listed = hasattr(parameter.type, "choices")
+                    words.append(str(one) if listed else _harmless(one))
+    return " ".join(words)
+
+
+def _harmless(value: object) -> str:
+    if isinstance(value, timedelta):
+        return f"{int(value.total_seconds())}s"
+    if (isinstance(value, int) and len(str(value)) <= _MOST_DIGITS) or _is_id(value):
+        return str(value)
+    return "…"
+
+
+def _is_id(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return str(UUID(value)) == value.lower()
+    except ValueError:
+        return _ID.fullmatch(value) is not None
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from seqdev import repair, repair_view, schema
-from seqdev.commands.options import App, confirm
+from seqdev.commands.options import App, confirm, ended, journaled
 from seqdev.db import Transaction
 from seqdev.errors import Exit
 from seqdev.progress import progress
 from seqdev.render import Format, note
 from seqdev.repair import Job
-from seqdev.repair_apply import apply
+from seqdev.repair_apply import Outcome, apply
 from seqdev.repair_plan import Plan
 
 BATCH = 5_000
@@ -47,8 +47,9 @@ class Ways:
     output: Format
 
 
-def carry_out(application: App, name: str, make: Callable[[Transaction], Job], ways: Ways) -> int:
+def carry_out(ctx: typer.Context, name: str, make: Callable[[Transaction], Job], ways: Ways) -> int:
     """Plan the job that ``make`` makes, show it, ask, do it, show what was done."""
+    application: App = ctx.obj
     database = application.database(name)
     if not ways.dry_run:
         schema.require(database)
@@ -71,7 +72,11 @@ def carry_out(application: App, name: str, make: Callable[[Transaction], Job], w
             if not confirm(f"Change these {plan.changes:,} rows?", ways.yes):
                 note("nothing was changed")
                 return Exit.DONE
-        with progress("rows") as bar:
-            outcome = apply(database, plan, ways.batch_size, strict=from_file, facts=job.facts, progress=bar)
-        repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
-        return Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE
+        if not plan.changes:
+            repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.show_all)
+            return Exit.FINDINGS if plan.refused else Exit.DONE
+        with journaled(ctx, database, plan.header.command) as run:
+            with progress("rows") as bar:
+                outcome = apply(run, plan, ways.batch_size, strict=from_file, facts=job.facts, progress=bar)
+            repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
+            return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from seqdev import lookup, repair, repair_view
+from seqdev import lookup, repair, repair_view, runs
 from seqdev.commands.options import App, DryRunOption, FormatOption, UserOption, YesOption, duration
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
 from seqdev.db import Transaction
@@ -58,7 +58,7 @@ def assigned(
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
-        ctx.obj,
+        ctx,
         "repair assigned",
         lambda tx: repair.assigned(_scope(tx, user, sequence, device), since, history),
         ways,
@@ -85,7 +85,7 @@ def missing(
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
-        ctx.obj, "repair missing", lambda tx: repair.missing(_scope(tx, user, sequence, device)), ways
+        ctx, "repair missing", lambda tx: repair.missing(_scope(tx, user, sequence, device)), ways
     )
 
 
@@ -131,9 +131,7 @@ def device(
             raise UsageError("--to names the lost device itself", "name another one")
         return repair.device(application.settings, lost, target, most, until_back)
 
-    return carry_out(
-        application, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output)
-    )
+    return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
 
 def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
@@ -187,7 +185,7 @@ def home(
         scope = _scope(tx, user, None, device)
         return repair.home(application.settings, scope.user, scope.device)
 
-    return carry_out(application, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
 
 @app.command()
@@ -207,10 +205,33 @@ def stuck(
     application: App = ctx.obj
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
-        application,
+        ctx,
         "repair stuck",
         lambda tx: repair.stuck(application.settings, _scope(tx, user, sequence, device)),
         ways,
+    )
+
+
+@app.command("set-aside")
+def set_aside(
+    ctx: typer.Context,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Make people active again whom ticks have set aside, because the database refused their rows.
+
+    Mend the cause first: whom the database still refuses, the next tick sets aside again.
+    """
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(
+        ctx.obj, "repair set-aside", lambda tx: repair.set_aside(_scope(tx, user, sequence, device)), ways
     )
 
 
@@ -230,7 +251,7 @@ def undo(
     Rows that were changed since, or whose step was done since, are kept and listed, with exit code 3.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
-    return carry_out(ctx.obj, "repair undo", lambda tx: repair.undo(repair.find(tx, run, to_undo=True)), ways)
+    return carry_out(ctx, "repair undo", lambda tx: repair.undo(runs.find(tx, run, to_undo=True)), ways)
 
 
 @app.command("list")
@@ -256,7 +277,7 @@ def show(
     application: App = ctx.obj
     writer = application.writer(output)
     with application.database("repair show").transaction(read_only=True) as tx:
-        found = repair.find(tx, run)
+        found = runs.find(tx, run)
         counted = repair_view.Counted(repair.changes(tx, found, None if show_all else 20))
         writer.write(repair_view.changes_table(writer, counted))
     more = "" if counted.shown == counted.total else f", {counted.shown} shown: --all shows all"

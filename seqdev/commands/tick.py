@@ -1,19 +1,20 @@
 """``seqdev tick``."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from seqdev import schema
+from seqdev import forecast, schema
 from seqdev import tick as ticks
-from seqdev.claims import Decision, Policy
-from seqdev.commands.options import App, DryRunOption, FormatOption, duration
+from seqdev.claims import Policy
+from seqdev.commands.options import App, DryRunOption, FormatOption, duration, ended, journaled
 from seqdev.errors import Exit, UsageError
+from seqdev.forecast import Comparison, Decision
 from seqdev.progress import progress
-from seqdev.render import Format, Table
-from seqdev.tick import Comparison, Limits, Summary
+from seqdev.render import Format, Table, note
+from seqdev.tick import Limits, Report, Summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ def tick(
             parser=duration, metavar="DURATION", help="Begin no new batch after this time. [default: 50s]"
         ),
     ] = timedelta(seconds=50),
+    max_lateness: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="Contacts that are later than this are not sent, and wait; 0s: nobody is too late. "
+            "[default: 0s]",
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Show what each policy would do, by device; read-only.")
@@ -47,14 +57,17 @@ def tick(
 ) -> int:
     """Queue the messages that are due. Meant for cron: overlapping runs are safe and need no lock.
 
-    Prints one summary: due, queued, waiting by reason, ended, chained, failed sends reflected.
+    Prints one summary: due, queued, waiting by reason, set aside, ended, chained, failed sends reflected.
+    A contact that the database refuses is set aside, with exit code 3 and the reason on stderr.
     """
     app: App = ctx.obj
+    if max_lateness is not None:
+        app = replace(app, settings=replace(app.settings, max_lateness=max_lateness))
     chosen = policy or _policy(app.settings.policy)
     database = app.database("tick")
     writer = app.writer(output)
     if compare:
-        writer.write(Table("policies", Comparison, ticks.compare(database)))
+        writer.write(Table("policies", Comparison, forecast.compare(database)))
         return Exit.DONE
     if dry_run:
         summary, decisions = ticks.plan(database, chosen)
@@ -68,10 +81,29 @@ def tick(
             )
         return Exit.DONE
     schema.require(database)
-    with progress("contacts") as bar:
-        summary = ticks.tick(database, chosen, Limits(batch_size, max_messages, budget), bar)
-    writer.write(Table("summary", Summary, [summary], single=True))
-    return Exit.DONE
+    with journaled(ctx, database, "tick") as run:
+        with progress("contacts") as bar:
+            report = ticks.tick(run, chosen, Limits(batch_size, max_messages, budget), bar)
+        writer.write(Table("summary", Summary, [report.summary], single=True))
+        _explain(report)
+        if report.error:
+            raise report.error
+        return ended(run, Exit.DONE if report.clean else Exit.FINDINGS)
+
+
+def _explain(report: Report) -> None:
+    """What the run could not do, a line each reason."""
+    for counts, what in (
+        (report.set_aside, "contacts set aside"),
+        (report.left, "contacts refused, and not set aside, because that was refused too"),
+        (report.failed_left, "failed sends not shown on their rows"),
+    ):
+        for reason, number in counts.items():
+            note(f"{number:,} {what}: {reason}")
+    if report.set_aside:
+        note("once the cause is mended: seqdev repair set-aside")
+    for trouble in report.troubles:
+        note(trouble)
 
 
 def _policy(name: str) -> Policy:

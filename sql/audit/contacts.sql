@@ -11,6 +11,7 @@
 --   no_device           active, but nothing is assigned, and no lead of the user has a device
 --   device_missing      active, but the assigned device does not exist
 --   other_users_device  active, but the assigned device belongs to another user
+--   set_aside           the database refused it, and a tick set it aside: status is set_aside, last_error says why
 --   stuck               claimed by a processor that never finished
 --   overdue_15m, overdue_1h, overdue_1d, overdue_7d
 --                       active and due for longer than that: the numbers are a histogram
@@ -35,6 +36,7 @@
 --   step                integer      day of the step
 --   step_id             uuid         the step
 --   status              text         of the row
+--   reason              text         of what is set aside: why
 --   assigned_device     text         name of the assigned device
 --   assigned_device_id  uuid         the assigned device
 --   at                  timestamptz  when it was done or claimed; of what is active, when it is due
@@ -63,6 +65,7 @@ with kind (kind, severity, repair) as (
         ('no_device', 1, 'seqdev leads assign --distribute'),
         ('device_missing', 1, 'seqdev repair device DEVICE --spread'),
         ('other_users_device', 1, 'seqdev repair device DEVICE --spread'),
+        ('set_aside', 1, 'see why: seqdev explain PHONE; once it is mended: seqdev repair set-aside'),
         ('stuck', 2, 'seqdev repair stuck'),
         ('overdue_15m', 3, 'see why: seqdev tick --dry-run'),
         ('overdue_1h', 2, 'see why: seqdev tick --dry-run'),
@@ -167,6 +170,7 @@ standing as materialized (
         (sc.status is null or sc.status not in ('completed', 'failed'))
         and (
             step.id is null
+            or sc.status = 'set_aside'
             or d.user_id is distinct from s.user_id
             or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
             or sc.next_trigger_time <= :'now'::timestamptz - interval '15 minutes'
@@ -257,6 +261,7 @@ finding (kind, id) as materialized (
     cross join lateral (
         values
             (case when c.status = 'active' then c.missing end),
+            (case when c.status = 'set_aside' then 'set_aside' end),
             (case when c.is_stuck then 'stuck' end),
             (
                 case
@@ -298,6 +303,7 @@ select
     coalesce(st.day_number, sc.current_step)::integer as step,
     sc.sequence_stepid as step_id,
     sc.status::text as status,
+    case f.kind when 'set_aside' then sc.last_error end::text as reason,
     d.device_name::text as assigned_device,
     sc.assigned_device_id,
     case when isfinite(since.at) then since.at end as at,

@@ -1,4 +1,4 @@
--- How far behind the service is: what is due, the oldest of it, and the last tick that came to its end
+-- How far behind the service is: what is due, the oldest of it, the last tick that came to a good end
 --
 -- Parameters:
 --   now     timestamptz  the instant of the transaction
@@ -8,8 +8,11 @@
 --   backlog     integer      contacts due now
 --   oldest_due  timestamptz  since when the first of them is due
 --   oldest_age  interval     the same, as an age
---   last_tick   timestamptz  end of the last tick that came to its end
+--   last_tick   timestamptz  end of the last tick that came to a good end: not paused, stopped or failed
 --   tick_age    interval     the same, as an age
+--   paused_at   timestamptz  since when commands that write are paused; null: they are not
+--   paused_by   text         by whom
+--   paused_why  text         what for
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?user} \else \set user '' \endif
@@ -65,7 +68,10 @@ select
     due.oldest as oldest_due,
     :'now'::timestamptz - due.oldest as oldest_age,
     ticked.last as last_tick,
-    :'now'::timestamptz - ticked.last as tick_age
+    :'now'::timestamptz - ticked.last as tick_age,
+    p.paused_at,
+    p.os_user || '@' || p.host as paused_by,
+    p.why as paused_why
 from (
     select
         count(*)::integer as backlog,
@@ -80,5 +86,10 @@ from (
 cross join (
     select max(r.finished_at) as last
     from seqdev.run as r
-    where r.command = 'tick' and r.finished_at is not null
-) as ticked;
+    where
+        r.command = 'tick'
+        and r.finished_at is not null
+        -- As in sql/runs/list.sql.
+        and (r.exit_code is null or r.exit_code in (0, 3, 141))
+) as ticked
+left join seqdev.pause as p on p.resumed_at is null;

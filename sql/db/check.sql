@@ -90,6 +90,15 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (214, 'seqdev', 'run', 'finished_at', 'instant', 'timestamptz', 'the journal of runs'),
             (215, 'seqdev', 'run', 'counts', 'jsonb', 'jsonb', 'the journal of runs'),
             (216, 'seqdev', 'run', 'version', 'text', 'text', 'the journal of runs'),
+            (217, 'seqdev', 'run', 'arguments', 'text', 'text', 'the journal of runs: what was asked for'),
+            (217, 'seqdev', 'run', 'os_user', 'text', 'text', 'the journal of runs: who'),
+            (217, 'seqdev', 'run', 'database_user', 'text', 'text', 'the journal of runs: who'),
+            (217, 'seqdev', 'run', 'host', 'text', 'text', 'the journal of runs: where'),
+            (217, 'seqdev', 'run', 'pid', 'integer', 'integer', 'the journal of runs: where'),
+            (217, 'seqdev', 'run', 'session', 'text', 'text', 'whether a run is still at it'),
+            (217, 'seqdev', 'run', 'backend_pid', 'integer', 'integer', 'whether a run is still at it'),
+            (217, 'seqdev', 'run', 'exit_code', 'integer', 'integer', 'the journal of runs: how it ended'),
+            (217, 'seqdev', 'run', 'reason', 'text', 'text', 'the journal of runs: why it ended'),
             (221, 'seqdev', 'change', 'id', 'integer', null, 'the journal of changes'),
             (222, 'seqdev', 'change', 'run_id', 'uuid', null, 'the journal of changes'),
             (223, 'seqdev', 'change', 'table_name', 'text', null, 'the journal of changes'),
@@ -97,7 +106,14 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (225, 'seqdev', 'change', 'column_name', 'text', null, 'the journal of changes'),
             (226, 'seqdev', 'change', 'old_value', 'text', null, 'the journal of changes'),
             (227, 'seqdev', 'change', 'new_value', 'text', null, 'the journal of changes'),
-            (228, 'seqdev', 'change', 'changed_at', 'instant', null, 'the journal of changes')
+            (228, 'seqdev', 'change', 'changed_at', 'instant', null, 'the journal of changes'),
+            (231, 'seqdev', 'pause', 'paused_at', 'instant', null, 'the pause switch'),
+            (232, 'seqdev', 'pause', 'os_user', 'text', null, 'the pause switch'),
+            (233, 'seqdev', 'pause', 'host', 'text', null, 'the pause switch'),
+            (234, 'seqdev', 'pause', 'database_user', 'text', null, 'the pause switch'),
+            (235, 'seqdev', 'pause', 'why', 'text', null, 'the pause switch'),
+            (236, 'seqdev', 'pause', 'resumed_at', 'instant', null, 'the pause switch'),
+            (237, 'seqdev', 'pause', 'resumed_by', 'text', null, 'the pause switch')
     ) as needed (position, schema_name, table_name, column_name, kind, definition, why)
 ),
 
@@ -112,13 +128,22 @@ table_made (position, schema_name, table_name, definition) as (
         (
             211, 'seqdev', 'run',
             '(id uuid primary key, command text not null, started_at timestamptz not null,'
-            ' finished_at timestamptz, counts jsonb, version text not null)'
+            ' finished_at timestamptz, counts jsonb, version text not null, arguments text, os_user text,'
+            ' database_user text, host text, pid integer, session text, backend_pid integer, exit_code integer,'
+            ' reason text)'
         ),
         (
             221, 'seqdev', 'change',
             '(id bigint generated always as identity primary key, run_id uuid not null,'
             ' table_name text not null, row_id uuid not null, column_name text not null,'
             ' old_value text, new_value text, changed_at timestamptz not null)'
+        ),
+        (
+            231, 'seqdev', 'pause',
+            -- The exclusion: at most one pause is not lifted.
+            '(paused_at timestamptz primary key, os_user text not null, host text not null,'
+            ' database_user text not null, why text not null, resumed_at timestamptz, resumed_by text,'
+            ' exclude ((true) with =) where (resumed_at is null))'
         )
 ),
 
@@ -236,6 +261,7 @@ index_needed (position, schema_name, table_name, index_name, definition, why) as
             408, :'schema'::text, 'broadcast_messages', 'seqdev_messages_created', '(created_at)',
             'the audits of the last hours'
         ),
+        (409, 'seqdev', 'run', 'seqdev_run_started', '(started_at)', 'the last runs, and the last tick'),
         (411, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed'),
         (412, 'seqdev', 'change', 'seqdev_change_row', '(row_id)', 'what has happened to a row')
 ),

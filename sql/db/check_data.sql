@@ -63,4 +63,17 @@ select
         when rows_found > 0 then 'fill sequence_stepid from current_step: sql/db/fill_steps.sql'
     end as remedy,
     case when rows_found > 0 then 'repeat' end as mode
-from stepless;
+from stepless
+union all
+select
+    'pause switch' as item,
+    case when count(*) = 0 then 'ok' else 'advised' end as status,
+    coalesce(
+        max(format('paused since %s by %s@%s: %s', date_trunc('second', p.paused_at), p.os_user, p.host, p.why))
+        || '; to go on: seqdev resume',
+        'not set'
+    ) as why,
+    null as remedy,
+    null as mode
+from seqdev.pause as p
+where p.resumed_at is null;

@@ -12,6 +12,8 @@
 --   user       uuid     only leads of this user
 --   device     uuid     only leads that this device owns
 --   phones     text[]   only these phones; empty: all
+--   leads      uuid[]   only these leads; empty: all
+--   refused    boolean  whether the database has refused those who fit, so that they are not tried
 --   active     text[]   values of sequences.status that count as active
 --   most       integer  people to enrol, at most
 --   listed     integer  refused people to name, at most, for each sequence and reason
@@ -31,6 +33,8 @@
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?phones} \else \set phones '{}' \endif
+\if :{?leads} \else \set leads '{}' \endif
+\if :{?refused} \else \set refused 'false' \endif
 \if :{?active} \else \set active '{active}' \endif
 \if :{?most} \else \set most '0' \endif
 \if :{?listed} \else \set listed '20' \endif
@@ -48,6 +52,7 @@ with chunk as materialized (
         and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
         and (nullif(:'device', '')::uuid is null or l.device_id = nullif(:'device', '')::uuid)
         and (:'phones'::text [] = '{}' or l.phone = any(:'phones'::text []))
+        and (:'leads'::uuid [] = '{}' or l.id = any(:'leads'::uuid []))
     order by l.id
     limit :'batch'::integer
 ),
@@ -102,6 +107,7 @@ judged as materialized (
             when m.device_id is null then 'no_device'
             when d.id is null then 'device_missing'
             when not coalesce(d.user_id = m.user_id, false) then 'device_of_other_user'
+            when :'refused'::boolean then 'refused_by_database'
         end as refusal
     from matched as m
     left join user_devices as d on m.device_id = d.id

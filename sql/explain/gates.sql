@@ -8,6 +8,7 @@
 --   phones         text[]       the phone, in every writing that is tried
 --   user           uuid         only sequences of this user
 --   active         text[]       values of sequences.status that count as active
+--   max_lateness   interval     who is later than that waits, too_late; 0: nobody is too late
 --   online         text[]       values of user_devices.status that count as online
 --   claimed        interval     how long the claim of another processor is respected
 --   max_in_flight  integer      messages of a device in flight
@@ -26,6 +27,7 @@
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?active} \else \set active '{active}' \endif
+\if :{?max_lateness} \else \set max_lateness '0' \endif
 \if :{?online} \else \set online '{online}' \endif
 \if :{?claimed} \else \set claimed '5 minutes' \endif
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
@@ -37,6 +39,7 @@ with waiting as materialized (
         sc.contact_phone,
         sc.sequence_id,
         sc.status,
+        sc.last_error,
         sc.next_trigger_time,
         sc.next_trigger_time::timestamptz as due_at,
         sc.processing_started_at::timestamptz as claimed_at,
@@ -153,6 +156,10 @@ ahead as materialized (
                 sc.assigned_device_id = d.id
                 and sc.status = 'active'
                 and sc.next_trigger_time <= w.next_trigger_time
+                and (
+                    :'max_lateness'::interval = '0'
+                    or sc.next_trigger_time >= :'now'::timestamptz - :'max_lateness'::interval
+                )
                 and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
                 and sc.contact_phone ~ '\S'
                 and (
@@ -176,6 +183,10 @@ ahead as materialized (
                 sc.assigned_device_id is null
                 and sc.status = 'active'
                 and sc.next_trigger_time <= w.next_trigger_time
+                and (
+                    :'max_lateness'::interval = '0'
+                    or sc.next_trigger_time >= :'now'::timestamptz - :'max_lateness'::interval
+                )
                 and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
                 and sc.contact_phone ~ '\S'
                 and (
@@ -258,8 +269,13 @@ cross join lateral (
 cross join lateral (
     values
         (
-            1, 'row_active', 'row_not_active', coalesce(k.status = 'active', false),
-            null::timestamptz, null::timestamptz, 'status ' || coalesce(k.status, 'empty')
+            1, 'row_active', case k.status when 'set_aside' then 'set_aside' else 'row_not_active' end,
+            coalesce(k.status = 'active', false),
+            null::timestamptz, null::timestamptz,
+            case k.status
+                when 'set_aside' then coalesce(k.last_error, 'the reason is not known')
+                else 'status ' || coalesce(k.status, 'empty')
+            end
         ),
         (
             2, 'sequence_exists', 'sequence_missing', k.has_sequence, null, null, null
@@ -279,27 +295,35 @@ cross join lateral (
             end
         ),
         (
-            5, 'phone', 'bad_phone', coalesce(k.contact_phone ~ '\S', false), k.due_since, null,
+            5, 'lateness', 'too_late',
+            case
+                when k.due_at is not null
+                    then k.due_at >= :'now'::timestamptz - :'max_lateness'::interval
+            end,
+            k.due_since, null, 'max_lateness is ' || :'max_lateness'::interval
+        ),
+        (
+            6, 'phone', 'bad_phone', coalesce(k.contact_phone ~ '\S', false), k.due_since, null,
             case when coalesce(k.contact_phone ~ '\S', false) then null else 'contact_phone is empty' end
         ),
         (
-            6, 'step', 'step_missing', k.has_step, k.due_since, null,
+            7, 'step', 'step_missing', k.has_step, k.due_since, null,
             case
                 when not k.has_step and k.sequence_stepid is null then 'sequence_stepid is empty'
                 when not k.has_step then 'sequence_stepid names no step of the sequence'
             end
         ),
         (
-            7, 'content', 'no_content', case when k.has_step then k.has_content end, k.due_since, null,
+            8, 'content', 'no_content', case when k.has_step then k.has_content end, k.due_since, null,
             case when k.has_step and not k.has_content then 'the step has neither content nor media_url' end
         ),
         (
-            8, 'claim', 'claimed', not coalesce(k.claimed_at > :'now'::timestamptz - :'claimed'::interval, false),
+            9, 'claim', 'claimed', not coalesce(k.claimed_at > :'now'::timestamptz - :'claimed'::interval, false),
             k.claimed_at, k.claimed_at + :'claimed'::interval,
             'claimed for device ' || left(k.processing_device_id::text, 8)
         ),
         (
-            9, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
+            10, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
             case
                 when k.assigned_device_id is not null then null
                 when not k.has_lead then 'none assigned, and no lead of this user has the phone'
@@ -308,15 +332,15 @@ cross join lateral (
             end
         ),
         (
-            10, 'device_exists', 'device_missing',
+            11, 'device_exists', 'device_missing',
             case when k.device_id is not null then k.has_device end, k.due_since, null, null
         ),
         (
-            11, 'same_user', 'device_of_other_user',
+            12, 'same_user', 'device_of_other_user',
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            12, 'online', 'device_offline',
+            13, 'online', 'device_offline',
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then
@@ -325,7 +349,7 @@ cross join lateral (
             end
         ),
         (
-            13, 'capacity', 'device_full',
+            14, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case
@@ -348,4 +372,5 @@ cross join lateral (
             end
         )
 ) as g (position, gate, reason, open, since, eligible_at, detail)
+where g.gate <> 'lateness' or :'max_lateness'::interval <> '0'
 order by k.user_id, k.due_at nulls last, k.id, g.position;

@@ -2,7 +2,8 @@
 --
 -- Each row is locked, compared, changed and journaled by this one statement. A row that is gone, or of which a
 -- column is not what the plan expects, is left as it is. The columns that may change are
--- sequence_contacts.assigned_device_id, .processing_device_id, .processing_started_at and leads.device_id.
+-- sequence_contacts.assigned_device_id, .processing_device_id, .processing_started_at; or .status and .last_error;
+-- and leads.device_id.
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
@@ -74,6 +75,32 @@ contact_changed as (
             and (c.was).assigned_device_id is not distinct from e.assigned_device_id
             and (c.was).processing_device_id is not distinct from e.processing_device_id
             and (c.was).processing_started_at is not distinct from e.processing_started_at
+            and not c.becomes ? 'status'
+    ) as fit
+    where sc.id = fit.id
+    returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
+),
+
+-- Apart from those, for the sake of triggers on UPDATE OF status.
+contact_restored as (
+    update sequence_contacts as sc
+    set
+        status = fit.status,
+        last_error = fit.last_error
+    from (
+        select
+            c.id,
+            c.becomes,
+            to_jsonb(c.was) as was,
+            new.status,
+            new.last_error
+        from contact as c
+        cross join lateral jsonb_populate_record(c.was, c.expected) as e
+        cross join lateral jsonb_populate_record(c.was, c.becomes) as new
+        where
+            (c.was).status is not distinct from e.status
+            and (c.was).last_error is not distinct from e.last_error
+            and c.becomes ? 'status'
     ) as fit
     where sc.id = fit.id
     returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
@@ -102,6 +129,11 @@ changed as (
         'sequence_contacts' as table_name,
         contact_changed.*
     from contact_changed
+    union all
+    select
+        'sequence_contacts' as table_name,
+        contact_restored.*
+    from contact_restored
     union all
     select
         'leads' as table_name,

@@ -136,7 +136,9 @@ judged as materialized (
                     ('leads', 'device_id'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
-                    ('sequence_contacts', 'processing_started_at')
+                    ('sequence_contacts', 'processing_started_at'),
+                    ('sequence_contacts', 'status'),
+                    ('sequence_contacts', 'last_error')
                 )
                 then 'unknown_column'
             when t.undone then 'undone'
@@ -146,7 +148,8 @@ judged as materialized (
                 or not coalesce(now.value = new.value, now.value is null and new.value is null)
                 then 'changed_since'
             when
-                sc.status <> 'active'
+                -- Set aside is still to come.
+                sc.status not in ('active', 'set_aside')
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'
             -- The host's foreign key would not have it.
@@ -224,8 +227,8 @@ select
 from verdict as v
 cross join lateral (
     select
-        case when v.column_name <> 'processing_started_at' then v.value_now #>> '{}' end::uuid as from_device,
-        case when v.column_name <> 'processing_started_at' then v.old_value #>> '{}' end::uuid as to_device
+        case when v.column_name like '%device_id' then v.value_now #>> '{}' end::uuid as from_device,
+        case when v.column_name like '%device_id' then v.old_value #>> '{}' end::uuid as to_device
 ) as is_device
 left join user_devices as was on is_device.from_device = was.id
 left join user_devices as d on is_device.to_device = d.id

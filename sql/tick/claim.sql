@@ -7,10 +7,12 @@
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
 --   due_by         timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest         timestamptz  contacts that were due before are too late, and left out
 --   policy         text         device policy: queue, strict, fallback or reassign
 --   devices        uuid[]       devices that this transaction has locked
 --   take           integer      contacts to claim for one device, at most
 --   most           integer      contacts to claim in all, at most
+--   only           uuid[]       only these of the contacts that are due; empty: all (pick.sql says which there are)
 --   moved          uuid[]       contacts to claim besides, whose own device is not available (overflow.sql)
 --   onto           uuid[]       the device for each of them
 --   run            uuid         the run, for the journal of reassigned contacts
@@ -29,10 +31,12 @@
 -- Locks: the claimed rows, and the leads whose sequence is over
 \if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
+\if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?policy} \else \set policy 'queue' \endif
 \if :{?devices} \else \set devices '{}' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
+\if :{?only} \else \set only '{}' \endif
 \if :{?moved} \else \set moved '{}' \endif
 \if :{?onto} \else \set onto '{}' \endif
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
@@ -154,6 +158,8 @@ unassigned as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
+        and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
+        and (:'only'::uuid [] = '{}' or sc.id = any(:'only'::uuid []))
         and (s.user_id in (select device.user_id from device)) is true
         and l.device_id = any(:'devices'::uuid [])
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (
@@ -194,6 +200,8 @@ own as materialized (
                     sc.assigned_device_id = device.id
                     and sc.status = 'active'
                     and sc.next_trigger_time <= :'due_by'::timestamptz
+                    and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
+                    and (:'only'::uuid [] = '{}' or sc.id = any(:'only'::uuid []))
                     and sc.contact_phone ~ '\S'
                     and (
                         sc.processing_started_at is null
@@ -234,6 +242,7 @@ own as materialized (
                             sc.assigned_device_id is null
                             and sc.status = 'active'
                             and sc.next_trigger_time <= :'due_by'::timestamptz
+                            and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
                             and sc.contact_phone ~ '\S'
                             and (
                                 sc.processing_started_at is null
@@ -278,6 +287,7 @@ moved as materialized (
         (
             sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
+            and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
             and (
                 sc.processing_started_at is null
                 or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval

@@ -6,6 +6,7 @@
 --
 -- Parameters:
 --   due_by    timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest    timestamptz  contacts that were due before are too late, and left out
 --   policy    text         device policy; strict asks available devices only
 --   active    text[]       values of sequences.status that count as active
 --   online    text[]       values of user_devices.status that count as online
@@ -18,6 +19,7 @@
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
 -- Locks: a transaction-level advisory lock for each device, and a shared one for its user; no row of the host
 \if :{?due_by} \else \set due_by 'now' \endif
+\if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?policy} \else \set policy 'queue' \endif
 \if :{?active} \else \set active '{active}' \endif
 \if :{?online} \else \set online '{online}' \endif
@@ -74,6 +76,7 @@ candidate as materialized (
                 sc.assigned_device_id = ready.id
                 and sc.status = 'active'
                 and sc.next_trigger_time <= :'due_by'::timestamptz
+                and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
                 and sc.contact_phone ~ '\S'
                 and (
                     sc.processing_started_at is null
@@ -108,6 +111,7 @@ candidate as materialized (
             sc.assigned_device_id is null
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
+            and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
             and (s.user_id in (select ready.user_id from ready)) is true
             and (l.device_id in (select ready.id from ready)) is true
             and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (

@@ -7,6 +7,7 @@
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
 --   due_by         timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest         timestamptz  contacts that were due before are too late, and left out
 --   devices        uuid[]       devices that may send, with all available devices of their users; empty: all
 --   most           integer      contacts, at most
 --   active         text[]       values of sequences.status that count as active
@@ -24,6 +25,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
+\if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?devices} \else \set devices '{}' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?active} \else \set active '{active}' \endif
@@ -120,6 +122,7 @@ unassigned as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
+        and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
         and (s.user_id in (select device.user_id from device)) is true
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (
             select
@@ -150,6 +153,7 @@ taken as materialized (
                 sc.assigned_device_id = device.id
                 and sc.status = 'active'
                 and sc.next_trigger_time <= :'due_by'::timestamptz
+                and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
                 and sc.contact_phone ~ '\S'
                 and (
                     sc.processing_started_at is null
@@ -271,6 +275,7 @@ pick as materialized (
                         sc.assigned_device_id = source.device_id
                         and sc.status = 'active'
                         and sc.next_trigger_time <= :'due_by'::timestamptz
+                        and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
                         and sc.contact_phone ~ '\S'
                         and (
                             sc.processing_started_at is null

@@ -6,6 +6,7 @@
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
 --   due_by         timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest         timestamptz  contacts that were due before are too late
 --   policy         text         device policy; fallback and reassign as strict (overflow.sql says who goes elsewhere)
 --   active         text[]       values of sequences.status that count as active
 --   online         text[]       values of user_devices.status that count as online
@@ -21,6 +22,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
+\if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?policy} \else \set policy 'queue' \endif
 \if :{?active} \else \set active '{active}' \endif
 \if :{?online} \else \set online '{online}' \endif
@@ -68,13 +70,14 @@ due as materialized (
             sc.sequence_stepid,
             coalesce(sc.contact_phone ~ '\S', false) as has_phone,
             coalesce(sc.processing_started_at > :'due_by'::timestamptz - :'claimed'::interval, false) as is_claimed,
+            sc.next_trigger_time < :'oldest'::timestamptz as is_late,
             count(*) as contacts
         from sequence_contacts as sc
         where
             sc.assigned_device_id = a.device_id
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
-        group by 1, 2, 3, 4
+        group by 1, 2, 3, 4, 5
     ) as counted
     union all
     -- Contacts without an assigned device are their lead's.
@@ -84,6 +87,7 @@ due as materialized (
         sc.sequence_stepid,
         coalesce(sc.contact_phone ~ '\S', false),
         coalesce(sc.processing_started_at > :'due_by'::timestamptz - :'claimed'::interval, false),
+        sc.next_trigger_time < :'oldest'::timestamptz,
         count(*)
     from sequence_contacts as sc
     inner join active_sequence as s on sc.sequence_id = s.id
@@ -98,13 +102,14 @@ due as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
-    group by 1, 2, 3, 4, 5
+    group by 1, 2, 3, 4, 5, 6
 ),
 
 judged as materialized (
     select
         due.device_id,
         case
+            when due.is_late then 'too_late'
             when not due.has_phone then 'bad_phone'
             when st.id is null then 'step_missing'
             when not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false))

@@ -3,10 +3,12 @@
 -- Parameters:
 --   now     timestamptz  the instant of the transaction
 --   within  interval     age of the messages that are looked at
+--   only    uuid[]       only the messages of these ids; empty: all
 --   most    integer      contacts, at most
 -- Locks: the contacts it changes; those somebody else has locked are left for the next run
 \if :{?now} \else \set now 'now' \endif
 \if :{?within} \else \set within '7 days' \endif
+\if :{?only} \else \set only '{}' \endif
 \if :{?most} \else \set most '10000' \endif
 update sequence_contacts as sc
 set
@@ -33,6 +35,7 @@ from (
     where
         m.status = 'failed'
         and m.sequence_stepid is not null
+        and (:'only'::uuid [] = '{}' or m.id = any(:'only'::uuid []))
         and m.created_at > :'now'::timestamptz - :'within'::interval
     limit :'most'::integer
 ) as failed

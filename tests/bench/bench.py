@@ -2,10 +2,11 @@
 
     python -m tests.bench.bench [--contacts N] [--waiting N] [--rounds N] [--full]
 
-Three contestants make the same change to the same due contacts, each on a fresh copy of one database, in
-turns, and by SQL it is checked that they did: ``seqdev tick`` as cron runs it; one bare statement in psql
-(limit.sql); one contact at a time with 50 connections (peer.py, on a part of the contacts). Then a tick that
-finds nothing due among many waiting contacts, and the memory of the process by the number of contacts.
+Four contestants make the same change to the same due contacts, each on a fresh copy of one database, in
+turns, and by SQL it is checked that they did: ``seqdev tick`` as cron runs it; two of them at once, which share
+the work; one bare statement in psql (limit.sql); one contact at a time with 50 connections (peer.py, on a part
+of the contacts). Then a tick that finds nothing due among many waiting contacts, and the memory of the process
+by the number of contacts.
 
 The server is one of its own, with the default durability. Exit code 1: an aim is missed by more than noise.
 """
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +29,8 @@ from typing import Any, NamedTuple
 import psycopg
 from tabulate import tabulate
 
-from seqdev import embedded
-from seqdev.db import LIBPQ_VARIABLES
+from seqdev import embedded, server_binaries
+from seqdev.conninfo import LIBPQ_VARIABLES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -100,7 +102,14 @@ class Server:
 
     def psql(self, database: str, file: str, **variables: int) -> Cost:
         options = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        command = [str(embedded.psql_path()), self.url(database), "-Xq", "-v", "ON_ERROR_STOP=1", *options]
+        command = [
+            str(server_binaries.psql_path()),
+            self.url(database),
+            "-Xq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            *options,
+        ]
         return measure([*command, "-f", str(HERE / file)])
 
     def seqdev(self, database: str, *argv: str) -> Cost:
@@ -108,6 +117,13 @@ class Server:
 
     def tick(self, database: str) -> Cost:
         return self.seqdev(database, "tick", "--budget", "1h")
+
+    def ticks(self, database: str, number: int) -> float:
+        """Seconds until the last of ``number`` ticks that begin together has ended."""
+        began = time.monotonic()
+        with ThreadPoolExecutor(number) as pool:
+            list(pool.map(self.tick, [database] * number))
+        return time.monotonic() - began
 
     def make(self, name: str, **rows: int) -> None:
         """A database as ``seqdev db init`` makes it, filled with generated rows."""
@@ -144,8 +160,9 @@ def measure(command: list[str]) -> Cost:
 
 
 def contest(server: Server, contacts: int, part: int, rounds: int) -> tuple[list[Result], float]:
-    """The three contestants, ``rounds`` times in turns, and the peak memory of the tick."""
+    """The contestants, ``rounds`` times in turns, and the peak memory of the tick."""
     tick = Result("seqdev tick", contacts)
+    both = Result("two seqdev ticks at once", contacts)
     limit = Result("one bare statement in psql (the limit)", contacts)
     peer = Result("one at a time, 50 connections (the peer)", part)
     memory = 0.0
@@ -158,19 +175,23 @@ def contest(server: Server, contacts: int, part: int, rounds: int) -> tuple[list
         memory = max(memory, cost.megabytes)
         tick.rates.append(contacts / cost.seconds)
         with server.copy("due") as database:
+            say(f"round {number} of {rounds}: two ticks at once")
+            both.rates.append(contacts / server.ticks(database, 2))
+            states.append(server.run((HERE / "state.sql").read_text(), database))
+        with server.copy("due") as database:
             say(f"round {number} of {rounds}: the limit")
             limit.rates.append(contacts / server.psql(database, "limit.sql").seconds)
             states.append(server.run((HERE / "state.sql").read_text(), database))
         ((queued, *_),) = states[0]
-        if queued != contacts or states[0] != states[1]:
-            sys.exit(f"not the same change: {contacts} contacts, tick {states[0]}, limit {states[1]}")
+        if queued != contacts or not states[0] == states[1] == states[2]:
+            sys.exit(f"not the same change: {contacts} contacts, tick, two ticks, limit: {states}")
         with server.copy("due") as database:
             say(f"round {number} of {rounds}: the peer")
             peer.rates.append(run_peer(server, database, part))
             ((queued, completed, *_),) = server.run((HERE / "state.sql").read_text(), database)
         if (queued, completed) != (part, part):
             sys.exit(f"the peer queued {queued} and completed {completed} of {part} contacts")
-    return [tick, limit, peer], memory
+    return [tick, both, limit, peer], memory
 
 
 def run_peer(server: Server, database: str, contacts: int) -> float:
@@ -238,7 +259,7 @@ def main() -> int:
         many = 1_000_000 if given.full else given.contacts
         growth = (memory_at(server, many) if given.full else memory) / few
         nothing = idle(server, given.waiting)
-    tick, limit, peer = results
+    tick, _, limit, peer = results
     rows = [
         [
             result.name,

@@ -1,0 +1,40 @@
+"""``seqdev pause``."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from seqdev import pause as switch
+from seqdev.commands.options import App, duration
+from seqdev.errors import Exit, UsageError
+from seqdev.render import note
+from seqdev.runs import who
+
+
+def pause(
+    ctx: typer.Context,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="What for: whoever is stopped reads it.")],
+    wait: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="Wait this long for running batches. [default: 30s]"
+        ),
+    ] = timedelta(seconds=30),
+) -> int:
+    """Pause all commands that write: tick, enroll, leads, repair; on every host.
+
+    Those that run end at their next batch, with exit code 4, as do those that begin; what was done stays.
+    Returns when no batch is running any more: exit code 0, or 13 when one still is after --wait; the pause is
+    set all the same. What only reads goes on, and so do db upgrade and dry runs. Paused already: the first
+    pause stays, with its reason.
+    """
+    app: App = ctx.obj
+    if not why.strip():
+        raise UsageError("--why is empty", "say what for: it is all that those who are stopped get to know")
+    database = app.database("pause")
+    paused, new = switch.pause(database, *who(), why.strip())
+    note(f"{'paused' if new else 'paused already, nothing changed:'} {paused}")
+    switch.wait(database, wait, note)
+    note("no batch is running; to go on: seqdev resume")
+    return Exit.DONE

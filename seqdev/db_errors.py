@@ -1,0 +1,131 @@
+"""Server errors: which are worth another try, and what they say to people."""
+
+from typing import TYPE_CHECKING
+
+from seqdev.errors import (
+    Cancelled,
+    PermissionRefused,
+    Refused,
+    SchemaError,
+    SeqdevError,
+    Unavailable,
+    UsageError,
+)
+from seqdev.refusals import is_refusal, reason
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONFLICT = {"40001", "40P01", "55P03"}
+"""Serialization, deadlock, lock timeout: the same transaction may get through another time."""
+
+_NOT_ADMITTED = ("authentication failed", "no pg_hba.conf entry", "client certificate")
+_UNPROVEN = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate",
+    "root.crt",
+    "server does not support SSL",
+    "SSL support is not compiled in",
+    "weak sslmode",
+)
+"""How libpq and OpenSSL say that a server's certificate is missing, not to be trusted, or of another host."""
+
+_LOST = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006", "08007"}
+
+
+def is_lost(error: "psycopg.Error") -> bool:
+    """Whether the connection is gone (or never came), so that a new one may help."""
+    import psycopg
+
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError) and not _is_final(error)
+    return error.sqlstate in _LOST
+
+
+def _is_final(error: "psycopg.Error") -> bool:
+    return _never_connected(str(error)) is not None
+
+
+def _never_connected(text: str) -> SeqdevError | None:
+    """What keeps a connection from being made, however often it is tried; None where it may come.
+
+    A refused login comes without a SQLSTATE: libpq only passes the server's words on.
+    """
+    if any(words in text for words in _NOT_ADMITTED):
+        return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+    if "permission denied for database" in text or "is not permitted to log in" in text:
+        return PermissionRefused(
+            "the role may not log in to this database",
+            "a group's members log in, not the group; what it needs: seqdev db grants … --to ROLE",
+        )
+    if "no password supplied" in text:
+        return PermissionRefused(
+            "the server wants a password, and there is none",
+            "put it into ~/.pgpass (mode 0600, or libpq ignores it), a libpq service, PGPASSWORD, "
+            "or set password_command",
+        )
+    if any(words in text for words in _UNPROVEN):
+        return PermissionRefused(
+            "the server did not prove by TLS that it is the one that is named",
+            "name the host as its certificate does, and the authority (sslrootcert=FILE, PGSSLROOTCERT); "
+            "or do without: sslmode=require, PGSSLMODE",
+        )
+    if "definition of service" in text:
+        return UsageError("libpq knows no such service", "see ~/.pg_service.conf and PGSERVICEFILE")
+    if "does not exist" in text:
+        return PermissionRefused("the server knows no such database or role", "check the database URL")
+    return None
+
+
+def translate(error: "psycopg.Error") -> SeqdevError:
+    """The SeqdevError for a server error, in our own words: the server's may carry data."""
+    import psycopg
+
+    state = error.sqlstate or ""
+    diag = error.diag
+    where = ".".join(name for name in (diag.table_name, diag.column_name or diag.constraint_name) if name)
+    if state == "" and isinstance(error, psycopg.OperationalError):
+        if final := _never_connected(str(error)):
+            return final
+        return Unavailable("the database cannot be reached", "check host and port, and that the server runs")
+    if state.startswith("28"):
+        return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+    if state == "3D000":
+        return PermissionRefused("the server knows no such database", "check the database URL")
+    if state == "42501" and diag.source_function == "check_enable_rls":
+        return PermissionRefused(
+            "row-level security would hide rows from this role, and deciding on a part of the rows is wrong",
+            "a superuser can exempt the role: alter role … bypassrls",
+        )
+    if state == "42501":
+        return PermissionRefused(
+            "the database role may not do this",
+            "give it what the command needs: seqdev db grants tick|enroll|repair|audit|owner --to ROLE",
+        )
+    if state == "25006":
+        return SchemaError("the server is read-only", "point seqdev at the primary")
+    if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10"}:
+        return SchemaError("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
+    if state == "22023" and "TimeZone" in str(diag.message_primary):
+        return UsageError(
+            "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
+        )
+    if state in CONFLICT:
+        return Unavailable(
+            f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
+        )
+    if state == "57014":
+        return Cancelled("the server cancelled a statement (time limit or a person)", "run the command again")
+    if state in _LOST or state.startswith("53"):
+        return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
+    if is_refusal(state):
+        return Refused(reason(error))
+    place = f" at {where}" if where else ""
+    return SeqdevError(
+        f"the server refused a statement: {_condition(error)}{place}", "run with --debug for more"
+    )
+
+
+def _condition(error: "psycopg.Error") -> str:
+    return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'none'}"

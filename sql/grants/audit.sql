@@ -1,0 +1,53 @@
+-- What audits, explain and every dry run may do, as GRANT statements
+--
+-- Enough for: audit, explain, repair list and show, db check, and --dry-run of every command but leads import,
+-- which needs temporary tables. It reads, and writes nothing.
+-- It runs nothing: read the statements, then run them (seqdev db grants audit --to ROLE --yes). The role has
+-- to be there.
+--
+-- Parameters:
+--   to      text  the role that is to have it
+--   schema  text  schema of the host's tables
+-- Row:
+--   statement  text  the statement
+--   why        text  what it is for
+-- Locks: none
+\if :{?to} \else \set to 'seqdev_audit' \endif
+\if :{?schema} \else \set schema 'public' \endif
+with needed (position, schema_name, table_name, privilege, why) as (
+    -- No table: the schema; no schema: the database.
+    values
+        (10, null, null, 'connect', 'to log in'),
+        (20, :'schema'::text, null, 'usage', 'to see the host''s tables'),
+        (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
+        (40, :'schema'::text, 'users', 'select (id)', 'users are named by the beginning of their id'),
+        (50, :'schema'::text, 'user_devices', 'select', 'the devices'),
+        (60, :'schema'::text, 'device_load_balance', 'select', 'devices taken out of service'),
+        (70, :'schema'::text, 'sequences', 'select', 'the sequences'),
+        (80, :'schema'::text, 'sequence_steps', 'select', 'their steps'),
+        (90, :'schema'::text, 'leads', 'select', 'the people'),
+        (100, :'schema'::text, 'sequence_contacts', 'select', 'where they stand'),
+        (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
+        (120, 'seqdev', 'run', 'select', 'who did what, when'),
+        (130, 'seqdev', 'change', 'select', 'what was changed')
+)
+
+select
+    format(
+        'grant %s on %s to %I',
+        n.privilege,
+        case
+            when n.schema_name is null then format('database %I', current_database())
+            when n.table_name is null then format('schema %I', n.schema_name)
+            else format('table %I.%I', n.schema_name, n.table_name)
+        end,
+        :'to'::text
+    ) as statement,
+    n.why
+from needed as n
+left join pg_namespace as s on n.schema_name = s.nspname
+left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+where
+    (n.schema_name is null or s.oid is not null)
+    and (n.table_name is null or t.oid is not null)
+order by n.position;

@@ -1,0 +1,69 @@
+-- What seqdev enroll and seqdev leads import may do, as GRANT statements
+--
+-- Enough for: enroll, leads import, db check. (leads assign changes what others have assigned: repair.sql.)
+-- It runs nothing: read the statements, then run them (seqdev db grants enroll --to ROLE --yes). The role has
+-- to be there; without the right DELETE it keeps whatever is in the tables.
+--
+-- Parameters:
+--   to      text  the role that is to have it
+--   schema  text  schema of the host's tables
+-- Row:
+--   statement  text  the statement
+--   why        text  what it is for
+-- Locks: none
+\if :{?to} \else \set to 'seqdev_enroll' \endif
+\if :{?schema} \else \set schema 'public' \endif
+with needed (position, schema_name, table_name, privilege, why) as (
+    -- No table: the schema; no schema: the database.
+    values
+        (10, null, null, 'connect', 'to log in'),
+        (20, :'schema'::text, null, 'usage', 'to see the host''s tables'),
+        (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
+        (40, null, null, 'temporary', 'leads import keeps a file''s lines in a temporary table'),
+        (50, :'schema'::text, 'users', 'select (id)', 'users are named by the beginning of their id'),
+        (60, :'schema'::text, 'user_devices', 'select (id, user_id, device_name, status)', 'which devices own leads'),
+        (70, :'schema'::text, 'sequences', 'select', 'which sequences are active'),
+        (80, :'schema'::text, 'sequence_steps', 'select', 'which triggers enter them'),
+        (
+            90, :'schema'::text, 'leads',
+            'select (id, user_id, device_id, phone, name, niche, trigger)',
+            'whom they take'
+        ),
+        (100, :'schema'::text, 'leads', 'insert (user_id, device_id, phone, name, niche, trigger)', 'leads import'),
+        (110, :'schema'::text, 'leads', 'update (device_id, name, niche, trigger)', 'leads import --existing update'),
+        (120, :'schema'::text, 'sequence_contacts', 'select', 'who is in already'),
+        (
+            130, :'schema'::text, 'sequence_contacts',
+            'insert (sequence_id, contact_phone, contact_name, current_step, status, current_trigger, '
+            'next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id)',
+            'who is enrolled'
+        ),
+        (
+            140, :'schema'::text, 'broadcast_messages',
+            'select (sent_at, created_at)',
+            'db check looks for times that lie in the future'
+        ),
+        (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
+        (160, 'seqdev', 'run', 'select', 'and finds itself again'),
+        (170, 'seqdev', 'run', 'update (finished_at, counts)', 'at its end')
+)
+
+select
+    format(
+        'grant %s on %s to %I',
+        n.privilege,
+        case
+            when n.schema_name is null then format('database %I', current_database())
+            when n.table_name is null then format('schema %I', n.schema_name)
+            else format('table %I.%I', n.schema_name, n.table_name)
+        end,
+        :'to'::text
+    ) as statement,
+    n.why
+from needed as n
+left join pg_namespace as s on n.schema_name = s.nspname
+left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+where
+    (n.schema_name is null or s.oid is not null)
+    and (n.table_name is null or t.oid is not null)
+order by n.position;

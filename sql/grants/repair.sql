@@ -1,0 +1,61 @@
+-- What the seqdev repairs, undo and seqdev leads assign may do, as GRANT statements
+--
+-- Enough for: repair, leads assign, and all that audit.sql is enough for.
+-- It runs nothing: read the statements, then run them (seqdev db grants repair --to ROLE --yes). The role has
+-- to be there; without the right DELETE it keeps whatever is in the tables, and the journal as it is.
+--
+-- Parameters:
+--   to      text  the role that is to have it
+--   schema  text  schema of the host's tables
+-- Row:
+--   statement  text  the statement
+--   why        text  what it is for
+-- Locks: none
+\if :{?to} \else \set to 'seqdev_repair' \endif
+\if :{?schema} \else \set schema 'public' \endif
+with needed (position, schema_name, table_name, privilege, why) as (
+    -- No table: the schema; no schema: the database.
+    values
+        (10, null, null, 'connect', 'to log in'),
+        (20, :'schema'::text, null, 'usage', 'to see the host''s tables'),
+        (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
+        (40, :'schema'::text, 'users', 'select (id)', 'users are named by the beginning of their id'),
+        (50, :'schema'::text, 'user_devices', 'select', 'the devices'),
+        (60, :'schema'::text, 'device_load_balance', 'select', 'devices taken out of service'),
+        (70, :'schema'::text, 'sequences', 'select', 'the sequences'),
+        (80, :'schema'::text, 'sequence_steps', 'select', 'their steps'),
+        (90, :'schema'::text, 'leads', 'select', 'the people'),
+        (100, :'schema'::text, 'sequence_contacts', 'select', 'where they stand'),
+        (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
+        (120, :'schema'::text, 'leads', 'update (device_id)', 'people move to another device'),
+        (
+            130, :'schema'::text, 'sequence_contacts',
+            'update (assigned_device_id, processing_device_id, processing_started_at)',
+            'the same, and old claims are released'
+        ),
+        (140, 'seqdev', 'run', 'insert', 'every run enters itself'),
+        (150, 'seqdev', 'run', 'select', 'and finds itself again'),
+        (160, 'seqdev', 'run', 'update (finished_at, counts)', 'at its end'),
+        (170, 'seqdev', 'change', 'select', 'what to undo'),
+        (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change')
+)
+
+select
+    format(
+        'grant %s on %s to %I',
+        n.privilege,
+        case
+            when n.schema_name is null then format('database %I', current_database())
+            when n.table_name is null then format('schema %I', n.schema_name)
+            else format('table %I.%I', n.schema_name, n.table_name)
+        end,
+        :'to'::text
+    ) as statement,
+    n.why
+from needed as n
+left join pg_namespace as s on n.schema_name = s.nspname
+left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+where
+    (n.schema_name is null or s.oid is not null)
+    and (n.table_name is null or t.oid is not null)
+order by n.position;

@@ -1,0 +1,85 @@
+-- What seqdev tick may do, as GRANT statements
+--
+-- Enough for: tick, db check. The contents of messages are written, and never read.
+-- It runs nothing: read the statements, then run them (seqdev db grants tick --to ROLE --yes). The role has to
+-- be there; without the right DELETE it keeps whatever is in the tables.
+--
+-- Parameters:
+--   to      text  the role that is to have it
+--   schema  text  schema of the host's tables
+-- Row:
+--   statement  text  the statement
+--   why        text  what it is for
+-- Locks: none
+\if :{?to} \else \set to 'seqdev_tick' \endif
+\if :{?schema} \else \set schema 'public' \endif
+with needed (position, schema_name, table_name, privilege, why) as (
+    -- No table: the schema; no schema: the database.
+    values
+        (10, null, null, 'connect', 'to log in'),
+        (20, :'schema'::text, null, 'usage', 'to see the host''s tables'),
+        (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
+        (
+            40, :'schema'::text, 'user_devices',
+            'select (id, user_id, device_name, status)',
+            'which devices are available'
+        ),
+        (50, :'schema'::text, 'device_load_balance', 'select', 'devices taken out of service'),
+        (60, :'schema'::text, 'sequences', 'select', 'which sequences are active'),
+        (70, :'schema'::text, 'sequence_steps', 'select', 'what to send'),
+        (
+            80, :'schema'::text, 'leads',
+            'select (id, user_id, device_id, phone, trigger)',
+            'the device of people without an assigned one'
+        ),
+        (90, :'schema'::text, 'leads', 'update (trigger)', 'who has done a sequence leaves it, or enters the next'),
+        (100, :'schema'::text, 'sequence_contacts', 'select', 'who is due'),
+        (
+            110, :'schema'::text, 'sequence_contacts',
+            'insert (id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger, '
+            'next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id)',
+            'the next step''s row'
+        ),
+        (
+            120, :'schema'::text, 'sequence_contacts',
+            'update (status, completed_at, assigned_device_id, processing_device_id, processing_started_at, '
+            'last_error, retry_count)',
+            'claims, failed sends, reasons to wait'
+        ),
+        (
+            130, :'schema'::text, 'broadcast_messages',
+            'select (id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, status, '
+            'error_message, scheduled_at, sent_at, created_at)',
+            'what devices have sent, and what failed'
+        ),
+        (
+            140, :'schema'::text, 'broadcast_messages',
+            'insert (id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name, '
+            'message_type, content, media_url, status, scheduled_at, created_at)',
+            'the messages'
+        ),
+        (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
+        (160, 'seqdev', 'run', 'select', 'and finds itself again'),
+        (170, 'seqdev', 'run', 'update (finished_at, counts)', 'at its end'),
+        (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew')
+)
+
+select
+    format(
+        'grant %s on %s to %I',
+        n.privilege,
+        case
+            when n.schema_name is null then format('database %I', current_database())
+            when n.table_name is null then format('schema %I', n.schema_name)
+            else format('table %I.%I', n.schema_name, n.table_name)
+        end,
+        :'to'::text
+    ) as statement,
+    n.why
+from needed as n
+left join pg_namespace as s on n.schema_name = s.nspname
+left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+where
+    (n.schema_name is null or s.oid is not null)
+    and (n.table_name is null or t.oid is not null)
+order by n.position;

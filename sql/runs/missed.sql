@@ -1,0 +1,88 @@
+-- Times in which ticks were missed, newest first: none that came to a good end began there
+--
+-- Good is what ended by itself with its work done. As many are missed as would have fitted in between.
+--
+-- Parameters:
+--   now    timestamptz  the instant of the transaction
+--   since  interval     how far back to look
+--   every  interval     how often a tick should begin
+--   most   integer      such times to return; empty: all
+-- Row:
+--   missed_from  timestamptz  the last good tick before, or the beginning of the time that is looked at
+--   missed_to    timestamptz  the next good tick, or now
+--   lasted       interval     the time between them
+--   missed       integer      ticks that should have been there
+--   began        jsonb        ticks that were, by how they ended: paused, stopped, failed, unfinished
+--   total        integer      such times in all, listed or not
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?since} \else \set since '1 day' \endif
+\if :{?every} \else \set every '1 minute' \endif
+\if :{?most} \else \set most '20' \endif
+with ticks as materialized (
+    select
+        r.started_at,
+        case
+            when r.finished_at is null then 'unfinished'
+            when r.exit_code is null or r.exit_code in (0, 3, 141) then 'done'
+            when r.exit_code = 4 then 'paused'
+            when r.exit_code > 128 then 'stopped'
+            else 'failed'
+        end as state
+    from seqdev.run as r
+    where r.command = 'tick' and r.started_at >= :'now'::timestamptz - :'since'::interval
+),
+
+mark (at, ticked) as (
+    select
+        :'now'::timestamptz - :'since'::interval as at,
+        false as ticked
+    union all
+    select
+        t.started_at as at,
+        true as ticked
+    from ticks as t
+    where t.state = 'done'
+    union all
+    select
+        :'now'::timestamptz as at,
+        false as ticked
+),
+
+between_marks as (
+    select
+        lag(m.at) over w as missed_from,
+        m.at as missed_to,
+        -- Between two ticks they are out of step by less than half; at the ends one may be still to come.
+        case
+            when m.ticked and lag(m.ticked) over w then round(extract(epoch from m.at - lag(m.at) over w) / e.seconds) - 1
+            when lag(m.ticked) over w then floor(extract(epoch from m.at - lag(m.at) over w) / e.seconds) - 1
+            else floor(extract(epoch from m.at - lag(m.at) over w) / e.seconds)
+        end as missed
+    from mark as m
+    cross join (select extract(epoch from :'every'::interval) as seconds) as e
+    window w as (order by m.at, m.ticked)
+)
+
+select
+    b.missed_from,
+    b.missed_to,
+    b.missed_to - b.missed_from as lasted,
+    b.missed::integer as missed,
+    began.states as began,
+    (count(*) over ())::integer as total
+from between_marks as b
+cross join lateral (
+    select coalesce(jsonb_object_agg(s.state, s.ticks), '{}') as states
+    from (
+        select
+            t.state,
+            count(*) as ticks
+        from ticks as t
+        where t.state <> 'done' and t.started_at > b.missed_from and t.started_at < b.missed_to
+        group by t.state
+    ) as s
+) as began
+where b.missed > 0
+order by b.missed_from desc
+limit nullif(:'most', '')::integer;
