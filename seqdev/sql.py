@@ -82,8 +82,10 @@ def literal(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        if "\0" in value or not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise UsageError("a value is not text: it has NUL, or bytes that are not UTF-8", "write it in UTF-8")
+        if "\0" in value or (not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)):
+            raise UsageError(
+                "a value is not text: it has NUL, or bytes that are not UTF-8", "write it in UTF-8"
+            )
         return value
     if isinstance(value, list | tuple | set | frozenset):
         return "{" + ",".join(_element(item) for item in value) + "}"
