@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test load mutants bench bench-audits lint lock docs clean
+.PHONY: demo test faults load mutants bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -12,7 +12,10 @@ demo: $(READY) ## Show the main job on an embedded Postgres
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-load: $(READY) ## Run the heavier load and fault tests
+faults: $(READY) ## Break processes, connections and servers, reconcile every row, write the table of README.md
+	@$(BIN)/python -m tests.faults.run
+
+load: $(READY) ## Run the heavier load tests: 10,000 SIGKILLs, a million messages, a file of 1 GB
 	@$(BIN)/python -m pytest -m load
 
 mutants: $(READY) ## Break the code on purpose, and see the tests fail

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from seqdev.errors import SeqdevError
+from seqdev.errors import SeqdevError, UsageError
 
 Row = TypeVar("Row")
 
@@ -75,8 +75,17 @@ class Statement:
 
 
 def literal(value: object) -> str | None:
-    """A Python value as the text that PostgreSQL's own input functions read; None stays NULL."""
-    if value is None or isinstance(value, str):
+    """A Python value as the text that PostgreSQL's own input functions read; None stays NULL.
+
+    Raises UsageError for text that no server can take: NUL, and bytes of an argument that are not UTF-8.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if "\0" in value or (not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)):
+            raise UsageError(
+                "a value is not text: it has NUL, or bytes that are not UTF-8", "write it in UTF-8"
+            )
         return value
     if isinstance(value, list | tuple | set | frozenset):
         return "{" + ",".join(_element(item) for item in value) + "}"

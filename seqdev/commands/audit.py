@@ -14,7 +14,7 @@ from seqdev.audit import Kind, Line, Scope
 from seqdev.audit_nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
 from seqdev.audit_rows import Health, IfLost
 from seqdev.audit_view import brief, published
-from seqdev.commands.options import App, FormatOption, UserOption, duration
+from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
 from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.render import Format, Table, note
 from seqdev.sql import Query
@@ -32,7 +32,7 @@ app = typer.Typer(
 
 LimitOption = Annotated[
     int | None,
-    typer.Option(min=1, help=f"Rows to list, at most. [default: {LISTED}; with --all: no limit]"),
+    typer.Option(min=1, max=MOST, help=f"Rows to list, at most. [default: {LISTED}; with --all: no limit]"),
 ]
 AllOption = Annotated[
     bool, typer.Option("--all", help="List everything, not only 20 (--limit still bounds it).")

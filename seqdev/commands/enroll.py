@@ -10,6 +10,7 @@ import typer
 
 from seqdev import lookup, schema
 from seqdev.commands.options import (
+    MOST,
     App,
     DryRunOption,
     FormatOption,
@@ -43,7 +44,9 @@ def enroll(
     phones: Annotated[
         str | None, typer.Option(metavar="FILE", help="Only the phones in FILE, one a line; - is stdin.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Enrol this many people at most.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Enrol this many people at most.")
+    ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Name all who are refused, not only 20.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,

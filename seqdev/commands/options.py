@@ -51,6 +51,9 @@ def duration(text: str | timedelta) -> timedelta:
         raise typer.BadParameter(str(error)) from error
 
 
+MOST = 2**31 - 1
+"""The most of anything that can be asked for: what the server's integers hold."""
+
 FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done; read-only.")]

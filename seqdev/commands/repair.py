@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from seqdev import lookup, repair, repair_view, runs
-from seqdev.commands.options import App, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
 from seqdev.db import Transaction
 from seqdev.errors import Exit, UsageError
@@ -104,7 +104,7 @@ def device(
         ),
     ] = False,
     most: Annotated[
-        int | None, typer.Option("--max", min=1, metavar="N", help="People to move, at most.")
+        int | None, typer.Option("--max", min=1, max=MOST, metavar="N", help="People to move, at most.")
     ] = None,
     until_back: Annotated[
         bool, typer.Option("--until-back", help="For a time: repair home brings them back.")

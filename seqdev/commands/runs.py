@@ -10,7 +10,7 @@ import typer
 
 from seqdev import runs as journal
 from seqdev.audit_view import published, short
-from seqdev.commands.options import App, FormatOption, duration
+from seqdev.commands.options import MOST, App, FormatOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.render import Format, Table, note
 from seqdev.runs import Missed, RunRow
@@ -67,7 +67,9 @@ def runs(
             help="How often a tick should begin: lists the times in which ticks were missed instead of runs.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Rows to list, at most. [default: 20]")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Rows to list, at most. [default: 20]")
+    ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="List all, not only 20.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> int:

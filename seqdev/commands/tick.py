@@ -9,7 +9,7 @@ import typer
 from seqdev import forecast, schema
 from seqdev import tick as ticks
 from seqdev.claims import Policy
-from seqdev.commands.options import App, DryRunOption, FormatOption, duration, ended, journaled
+from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
 from seqdev.errors import Exit, UsageError
 from seqdev.forecast import Comparison, Decision
 from seqdev.progress import progress
@@ -33,7 +33,9 @@ def tick(
     batch_size: Annotated[
         int, typer.Option(min=1, max=100_000, help="Contacts in one transaction.")
     ] = 10_000,
-    max_messages: Annotated[int | None, typer.Option(min=1, help="Messages to queue, at most.")] = None,
+    max_messages: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Messages to queue, at most.")
+    ] = None,
     budget: Annotated[
         timedelta,
         typer.Option(

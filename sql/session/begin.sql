@@ -21,22 +21,30 @@
 \if :{?idle_timeout} \else \set idle_timeout '15s' \endif
 \if :{?alive_check} \else \set alive_check '200ms' \endif
 \if :{?batch} \else \set batch 'false' \endif
-select now() as now
+-- Qualified, and without an operator, because the role's own search_path still holds here.
+select pg_catalog.now() as now
 from (
     values
         -- pg_catalog is first unless named; pg_temp last: a temporary table never stands in for the host's.
-        ('search_path', format('%I, pg_temp', :'schema'::text)),
+        ('search_path', pg_catalog.format('%I, pg_temp', :'schema'::text)),
         ('TimeZone', :'timezone'::text),
         ('lock_timeout', :'lock_timeout'::text),
         ('statement_timeout', :'statement_timeout'::text),
         ('idle_in_transaction_session_timeout', :'idle_timeout'::text),
         ('client_connection_check_interval', :'alive_check'::text),
+        -- Or a role's old habits would change what patterns mean, and how dates and intervals come back.
+        ('standard_conforming_strings', 'on'),
+        ('DateStyle', 'ISO, YMD'),
+        ('IntervalStyle', 'postgres'),
         -- Where row-level security would hide rows, an error: what is decided on a part of them is wrong.
         ('row_security', 'off'),
         -- Compiling these statements costs more than running them.
         ('jit', 'off')
 ) as setting (name, value)
 having
-    count(set_config(setting.name, setting.value, true)) = 8
+    pg_catalog.bool_and(pg_catalog.set_config(setting.name, setting.value, true) is not null)
     -- 'seqd', 'paus': held before sql/pause/look.sql looks, so that a pause misses no batch that missed it.
-    and case when :'batch'::boolean then pg_advisory_xact_lock_shared(1936028004, 1885435251)::text = '' else true end;
+    and case
+        when :'batch'::boolean then pg_catalog.pg_advisory_xact_lock_shared(1936028004, 1885435251)::text is not null
+        else true
+    end;

@@ -1,0 +1,276 @@
+"""Processes and sessions ended, stopped and cancelled at random moments, and the server itself restarted."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg.rows import namedtuple_row
+
+from seqdev.claims import Policy
+from tests.faults.conftest import scale, world_of
+from tests.faults.processes import Forks, ended, start
+from tests.faults.record import Held, fault
+from tests.faults.servers import Server
+from tests.faults.world import LOCKS, SESSIONS, World, wait
+from tests.host import Host
+from tests.test_overlap import in_background
+
+Worlds = Callable[..., World]
+
+RUNS = "select count(*) from seqdev.run"
+
+COMMANDS: list[tuple[int, list[str]]] = [
+    *((4, ["tick", "--policy", policy.value, "--batch-size", "5"]) for policy in Policy),
+    (2, ["enroll", "--yes"]),
+    (2, ["repair", "device", "device 11", "--to", "device 12", "--yes", "--batch-size", "10"]),
+    (2, ["repair", "device", "device 12", "--to", "device 11", "--yes", "--batch-size", "10"]),
+    (1, ["repair", "device", "device 21", "--spread", "--yes", "--batch-size", "10"]),
+    (1, ["repair", "assigned", "--since", "1d", "--yes", "--batch-size", "3"]),
+    (1, ["repair", "missing", "--yes", "--batch-size", "10"]),
+    (1, ["repair", "undo", "RUN", "--yes", "--batch-size", "10"]),
+    (1, ["leads", "assign", "--rebalance", "--yes", "--batch-size", "20"]),
+]
+"""What runs while everything is killed, and how often."""
+
+_KEEP_DUE = """
+    update sequence_contacts set next_trigger_time = now() at time zone 'UTC' - interval '1 minute'
+    where id in (select id from sequence_contacts where status = 'active' and next_trigger_time > now() at time zone 'UTC'
+        limit 50)
+"""
+
+
+def newcomers(world: World) -> Callable[[threading.Event], None]:
+    """The host, whose leads sign up all the time: there is always something to enrol, to send and to repair."""
+    info = world.host.connection.info
+    connection = psycopg.connect(
+        host=info.host, user=info.user, dbname=info.dbname, autocommit=True, row_factory=namedtuple_row
+    )
+    number = 0
+
+    def loop(over: threading.Event) -> None:
+        nonlocal number
+        with connection:
+            host = Host(connection)
+            while not over.wait(0.05):
+                if host.value("select count(*) from sequence_contacts where status = 'active'") > 400:
+                    continue
+                number += 1
+                # In the copy as well: these rows are the host's doing, not seqdev's.
+                host.rows(
+                    "with l as (insert into leads (user_id, device_id, phone, name, trigger)"
+                    " select md5('user ' || u)::uuid, md5('device ' || u || 1 + i %% 4)::uuid,"
+                    " '601995' || lpad((%(n)s * 30 + i)::text, 6, '0'), 'CANARY-NAME new', 'WARM,KEEP'"
+                    " from generate_series(1, 2) u, generate_series(1, 30) i returning *)"
+                    " insert into was.leads select * from l",
+                    {"n": number},
+                )
+
+    return loop
+
+
+def random_kills(
+    world: World, chance: random.Random, kills: int, at_once: int, names: list[list[str]]
+) -> Counter[str]:
+    """Commands at random, ended with SIGKILL at random moments of their life; how many, by command."""
+    killed = Counter[str]()
+    running: list[tuple[float, subprocess.Popen[str], str]] = []
+    done = 0
+    while done < kills or running:
+        while done + len(running) < kills and len(running) < at_once:
+            argv = chance.choice(names)
+            if "RUN" in argv:
+                rows = world.host.rows(
+                    "select id from seqdev.run where command ~ '^repair' order by random() limit 1"
+                )
+                if not rows:
+                    continue
+                argv = [str(rows[0].id) if word == "RUN" else word for word in argv]
+            process = start(world.url, *argv)
+            # The first third of a second is Python's: let most of them come further.
+            moment = time.monotonic() + chance.uniform(0.25, 1.2) * (1 + os.getloadavg()[0] / 4)
+            running.append((moment, process, " ".join(argv[:2])))
+        time.sleep(0.005)
+        for entry in list(running):
+            moment, process, name = entry
+            if process.poll() is None and time.monotonic() < moment:
+                continue
+            process.kill()
+            ran = ended(process)
+            assert ran.code in (-9, 0, 3, 13), (name, ran)
+            world.look(ran, shows=True)
+            running.remove(entry)
+            if ran.code == -9:
+                done += 1
+                killed[name.split(" --")[0]] += 1
+    return killed
+
+
+def kill_at_random(
+    make_world: Worlds, held: Held, chance: random.Random, kills: int, people: int = 100
+) -> None:
+    """Kill so many, and account for every row."""
+    world = make_world(people)
+    names = [argv for weight, argv in COMMANDS for _ in range(weight)]
+    with in_background(newcomers(world)):
+        killed = random_kills(world, chance, kills, 3, names)
+    world.nothing_left_behind()
+    begun, finished = (world.host.value(RUNS + where) for where in ("", " where finished_at is not null"))
+    assert begun - finished >= kills / 20, "hardly any was killed at work"
+    world.account()
+    held.tries += killed.total()
+    held.killed += killed.total()
+    held.note(f"{begun - finished} of them in the middle of a run")
+
+
+@fault("random SIGKILL of ticks, enrolments, repairs, undo")
+def test_whatever_is_killed_whenever_nothing_is_lost_or_twice(
+    make_world: Worlds, held: Held, chance: random.Random
+) -> None:
+    kill_at_random(make_world, held, chance, scale(300))
+
+
+@fault("5 random SIGKILLs", quick=True)
+def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: random.Random) -> None:
+    world = make_world()
+    killed = random_kills(world, chance, 5, 2, [["tick", "--batch-size", "2"]])
+    world.nothing_left_behind()
+    world.account()
+    held.tries += killed.total()
+
+
+@pytest.mark.load
+@pytest.mark.fault("random SIGKILL, 10,000")
+def test_ten_thousand_random_kills_lose_nothing(
+    make_world: Worlds, held: Held, chance: random.Random
+) -> None:
+    for _ in range(10):
+        kill_at_random(make_world, held, chance, scale(1000), people=400)
+
+
+@pytest.mark.load
+@pytest.mark.fault("a million messages, under kill")
+def test_a_million_messages_are_sent_exactly_once(
+    make_world: Worlds, held: Held, chance: random.Random
+) -> None:
+    world = make_world(scale(450_000))
+    killed = random_kills(world, chance, scale(200), 4, [["tick", "--batch-size", "2000"]])
+    world.nothing_left_behind()
+    world.account()
+    held.tries += killed.total()
+    assert world.host.value("select count(*) from broadcast_messages") >= scale(1_000_000)
+
+
+def in_a_batch(world: World, *options: object, **environment: object) -> "subprocess.Popen[str]":
+    """A tick that has begun to work, in small batches, and takes a while."""
+    process = start(world.url, "tick", "--batch-size", 3, *options, **environment)
+    wait(lambda: world.host.value(LOCKS) > 2 and world.host.value(RUNS) > 0)
+    return process
+
+
+@fault("SIGSTOP at a random moment")
+def test_a_stopped_tick_holds_its_locks_for_16_seconds_at_most(
+    make_world: Worlds, held: Held, chance: random.Random
+) -> None:
+    stopped = []
+    for _ in range(scale(8)):
+        world = make_world(200)
+        process = in_a_batch(world)
+        time.sleep(chance.uniform(0, 0.15))
+        process.send_signal(signal.SIGSTOP)
+        stopped.append((world, process))
+    began = time.monotonic()
+    slowest, held_up = 0.0, 0
+    for world, _ in stopped:
+        held_up += world.host.value(LOCKS) > 0
+        wait(lambda world=world: not world.host.value(LOCKS), 20)  # type: ignore[misc]
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 16, f"locks of a stopped client were there for {slowest:.1f} s"
+    for world, process in stopped:
+        # Another one does the work meanwhile; woken up, the stopped one finds its connection gone, or goes on.
+        world.account()
+        process.send_signal(signal.SIGCONT)
+        ran = ended(process)
+        world.look(ran)
+        assert ran.code == 0, ran.err
+        world.account()
+        held.tries += 1
+    assert held_up, "none was stopped in a transaction"
+    held.note(f"{held_up} held locks, gone within {slowest:.0f} s")
+
+
+@fault("SIGKILL of a tick that waits for a lock")
+def test_a_killed_tick_that_waits_for_a_lock_gives_up_its_own(make_world: Worlds, held: Held) -> None:
+    slowest = 0.0
+    for _ in range(scale(5)):
+        world = make_world()
+        with psycopg.connect(world.url) as other:
+            other.execute("select from leads for update")
+            process = start(world.url, "tick", SEQDEV_LOCK_TIMEOUT="60s")
+            wait(lambda world=world: world.host.value(SESSIONS + " and wait_event_type = 'Lock'"))  # type: ignore[misc]
+            process.kill()
+            world.look(ended(process))
+            slowest = max(slowest, world.nothing_left_behind())
+        world.account()
+        held.tries += 1
+    held.note(f"locks gone within {slowest:.1f} s")
+
+
+@fault("{how} at random moments", how=["pg_terminate_backend", "pg_cancel_backend"])
+def test_an_administrator_who_ends_sessions_only_delays(
+    make_world: Worlds, held: Held, chance: random.Random, how: str
+) -> None:
+    for _ in range(scale(4)):
+        world = make_world(200)
+        processes = [start(world.url, "tick", "--batch-size", chance.choice([3, 30])) for _ in range(2)]
+        wait(lambda world=world: world.host.value(RUNS) == 2)  # type: ignore[misc]
+        hits = 0
+        while hits < 5 and any(process.poll() is None for process in processes):
+            time.sleep(chance.uniform(0, 0.05))
+            hits += len(
+                world.host.rows(
+                    f"select {how}(pid) from pg_stat_activity where datname = current_database()"
+                    " and application_name = 'seqdev tick' and state <> 'idle' order by random() limit 1"
+                )
+            )
+        for process in processes:
+            ran = ended(process)
+            world.look(ran)
+            # A cancelled statement may end a run: then it says so.
+            assert ran.code in ((0,) if how == "pg_terminate_backend" else (0, 13)), ran
+        world.nothing_left_behind()
+        world.account()
+        held.tries += hits
+
+
+# -- The server ------------------------------------------------------------------------------------------------
+
+
+@fault("{how} restart of the server in mid-run", how=["immediate", "fast"])
+def test_ticks_go_on_after_a_restart_of_the_server(
+    make_server: Callable[..., Server], forks: Forks, held: Held, chance: random.Random, how: str
+) -> None:
+    for _ in range(scale(3)):
+        server = make_server()
+        world = world_of(server, forks, held)
+        processes = [start(world.url, "tick", "--batch-size", 3) for _ in range(2)]
+        wait(lambda world=world: world.host.value(RUNS) == 2)  # type: ignore[misc]
+        for _ in range(2):
+            time.sleep(chance.uniform(0.05, 0.3))
+            server.stop(signal.SIGQUIT if how == "immediate" else signal.SIGINT)
+            server.start()
+            held.tries += 1
+        for process in processes:
+            ran = ended(process)
+            assert ran.code == 0, ran.err
+        world = world_of(server, forks, held)
+        world.look(ran)
+        world.nothing_left_behind()
+        world.account()
+        server.stop()

@@ -1,0 +1,12 @@
+"""The table of faults in README.md cannot rot: it names the scenarios that there are."""
+
+from tests.faults.record import names
+from tests.faults.table import README, listed
+
+
+def test_the_table_names_the_scenarios_that_exist() -> None:
+    assert listed(README.read_text()) == names(), "run: make faults"
+
+
+def test_there_are_fifty_faults_and_no_two_of_one_name() -> None:
+    assert len(set(names())) == len(names()) >= 50
