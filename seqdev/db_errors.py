@@ -31,7 +31,21 @@ _UNPROVEN = (
 )
 """How libpq and OpenSSL say that a server's certificate is missing, not to be trusted, or of another host."""
 
-_LOST = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006", "08007"}
+# 25P03, 25P04: a role's own limits, which hold until the first statement has set ours.
+_LOST = {
+    "25P03",
+    "25P04",
+    "57P01",
+    "57P02",
+    "57P03",
+    "53300",
+    "08000",
+    "08001",
+    "08003",
+    "08004",
+    "08006",
+    "08007",
+}
 
 
 def is_lost(error: "psycopg.Error") -> bool:

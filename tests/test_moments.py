@@ -211,7 +211,7 @@ def test_a_conflict_with_another_key_of_the_hosts_is_no_message_that_exists(host
     )
     seqdev("tick")
     assert host.broken_promises() == [], "done without a message"
-    assert host.rows("select status from sequence_contacts") == [("active",)]
+    assert host.rows("select status from sequence_contacts") == [("set_aside",)]
 
 
 def test_a_batch_that_is_tried_again_decides_anew(
