@@ -119,7 +119,9 @@ def test_rows_hidden_by_a_policy_are_not_taken_for_missing(
         with role(world):
             for argv in (["tick"], ["enroll", "--yes"], ["repair", "missing", "--yes"]):
                 ran = world.run(*argv)
-                assert ran.code == 12, (table, argv, ran)
+                # Enrolment and repair can do without the messages.
+                needless = table == "broadcast_messages" and argv != ["tick"]
+                assert ran.code == 12 or (needless and ran.code in (0, 3)), (table, argv, ran)
                 held.tries += 1
         world.host.rows(f"alter table {table} disable row level security")
         world.account(expected)
