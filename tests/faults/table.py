@@ -26,7 +26,7 @@ def table(records: Iterable[dict[str, Any]]) -> str:
         if one is not record:
             for key in ("tries", "killed", "reconciled"):
                 one[key] += record[key]
-    listed = [found[name] for name in names() if name in found]
+    listed = [found[name] for name in names()]
     tries, killed, messages = (sum(one[key] for one in listed) for key in ("tries", "killed", "reconciled"))
     versions = ", ".join(sorted({one["server"] for one in listed if one["server"]}))
     head = (

@@ -121,13 +121,12 @@ def test_nobody_is_sent_early_or_twice_by_a_clock_change(make_world: Worlds, hel
     held.tries += 401
 
 
-@fault("infinity, NULL and the year 294276 in dates")
+@fault("infinity and NULL in dates")
 def test_dates_that_are_no_dates_stop_nobody(make_world: Worlds, held: Held, expected: list[str]) -> None:
     for value, sent in (
         ("'infinity'", False),
         ("'-infinity'", True),
         ("null", False),
-        ("'294276-01-01'", False),
     ):
         world = make_world()
         victims = world.host.rows(
