@@ -79,7 +79,7 @@ def test_the_time_zone_of_the_client_does_not_matter(
     make_world: Worlds, held: Held, expected: list[str], zone: str
 ) -> None:
     world = make_world()
-    known = {} if zone == "nonsense" else {"PGTZ": zone}
+    known: dict[str, Any] = {} if zone == "nonsense" else {"PGTZ": zone}
     ran = world.run("tick", TZ=zone, LC_ALL="tr_TR.UTF-8", PGDATESTYLE="SQL, DMY", **known)
     assert ran.code == 0, ran.err
     world.account(expected)
