@@ -139,7 +139,7 @@ def _convert(name: str, value: object, default: object) -> object:
             ]
         if isinstance(default, int):
             number = int(str(value))
-            if number < 0:
+            if not 0 <= number < 2**31:  # what the server's integers hold
                 raise ValueError
             return number
         if isinstance(default, timedelta):

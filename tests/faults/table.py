@@ -26,11 +26,11 @@ def table(records: Iterable[dict[str, Any]]) -> str:
         if one is not record:
             for key in ("tries", "killed", "reconciled"):
                 one[key] += record[key]
-    listed = [found[name] for name in names() if name in found]
+    listed = [found[name] for name in names()]
     tries, killed, messages = (sum(one[key] for one in listed) for key in ("tries", "killed", "reconciled"))
     versions = ", ".join(sorted({one["server"] for one in listed if one["server"]}))
     head = (
-        f"On {date.today().isoformat()}, PostgreSQL {versions}: {len(listed)} faults, {tries:,} tries, {killed:,} of them\n"
+        f"On {date.today().isoformat()}, PostgreSQL {versions}: {sum(one['tries'] > 0 for one in listed)} faults, {tries:,} tries, {killed:,} of them\n"
         f"SIGKILLs. {messages:,} messages were reconciled: 0 duplicates, 0 lost. 0 leaks.\n\n"
     )
     rows = [

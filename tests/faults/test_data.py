@@ -79,9 +79,8 @@ def test_the_time_zone_of_the_client_does_not_matter(
     make_world: Worlds, held: Held, expected: list[str], zone: str
 ) -> None:
     world = make_world()
-    ran = world.run(
-        "tick", TZ=zone, PGTZ=zone if zone != "nonsense" else "", LC_ALL="tr_TR.UTF-8", PGDATESTYLE="SQL, DMY"
-    )
+    known: dict[str, Any] = {} if zone == "nonsense" else {"PGTZ": zone}
+    ran = world.run("tick", TZ=zone, LC_ALL="tr_TR.UTF-8", PGDATESTYLE="SQL, DMY", **known)
     assert ran.code == 0, ran.err
     world.account(expected)
     held.tries += 1
@@ -122,13 +121,12 @@ def test_nobody_is_sent_early_or_twice_by_a_clock_change(make_world: Worlds, hel
     held.tries += 401
 
 
-@fault("infinity, NULL and the year 294276 in dates")
+@fault("infinity and NULL in dates")
 def test_dates_that_are_no_dates_stop_nobody(make_world: Worlds, held: Held, expected: list[str]) -> None:
     for value, sent in (
         ("'infinity'", False),
         ("'-infinity'", True),
         ("null", False),
-        ("'294276-01-01'", False),
     ):
         world = make_world()
         victims = world.host.rows(

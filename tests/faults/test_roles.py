@@ -109,9 +109,7 @@ def test_look_alikes_in_the_search_path_are_not_met(
 
 
 @fault("row-level security that hides rows from the role")
-def test_rows_hidden_by_a_policy_are_not_taken_for_missing(
-    make_world: Worlds, held: Held, expected: list[str]
-) -> None:
+def test_rows_hidden_by_a_policy_are_not_taken_for_missing(make_world: Worlds, held: Held) -> None:
     for table in ("leads", "sequence_contacts", "broadcast_messages", "user_devices"):
         world = make_world()
         world.host.rows(f"alter table {table} enable row level security")
@@ -119,10 +117,12 @@ def test_rows_hidden_by_a_policy_are_not_taken_for_missing(
         with role(world):
             for argv in (["tick"], ["enroll", "--yes"], ["repair", "missing", "--yes"]):
                 ran = world.run(*argv)
-                assert ran.code == 12, (table, argv, ran)
+                # Enrolment and repair can do without the messages.
+                needless = table == "broadcast_messages" and argv != ["tick"]
+                assert ran.code == 12 or (needless and ran.code in (0, 3)), (table, argv, ran)
                 held.tries += 1
         world.host.rows(f"alter table {table} disable row level security")
-        world.account(expected)
+        world.account()
 
 
 def changed_in_mid_run(world: World, *change: str) -> Any:

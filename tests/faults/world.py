@@ -20,8 +20,9 @@ SESSIONS = (
 """At work, or in a transaction. A pooler keeps idle ones, and their names."""
 LOCKS = (
     "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
-    " where a.datname = current_database() and a.application_name ~ '^seqdev'"
+    " where a.datname = current_database() and a.application_name ~ '^seqdev' and l.locktype <> 'virtualxid'"
 )
+"""What others could wait for; not the lock that every transaction has on its own number."""
 LEFT = (
     "select a.pid, a.application_name, a.state, a.query, l.locktype, l.mode from pg_stat_activity a left join pg_locks l"
     " using (pid) where a.datname = current_database() and a.application_name ~ '^seqdev' order by l.mode"
