@@ -143,10 +143,10 @@ def _health(transaction: Transaction, given: dict[str, object]) -> Health:
 def _given(transaction: Transaction, settings: Settings, scope: Scope) -> dict[str, object]:
     """Every parameter that an audit may declare; and the transaction made ready for its work."""
     transaction.one(SETTINGS)
-    user = lookup.resolve(transaction, lookup.Kind.USER, scope.user) if scope.user else None
+    user = lookup.resolve(transaction, lookup.Kind.USER, scope.user) if scope.user is not None else None
 
     def known(kind: lookup.Kind, text: str | None) -> UUID | None:
-        return lookup.resolve(transaction, kind, text, user) if text else None
+        return lookup.resolve(transaction, kind, text, user) if text is not None else None
 
     return {
         "now": transaction.now,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqdev import conninfo, signals
@@ -24,6 +24,7 @@ from seqdev.sql import Query, Row
 
 if TYPE_CHECKING:
     from psycopg import Connection, Copy, Cursor
+    from psycopg.abc import Buffer, Loader
 
 T = TypeVar("T")
 
@@ -259,9 +260,26 @@ class Database:
                 password=conninfo.password(self.settings.database_url, self.settings.password_command),
             )
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.adapters.register_loader("timestamptz", _instants())
             self._connection = connection
             self._met = True
         return self._connection
+
+
+def _instants() -> "type[Loader]":
+    """Reads instants; those outside Python's calendar, which hosts write for "never", as its ends."""
+    from psycopg import DataError
+    from psycopg.types.datetime import TimestamptzLoader
+
+    class Instants(TimestamptzLoader):
+        def load(self, data: "Buffer") -> datetime:
+            try:
+                return super().load(data)
+            except DataError:
+                before = bytes(data).endswith(b"BC") or bytes(data).startswith(b"-")
+                return (datetime.min if before else datetime.max).replace(tzinfo=UTC)
+
+    return Instants
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -234,7 +234,7 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
     settings = database.settings
 
     def work(transaction: Transaction) -> Explanation:
-        owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user else None
+        owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
         return _explain(transaction, settings, writings(typed), owner)
 
     return database.retry(work, read_only=True)

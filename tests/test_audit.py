@@ -619,3 +619,37 @@ def test_last_seen_may_be_missing(host: Host, seqdev: Cli) -> None:
     host.rows("alter table user_devices drop column last_seen")
     (row,) = audit(seqdev, "devices", code=0)
     assert row["last_seen"] is None
+
+
+@pytest.mark.parametrize("instant", ["0044-03-15 BC", "294276-12-31", "-infinity", "infinity"])
+def test_instants_outside_the_calendar_stop_no_command(host: Host, seqdev: Cli, instant: str) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    contact = host.contact(sequence, step, "6012345678", host.device(user))
+    host.rows("update sequence_contacts set next_trigger_time = %s where id = %s", instant, contact)
+    host.rows("update user_devices set last_seen = %s", instant)
+    for argv in (
+        *(("audit", name) for name in (*NAMES, "all")),
+        ("tick", "--dry-run"),
+        ("explain", "6012345678"),
+        ("explain", "6012345678", "--format", "json"),
+        ("tick",),
+    ):
+        assert seqdev(*argv).code in (0, 3), argv
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("audit", "contacts", "--user", ""),
+        ("audit", "devices", "--if-lost", ""),
+        ("enroll", "--yes", "--device", ""),
+        ("repair", "stuck", "--yes", "--user", ""),
+        ("explain", "6012345678", "--user", ""),
+    ],
+)
+def test_an_empty_name_is_nobody_not_everybody(host: Host, seqdev: Cli, argv: tuple[str, ...]) -> None:
+    host.device(host.user())
+    ran = seqdev(*argv)
+    assert (ran.code, ran.out) == (2, "")
+    assert "''" in ran.err

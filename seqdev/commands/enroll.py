@@ -63,11 +63,11 @@ def enroll(
         schema.require(database)
 
     def resolve(tx: Transaction) -> Scope:
-        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user else None
+        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
         return Scope(
             sequences=[lookup.resolve(tx, lookup.Kind.SEQUENCE, text, owner) for text in sequence or ()],
             user=owner,
-            device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device else None,
+            device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
             limit=limit,
             listed=None if show_all else 20,
         )

@@ -108,7 +108,7 @@ def import_(
             owner = lookup.resolve(tx, lookup.Kind.USER, user)
             return Target(
                 user=owner,
-                device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device else None,
+                device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
                 devices=_devices(tx, owner) if distribute else (),
                 existing=existing,
             )
@@ -155,7 +155,7 @@ def assign(
         raise UsageError("nothing to do", "give --distribute, --rebalance or both")
 
     def make(tx: Transaction) -> Job:
-        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user else None
+        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
         return assign_leads(distribute, rebalance, owner)
 
     return carry_out(ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output))

@@ -23,11 +23,11 @@ DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID",
 
 
 def _scope(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Scope:
-    owner = lookup.resolve(tx, lookup.Kind.USER, user) if user else None
+    owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
     return Scope(
         user=owner,
-        sequence=lookup.resolve(tx, lookup.Kind.SEQUENCE, sequence, owner) if sequence else None,
-        device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device else None,
+        sequence=lookup.resolve(tx, lookup.Kind.SEQUENCE, sequence, owner) if sequence is not None else None,
+        device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
     )
 
 

@@ -127,6 +127,9 @@ def test_dates_that_are_no_dates_stop_nobody(make_world: Worlds, held: Held, exp
         ("'infinity'", False),
         ("'-infinity'", True),
         ("null", False),
+        # Finite, and outside Python's calendar.
+        ("'0044-03-15 BC'", True),
+        ("'294276-12-31'", False),
     ):
         world = make_world()
         victims = world.host.rows(
