@@ -159,7 +159,8 @@ def run(point: str, hit: str, argv: list[str]) -> int:
 def serve() -> None:
     """Forks a process for each request, so that none of them has to import everything anew.
 
-    A request: argv, environment, point, hit, out, err (paths). The answer: the exit code, or minus the signal.
+    A request: argv, environment, point, hit, kill_after (seconds, or null), out, err (paths). The answer: the
+    exit code, or minus the signal.
     """
     import typer
 
@@ -185,7 +186,17 @@ def serve() -> None:
                 sys.stdout.flush()
             finally:
                 os._exit(code)
-        _, status = os.waitpid(child, 0)
+        if request["kill_after"] is not None:
+            ends = time.monotonic() + request["kill_after"]
+            ended, status = os.waitpid(child, os.WNOHANG)
+            while not ended and time.monotonic() < ends:
+                time.sleep(0.001)
+                ended, status = os.waitpid(child, os.WNOHANG)
+            if not ended:
+                os.kill(child, signal.SIGKILL)
+                _, status = os.waitpid(child, 0)
+        else:
+            _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 

@@ -27,15 +27,21 @@ class Forks:
         )
 
     def run(
-        self, argv: list[str], environment: Mapping[str, str], point: str = "", hit: int | str = 1
+        self,
+        argv: list[str],
+        environment: Mapping[str, str],
+        point: str = "",
+        hit: int | str = 1,
+        kill_after: float | None = None,
     ) -> Ran:
-        """Run to the end, or to the failpoint: exit code (minus the signal), stdout, stderr."""
+        """Run to the end, to the failpoint, or to SIGKILL after so many seconds: exit code, stdout, stderr."""
         out, err = (Path(self._folder.name) / name for name in ("out", "err"))
         request = {
             "argv": argv,
             "environment": dict(environment),
             "point": point,
             "hit": hit,
+            "kill_after": kill_after,
             "out": str(out),
             "err": str(err),
         }

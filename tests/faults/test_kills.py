@@ -1,6 +1,5 @@
 """Processes and sessions ended, stopped and cancelled at random moments, and the server itself restarted."""
 
-import os
 import random
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -80,35 +80,38 @@ def random_kills(
 ) -> Counter[str]:
     """Commands at random, ended with SIGKILL at random moments of their life; how many, by command."""
     killed = Counter[str]()
-    running: list[tuple[float, subprocess.Popen[str], str]] = []
-    done = 0
-    while done < kills or running:
-        while done + len(running) < kills and len(running) < at_once:
-            argv = chance.choice(names)
-            if "RUN" in argv:
-                rows = world.host.rows(
-                    "select id from seqdev.run where command ~ '^repair' order by random() limit 1"
-                )
-                if not rows:
-                    continue
-                argv = [str(rows[0].id) if word == "RUN" else word for word in argv]
-            process = start(world.url, *argv)
-            # The first third of a second is Python's: let most of them come further.
-            moment = time.monotonic() + chance.uniform(0.25, 1.2) * (1 + os.getloadavg()[0] / 4)
-            running.append((moment, process, " ".join(argv[:2])))
-        time.sleep(0.005)
-        for entry in list(running):
-            moment, process, name = entry
-            if process.poll() is None and time.monotonic() < moment:
-                continue
-            process.kill()
-            ran = ended(process)
-            assert ran.code in (-9, 0, 3, 13), (name, ran)
-            world.look(ran, shows=True)
-            running.remove(entry)
-            if ran.code == -9:
-                done += 1
-                killed[name.split(" --")[0]] += 1
+    one_at_a_time = threading.Lock()
+    reach = 1.0
+
+    def kill(_: int) -> None:
+        nonlocal reach
+        forks = Forks()
+        try:
+            while True:
+                with one_at_a_time:
+                    if killed.total() >= kills:
+                        return
+                    argv = chance.choice(names)
+                    if "RUN" in argv:
+                        rows = world.host.rows(
+                            "select id from seqdev.run where command ~ '^repair' order by random() limit 1"
+                        )
+                        if not rows:
+                            continue
+                        argv = [str(rows[0].id) if word == "RUN" else word for word in argv]
+                    after = chance.uniform(0, reach)
+                ran = forks.run(argv, {"SEQDEV_DATABASE_URL": world.url}, kill_after=after)
+                with one_at_a_time:
+                    assert ran.code in (-9, 0, 3, 13), (argv, ran)
+                    world.look(ran, shows=True)
+                    # Who comes to an end was given too much time: the others are killed sooner.
+                    reach = min(2.0, reach * 1.05) if ran.code == -9 else max(0.05, reach * 0.8)
+                    killed[" ".join(argv[:2]).split(" --")[0]] += ran.code == -9
+        finally:
+            forks.end()
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(kill, range(at_once)))
     return killed
 
 
