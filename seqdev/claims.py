@@ -9,6 +9,7 @@ from uuid import UUID
 
 from seqdev.config import Settings
 from seqdev.db import Transaction
+from seqdev.errors import Refused
 from seqdev.sieve import Sifted, accept
 from seqdev.sql import Query
 
@@ -52,6 +53,7 @@ class Claim:
     queued: int
     ended: int
     chained: int
+    swallowed: int
 
 
 @dataclass(frozen=True)
@@ -196,12 +198,20 @@ def batch(
     return _set_aside(transaction, run, found, did) if found.refused or not found.whole else did
 
 
+def _claim(transaction: Transaction, **given: object) -> list[Claim]:
+    claims = transaction.rows(CLAIM, **given)
+    if any(claim.swallowed for claim in claims):
+        # A step done without a message, and nobody told: rather it is not done.
+        raise Refused("a trigger of the host's keeps a row from being written, without an error")
+    return claims
+
+
 def _claim_own(
     transaction: Transaction, given: Mapping[str, object], take: int, most: int, enough: Enough
 ) -> Sifted[Pick, list[Claim]]:
     def part(picks: Sequence[Pick]) -> list[Claim]:
-        return transaction.rows(
-            CLAIM,
+        return _claim(
+            transaction,
             take=len(picks),
             most=len(picks),
             only=[pick.contact_id for pick in picks],
@@ -210,7 +220,7 @@ def _claim_own(
 
     return accept(
         transaction,
-        lambda: transaction.rows(CLAIM, take=take, most=most, **given),
+        lambda: _claim(transaction, take=take, most=most, **given),
         lambda: transaction.rows(PICK, take=take, most=most, **given),
         part,
         lambda found: enough(_claimed(found), [why for _, why in found.refused], 0),
@@ -224,8 +234,8 @@ def _claim_moved(
     enough: Callable[[Sifted[Pick, list[Claim]]], bool],
 ) -> Sifted[Pick, list[Claim]]:
     def part(picks: Sequence[Pick]) -> list[Claim]:
-        return transaction.rows(
-            CLAIM,
+        return _claim(
+            transaction,
             take=0,
             most=len(picks),
             moved=[pick.contact_id for pick in picks],

@@ -211,7 +211,9 @@ def test_a_conflict_with_another_key_of_the_hosts_is_no_message_that_exists(host
     )
     seqdev("tick")
     assert host.broken_promises() == [], "done without a message"
-    assert host.rows("select status from sequence_contacts") == [("set_aside",)]
+    ((status, reason),) = host.rows("select status, last_error from sequence_contacts")
+    assert status == "set_aside"
+    assert '"theirs"' in reason, "which key is in the way"
 
 
 def test_a_batch_that_is_tried_again_decides_anew(

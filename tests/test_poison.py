@@ -466,3 +466,22 @@ def test_that_all_is_bad_shows_after_few_tries() -> None:
     found, tried = _sift(range(10_000), set(range(10_000)), 10)
     assert (len(found.refused), found.accepted, found.whole) == (10, [], False)
     assert tried < 100
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("broadcast_messages", "recipient_phone"), ("sequence_contacts", "contact_phone")]
+)
+def test_a_row_that_a_trigger_swallows_without_a_word_is_set_aside_not_done(
+    host: Host, seqdev: Cli, table: str, column: str
+) -> None:
+    phones = people(host, 20, host.device(host.user()))
+    host.rows("create function swallow() returns trigger language plpgsql as $$ begin return null; end $$")
+    host.rows(
+        f"create trigger swallow before insert on {table} for each row"
+        f" when ({one_of(column, phones[3:5])}) execute function swallow()"
+    )
+    summary, err = tick(seqdev, code=3)
+    assert (summary["queued"], summary["already_queued"], summary["set_aside"]) == (18, 0, 2)
+    assert set_aside(host).keys() == set(phones[3:5])
+    assert "without an error" in err
+    assert host.broken_promises() == []

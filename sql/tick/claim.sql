@@ -28,6 +28,7 @@
 --   queued         integer  messages queued; less than claimed where a message existed already
 --   ended          integer  contacts whose sequence is over
 --   chained        integer  of these: the lead's trigger list names the next sequence now
+--   swallowed      integer  contacts whose message or next step a trigger of the host's kept from being written
 -- Locks: the claimed rows, and the leads whose sequence is over
 \if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
@@ -373,7 +374,7 @@ message as (
     inner join sequence_steps as st on d.sequence_stepid = st.id
     -- The id only: a conflict with any other key of the host's is an error, never a message lost.
     on conflict (id) do nothing
-    returning device_id
+    returning id, device_id
 ),
 
 next_step as (
@@ -405,49 +406,55 @@ next_step as (
 -- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
 outcome as materialized (
     select
-        d.id,
-        d.device_id,
-        d.assignment,
-        d.is_moved,
-        d.user_id,
-        d.sequence_id,
-        d.contact_phone,
-        d.next_trigger,
-        d.next_id is not null as loops,
-        case
-            when d.next_id is null then true
-            when d.next_row in (select n.id from next_step as n) then false
-            -- A next step that the person has behind them already: the steps go in a circle, and end here.
-            else coalesce((
-                select x.status in ('completed', 'failed') or x.id = d.id
-                from sequence_contacts as x
-                where
-                    x.sequence_id = d.sequence_id
-                    and x.contact_phone = d.contact_phone
-                    and x.sequence_stepid = d.next_id
-            ), false)
-        end as ends,
-        coalesce(d.next_trigger ~ '\S', false) as goes_on,
-        chain.known,
-        chain.open
-    from decided as d
-    cross join lateral (
+        o.*,
+        o.next_is in ('none', 'done') as ends
+    from (
         select
-            count(*) > 0 as known,
-            coalesce(bool_or((
-                select true
-                from sequence_contacts as x
-                where x.sequence_id = entry.sequence_id and x.contact_phone = d.contact_phone
-                limit 1
-            ) is null), false) as open
-        from entry
-        where
-            d.next_id is null
-            and d.next_trigger ~ '\S'
-            and entry.user_id = d.user_id
-            and entry.trigger = d.next_trigger
-            and entry.sequence_id <> d.sequence_id
-    ) as chain
+            d.id,
+            d.device_id,
+            d.assignment,
+            d.is_moved,
+            d.user_id,
+            d.sequence_id,
+            d.contact_phone,
+            d.next_trigger,
+            d.next_id is not null as loops,
+            case
+                when d.next_id is null then 'none'
+                when d.next_row in (select n.id from next_step as n) then 'new'
+                else coalesce((
+                    select
+                        -- Behind the person already: the steps go in a circle, and end here.
+                        case when x.status in ('completed', 'failed') or x.id = d.id then 'done' else 'waits' end
+                    from sequence_contacts as x
+                    where
+                        x.sequence_id = d.sequence_id
+                        and x.contact_phone = d.contact_phone
+                        and x.sequence_stepid = d.next_id
+                ), 'swallowed')
+            end as next_is,
+            coalesce(d.next_trigger ~ '\S', false) as goes_on,
+            chain.known,
+            chain.open
+        from decided as d
+        cross join lateral (
+            select
+                count(*) > 0 as known,
+                coalesce(bool_or((
+                    select true
+                    from sequence_contacts as x
+                    where x.sequence_id = entry.sequence_id and x.contact_phone = d.contact_phone
+                    limit 1
+                ) is null), false) as open
+            from entry
+            where
+                d.next_id is null
+                and d.next_trigger ~ '\S'
+                and entry.user_id = d.user_id
+                and entry.trigger = d.next_trigger
+                and entry.sequence_id <> d.sequence_id
+        ) as chain
+    ) as o
 ),
 
 completed as (
@@ -518,7 +525,8 @@ select
     coalesce(done.moved, 0)::integer as moved,
     coalesce(sent.queued, 0)::integer as queued,
     coalesce(done.ended, 0)::integer as ended,
-    coalesce(done.chained, 0)::integer as chained
+    coalesce(done.chained, 0)::integer as chained,
+    coalesce(done.lost, 0)::integer + coalesce(unsaid.lost, 0)::integer as swallowed
 from device
 left join (
     select
@@ -533,7 +541,8 @@ left join (
                     l.phone
                 from lead_changed as l
             )
-        ) as chained
+        ) as chained,
+        count(*) filter (where o.next_is = 'swallowed') as lost
     from outcome as o
     group by o.device_id
 ) as done on device.id = done.device_id
@@ -543,4 +552,20 @@ left join (
         count(*) as queued
     from message as m
     group by m.device_id
-) as sent on device.id = sent.device_id;
+) as sent on device.id = sent.device_id
+left join (
+    select
+        d.device_id,
+        count(*) as lost
+    from decided as d
+    where
+        -- Looked into only where a message is missing.
+        (select count(*) from message) < (select count(*) from decided)
+        and md5('seqdev message ' || d.id)::uuid not in (select m.id from message as m)
+        and (
+            select true
+            from broadcast_messages as m
+            where m.id = md5('seqdev message ' || d.id)::uuid
+        ) is null
+    group by d.device_id
+) as unsaid on device.id = unsaid.device_id;

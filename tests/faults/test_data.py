@@ -318,10 +318,10 @@ def test_a_file_of_a_gigabyte_is_imported_in_little_memory(world: World, held: H
     from tests.faults.processes import ended, start
 
     file = tmp_path / "leads.csv"
-    lines = scale(9_000_000)
+    lines = scale(1_050_000)
     with file.open("w") as out:
-        out.write("phone,name,niche\n")
-        filler = "n" * 90
+        out.write("phone,name,niche,remarks\n")
+        filler = "niche," + "n" * 960
         out.writelines(f"+6012{number:08},Name {number},{filler}\n" for number in range(lines))
     owner: Any = world.host.value("select id from users order by id limit 1")
     ran = ended(

@@ -203,7 +203,7 @@ def test_a_poisonous_row_is_set_aside_and_the_others_go(make_world: Worlds, held
     aside = world.host.rows(
         "select contact_phone, last_error from sequence_contacts where status = 'set_aside'"
     )
-    assert [row.contact_phone for row in aside] == [victim]
+    assert {row.contact_phone for row in aside} == {victim}
     assert all("22023" in row.last_error and "CANARY" not in row.last_error for row in aside)
     world.reconcile()
     world.host.rows("drop trigger poison on broadcast_messages")
