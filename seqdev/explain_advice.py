@@ -1,0 +1,52 @@
+"""What an explanation tells people to do, by what stops whom."""
+
+UNBLOCK = {
+    "row_not_active": "the host set this status: nothing is sent until it is active again",
+    "set_aside": "the database refused the row: mend the cause, then seqdev repair set-aside",
+    "sequence_missing": "the sequence is deleted: see seqdev audit contacts",
+    "sequence_inactive": "activate the sequence in the application (is_active, and status active)",
+    "not_due": "nothing: it goes when it is due",
+    "too_late": "to send it all the same: seqdev tick --max-lateness 0s",
+    "bad_phone": "write the person's phone into contact_phone",
+    "step_missing": "seqdev db upgrade finds the step where current_step tells; else seqdev audit contacts",
+    "no_content": "give the step content or a media_url in the application",
+    "claimed": "nothing, a claim ends by itself; to release old ones: seqdev repair stuck",
+    "no_device": "give the lead a device (seqdev leads assign --distribute), then seqdev repair missing",
+    "device_missing": "move its people: seqdev repair device {device} --spread",
+    "device_of_other_user": "assign a device of user {user}; what set it: seqdev audit mismatches",
+    "device_offline": "bring the device back, or move its people: seqdev repair device {device} --spread",
+    "device_full": "wait, or move people: seqdev repair device {device} --spread --max N",
+}
+"""What to do about each gate that stops a step."""
+
+OPENS = {
+    "claimed": "when the claim ends",
+    "too_late": "never by itself",
+    "device_offline": "unknown: when the device is back",
+    "device_full": "unknown: when messages in flight are sent",
+    "not_due": "unknown: it has no due time",
+}
+"""When a gate opens by itself, where no time is known."""
+
+ENROL = {
+    "ready": ("not enrolled yet: trigger {trigger} calls for {sequence}", "seqdev enroll"),
+    "sequence_inactive": ("not enrolled: {sequence}, called by {trigger}, is not active", "activate it"),
+    "nobody_listens": (
+        "trigger {trigger}: no sequence of this user is entered by it",
+        "seqdev audit leads",
+    ),
+    "no_device": (
+        "not enrolled in {sequence}: no_device: the lead has none",
+        "seqdev leads assign --distribute, then seqdev enroll",
+    ),
+    "device_missing": (
+        "not enrolled in {sequence}: device_missing: the lead's device is gone",
+        "seqdev audit leads; give the lead a device",
+    ),
+    "device_of_other_user": (
+        "not enrolled in {sequence}: device_of_other_user: the lead's device is another user's",
+        "seqdev audit leads; give the lead a device",
+    ),
+    "bad_phone": ("not enrolled in {sequence}: bad_phone: not 6 to 15 digits", "correct the lead's phone"),
+}
+"""What an enrolment would say to each trigger of a lead, and what to do about it."""
