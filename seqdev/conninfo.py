@@ -21,6 +21,14 @@ LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGPORT", 
 PASSWORD_PATIENCE = 10.0
 """Seconds that a password command may take."""
 
+_ALIVE = {
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""A server that has vanished without a word is given up after 25 seconds, not the two hours of the kernel."""
+
 _SECRETS = {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
 _LONGEST_PASSWORD = 65_536
 
@@ -35,7 +43,7 @@ def find(database_url: str, say: Callable[[str], None]) -> str:
 
     if is_named(database_url):
         options = read(database_url) if database_url else {}
-        return make_conninfo("", **(options | _tls(options)))
+        return make_conninfo("", **(_ALIVE | options | _tls(options)))
     say(f"no database named: working on the embedded server in {embedded.home()}")
     return embedded.start()
 

@@ -179,3 +179,12 @@ def test_which_hosts_have_to_prove_themselves(named: str, verified: bool) -> Non
     assert dict(os.environ) == before
     assert found.get("sslmode") == ("verify-full" if verified else None)
     assert ("sslrootcert" in found) is verified
+
+
+def test_a_server_that_has_vanished_is_given_up_within_half_a_minute() -> None:
+    own = conninfo.find("host=db.example.com sslmode=require", print)
+    assert "tcp_user_timeout=25000" in own
+    assert "keepalives_idle=10" in own
+    asked = conninfo.find("host=db.example.com sslmode=require tcp_user_timeout=90000", print)
+    assert "tcp_user_timeout=90000" in asked
+    assert "25000" not in asked
