@@ -187,7 +187,9 @@ class Database:
                     self.close()
                 attempt += 1
                 pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
-                if time.monotonic() + pause > started + allowed.total_seconds():
+                # At least once more: a process that was stopped all the while has not tried at all.
+                late = time.monotonic() + pause > started + allowed.total_seconds()
+                if late and (attempt > 1 or not self._met):
                     raise translate(error) from error
                 signals.sleep(pause)
 
