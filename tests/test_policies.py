@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections import Counter
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -235,3 +235,18 @@ def test_a_tick_that_reassigned_cannot_be_undone_as_if_nothing_was_sent(host: Ho
     ran = seqdev("repair", "undo", run, "--yes")
     assert (ran.code, ran.out) == (2, "")
     assert "a tick cannot be undone" in ran.err
+
+
+@pytest.mark.parametrize("policy", ["fallback", "reassign"])
+def test_people_whose_leads_device_is_gone_go_by_another_of_the_user(
+    host: Host, seqdev: Cli, policy: str
+) -> None:
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    host.rows("alter table leads drop constraint leads_device_id_fkey")
+    host.lead(user, uuid4(), "6012345678")
+    host.contact(sequence, step, "6012345678", None)
+    assert seqdev("tick", "--policy", policy).code == 0
+    assert host.rows("select device_id from broadcast_messages") == [(device,)]
+    assert host.broken_promises() == []

@@ -237,7 +237,14 @@ source as materialized (
         spare.places,
         0 as stays,
         'device_missing' as reason
-    from assigned as a
+    from (
+        select assigned.device_id
+        from assigned
+        union
+        -- The lead's, where the host has no foreign key.
+        select unassigned.device_id
+        from unassigned
+    ) as a
     cross join spare
     where
         a.device_id is not null
