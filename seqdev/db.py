@@ -249,7 +249,11 @@ class Database:
     def _open(self) -> "Connection[Any]":
         import psycopg
 
-        if self._connection is None or self._connection.closed:
+        idle = psycopg.pq.TransactionStatus.IDLE
+        if self._connection is not None and self._connection.info.transaction_status is not idle:
+            # Even the ROLLBACK was cancelled, or the connection is lost: nothing of it is taken along.
+            self.close()
+        if self._connection is None:
             # What the driver has to say (a rollback on a lost connection) is said by the error that follows.
             logging.getLogger("psycopg").setLevel(logging.CRITICAL)
             connection = psycopg.connect(

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from seqdev.claims import CLAIM, LOCK_DEVICES, LOCK_USERS
-from seqdev.db import BEGIN, Transaction
+from seqdev.config import Settings
+from seqdev.db import BEGIN, Database, Transaction
 from seqdev.enroll import APPLY
 from seqdev.sql import Query
 from tests.conftest import Cli
@@ -239,3 +240,19 @@ def test_a_batch_that_is_tried_again_decides_anew(
     assert host.value("select count(*) from broadcast_messages") == 0, (
         "sent from a device that is offline by now"
     )
+
+
+def test_a_connection_whose_rollback_was_cancelled_is_not_used_again(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Database(Settings(database_url=database), "test", print)
+
+    def cancelled_rollback(transaction: Transaction) -> None:
+        monkeypatch.setattr(psycopg.Transaction, "_rollback_gen", lambda *_: iter(()))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        tried.retry(cancelled_rollback)
+    monkeypatch.undo()
+    assert tried.retry(lambda transaction: transaction.one(BEGIN).now)
+    tried.close()
