@@ -134,7 +134,7 @@ def _lines(rows: Sequence[RunRow]) -> Iterator[RunLine]:
     for row in rows:
         yield RunLine(
             run_id=row.run_id,
-            started=f"{row.started:%Y-%m-%d %H:%M:%S}",
+            started=f"{row.started:%Y-%m-%d %H:%M}",
             command=" ".join(part for part in (row.command, _further(row)) if part),
             took=None if row.lasted is None else short(row.lasted),
             state=row.state,
@@ -157,6 +157,8 @@ def _words(counts: Mapping[str, Any]) -> str:
             said += [f"{inner} {number}" for inner, number in value.items()]
         elif value is True:
             said.append(name)
+        elif isinstance(value, str):
+            said.append(value)
         elif value:
             said.append(f"{name.replace('_', ' ')} {value}")
     return ", ".join(said)
