@@ -129,6 +129,9 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(caught, OutputError):
         _forget_stdout()
     if "--debug" in arguments:
+        # Where psycopg was not loaded, no server has said anything.
+        if "psycopg" in sys.modules:
+            import_module("seqdev.db_errors").without_values(caught)
         traceback.print_exception(caught)
     if failure:
         note(failure)

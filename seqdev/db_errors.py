@@ -141,5 +141,19 @@ def translate(error: "psycopg.Error") -> SeqdevError:
     )
 
 
+def without_values(error: BaseException) -> None:
+    """Take the server's text out of ``error`` and its causes before they are shown: it prints whole rows.
+
+    What stays is the SQLSTATE and names of the schema. Errors of connections have no SQLSTATE: they stay.
+    """
+    import psycopg
+
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, psycopg.Error) and cause.sqlstate:
+            cause.args = (reason(cause),)
+        cause = cause.__cause__ or cause.__context__
+
+
 def _condition(error: "psycopg.Error") -> str:
     return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'none'}"

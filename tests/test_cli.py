@@ -143,6 +143,23 @@ def test_no_traceback_without_debug_and_no_locals_with_it(
     assert SECRET not in ran.err.replace(f"password = {SECRET}", "")
 
 
+def test_debug_shows_where_the_server_refused_a_statement_and_no_value_of_it(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", host.device(user))
+    host.rows(
+        "create function fail() returns trigger language plpgsql as $$ begin"
+        " raise 'no % today', new.recipient_phone using errcode = 'XX001', detail = new.content; end $$"
+    )
+    host.rows("create trigger fail before insert on broadcast_messages for each row execute function fail()")
+    ran = seqdev("--debug", "tick")
+    assert (ran.code, ran.out) == (1, "")
+    assert "Traceback" in ran.err
+    assert "DataCorrupted: SQLSTATE XX001, raised by function fail" in ran.err
+    assert "6012345678" not in ran.err
+    assert host.value("select content from sequence_steps") not in ran.err
+
+
 def test_a_reader_that_goes_away_harms_nothing(host: Host) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
