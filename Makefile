@@ -15,8 +15,8 @@ test: $(READY) ## Run the tests
 faults: $(READY) ## Break processes, connections and servers, reconcile every row, write the table of README.md
 	@$(BIN)/python -m tests.faults.run
 
-load: $(READY) ## Run the heavier load tests: 10,000 SIGKILLs, a million messages, a file of 1 GB
-	@$(BIN)/python -m pytest -m load
+load: $(READY) ## Run the heavier load tests: 10,000 SIGKILLs, a million messages, a file of 1 GB; write their table
+	@$(BIN)/python -m tests.faults.run long
 
 mutants: $(READY) ## Break the code on purpose, and see the tests fail
 	@$(BIN)/python -m pytest -m mutants

@@ -277,6 +277,6 @@ def test_random_repairs_and_undos_leave_no_trace(host: Host, seqdev: Cli, seed: 
 
 @pytest.mark.load
 def test_a_hundred_thousand_random_repairs_undone(host: Host, seqdev: Cli, seed: int) -> None:
-    made = all_undone(host, seqdev, seed, contacts=60_000, repairs=25)
+    made = all_undone(host, seqdev, seed, contacts=80_000, repairs=25)
     print(f"{made} changes")
     assert made > 100_000

@@ -31,28 +31,30 @@ class Held:
             self.notes.append(text)
 
     def save(self) -> None:
-        """Add this to the record that ``make faults`` makes."""
+        """Add this to the record that ``make faults`` and ``make load`` make."""
         if path := os.environ.get("SEQDEV_TEST_FAULTS_RECORD"):
             with open(path, "a") as file:
                 file.write(json.dumps(asdict(self)) + "\n")
 
 
-def fault(name: str, *, quick: bool = False, **parameter: list[Any]) -> Callable[[Any], Any]:
+def fault(
+    name: str, *, quick: bool = False, long: bool = False, **parameter: list[Any]
+) -> Callable[[Any], Any]:
     """Declares the test to be the scenario of a fault: its name in the table.
 
     One ``parameter`` makes a scenario of each of its values; where the name tells them apart, ``… {policy}``, each
     is a fault of its own.
-    ``quick``: part of the default suite as well.
+    ``quick``: part of the default suite as well. ``long``: part of the long run instead, and of its table.
     """
 
     def declare(test: Any) -> Any:
         names = [name]
-        marks = [] if quick else [pytest.mark.faults]
+        marks = [pytest.mark.load] if long else [] if quick else [pytest.mark.faults]
         for key, values in parameter.items():
             if "{" in name:
                 names = [name.format(**{key: value}) for value in values]
             marks.append(pytest.mark.parametrize(key, values, ids=[str(value) for value in values]))
-        test.faults = names
+        test.faults, test.long = names, long
         for mark in (*marks, pytest.mark.fault(name)):
             test = mark(test)
         return test
@@ -60,12 +62,13 @@ def fault(name: str, *, quick: bool = False, **parameter: list[Any]) -> Callable
     return declare
 
 
-def names() -> list[str]:
-    """The faults of all scenarios, in the order of the code."""
+def names(*, long: bool = False) -> list[str]:
+    """The faults of all scenarios, or of those of the ``long`` run, in the order of the code."""
     found: list[str] = []
     for file in sorted(HERE.glob("test_*.py")):
         module = import_module(f"tests.faults.{file.stem}")
         for value in vars(module).values():
-            if callable(value) and getattr(value, "__module__", "") == module.__name__:
-                found += getattr(value, "faults", [])
+            own = callable(value) and getattr(value, "__module__", "") == module.__name__
+            if own and getattr(value, "long", None) is long:
+                found += value.faults
     return found

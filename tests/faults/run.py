@@ -1,6 +1,6 @@
-"""``make faults``: every scenario; when all are green, the table in README.md.
+"""``make faults`` and ``make load``: the scenarios; when all are green, their table in README.md.
 
-python -m tests.faults.run [pytest's options]
+python -m tests.faults.run [long] [pytest's options]
 """
 
 import json
@@ -15,24 +15,25 @@ from tests.faults.record import names
 
 
 def main(options: list[str]) -> int:
-    """Run all of it; the exit code."""
+    """Run all of it, the ``long`` run with all other load tests; the exit code."""
+    long = options[:1] == ["long"]
     with tempfile.TemporaryDirectory(prefix="seqdev-faults-run-") as folder:
         record = Path(folder) / "record"
         environment = os.environ | {"SEQDEV_TEST_FAULTS_RECORD": str(record)}
-        pytest = [sys.executable, "-m", "pytest", "-m", "not load", "-rs", "tests/faults"]
+        pytest = [sys.executable, "-m", "pytest", "-rs", "--durations", "10"]
         # Three on two cores: a good part of it is waiting.
-        argv = [*pytest, "-n", "3", "--dist", "worksteal", "--durations", "10", *options]
+        short = ["-m", "not load", "tests/faults", "-n", "3", "--dist", "worksteal"]
+        argv = [*pytest, *(["-m", "load", *options[1:]] if long else [*short, *options])]
         code = subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
         if code:
             return code
         lines = record.read_text().splitlines() if record.exists() else []
-        if missing := set(names()) - {json.loads(line)["fault"] for line in lines}:
+        if missing := set(names(long=long)) - {json.loads(line)["fault"] for line in lines}:
             print("NOT SHOWN:", *sorted(missing), sep="\n")
             print("the table in README.md stays as it is")
             return 0
-        return subprocess.run(
-            [sys.executable, "-m", "tests.faults.table", record], cwd=ROOT, check=False
-        ).returncode
+        write = [sys.executable, "-m", "tests.faults.table", str(record), *(["long"] if long else [])]
+        return subprocess.run(write, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The table of faults in README.md, from the record of a run.
+"""The tables of faults in README.md, from the records of runs.
 
-``python -m tests.faults.table RECORD`` prints it and puts it in its place.
+``python -m tests.faults.table RECORD [long]`` prints one and puts it in its place.
 """
 
 import json
@@ -14,11 +14,12 @@ from tests.conftest import ROOT
 from tests.faults.record import names
 
 README = ROOT / "README.md"
-BEGIN = "<!-- faults: make faults writes it -->\n"
-END = "<!-- end of faults -->\n"
+BEGIN = {False: "<!-- faults: make faults writes it -->\n", True: "<!-- long run: make load writes it -->\n"}
+END = {False: "<!-- end of faults -->\n", True: "<!-- end of long run -->\n"}
+"""Around the tables: of ``make faults``, and of the long run."""
 
 
-def table(records: Iterable[dict[str, Any]]) -> str:
+def table(records: Iterable[dict[str, Any]], *, long: bool = False) -> str:
     """The record as markdown: every fault, how often it was tried, what held."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -26,7 +27,7 @@ def table(records: Iterable[dict[str, Any]]) -> str:
         if one is not record:
             for key in ("tries", "killed", "reconciled"):
                 one[key] += record[key]
-    listed = [found[name] for name in names()]
+    listed = [found[name] for name in names(long=long)]
     tries, killed, messages = (sum(one[key] for one in listed) for key in ("tries", "killed", "reconciled"))
     versions = ", ".join(sorted({one["server"] for one in listed if one["server"]}))
     head = (
@@ -44,22 +45,23 @@ def table(records: Iterable[dict[str, Any]]) -> str:
     )
 
 
-def placed(readme: str, text: str) -> str:
+def placed(readme: str, text: str, *, long: bool = False) -> str:
     """``readme`` with the table in its place."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+    before, rest = readme.split(BEGIN[long])
+    _, after = rest.split(END[long])
+    return f"{before}{BEGIN[long]}\n{text}\n{END[long]}{after}"
 
 
-def listed(readme: str) -> list[str]:
+def listed(readme: str, *, long: bool = False) -> list[str]:
     """The faults that the table in ``readme`` names."""
-    part = readme.split(BEGIN)[1].split(END)[0]
+    part = readme.split(BEGIN[long])[1].split(END[long])[0]
     rows = [line for line in part.splitlines() if line.startswith("| ")]
     return [row[2:].split(" | ")[0] for row in rows[1:]]
 
 
 if __name__ == "__main__":
     lines = Path(sys.argv[1]).read_text().splitlines()
-    made = table(map(json.loads, lines))
-    README.write_text(placed(README.read_text(), made))
+    long = sys.argv[2:] == ["long"]
+    made = table(map(json.loads, lines), long=long)
+    README.write_text(placed(README.read_text(), made, long=long))
     print(made)

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.conftest import Ran
 from tests.faults.conftest import scale
 from tests.faults.reconcile import outcome
@@ -310,8 +308,7 @@ def test_a_file_that_is_none_ends_in_the_contract(
     held.tries += 3
 
 
-@pytest.mark.load
-@pytest.mark.fault("a file of leads of 1 GB")
+@fault("a file of leads of 1 GB", long=True)
 def test_a_file_of_a_gigabyte_is_imported_in_little_memory(world: World, held: Held, tmp_path: Path) -> None:
     import resource
 

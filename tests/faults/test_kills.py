@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
-import pytest
 from psycopg.rows import namedtuple_row
 
 from seqdev.claims import Policy
@@ -148,8 +147,7 @@ def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: 
     held.tries += killed.total()
 
 
-@pytest.mark.load
-@pytest.mark.fault("random SIGKILL, 10,000")
+@fault("random SIGKILL, 10,000", long=True)
 def test_ten_thousand_random_kills_lose_nothing(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
@@ -157,8 +155,7 @@ def test_ten_thousand_random_kills_lose_nothing(
         kill_at_random(make_world, held, chance, scale(1000), people=400)
 
 
-@pytest.mark.load
-@pytest.mark.fault("a million messages, under kill")
+@fault("a million messages, under kill", long=True)
 def test_a_million_messages_are_sent_exactly_once(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
@@ -167,6 +164,7 @@ def test_a_million_messages_are_sent_exactly_once(
     world.nothing_left_behind()
     world.account()
     held.tries += killed.total()
+    held.killed += killed.total()
     assert world.host.value("select count(*) from broadcast_messages") >= scale(1_000_000)
 
 

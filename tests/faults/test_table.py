@@ -6,6 +6,7 @@ from tests.faults.table import README, listed
 
 def test_the_table_names_the_scenarios_that_exist() -> None:
     assert listed(README.read_text()) == names(), "run: make faults"
+    assert listed(README.read_text(), long=True) == names(long=True), "run: make load"
 
 
 def test_there_are_fifty_faults_and_no_two_of_one_name() -> None:
