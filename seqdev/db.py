@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -212,6 +213,13 @@ class Database:
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be lost."""
         return self._connection is not None and not self._connection.closed
+
+    def another(self) -> "Database":
+        """The same database for another thread, through a connection of its own, which is not yet open."""
+        self.conninfo()
+        other = copy(self)
+        other._connection = None
+        return other
 
     def close(self) -> None:
         """Drop the connection; the next transaction opens a new one."""

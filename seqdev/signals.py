@@ -36,6 +36,11 @@ def install() -> None:
     signal.signal(signal.SIGALRM, _repeat)
 
 
+def only_elsewhere() -> None:
+    """Signals are for the main thread: the one that calls this is never interrupted by them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGALRM})
+
+
 def settle() -> None:
     """No more exceptions: from here on the process ends by itself."""
     global _deferred

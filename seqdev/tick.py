@@ -1,16 +1,15 @@
 """The tick: every due contact gets its message, or a reason to wait."""
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from uuid import UUID
 
 from seqdev import failed_sends
-from seqdev.claims import Policy, batch
+from seqdev.batches import Limits, Total, claim_all
+from seqdev.claims import Policy
 from seqdev.db import Database
 from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
 from seqdev.forecast import Decision, decide
@@ -18,22 +17,9 @@ from seqdev.pace import Pace
 from seqdev.runs import Run
 from seqdev.sql import Query
 
-PATIENCE = timedelta(seconds=3)
-"""How long a tick waits for devices that others hold. A killed tick's locks are gone much sooner."""
-
-
 SET_ASIDE: Query[None] = Query("tick/set_aside.sql", type(None))
 
 _SET_ASIDE_REASONS = {"bad_phone", "step_missing", "no_content"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one run may take: contacts a transaction, messages in all (None: no limit), time."""
-
-    batch_size: int = 10_000
-    max_messages: int | None = None
-    budget: timedelta = timedelta(seconds=50)
 
 
 @dataclass(frozen=True)
@@ -83,15 +69,9 @@ class Report:
 
 
 @dataclass
-class _Progress:
-    claimed: int = 0
-    moved: int = 0
-    queued: int = 0
-    ended: int = 0
-    chained: int = 0
+class _Progress(Total):
     failed_reflected: int = 0
     failed_left: Mapping[str, int] = field(default_factory=dict)
-    troubles: list[str] = field(default_factory=list)
     error: SeqdevError | None = None
 
 
@@ -174,7 +154,7 @@ def _process(
     except Cancelled as error:
         total.troubles.append(f"failed sends were not shown on their rows: {error.message}")
     try:
-        _claim_all(database, policy, limits, run.id, due_by, deadline, total, pace, progress)
+        claim_all(database, policy, limits, run.id, due_by, deadline, total, pace, progress)
         if pace.singles:
             raise pace.too_slow()
     except (Cancelled, AllRefused) as error:
@@ -214,74 +194,6 @@ def _waiting(
         except (Cancelled, Refused) as error:
             total.troubles.append(f"why contacts wait was not written to last_error: {error.message}")
     return +waiting
-
-
-def _claim_all(
-    database: Database,
-    policy: Policy,
-    limits: Limits,
-    run: UUID,
-    due_by: datetime,
-    deadline: float,
-    total: _Progress,
-    pace: Pace,
-    progress: Callable[[int], None],
-) -> None:
-    done: frozenset[UUID] = frozenset()
-    patience_ends: float | None = None
-    cancelled: Cancelled | None = None
-    while time.monotonic() < deadline:
-        most = pace.size
-        if limits.max_messages is not None:
-            most = min(most, limits.max_messages - total.claimed)
-        if most <= 0:
-            return
-        held: set[UUID] = set()
-        work = partial(
-            batch,
-            settings=database.settings,
-            policy=policy,
-            run=run,
-            due_by=due_by,
-            done=done,
-            most=most,
-            devices_most=pace.size,
-            enough=pace.enough(deadline),
-            held=held,
-        )
-        try:
-            did = database.retry(work, patience=timedelta(seconds=max(1.0, deadline - time.monotonic())))
-        except Cancelled as error:
-            cancelled = error
-            done |= pace.cancelled(most, frozenset(held))
-            continue
-        if not did.waiting:
-            return
-        if not did.devices:
-            # All that is left is held by others, who may finish it, or be killed at it.
-            now = time.monotonic()
-            patience_ends = patience_ends or now + PATIENCE.total_seconds()
-            if now > patience_ends:
-                return
-            time.sleep(random.uniform(0.05, 0.15))
-            continue
-        patience_ends = None
-        cancelled = None
-        done |= did.exhausted
-        total.claimed += did.claimed
-        total.moved += did.moved
-        total.queued += did.queued
-        total.ended += did.ended
-        total.chained += did.chained
-        pace.add(did)
-        progress(total.claimed)
-        if (did.set_aside or did.left) and pace.full():
-            total.troubles.append(
-                f"stopped: the database has refused {pace.refused} contacts, and taken {total.claimed}"
-            )
-            return
-    if cancelled and not total.claimed:
-        raise cancelled
 
 
 def _counts(summary: Summary) -> dict[str, object]:

@@ -8,13 +8,14 @@ import typer
 
 from seqdev import forecast, schema
 from seqdev import tick as ticks
+from seqdev.batches import Limits
 from seqdev.claims import Policy
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
 from seqdev.errors import Exit, UsageError
 from seqdev.forecast import Comparison, Decision
 from seqdev.progress import progress
 from seqdev.render import Format, Table, note
-from seqdev.tick import Limits, Report, Summary
+from seqdev.tick import Report, Summary
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ def tick(
     batch_size: Annotated[
         int, typer.Option(min=1, max=100_000, help="Contacts in one transaction.")
     ] = 10_000,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=16,
+            help="Connections for a backlog: the others come in after a first batch that was full.",
+        ),
+    ] = 2,
     max_messages: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Messages to queue, at most.")
     ] = None,
@@ -85,7 +94,7 @@ def tick(
     schema.require(database)
     with journaled(ctx, database, "tick") as run:
         with progress("contacts") as bar:
-            report = ticks.tick(run, chosen, Limits(batch_size, max_messages, budget), bar)
+            report = ticks.tick(run, chosen, Limits(batch_size, max_messages, budget, jobs), bar)
         writer.write(Table("summary", Summary, [report.summary], single=True))
         _explain(report)
         if report.error:

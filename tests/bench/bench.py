@@ -3,8 +3,8 @@
     python -m tests.bench.bench [--contacts N] [--waiting N] [--rounds N] [--full]
 
 Four contestants make the same change to the same due contacts, each on a fresh copy of one database, in
-turns, and by SQL it is checked that they did: ``seqdev tick`` as cron runs it; two of them at once, which share
-the work; one bare statement in psql (limit.sql); one contact at a time with 50 connections (peer.py, on a part
+turns, and by SQL it is checked that they did: ``seqdev tick`` as cron runs it; the same with a single
+connection; one bare statement in psql (limit.sql); one contact at a time with 50 connections (peer.py, on a part
 of the contacts). Then a tick that finds nothing due among many waiting contacts, and the memory of the process
 by the number of contacts.
 
@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,15 +114,8 @@ class Server:
     def seqdev(self, database: str, *argv: str) -> Cost:
         return measure([sys.executable, "-m", "seqdev", "--database-url", self.url(database), *argv])
 
-    def tick(self, database: str) -> Cost:
-        return self.seqdev(database, "tick", "--budget", "1h")
-
-    def ticks(self, database: str, number: int) -> float:
-        """Seconds until the last of ``number`` ticks that begin together has ended."""
-        began = time.monotonic()
-        with ThreadPoolExecutor(number) as pool:
-            list(pool.map(self.tick, [database] * number))
-        return time.monotonic() - began
+    def tick(self, database: str, *options: str) -> Cost:
+        return self.seqdev(database, "tick", "--budget", "1h", *options)
 
     def make(self, name: str, **rows: int) -> None:
         """A database as ``seqdev db init`` makes it, filled with generated rows."""
@@ -162,7 +154,7 @@ def measure(command: list[str]) -> Cost:
 def contest(server: Server, contacts: int, part: int, rounds: int) -> tuple[list[Result], float]:
     """The contestants, ``rounds`` times in turns, and the peak memory of the tick."""
     tick = Result("seqdev tick", contacts)
-    both = Result("two seqdev ticks at once", contacts)
+    alone = Result("seqdev tick --jobs 1", contacts)
     limit = Result("one bare statement in psql (the limit)", contacts)
     peer = Result("one at a time, 50 connections (the peer)", part)
     memory = 0.0
@@ -175,8 +167,8 @@ def contest(server: Server, contacts: int, part: int, rounds: int) -> tuple[list
         memory = max(memory, cost.megabytes)
         tick.rates.append(contacts / cost.seconds)
         with server.copy("due") as database:
-            say(f"round {number} of {rounds}: two ticks at once")
-            both.rates.append(contacts / server.ticks(database, 2))
+            say(f"round {number} of {rounds}: with one connection")
+            alone.rates.append(contacts / server.tick(database, "--jobs", "1").seconds)
             states.append(server.run((HERE / "state.sql").read_text(), database))
         with server.copy("due") as database:
             say(f"round {number} of {rounds}: the limit")
@@ -184,14 +176,14 @@ def contest(server: Server, contacts: int, part: int, rounds: int) -> tuple[list
             states.append(server.run((HERE / "state.sql").read_text(), database))
         ((queued, *_),) = states[0]
         if queued != contacts or not states[0] == states[1] == states[2]:
-            sys.exit(f"not the same change: {contacts} contacts, tick, two ticks, limit: {states}")
+            sys.exit(f"not the same change: {contacts} contacts, tick, with one connection, limit: {states}")
         with server.copy("due") as database:
             say(f"round {number} of {rounds}: the peer")
             peer.rates.append(run_peer(server, database, part))
             ((queued, completed, *_),) = server.run((HERE / "state.sql").read_text(), database)
         if (queued, completed) != (part, part):
             sys.exit(f"the peer queued {queued} and completed {completed} of {part} contacts")
-    return [tick, both, limit, peer], memory
+    return [tick, alone, limit, peer], memory
 
 
 def run_peer(server: Server, database: str, contacts: int) -> float:
