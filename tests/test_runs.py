@@ -125,7 +125,7 @@ def test_an_error_that_nobody_expected_is_entered_by_its_kind(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("seqdev.tick.batch", fail)
+    monkeypatch.setattr("seqdev.batches.batch", fail)
     assert seqdev("tick").code == 1
     run = journal(seqdev)[0]
     assert (run["state"], run["exit_code"], run["reason"]) == (
@@ -142,7 +142,7 @@ def test_the_error_itself_is_told_when_its_end_cannot_be_entered(
         host.rows("alter table seqdev.run drop column counts")
         raise RuntimeError
 
-    monkeypatch.setattr("seqdev.tick.batch", fail)
+    monkeypatch.setattr("seqdev.batches.batch", fail)
     ran = seqdev("tick")
     assert (ran.code, ran.err.splitlines()[0]) == (1, "seqdev: unexpected error: RuntimeError")
 
