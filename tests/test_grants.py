@@ -113,7 +113,7 @@ class World:
         return [word.format(**self.words) for word in command.split()]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> World:
     """The world that the tests have copies of."""
     tmp_path = tmp_path_factory.mktemp("grants")
