@@ -84,9 +84,13 @@ class Helper(threading.Thread):
             except Empty:
                 return
 
-    def end(self) -> bool:
-        """Let it end with its current batch; False if that takes too long. Raises what nobody expected."""
+    def let_end(self) -> None:
+        """Its current batch is to be its last."""
         self._ending.set()
+
+    def end(self) -> bool:
+        """Wait until it has ended; False if that takes too long. Raises what nobody expected."""
+        self.let_end()
         self.join(_RETURN)
         if self._error:
             raise self._error
@@ -157,18 +161,25 @@ def claim_all(
             for _ in range(limits.jobs - 1):
                 helpers.append(Helper(database, claim, most, deadline))
                 helpers[-1].start()
+        helped()
+
+    def helped() -> bool:
+        at_work = any(helper.is_alive() for helper in helpers)
         for helper in helpers:
             helper.tell(total)
         progress(total.claimed)
+        return at_work
 
     try:
-        _claim_all(database, claim, limits.max_messages, deadline, total, pace, took)
+        _claim_all(database, claim, limits.max_messages, deadline, total, pace, took, helped)
     finally:
         for helper in helpers:
-            if not helper.end():
+            helper.let_end()
+        try:
+            if [helper for helper in helpers if not helper.end()]:
                 total.troubles.append("a helper has not come to its end: what it still queues is not counted")
-            helper.tell(total)
-        progress(total.claimed)
+        finally:
+            helped()
 
 
 def _claim_all(
@@ -179,8 +190,12 @@ def _claim_all(
     total: Total,
     pace: Pace,
     took: Callable[[Batch, int], None],
+    helped: Callable[[], bool],
 ) -> None:
-    """The run's own batches; ``took`` is told each of them, and how many contacts it might have had."""
+    """The run's own batches; ``took`` is told each of them, and how many contacts it might have had.
+
+    While helpers are at work, which is what ``helped`` says, it does not lose patience.
+    """
     done: frozenset[UUID] = frozenset()
     patience_ends: float | None = None
     cancelled: Cancelled | None = None
@@ -205,9 +220,12 @@ def _claim_all(
         if not did.devices:
             # All that is left is held by others, who may finish it, or be killed at it.
             now = time.monotonic()
-            patience_ends = patience_ends or now + PATIENCE.total_seconds()
-            if now > patience_ends:
-                return
+            if helped():
+                patience_ends = None
+            else:
+                patience_ends = patience_ends or now + PATIENCE.total_seconds()
+                if now > patience_ends:
+                    return
             time.sleep(_apart())
             continue
         patience_ends = None

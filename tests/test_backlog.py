@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -30,8 +31,8 @@ def backlog(host: Host) -> None:
     fill(host, DUE)
 
 
-def fill(host: Host, contacts: int) -> None:
-    for _ in range(USERS):
+def fill(host: Host, contacts: int, users: int = USERS) -> None:
+    for _ in range(users):
         user = host.user()
         sequence, (first, _) = host.simple_sequence(user, steps=2)
         host.rows(
@@ -39,7 +40,7 @@ def fill(host: Host, contacts: int) -> None:
             " (sequence_id, sequence_stepid, contact_phone, user_id, assigned_device_id, next_trigger_time)"
             " select %s, %s, '60120' || n, %s, %s, now() at time zone 'UTC' - interval '1 minute'"
             " from generate_series(1, %s) as n",
-            *(sequence, first, user, host.device(user), contacts // USERS),
+            *(sequence, first, user, host.device(user), contacts // users),
         )
     host.rows("alter table broadcast_messages add column writer integer default pg_backend_pid()")
 
@@ -138,6 +139,22 @@ def test_a_helper_that_does_not_come_back_is_not_waited_for(
     assert time.monotonic() - began < 5
     assert (code, summary["queued"]) == (3, DUE)
     assert "a helper has not come to its end" in err
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_helper_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "PATIENCE", timedelta(seconds=0.1))
+    fill(host, 1_000, users=1)
+    host.rows(
+        "create function slow() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(0.002); return new; end $$"
+    )
+    host.rows("create trigger slow before insert on broadcast_messages for each row execute function slow()")
+    code, summary, _ = tick(seqdev)
+    assert (code, summary["queued"], summary["waiting"]) == (0, 1_000, {})
+    assert host.broken_promises() == []
 
 
 def shared(host: Host) -> "subprocess.Popen[str]":
