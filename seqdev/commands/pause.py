@@ -18,7 +18,10 @@ def pause(
     wait: Annotated[
         timedelta,
         typer.Option(
-            parser=duration, metavar="DURATION", help="Wait this long for running batches. [default: 30s]"
+            parser=duration,
+            metavar="DURATION",
+            show_default=False,
+            help="Wait this long for running batches. [default: 30s]",
         ),
     ] = timedelta(seconds=30),
 ) -> int:

@@ -39,7 +39,7 @@ def tick(
         typer.Option(
             min=1,
             max=16,
-            help="Connections for a backlog: the others come in after a first batch that was full.",
+            help="Connections, at most: all but one join in after a batch that was full.",
         ),
     ] = 2,
     max_messages: Annotated[
@@ -48,7 +48,10 @@ def tick(
     budget: Annotated[
         timedelta,
         typer.Option(
-            parser=duration, metavar="DURATION", help="Begin no new batch after this time. [default: 50s]"
+            parser=duration,
+            metavar="DURATION",
+            show_default=False,
+            help="Begin no new batch after this time. [default: 50s]",
         ),
     ] = timedelta(seconds=50),
     max_lateness: Annotated[
