@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from seqdev.errors import Cancelled, Interrupted, Refused, SeqdevError
 from seqdev.pace import Pace
 
 BACKLOG = 2_000
-"""Contacts that a full batch must have for helpers to be worth their connections."""
+"""Contacts in a batch from which on helpers are worth their connections."""
 
 PATIENCE = timedelta(seconds=3)
 """How long a tick waits for devices that others hold. A killed tick's locks are gone much sooner."""
@@ -25,8 +25,8 @@ PATIENCE = timedelta(seconds=3)
 _FRUITLESS = 5
 """Batches without a device to lock after which a helper ends: others hold what there is."""
 
-_RETURN = 10.0
-"""Seconds that a helper has for its last batch."""
+_RETURN = 30.0
+"""Seconds that helpers have for their last batches, at least: the run has until its deadline for them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,10 @@ class Helper(threading.Thread):
         self._deadline = deadline
         self._ending = threading.Event()
         self._batches: SimpleQueue[Batch] = SimpleQueue()
-        self._error: Exception | None = None
+        self.claiming = False
+        """Whether it is in a batch, which is to be waited for. What comes before it may take any time."""
+        self.error: Exception | None = None
+        """What nobody expected to happen to it."""
 
     def tell(self, total: Total) -> None:
         """Add to ``total`` what it has committed since it was asked last."""
@@ -85,16 +88,13 @@ class Helper(threading.Thread):
                 return
 
     def let_end(self) -> None:
-        """Its current batch is to be its last."""
+        """It is to begin no more batches."""
         self._ending.set()
 
-    def end(self) -> bool:
-        """Wait until it has ended; False if that takes too long. Raises what nobody expected."""
-        self.let_end()
-        self.join(_RETURN)
-        if self._error:
-            raise self._error
-        return not self.is_alive()
+    def wait(self, until: float) -> None:
+        """Wait for its current batch to end, though not longer than ``until``."""
+        if self.claiming:
+            self.join(max(0.0, until - time.monotonic()))
 
     def run(self) -> None:
         """What the thread does."""
@@ -104,15 +104,20 @@ class Helper(threading.Thread):
         except (SeqdevError, Interrupted):
             pass
         except Exception as error:
-            self._error = error
+            self.error = error
         finally:
+            self.claiming = False
             self._database.close()
 
     def _work(self) -> None:
         done: frozenset[UUID] = frozenset()
         fruitless = 0
-        while fruitless < _FRUITLESS and time.monotonic() < self._deadline and not self._ending.is_set():
+        while fruitless < _FRUITLESS:
             with self._database.transaction() as transaction:
+                # In this order: who lets it end sees either that it is in a batch, or that it begins none.
+                self.claiming = True
+                if self._ending.is_set() or time.monotonic() >= self._deadline:
+                    return
                 did = self._claim(transaction, done=done)
             if not did.waiting:
                 return
@@ -122,6 +127,8 @@ class Helper(threading.Thread):
                 fruitless = 0
             else:
                 fruitless += 1
+            self.claiming = False
+            if fruitless:
                 self._ending.wait(_apart())
 
 
@@ -157,13 +164,12 @@ def claim_all(
         total.add(did)
         pace.add(did)
         # Helpers do not know of max_messages.
-        if not helpers and did.claimed == most >= BACKLOG and limits.max_messages is None:
-            for _ in range(limits.jobs - 1):
-                helpers.append(Helper(database, claim, most, deadline))
-                helpers[-1].start()
+        if not helpers and did.others and did.claimed >= BACKLOG and limits.max_messages is None:
+            helpers.extend(_started(limits.jobs - 1, database, claim, most, deadline))
         helped()
 
     def helped() -> bool:
+        # Asked before they tell: what they have done by now counts.
         at_work = any(helper.is_alive() for helper in helpers)
         for helper in helpers:
             helper.tell(total)
@@ -173,13 +179,34 @@ def claim_all(
     try:
         _claim_all(database, claim, limits.max_messages, deadline, total, pace, took, helped)
     finally:
+        until = max(deadline, time.monotonic() + _RETURN)
         for helper in helpers:
             helper.let_end()
         try:
-            if [helper for helper in helpers if not helper.end()]:
-                total.troubles.append("a helper has not come to its end: what it still queues is not counted")
+            for helper in helpers:
+                if not signals.time_is_up():
+                    helper.wait(until)
         finally:
             helped()
+            if any(helper.claiming for helper in helpers):
+                total.troubles.append("a helper has not come to its end: what it still queues is not counted")
+    for helper in helpers:
+        if helper.error:
+            raise helper.error
+
+
+def _started(
+    number: int, database: Database, claim: Callable[..., Batch], most: int, deadline: float
+) -> Iterator[Helper]:
+    """So many helpers at work, or as many as there can be."""
+    try:
+        for _ in range(number):
+            helper = Helper(database, claim, most, deadline)
+            helper.start()
+            yield helper
+    except (SeqdevError, RuntimeError):
+        # No password for it, or no more threads: the run can do without.
+        return
 
 
 def _claim_all(

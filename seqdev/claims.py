@@ -97,6 +97,8 @@ class Batch:
     devices: frozenset[UUID]
     exhausted: frozenset[UUID]
     """Devices that have nothing more for this run."""
+    others: bool = False
+    """Whether there is something due at devices, or users, that this transaction did not lock."""
     claimed: int = 0
     moved: int = 0
     queued: int = 0
@@ -191,7 +193,10 @@ def batch(
             found.refused += moved.refused
             found.whole = moved.whole
     claims = [claim for claims in found.accepted for claim in claims]
-    did = _batch(locked[0].waiting, devices, claims, take, most)
+    waiting = locked[0].waiting
+    # Of several users a quarter is locked, at most.
+    others = waiting > (1 if policy.moves else len(devices))
+    did = _batch(waiting, devices, others, claims, take, most)
     if found.refused and not did.claimed:
         before = transaction.one(REFUSED_LATELY, now=transaction.now).contacts
         enough(0, [why for _, why in found.refused], before)
@@ -279,7 +284,9 @@ def _set_aside(transaction: Transaction, run: UUID, found: Sifted[Pick, list[Cla
     )
 
 
-def _batch(waiting: int, devices: frozenset[UUID], claims: Iterable[Claim], take: int, most: int) -> Batch:
+def _batch(
+    waiting: int, devices: frozenset[UUID], others: bool, claims: Iterable[Claim], take: int, most: int
+) -> Batch:
     taken = Counter[UUID]()
     total = Counter[str]()
     for claim in claims:
@@ -292,6 +299,7 @@ def _batch(waiting: int, devices: frozenset[UUID], claims: Iterable[Claim], take
         waiting,
         devices,
         exhausted if total["claimed"] < most else frozenset(),
+        others,
         total["claimed"],
         total["moved"],
         total["queued"],

@@ -133,6 +133,8 @@ class Database:
         self._say = say
         self._conninfo: str | None = None
         self._connection: Connection[Any] | None = None
+        self._password: str | None = None
+        """Found beforehand; None: it is found when a connection is opened."""
         self._met = False
 
     @contextmanager
@@ -215,10 +217,14 @@ class Database:
         return self._connection is not None and not self._connection.closed
 
     def another(self) -> "Database":
-        """The same database for another thread, through a connection of its own, which is not yet open."""
+        """The same database for another thread, through a connection of its own, which is not yet open.
+
+        Raises PermissionRefused where the password command fails: it is run here and now.
+        """
         self.conninfo()
         other = copy(self)
         other._connection = None
+        other._password = self._find_password()
         return other
 
     def close(self) -> None:
@@ -254,6 +260,9 @@ class Database:
                 guard(transaction)
             yield transaction
 
+    def _find_password(self) -> str | None:
+        return conninfo.password(self.settings.database_url, self.settings.password_command)
+
     def _open(self) -> "Connection[Any]":
         import psycopg
 
@@ -271,7 +280,7 @@ class Database:
                 application_name=self.session,
                 client_encoding="utf8",
                 connect_timeout=10,
-                password=conninfo.password(self.settings.database_url, self.settings.password_command),
+                password=self._password or self._find_password(),
             )
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.adapters.register_loader("timestamptz", _instants())

@@ -24,6 +24,7 @@ _ACCOUNT = 0.6
 """Seconds for the account of what was done, and its entry in the journal."""
 
 _received: int | None = None
+_time_is_up = False
 _deferred = False
 
 
@@ -64,6 +65,11 @@ def received() -> int | None:
 def name(number: int) -> str:
     """What people are told of it."""
     return f"ended by {signal.Signals(number).name}"
+
+
+def time_is_up() -> bool:
+    """Whether the grace of a signal is over: nothing is waited for any more."""
+    return _time_is_up
 
 
 def check() -> None:
@@ -121,5 +127,7 @@ def _receive(number: int, _: FrameType | None) -> None:
 
 
 def _repeat(_: int, __: FrameType | None) -> None:
+    global _time_is_up
     if _received is not None:
+        _time_is_up = True
         raise Interrupted(_received)
