@@ -39,7 +39,7 @@ def tick(
         typer.Option(
             min=1,
             max=16,
-            help="Connections, at most: all but one join in after a batch that was full.",
+            help="Connections, at most: all but one join in where there is a backlog.",
         ),
     ] = 2,
     max_messages: Annotated[

@@ -116,8 +116,8 @@ def random_kills(
 
 def kill_at_random(
     make_world: Worlds, held: Held, chance: random.Random, kills: int, people: int = 100
-) -> None:
-    """Kill so many, and account for every row."""
+) -> int:
+    """Kill so many, and account for every row; how many of them were in the middle of a run."""
     world = make_world(people)
     names = [argv for weight, argv in COMMANDS for _ in range(weight)]
     with in_background(newcomers(world)):
@@ -128,14 +128,15 @@ def kill_at_random(
     world.account()
     held.tries += killed.total()
     held.killed += killed.total()
-    held.note(f"{begun - finished} of them in the middle of a run")
+    return int(begun - finished)
 
 
 @fault("random SIGKILL of ticks, enrolments, repairs, undo")
 def test_whatever_is_killed_whenever_nothing_is_lost_or_twice(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
-    kill_at_random(make_world, held, chance, scale(300))
+    at_work = kill_at_random(make_world, held, chance, scale(300))
+    held.note(f"{at_work} of them in the middle of a run")
 
 
 @fault("5 random SIGKILLs", quick=True)
@@ -151,8 +152,8 @@ def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: 
 def test_ten_thousand_random_kills_lose_nothing(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
-    for _ in range(10):
-        kill_at_random(make_world, held, chance, scale(1000), people=400)
+    at_work = sum(kill_at_random(make_world, held, chance, scale(1000), people=400) for _ in range(10))
+    held.note(f"{at_work:,} of them in the middle of a run")
 
 
 @fault("a million messages, under kill", long=True)
