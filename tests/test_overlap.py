@@ -25,8 +25,10 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from seqdev.batches import BACKLOG
 from tests.conftest import ROOT, command
 from tests.host import MESSAGE_ID, Host
+from tests.test_backlog import MESSAGES, fill
 
 Connect = Callable[[str], "psycopg.Connection[Any]"]
 
@@ -982,6 +984,13 @@ def test_ticks_through_a_transaction_pooler_send_everything_exactly_once(
         host, connect, ticks, seed,
         contacts=1_000, processes=8, batch=20, users=2, devices=5, longest_wait=3.0,
     )  # fmt: skip
+
+
+def test_a_backlog_goes_through_a_transaction_pooler_once(pgbouncer: str, host: Host, ticks: Ticks) -> None:
+    ticks.database = pgbouncer
+    fill(host, 12_000)
+    assert ticks.run("--batch-size", BACKLOG)["queued"] == 12_000 == host.value(MESSAGES)
+    assert host.broken_promises() == []
 
 
 @pytest.mark.load
