@@ -15,12 +15,13 @@ from seqdev import batches
 from seqdev.db import Database
 from tests.conftest import ROOT, Cli, command
 from tests.host import Host
+from tests.test_signals import slow
 
 DUE = 2_000
 USERS = 40
 WRITERS = "select count(distinct writer) from broadcast_messages"
 MESSAGES = "select count(*) from broadcast_messages"
-SESSIONS = (
+TICKING = (
     "select count(*) from pg_stat_activity"
     " where datname = current_database() and application_name ~ '^seqdev tick'"
 )
@@ -225,11 +226,7 @@ def test_a_helper_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
         "update sequence_contacts set next_trigger_time = next_trigger_time + interval '30 seconds'"
         " where assigned_device_id in (select assigned_device_id from sequence_contacts group by 1 having count(*) > 1)"
     )
-    host.rows(
-        "create function slow() returns trigger language plpgsql as"
-        " $$ begin perform pg_sleep(0.004); return new; end $$"
-    )
-    host.rows("create trigger slow before insert on broadcast_messages for each row execute function slow()")
+    slow(host, "broadcast_messages", "insert", 0.004)
     code, summary, _ = tick(seqdev)
     assert (code, summary["queued"], summary["waiting"]) == (0, 460, {})
     assert host.value(WRITERS) == 2
@@ -241,7 +238,7 @@ def shared(host: Host) -> "subprocess.Popen[str]":
     fill(host, 12_000)
     argv = command("tick", "--batch-size", str(batches.BACKLOG))
     process = subprocess.Popen(argv, stdout=-1, stderr=-1, text=True, cwd=ROOT, env=os.environ)
-    while host.value(SESSIONS) < 2:
+    while host.value(TICKING) < 2:
         assert process.poll() is None, "it was done before anybody helped"
         time.sleep(0.005)
     return process
@@ -255,7 +252,7 @@ def test_a_signal_ends_both_connections_at_a_batch_boundary(host: Host) -> None:
     assert "Traceback" not in err
     assert 0 < host.value(MESSAGES) < 12_000
     assert host.value("select (counts ->> 'queued')::integer from seqdev.run") == host.value(MESSAGES)
-    assert host.value(SESSIONS) == 0
+    assert host.value(TICKING) == 0
     assert host.broken_promises() == []
 
 
@@ -264,7 +261,7 @@ def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqd
     process.kill()
     process.communicate()
     began = time.monotonic()
-    while host.value(SESSIONS):
+    while host.value(TICKING):
         assert time.monotonic() - began < 2
         time.sleep(0.01)
     assert host.value(MESSAGES) < 12_000

@@ -28,14 +28,13 @@ import pytest
 from seqdev.batches import BACKLOG
 from tests.conftest import ROOT, command
 from tests.host import MESSAGE_ID, Host
-from tests.test_backlog import MESSAGES, fill
+from tests.test_backlog import MESSAGES, TICKING, fill
 
 Connect = Callable[[str], "psycopg.Connection[Any]"]
 
 PATIENCE = 60.0
 """Seconds after which a test gives up waiting for something that takes a moment."""
 
-TICKING = "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev tick'"
 
 IN_FLIGHT = "m.status in ('pending', 'queued', 'processing') and m.scheduled_at <= now() at time zone 'UTC'"
 SENT_WITHIN = "m.status = 'sent' and m.sent_at > now() at time zone 'UTC' - interval '%s'"
