@@ -40,7 +40,7 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 		--no-header --all-extras --python-version 3.11 pyproject.toml --output-file requirements.lock
 
 docs: $(READY) ## Write the command reference in README.md anew from the code
-	@$(BIN)/python -m tests.reference --write
+	@$(BIN)/python -m tests.contract.reference --write
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,10 +12,12 @@ import typer
 import typer.core
 import typer.main
 
-from seqdev import __version__, config, conninfo, signals
+from seqdev import __version__, signals
+from seqdev import settings as config
 from seqdev.commands.options import App
 from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
-from seqdev.render import note
+from seqdev.output.render import note
+from seqdev.url import refuse_secret
 
 COMMANDS = (
     *("enroll", "tick", "audit", "explain", "repair", "leads", "runs", "pause", "resume", "db", "demo"),
@@ -95,7 +97,7 @@ def root(
 ) -> None:
     """Global options; they stand before the command."""
     if database_url:
-        conninfo.refuse_secret(database_url)
+        refuse_secret(database_url)
     flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
     ctx.obj = App(config.load(config_file, os.environ, flags))
 
@@ -131,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     if "--debug" in arguments:
         # Where psycopg was not loaded, no server has said anything.
         if "psycopg" in sys.modules:
-            import_module("seqdev.db_errors").without_values(caught)
+            import_module("seqdev.postgres.errors").without_values(caught)
         traceback.print_exception(caught)
     if failure:
         note(failure)

@@ -15,11 +15,12 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from seqdev import embedded, server_binaries
 from seqdev.cli import main
-from seqdev.conninfo import LIBPQ_VARIABLES
-from tests.host import Host
-from tests.tcp import tcp as tcp
+from seqdev.postgres import binaries as server_binaries
+from seqdev.postgres import embedded
+from seqdev.postgres.conninfo import LIBPQ_VARIABLES
+from tests.world.host import Host
+from tests.world.tcp import tcp as tcp
 
 ROOT = Path(__file__).parents[1]
 

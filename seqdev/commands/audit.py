@@ -9,20 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev import audit, audit_rows, audit_run
-from seqdev.audit import Kind, Line, Scope
-from seqdev.audit_nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
-from seqdev.audit_rows import Health, IfLost
-from seqdev.audit_view import brief, published
+from seqdev.audit import audit
+from seqdev.audit import own as audit_run
+from seqdev.audit import rows as audit_rows
+from seqdev.audit.audit import Kind, Line, Scope
+from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
+from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
 from seqdev.errors import Exit, SeqdevError, UsageError
-from seqdev.render import Format, Table, note
-from seqdev.sql import Query
+from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import LISTED, brief, for_people, published
+from seqdev.postgres.queries import Query
 
-LISTED = 20
-"""Rows that an audit lists unless told otherwise."""
-
-PEOPLE = (Format.TABLE, Format.MARKDOWN)
 """The formats for people: few columns, short ids."""
 
 app = typer.Typer(
@@ -253,7 +251,7 @@ def all_(
         return state
     lines, health = audit.everything(database, scope)
     state_of_things = Table("health", Health, [health], single=True)
-    if output in PEOPLE:
+    if for_people(output):
         state_of_things = replace(brief("health", Health, [health]).table, single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
     found = sum(line.found for line in lines)
@@ -300,7 +298,7 @@ def _assignment(text: str) -> tuple[str, str]:
 def _audit(ctx: typer.Context, query: Query[Any], scope: Scope, shown: _Shown) -> int:
     app: App = ctx.obj
     result = audit.find(app.database(f"audit {Path(query.path).stem}"), query, scope)
-    if shown.output in PEOPLE:
+    if for_people(shown.output):
         width = get_terminal_size().columns if sys.stdout.isatty() and shown.output is Format.TABLE else None
         view = brief(result.name, query.row, result.rows, width)
         table, left_out = view.table, view.left_out

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from seqdev import conninfo, embedded, grants, schema, server_binaries
 from seqdev.commands.options import App, FormatOption, YesOption, confirm, journaled
-from seqdev.db import Database
 from seqdev.errors import Exit, ReaderGoneError
-from seqdev.grants import Role
-from seqdev.progress import progress
-from seqdev.render import Format, Table, note
-from seqdev.schema import Finding
-from seqdev.text import visible
+from seqdev.output.progress import progress
+from seqdev.output.render import Format, Table, note
+from seqdev.output.text import visible
+from seqdev.postgres import binaries as server_binaries
+from seqdev.postgres import conninfo, embedded, grants, schema
+from seqdev.postgres.engine import Database
+from seqdev.postgres.grants import Role
+from seqdev.postgres.schema import Finding
+from seqdev.url import without_secrets
 
 app = typer.Typer(help="The database seqdev works on: check, upgrade, init; the embedded server.")
 
@@ -178,7 +180,7 @@ def psql(ctx: typer.Context) -> int:
     application: App = ctx.obj
     settings = application.settings
     # A password must not show in the process list.
-    target, variables = conninfo.without_secrets(application.database("db psql").conninfo())
+    target, variables = without_secrets(application.database("db psql").conninfo())
     if password := conninfo.password(settings.database_url, settings.password_command):
         variables["PGPASSWORD"] = password
     program = server_binaries.psql_path(tls="sslmode=" in target)

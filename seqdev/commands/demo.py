@@ -8,13 +8,14 @@ from contextlib import chdir, contextmanager
 import typer
 from typer.core import TyperGroup
 
-from seqdev import embedded, stage
 from seqdev.commands.options import App
-from seqdev.config import Settings
-from seqdev.db import Database
-from seqdev.demo import tell
+from seqdev.demo import stage
+from seqdev.demo.demo import tell
 from seqdev.errors import Exit
-from seqdev.render import Format, note
+from seqdev.output.render import Format, note
+from seqdev.postgres import embedded
+from seqdev.postgres.engine import Database
+from seqdev.settings import Settings
 
 
 def demo(ctx: typer.Context) -> int:

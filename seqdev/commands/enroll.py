@@ -8,7 +8,6 @@ from typing import Annotated, TextIO
 
 import typer
 
-from seqdev import lookup, schema
 from seqdev.commands.options import (
     MOST,
     App,
@@ -21,12 +20,13 @@ from seqdev.commands.options import (
     journaled,
     open_input,
 )
-from seqdev.db import Transaction
-from seqdev.enroll import Enrolment, Refusal, Result, Scope
-from seqdev.enroll import enroll as run_enroll
+from seqdev.enroll.enroll import Enrolment, Refusal, Result, Scope
+from seqdev.enroll.enroll import enroll as run_enroll
 from seqdev.errors import Exit
-from seqdev.progress import progress
-from seqdev.render import Format, Table, note
+from seqdev.output.progress import progress
+from seqdev.output.render import Format, Table, note
+from seqdev.postgres import lookup, schema
+from seqdev.postgres.engine import Transaction
 
 
 def enroll(

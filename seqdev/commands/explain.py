@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from seqdev import explain_view
 from seqdev.commands.options import App, FormatOption, UserOption
 from seqdev.errors import Exit
-from seqdev.explain import explain as read
-from seqdev.explain import writings
-from seqdev.explain_rows import Explanation, Step, Story
-from seqdev.render import Format, Table, note
+from seqdev.explain import view as explain_view
+from seqdev.explain.explain import explain as read
+from seqdev.explain.explain import writings
+from seqdev.explain.rows import Explanation, Step, Story
+from seqdev.output.render import Format, Table, note
 
 
 def explain(

@@ -8,8 +8,6 @@ from uuid import UUID
 
 import typer
 
-from seqdev import lookup, schema
-from seqdev.assign import assign as assign_leads
 from seqdev.commands.options import (
     App,
     DryRunOption,
@@ -21,13 +19,24 @@ from seqdev.commands.options import (
     open_input,
 )
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
-from seqdev.db import Transaction
 from seqdev.errors import Exit, UsageError
-from seqdev.leadfile import LeadFile
-from seqdev.leads import DEVICES, Existing, Rejection, RejectsFile, Result, Summary, Target, import_leads
-from seqdev.progress import progress
-from seqdev.render import Format, Table, note
-from seqdev.repair import Job
+from seqdev.leads.file import LeadFile
+from seqdev.leads.importing import (
+    DEVICES,
+    Existing,
+    Rejection,
+    RejectsFile,
+    Result,
+    Summary,
+    Target,
+    import_leads,
+)
+from seqdev.output.progress import progress
+from seqdev.output.render import Format, Table, note
+from seqdev.postgres import lookup, schema
+from seqdev.postgres.engine import Transaction
+from seqdev.repair.jobs import Job
+from seqdev.repair.jobs import assign as assign_leads
 
 app = typer.Typer(help="The leads of a user: import them, give them devices.")
 

@@ -13,13 +13,12 @@ from uuid import UUID
 
 import typer
 
-from seqdev import runs
-from seqdev.config import Settings
-from seqdev.db import Database
 from seqdev.errors import UsageError
-from seqdev.render import Format, Writer, note
-from seqdev.runs import Run
-from seqdev.units import parse_duration
+from seqdev.journal import runs
+from seqdev.journal.runs import Run
+from seqdev.output.render import Format, Writer, note
+from seqdev.postgres.engine import Database
+from seqdev.settings import Settings, parse_duration
 
 _ID = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,8}", re.IGNORECASE)
 """The beginning of an id. Digits alone could be a phone's."""

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from seqdev import pause as switch
 from seqdev.commands.options import App, duration
 from seqdev.errors import Exit, UsageError
-from seqdev.render import note
-from seqdev.runs import who
+from seqdev.journal import pause as switch
+from seqdev.journal.runs import who
+from seqdev.output.render import note
 
 
 def pause(

@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from seqdev import repair, repair_view, schema
 from seqdev.commands.options import App, confirm, ended, journaled
-from seqdev.db import Transaction
 from seqdev.errors import Exit
-from seqdev.progress import progress
-from seqdev.render import Format, note
-from seqdev.repair import Job
-from seqdev.repair_apply import Outcome, apply
-from seqdev.repair_plan import Plan
+from seqdev.output.progress import progress
+from seqdev.output.render import Format, note
+from seqdev.postgres import schema
+from seqdev.postgres.engine import Transaction
+from seqdev.repair import jobs as repair
+from seqdev.repair import view as repair_view
+from seqdev.repair.apply import Outcome, apply
+from seqdev.repair.jobs import Job
+from seqdev.repair.plan import Plan
 
 BATCH = 5_000
 

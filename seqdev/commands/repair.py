@@ -6,13 +6,16 @@ from uuid import UUID
 
 import typer
 
-from seqdev import lookup, repair, repair_view, runs
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
-from seqdev.db import Transaction
 from seqdev.errors import Exit, UsageError
-from seqdev.render import Format, note
-from seqdev.repair import Job, Scope
+from seqdev.journal import runs
+from seqdev.output.render import Format, note
+from seqdev.postgres import lookup
+from seqdev.postgres.engine import Transaction
+from seqdev.repair import jobs as repair
+from seqdev.repair import view as repair_view
+from seqdev.repair.jobs import Job, Scope
 
 app = typer.Typer(help="Put right what audits find. Every change is journaled and can be undone.")
 

@@ -2,11 +2,11 @@
 
 import typer
 
-from seqdev import pause
 from seqdev.commands.options import App
 from seqdev.errors import Exit
-from seqdev.render import note
-from seqdev.runs import who
+from seqdev.journal import pause
+from seqdev.journal.runs import who
+from seqdev.output.render import note
 
 
 def resume(ctx: typer.Context) -> int:

@@ -8,14 +8,13 @@ from uuid import UUID
 
 import typer
 
-from seqdev import runs as journal
-from seqdev.audit_view import published, short
 from seqdev.commands.options import MOST, App, FormatOption, duration
 from seqdev.errors import Exit, UsageError
-from seqdev.render import Format, Table, note
-from seqdev.runs import Missed, RunRow
+from seqdev.journal import runs as journal
+from seqdev.journal.runs import Missed, RunRow
+from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import LISTED, published, short
 
-LISTED = 20
 _DAY = timedelta(days=1)
 
 

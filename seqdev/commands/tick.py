@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from seqdev import forecast, schema
-from seqdev import tick as ticks
-from seqdev.batches import Limits
-from seqdev.claims import Policy
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
-from seqdev.errors import Exit, UsageError
-from seqdev.forecast import Comparison, Decision
-from seqdev.progress import progress
-from seqdev.render import Format, Table, note
-from seqdev.tick import Report, Summary
+from seqdev.errors import Exit
+from seqdev.output.progress import progress
+from seqdev.output.render import Format, Table, note
+from seqdev.postgres import schema
+from seqdev.settings import Policy
+from seqdev.tick import forecast
+from seqdev.tick import tick as ticks
+from seqdev.tick.backlog import Limits
+from seqdev.tick.forecast import Comparison, Decision
+from seqdev.tick.tick import Report, Summary
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ def tick(
     A contact that the database refuses is set aside, with exit code 3 and the reason on stderr.
     """
     app: App = ctx.obj
+    settings = app.settings
     if max_lateness is not None:
-        app = replace(app, settings=replace(app.settings, max_lateness=max_lateness))
-    chosen = policy or _policy(app.settings.policy)
+        app = replace(app, settings=replace(settings, max_lateness=max_lateness))
+    chosen = policy or settings.policy
     database = app.database("tick")
     writer = app.writer(output)
     if compare:
@@ -118,10 +120,3 @@ def _explain(report: Report) -> None:
         note("once the cause is mended: seqdev repair set-aside")
     for trouble in report.troubles:
         note(trouble)
-
-
-def _policy(name: str) -> Policy:
-    try:
-        return Policy(name)
-    except ValueError as error:
-        raise UsageError(f"no policy {name!r}", f"known: {', '.join(Policy)}") from error

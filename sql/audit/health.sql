@@ -89,7 +89,7 @@ cross join (
     where
         r.command = 'tick'
         and r.finished_at is not null
-        -- As in sql/runs/list.sql.
+        -- As in sql/journal/list.sql.
         and (r.exit_code is null or r.exit_code in (0, 3, 141))
 ) as ticked
 left join seqdev.pause as p on p.resumed_at is null;

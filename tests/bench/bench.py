@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 import psycopg
 from tabulate import tabulate
 
-from seqdev import embedded, server_binaries
-from seqdev.conninfo import LIBPQ_VARIABLES
+from seqdev.postgres import binaries as server_binaries
+from seqdev.postgres import embedded
+from seqdev.postgres.conninfo import LIBPQ_VARIABLES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

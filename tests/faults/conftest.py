@@ -19,7 +19,7 @@ from tests.faults.reconcile import outcome
 from tests.faults.record import Held
 from tests.faults.servers import Server
 from tests.faults.world import World
-from tests.host import Host
+from tests.world.host import Host
 
 HERE = Path(__file__).parent
 _numbers = count(1)

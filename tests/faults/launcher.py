@@ -147,10 +147,9 @@ def run(point: str, hit: str, argv: list[str]) -> int:
     elif point:
         patch(killer(point, int(hit)))
     if clock := os.environ.get("SEQDEV_FAULTS_CLOCK"):
-        import seqdev.claims
-        import seqdev.enroll
-        import seqdev.repair
-        import seqdev.tick  # noqa: F401
+        import seqdev.enroll.enroll
+        import seqdev.repair.jobs
+        import seqdev.tick.tick  # noqa: F401
 
         shift_clock(float(clock))
     return main(argv)
@@ -164,9 +163,9 @@ def serve() -> None:
     """
     import typer
 
-    import seqdev.claims
     import seqdev.cli
-    import seqdev.tick
+    import seqdev.tick.claim
+    import seqdev.tick.tick
 
     root = typer.main.get_command(seqdev.cli.app)
     for name in ("tick", "enroll", "repair", "leads"):

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tests.host import MESSAGE_ID, Host
+from tests.world.host import MESSAGE_ID, Host
 
 LEAK = re.compile(r"60199\d{7}|CANARY|Traceback")
 """Phones, names, texts and secrets of the world, which no log, error or process list may show."""

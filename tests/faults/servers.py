@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seqdev import embedded
+from seqdev.postgres import embedded
 from tests.faults.world import wait
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

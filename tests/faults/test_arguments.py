@@ -141,7 +141,7 @@ def test_whatever_stands_in_a_setting_is_data(world: World, held: Held) -> None:
 
 def test_every_command_is_walked_through() -> None:
     """The walk finds the commands by itself: those the reference names."""
-    from tests.reference import README
+    from tests.contract.reference import README
 
     named = set(re.findall(r"^### (seqdev .+)$", README.read_text(), re.M))
     walked = {f"seqdev {' '.join(path)}" for path, _ in LEAVES}

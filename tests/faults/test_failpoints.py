@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqdev.claims import Policy
+from seqdev.settings import Policy
 from tests.faults.reconcile import outcome
 from tests.faults.record import Held, fault
 from tests.faults.world import World

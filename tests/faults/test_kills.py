@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from seqdev.claims import Policy
+from seqdev.settings import Policy
+from tests.concurrency.test_overlap import in_background
 from tests.faults.conftest import scale, world_of
 from tests.faults.processes import Forks, ended, start
 from tests.faults.record import Held, fault
 from tests.faults.servers import Server
 from tests.faults.world import LOCKS, SESSIONS, World, wait
-from tests.host import Host
-from tests.test_overlap import in_background
+from tests.world.host import Host
 
 Worlds = Callable[..., World]
 

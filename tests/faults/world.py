@@ -11,7 +11,7 @@ from tests.conftest import Ran
 from tests.faults.processes import Forks
 from tests.faults.reconcile import DUE, assert_no_leak, broken, outcome
 from tests.faults.record import Held
-from tests.host import Host
+from tests.world.host import Host
 
 SESSIONS = (
     "select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev'"

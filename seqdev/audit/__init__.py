@@ -1,0 +1,1 @@
+"""Audits: what went wrong, why, and the repair that fits."""

@@ -1,0 +1,1 @@
+"""Enrolment: leads whose triggers call for a sequence enter it."""

@@ -1,0 +1,274 @@
+"""Enrolment: leads whose triggers call for a sequence get the row of its entry step."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from seqdev.errors import Cancelled
+from seqdev.journal.runs import Run
+from seqdev.output.text import Phone
+from seqdev.postgres.bisect import Sifted, accept
+from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.queries import Query
+
+BATCH = 10_000
+"""Leads looked at in one transaction."""
+
+MANY = 100
+"""Leads that the database refuses, at which an enrolment ends, if they are more than those it takes."""
+
+_FIRST = UUID(int=0)
+_UNLIMITED = 2**31 - 1
+_NOT_REFUSED = {"enrolled", "already_in", "over_limit"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of ``enroll/plan.sql`` and ``enroll/apply.sql``."""
+
+    last: UUID | None
+    looked_at: int
+    sequence_id: UUID | None
+    verdict: str | None
+    people: int
+    leads: list[UUID] | None
+    phones: list[str | None] | None
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A row of ``enroll/pick.sql``."""
+
+    lead_id: UUID
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What came of a batch. ``reasons``: why the database refused leads; ``whole``: all were tried."""
+
+    rows: list[Verdict]
+    last: UUID | None
+    looked_at: int
+    reasons: Sequence[str] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Target:
+    """A row of ``enroll/sequences.sql``: a sequence that the enrolment is about."""
+
+    id: UUID
+    name: str | None
+    is_active: bool
+    entry_steps: int
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What happened, or would, for one sequence."""
+
+    sequence: str | None
+    sequence_id: UUID
+    matched: int
+    enrolled: int
+    already_in: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A lead that was refused, and why."""
+
+    sequence: str | None
+    phone: Phone | None
+    reason: str
+    lead_id: UUID | None
+
+
+PLAN = Query("enroll/plan.sql", Verdict)
+APPLY = Query("enroll/apply.sql", Verdict)
+PICK = Query("enroll/pick.sql", Picked)
+SEQUENCES = Query("enroll/sequences.sql", Target)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whom to look at. ``phones``: normalised, any number of them; None: everybody."""
+
+    sequences: Sequence[UUID] = ()
+    user: UUID | None = None
+    device: UUID | None = None
+    phones: Iterable[str] | None = None
+    limit: int | None = None
+    listed: int | None = 20
+    """Refused leads to name; None: all."""
+
+
+@dataclass
+class Result:
+    """The account of an enrolment."""
+
+    targets: Sequence[Target]
+    counts: dict[UUID, Counter[str]] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    asked: int = 0
+    """Phones asked for by name."""
+    looked_at: int = 0
+    enrolled: int = 0
+    refused: int = 0
+    over_limit: bool = False
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why the database refused leads."""
+    stopped: bool = False
+    """Whether the database refused so many that the others were not tried."""
+
+    def enrolments(self) -> Iterator[Enrolment]:
+        """One row a sequence."""
+        for target in self.targets:
+            count = self.counts.get(target.id, Counter())
+            refused = sum(number for verdict, number in count.items() if verdict not in _NOT_REFUSED)
+            yield Enrolment(
+                sequence=target.name,
+                sequence_id=target.id,
+                matched=count.total(),
+                enrolled=count["enrolled"],
+                already_in=count["already_in"],
+                refused=refused,
+            )
+
+
+def enroll(
+    database: Database,
+    scope: Scope,
+    run: Run | None,
+    progress: Callable[[Result], None] = lambda _: None,
+) -> Result:
+    """Enrol everybody in ``scope`` who matches, or without a ``run``: tell, read-only, what that would do.
+
+    Works in transactions of BATCH leads, fewer where the server cancels that; ended at any point, a second
+    run goes on where the first stopped, because everybody enrolled is found already in. A lead that the
+    database refuses is refused, and the others go on.
+    """
+    settings = database.settings
+    targets = database.retry(
+        lambda tx: tx.rows(
+            SEQUENCES, sequences=scope.sequences, user=scope.user, active=settings.active_statuses
+        ),
+        read_only=True,
+    )
+    result = Result(targets)
+    with run.work() if run else nullcontext():
+        _process(database, scope, result, run is not None, progress)
+    if run:
+        run.counts = {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused}
+    return result
+
+
+def _process(
+    database: Database, scope: Scope, result: Result, write: bool, progress: Callable[[Result], None]
+) -> None:
+    settings = database.settings
+    names = {target.id: target.name for target in result.targets}
+    batch = BATCH
+    for phones in _portions(scope.phones):
+        result.asked += len(phones)
+        after = _FIRST
+        while True:
+            given = {
+                "after": after,
+                "batch": batch,
+                "sequences": scope.sequences,
+                "user": scope.user,
+                "device": scope.device,
+                "phones": phones,
+                "active": settings.active_statuses,
+                "most": _UNLIMITED if scope.limit is None else scope.limit - result.enrolled,
+                "listed": BATCH if scope.listed is None else max(0, scope.listed - len(result.refusals)),
+            }
+            work = partial(_batch, write=write, given=given, result=result)
+            try:
+                did = database.retry(work, read_only=not write)
+            except Cancelled:
+                if batch == 1:
+                    raise
+                batch = batch // 2
+                continue
+            _add(result, did, names, scope)
+            progress(result)
+            if did.looked_at < batch or did.last is None or result.over_limit or result.stopped:
+                break
+            after = did.last
+        if result.over_limit or result.stopped:
+            break
+
+
+def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], result: Result) -> _Batch:
+    if not write:
+        rows = transaction.rows(PLAN, **given)
+        return _Batch(rows, rows[0].last, rows[0].looked_at)
+    transaction.constraints_immediate()
+    enrolled = 0
+
+    def part(leads: Sequence[Picked], refused: bool = False) -> list[Verdict]:
+        nonlocal enrolled
+        only = {"after": _FIRST, "leads": [lead.lead_id for lead in leads], "most": given["most"] - enrolled}
+        rows = transaction.rows(APPLY, now=transaction.now, refused=refused, **{**given, **only})
+        enrolled += sum(row.people for row in rows if row.verdict == "enrolled")
+        return rows
+
+    def enough(found: Sifted[Picked, list[Verdict]]) -> bool:
+        refused = result.reasons.total() + len(found.refused)
+        return refused >= MANY and refused > result.enrolled + enrolled
+
+    picked: list[Picked] = []
+
+    def lot() -> list[Picked]:
+        picked.extend(transaction.rows(PICK, **{name: given[name] for name in PICK.statement.parameters}))
+        return picked
+
+    found = accept(
+        transaction, lambda: transaction.rows(APPLY, now=transaction.now, **given), lot, part, enough
+    )
+    rows = [row for rows in found.accepted for row in rows]
+    if not picked:
+        # Refused, and gone when they were looked for: there are no more.
+        return _Batch(rows, rows[0].last, rows[0].looked_at) if rows else _Batch([], None, 0)
+    if found.refused:
+        rows += part([lead for lead, _ in found.refused], refused=True)
+    reasons = [why for _, why in found.refused]
+    return _Batch(rows, picked[-1].lead_id, len(picked), reasons, found.whole)
+
+
+def _add(result: Result, did: _Batch, names: dict[UUID, str | None], scope: Scope) -> None:
+    result.looked_at += did.looked_at
+    result.reasons.update(did.reasons)
+    result.stopped = not did.whole
+    for row in did.rows:
+        if row.sequence_id is None or row.verdict is None:
+            continue
+        result.counts.setdefault(row.sequence_id, Counter())[row.verdict] += row.people
+        if row.verdict == "enrolled":
+            result.enrolled += row.people
+        elif row.verdict == "over_limit":
+            result.over_limit = True
+        elif row.verdict != "already_in":
+            result.refused += row.people
+            for lead, phone in zip(row.leads or (), row.phones or (), strict=True):
+                if scope.listed is None or len(result.refusals) < scope.listed:
+                    shown = Phone(phone) if phone is not None else None
+                    result.refusals.append(Refusal(names[row.sequence_id], shown, row.verdict, lead))
+
+
+def _portions(phones: Iterable[str] | None) -> Iterator[list[str]]:
+    """``phones`` in lists of BATCH; one empty list, which stands for everybody, when there are none."""
+    if phones is None:
+        yield []
+        return
+    remaining = iter(phones)
+    while portion := list(islice(remaining, BATCH)):
+        yield portion

@@ -1,0 +1,1 @@
+"""Explain: the whole story of one person."""

@@ -1,0 +1,191 @@
+"""The whole story of a person: leads, enrolments, steps, and what stops the steps that wait.
+
+Everything is read in one read-only transaction, as of its one instant. The gates are computed by
+``explain/gates.sql``, in the order of the tick's judgement; what each policy would do with them is
+decided here, by the table of the policies.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from seqdev.explain.rows import (
+    CANDIDATES,
+    GATES,
+    LEADS,
+    MESSAGES,
+    NEAR,
+    STEPS,
+    TRIGGERS,
+    Candidate,
+    Enrolment,
+    Explanation,
+    Gate,
+    Outcome,
+    Step,
+    Story,
+    Waiting,
+)
+from seqdev.output.text import Phone
+from seqdev.postgres import lookup
+from seqdev.postgres.engine import Database, Transaction
+from seqdev.settings import Settings
+
+POLICIES = ("queue", "strict", "fallback", "reassign")
+OTHER_MESSAGES = 10
+"""Messages of others to list for each user; their number is always said."""
+
+_DEVICE_GATES = ("device_assigned", "device_exists", "same_user", "online", "capacity")
+_AVAILABILITY = ("online", "capacity")
+# The signs that people put between digits, and what phones copied from chats are wrapped in.
+_SIGNS = re.compile("[\\s().+/\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\ufeff-]+")
+_SAME_DIGITS = 8
+
+
+def writings(typed: str) -> list[str]:
+    """What to look up for a phone as a person typed it: its digits first, and as it was typed."""
+    typed = typed.encode("utf-8", "replace").decode()
+    digits = _SIGNS.sub("", typed)
+    tried = (
+        [digits.removeprefix("00"), "+" + digits.removeprefix("00"), digits, typed.strip()] if digits else []
+    )
+    return list(dict.fromkeys([*tried, typed]))
+
+
+def explain(database: Database, typed: str, user: str | None) -> Explanation:
+    """The story of the phone ``typed``, with all users or the one whose id begins with ``user``.
+
+    Raises UsageError when there is no such user.
+    """
+    settings = database.settings
+
+    def work(transaction: Transaction) -> Explanation:
+        owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
+        return _explain(transaction, settings, writings(typed), owner)
+
+    return database.retry(work, read_only=True)
+
+
+def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: UUID | None) -> Explanation:
+    who = {"phones": phones, "user": user}
+    active, online = settings.active_statuses, settings.online_statuses
+    capacity = {
+        "max_in_flight": settings.max_in_flight,
+        "max_per_hour": settings.max_per_hour,
+        "max_per_day": settings.max_per_day,
+    }
+    # The gates last: what they say is what the next tick finds.
+    leads = tx.rows(LEADS, **who, online=online)
+    calls = tx.rows(TRIGGERS, **who, active=active) if leads else []
+    messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
+    steps = tx.rows(STEPS, **who, active=active, online=online)
+    gates = tx.rows(
+        GATES,
+        now=tx.now,
+        **who,
+        active=active,
+        online=online,
+        claimed=settings.claim_timeout,
+        max_lateness=settings.max_lateness,
+        **capacity,
+    )
+    users = sorted(
+        {row.user_id for row in leads} | {row.user_id for row in steps} | {row.user_id for row in messages},
+        key=str,
+    )
+    shut = {gate.contact_id for gate in gates if gate.gate in _DEVICE_GATES and gate.open is False}
+    owners = {step.user_id for step in steps if step.contact_id in shut} - {None}
+    candidates = tx.rows(CANDIDATES, now=tx.now, users=owners, online=online, **capacity) if owners else []
+    # A phone nobody knows is a phone mistyped, as a rule.
+    near = [] if users else tx.rows(NEAR, digits=phones[0][-_SAME_DIGITS:], user=user)
+    stories = []
+    for one in users:
+        others = [row for row in messages if row.user_id == one]
+        own = [row for row in steps if row.user_id == one]
+        free = [row for row in candidates if row.user_id == one]
+        stories.append(
+            Story(
+                user_id=one,
+                leads=[row for row in leads if row.user_id == one],
+                triggers=[row for row in calls if row.user_id == one],
+                enrolments=_enrolments(own),
+                waiting=_waiting(own, gates, free, settings.policy, tx.now),
+                messages=others,
+                messages_total=others[0].total if others else 0,
+            )
+        )
+    return Explanation(Phone(phones[0]), tx.now, settings.policy, bool(users), stories, near)
+
+
+def _enrolments(steps: Iterable[Step]) -> list[Enrolment]:
+    found: dict[tuple[UUID, str], list[Step]] = {}
+    for step in steps:
+        found.setdefault((step.sequence_id, step.phone), []).append(step)
+    return [
+        Enrolment(
+            sequence_id=first.sequence_id,
+            sequence_name=first.sequence_name,
+            sequence_active=first.sequence_active,
+            phone=first.phone,
+            name=next((step.contact_name for step in own if step.contact_name), None),
+            steps=own,
+        )
+        for own in found.values()
+        for first in own[:1]
+    ]
+
+
+def _waiting(
+    steps: Iterable[Step],
+    gates: Iterable[Gate],
+    candidates: Sequence[Candidate],
+    policy: str,
+    now: datetime,
+) -> list[Waiting]:
+    contacts = {step.contact_id: step for step in steps}
+    found: dict[UUID, list[Gate]] = {}
+    for gate in gates:
+        # A row that a tick made after the steps were read has gates, but no step: the next look shows both.
+        if gate.contact_id in contacts:
+            found.setdefault(gate.contact_id, []).append(gate)
+    waiting = []
+    for contact, own in found.items():
+        step = contacts[contact]
+        asked = [gate for gate in own if policy != "queue" or gate.gate not in _AVAILABILITY]
+        stop = next((gate for gate in asked if gate.open is False), None)
+        waiting.append(
+            Waiting(
+                step=step,
+                already_queued=step.message_by == "seqdev",
+                stopped_by=stop.gate if stop else None,
+                reason=stop.reason if stop else None,
+                since=stop.since if stop else None,
+                eligible_at=stop.eligible_at if stop else now,
+                gates=own,
+                policies=[_outcome(name, step, own, candidates) for name in POLICIES],
+            )
+        )
+    return waiting
+
+
+def _outcome(policy: str, step: Step, gates: Sequence[Gate], candidates: Sequence[Candidate]) -> Outcome:
+    """What ``policy`` does, by the table of the policies."""
+    early = next((row for row in gates if row.open is False and row.gate not in _DEVICE_GATES), None)
+    stop = next((row for row in gates if row.open is False and row.gate in _DEVICE_GATES), None)
+    device: tuple[UUID | None, str | None] = (step.device_id, step.device_name)
+    later = "queue"
+    if stop and not (policy == "queue" and stop.gate in _AVAILABILITY):
+        others = [one for one in candidates if one.device_id != step.device_id]
+        if policy in ("fallback", "reassign") and others:
+            device = (others[0].device_id, others[0].device_name)
+        else:
+            later, device = stop.reason, (None, None)
+    return Outcome(
+        policy=policy,
+        decision=early.reason if early else later,
+        when_eligible=later,
+        device_id=device[0],
+        device_name=device[1],
+        reassigns=policy == "reassign" and device[0] not in (None, step.device_id),
+    )

@@ -1,0 +1,1 @@
+"""The journal of runs, and the pause switch."""

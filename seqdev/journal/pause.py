@@ -1,0 +1,121 @@
+"""The pause switch: a row that each batch of the commands that write looks at."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from seqdev import signals
+from seqdev.errors import Paused, SchemaError, Unavailable
+from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.queries import Query
+
+T = TypeVar("T")
+
+_AGAIN = 0.05
+_QUIET = 0.5
+"""Seconds of waiting about which nothing is said."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The row of ``journal/switch.sql``: who has paused, and why."""
+
+    paused_at: datetime
+    os_user: str
+    host: str
+    database_user: str
+    why: str
+
+    def __str__(self) -> str:
+        """Who, since when and why, as people read it."""
+        at = self.paused_at.isoformat(sep=" ", timespec="seconds")
+        return f"since {at} by {self.os_user}@{self.host} ({self.database_user}): {self.why}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A row of ``journal/batches.sql``: a batch that is running now."""
+
+    session: str | None
+    pid: int
+    batch: str
+
+    def __str__(self) -> str:
+        """The session and its process."""
+        return f"{self.session or 'a session'} (server process {self.pid})"
+
+
+LOOK = Query("journal/switch.sql", Pause)
+SET: Query[None] = Query("journal/pause.sql", type(None))
+LIFT: Query[None] = Query("journal/resume.sql", type(None))
+BATCHES = Query("journal/batches.sql", Batch)
+
+
+def look(transaction: Transaction) -> Pause | None:
+    """The pause that is set; None: there is none."""
+    found = transaction.rows(LOOK)
+    return found[0] if found else None
+
+
+def refuse(transaction: Transaction) -> None:
+    """What each batch does first: raise Paused where the switch is set."""
+    if paused := look(transaction):
+        raise Paused(f"paused {paused}", "nothing more is written; to go on: seqdev resume")
+
+
+def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause, bool]:
+    """Set the switch: the pause, and whether it is a new one; one that is set already stays as it is.
+
+    Batches that began before may still run: see ``wait``. Raises SchemaError where there is no switch yet.
+    """
+
+    def work(transaction: Transaction) -> tuple[Pause | None, bool]:
+        new = transaction.execute(SET, now=transaction.now, os_user=os_user, host=host, why=why)
+        return look(transaction), bool(new)
+
+    while True:
+        paused, new = _switched(database, work)
+        # None: somebody else's pause was lifted in between.
+        if paused:
+            return paused, new
+
+
+def resume(database: Database, os_user: str, host: str) -> bool:
+    """Lift the pause; whether there was one. Raises SchemaError where there is no switch yet."""
+    return bool(_switched(database, lambda tx: tx.execute(LIFT, now=tx.now, os_user=os_user, host=host)))
+
+
+def wait(database: Database, patience: timedelta, say: Callable[[str], None]) -> None:
+    """Wait for the batches that began before the pause was set. Raises Unavailable after ``patience``."""
+    began = time.monotonic()
+    said = False
+    before: set[str] | None = None
+    while True:
+        running = database.retry(lambda tx: tx.rows(BATCHES), read_only=True)
+        # Whoever takes the lock from now on looks after that, and ends.
+        before = {one.batch for one in running} if before is None else before
+        running = [one for one in running if one.batch in before]
+        if not running:
+            return
+        waited = time.monotonic() - began
+        named = "; ".join(map(str, running[:3])) + ("; …" if len(running) > 3 else "")
+        if waited > patience.total_seconds():
+            raise Unavailable(
+                f"the pause is set, but a batch that began before it still runs: {named}",
+                "each ends at its next batch; to wait for them, run seqdev pause again",
+            )
+        if not said and waited > _QUIET:
+            said = True
+            say(f"waiting for what still runs: {named}")
+        signals.sleep(_AGAIN)
+
+
+def _switched(database: Database, work: Callable[[Transaction], T]) -> T:
+    try:
+        return database.retry(work)
+    except SchemaError as error:
+        if "read-only" in error.message:
+            raise
+        raise SchemaError("this database has no pause switch yet", "make it: seqdev db upgrade") from error

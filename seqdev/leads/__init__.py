@@ -1,0 +1,1 @@
+"""Leads: import from files, phones."""

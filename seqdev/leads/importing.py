@@ -1,0 +1,292 @@
+"""Leads: the import of a file of them, everything or nothing."""
+
+import csv
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from seqdev import signals
+from seqdev.errors import SeqdevError, UsageError
+from seqdev.journal.runs import Run
+from seqdev.leads.file import LeadFile
+from seqdev.output.tables import LISTED
+from seqdev.output.text import spreadsheet_cell
+from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.queries import Query
+
+_REPORT_EVERY = 1000
+
+
+class Existing(StrEnum):
+    """What happens to leads that the user has already."""
+
+    SKIP = "skip"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A row of ``leads/devices.sql``."""
+
+    id: UUID
+    name: str | None
+    banned: bool
+
+
+@dataclass(frozen=True)
+class Count:
+    """A row of ``leads/counts.sql``: how many lines come to an outcome."""
+
+    outcome: str
+    rejected: bool
+    lines: int
+
+
+@dataclass(frozen=True)
+class RejectedLine:
+    """A row of ``leads/rejected.sql``."""
+
+    line: int
+    reason: str
+    of_line: int | None
+    raw: str | None
+
+
+STAGE: Query[None] = Query("leads/stage.sql", type(None))
+OUTCOME: Query[None] = Query("leads/outcome.sql", type(None))
+COPY: Query[None] = Query("leads/copy.sql", type(None))
+JUDGE: Query[None] = Query("leads/judge.sql", type(None))
+DEVICES = Query("leads/devices.sql", Device)
+DISTRIBUTE: Query[None] = Query("leads/distribute.sql", type(None))
+COUNTS = Query("leads/counts.sql", Count)
+REJECTED = Query("leads/rejected.sql", RejectedLine)
+INSERT: Query[None] = Query("leads/insert.sql", type(None))
+UPDATE: Query[None] = Query("leads/update.sql", type(None))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose the leads become, and which device owns those whose line names none.
+
+    ``device``: that one; else ``devices``: evenly spread over these; else a line without device is rejected.
+    """
+
+    user: UUID
+    device: UUID | None
+    devices: Sequence[UUID]
+    existing: Existing
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an import did. ``read`` is the sum of the other counts, unless nothing was imported."""
+
+    run_id: UUID | None
+    dry_run: bool
+    read: int
+    imported: int
+    updated: int
+    unchanged: int
+    skipped: int
+    rejected: int
+    reasons: Mapping[str, int]
+    duration: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A line that was rejected, why, and for a duplicate the line it repeats."""
+
+    line: int
+    reason: str
+    of_line: int | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The account of an import. ``refused``: nothing was imported, because of the lines in ``rejected``."""
+
+    summary: Summary
+    rejected: list[Rejection]
+    refused: bool
+
+
+class RejectsFile:
+    """A CSV file of rejected lines that is there as a whole, when ``publish`` was called, or not at all.
+
+    Raises UsageError, before anything is done, when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.realpath(path))
+        if self.path.exists() and not self.path.is_file():
+            raise UsageError(f"cannot write {path}: not a regular file", "name a file for the rejected lines")
+        try:
+            # Made with mode 0600: it holds phones.
+            handle, self._temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        self._file = os.fdopen(handle, "w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def __enter__(self) -> Self:
+        """The file itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Whatever was not published is gone."""
+        with suppress(OSError):
+            self._file.close()
+        Path(self._temporary).unlink(missing_ok=True)
+
+    def write(self, rows: Iterable[Sequence[object]]) -> None:
+        """Add rows, harmless for spreadsheets. Raises SeqdevError when the disk is full."""
+        for row in rows:
+            cells = [spreadsheet_cell(str(cell)) for cell in row]
+            with self._writing():
+                self._writer.writerow(cells)
+        with self._writing():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def publish(self) -> None:
+        """Give the file its name. Raises SeqdevError when that fails."""
+        with self._writing():
+            os.replace(self._temporary, self.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SeqdevError(
+                f"cannot write {self.path}: {error.strerror}: nothing was imported", "make room and try again"
+            ) from error
+
+
+def import_leads(
+    database: Database,
+    file: LeadFile,
+    target: Target,
+    rejects: RejectsFile | None,
+    run: Run | None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Result:
+    """Import ``file`` in one transaction, or without a ``run``: tell what that would do.
+
+    Rejected lines go to ``rejects``; without it, one rejected line and nothing is imported.
+    ``progress`` is told the number of records read so far. Raises what ends ``run``: nothing is imported.
+    """
+    started = time.monotonic()
+    result: Result | None = None
+    with run.work() if run else nullcontext():
+        result = _import(database, file, target, rejects, run, started, progress)
+    if not result:
+        assert run
+        assert run.ended
+        raise run.ended
+    if run:
+        run.counts = _counts(result.summary)
+    return result
+
+
+def _import(
+    database: Database,
+    file: LeadFile,
+    target: Target,
+    rejects: RejectsFile | None,
+    run: Run | None,
+    started: float,
+    progress: Callable[[int], None],
+) -> Result:
+    write = run is not None
+    imported = updated = 0
+    # No limit of time for a statement: the COPY lasts as long as the file does.
+    with database.transaction(statement_timeout=timedelta(0), rollback=not write) as tx:
+        # Nothing is written yet: no need to wait for anything.
+        with signals.at_once():
+            _stage(tx, file, rejects is not None, progress)
+        tx.execute(
+            JUDGE,
+            user=target.user,
+            device=target.device,
+            distribute=bool(target.devices),
+            existing=target.existing.value,
+        )
+        counts = tx.rows(COUNTS)
+        reasons = {count.outcome: count.lines for count in counts if count.rejected}
+        lines = {count.outcome: count.lines for count in counts if not count.rejected}
+        refused = bool(reasons) and rejects is None
+        listed = tx.rows(REJECTED, most=LISTED) if refused else []
+        if rejects:
+            rejects.write(_rejected_rows(tx, file))
+        if not refused:
+            if target.devices:
+                tx.execute(DISTRIBUTE, user=target.user, devices=target.devices)
+            imported, updated = lines.get("new", 0), lines.get("update", 0)
+            if write:
+                # What others did to these leads since they were judged, is left as it is.
+                imported = tx.execute(INSERT, user=target.user)
+                updated = tx.execute(UPDATE)
+        # Before the commit: without its rejected lines an import is worth less than none.
+        if rejects:
+            rejects.publish()
+    summary = Summary(
+        run_id=run.id if run else None,
+        dry_run=not write,
+        read=sum(count.lines for count in counts),
+        imported=imported,
+        updated=updated,
+        unchanged=0 if refused else lines.get("unchanged", 0) + lines.get("update", 0) - updated,
+        skipped=0 if refused else lines.get("skipped", 0) + lines.get("new", 0) - imported,
+        rejected=sum(reasons.values()),
+        reasons=reasons,
+        duration=round(time.monotonic() - started, 3),
+    )
+    return Result(summary, [Rejection(one.line, one.reason, one.of_line) for one in listed], refused)
+
+
+def _stage(tx: Transaction, file: LeadFile, keep_cells: bool, progress: Callable[[int], None]) -> None:
+    """Stream the records into a table that is gone at the end of the transaction."""
+    tx.execute(STAGE)
+    tx.execute(OUTCOME)
+    with tx.copy(COPY) as copy:
+        for number, line in enumerate(file, start=1):
+            # JSON, because neither NUL nor bytes that are no UTF-8 can be text on the server.
+            raw = json.dumps(line.cells) if keep_cells else None
+            copy.write_row(
+                (line.line, line.phone, line.name, line.niche, line.trigger, line.device, line.reason, raw)
+            )
+            if number % _REPORT_EVERY == 0:
+                progress(number)
+
+
+def _rejected_rows(tx: Transaction, file: LeadFile) -> Iterator[Sequence[object]]:
+    yield ["line", "reason", *file.headers]
+    for one in tx.stream(REJECTED, most=None):
+        reason = f"{one.reason} of line {one.of_line}" if one.of_line else one.reason
+        yield [one.line, reason, *json.loads(one.raw or "[]")]
+
+
+def _counts(summary: Summary) -> dict[str, object]:
+    return {
+        "read": summary.read,
+        "imported": summary.imported,
+        "updated": summary.updated,
+        "unchanged": summary.unchanged,
+        "skipped": summary.skipped,
+        "rejected": summary.rejected,
+    }

@@ -1,0 +1,1 @@
+"""The database: connections, transactions, query files, schema, roles, the embedded server."""

@@ -1,0 +1,202 @@
+"""Server errors: which are worth another try, and what they say to people."""
+
+import re
+from typing import TYPE_CHECKING
+
+from seqdev.errors import (
+    Cancelled,
+    PermissionRefused,
+    Refused,
+    SchemaError,
+    SeqdevError,
+    Unavailable,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONFLICT = {"40001", "40P01", "55P03"}
+"""Serialization, deadlock, lock timeout: the same transaction may get through another time."""
+
+_NOT_ADMITTED = ("authentication failed", "no pg_hba.conf entry", "client certificate")
+_UNPROVEN = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate",
+    "root.crt",
+    "server does not support SSL",
+    "SSL support is not compiled in",
+    "weak sslmode",
+)
+"""How libpq and OpenSSL say that a server's certificate is missing, not to be trusted, or of another host."""
+
+# 25P03, 25P04: a role's own limits, which hold until the first statement has set ours.
+_LOST = {
+    "25P03",
+    "25P04",
+    "57P01",
+    "57P02",
+    "57P03",
+    "53300",
+    "08000",
+    "08001",
+    "08003",
+    "08004",
+    "08006",
+    "08007",
+}
+
+
+def is_lost(error: "psycopg.Error") -> bool:
+    """Whether the connection is gone (or never came), so that a new one may help."""
+    import psycopg
+
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError) and not _is_final(error)
+    return error.sqlstate in _LOST
+
+
+def _is_final(error: "psycopg.Error") -> bool:
+    return _never_connected(str(error)) is not None
+
+
+def _never_connected(text: str) -> SeqdevError | None:
+    """What keeps a connection from being made, however often it is tried; None where it may come.
+
+    A refused login comes without a SQLSTATE: libpq only passes the server's words on.
+    """
+    if any(words in text for words in _NOT_ADMITTED):
+        return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+    if "permission denied for database" in text or "is not permitted to log in" in text:
+        return PermissionRefused(
+            "the role may not log in to this database",
+            "a group's members log in, not the group; what it needs: seqdev db grants … --to ROLE",
+        )
+    if "no password supplied" in text:
+        return PermissionRefused(
+            "the server wants a password, and there is none",
+            "put it into ~/.pgpass (mode 0600, or libpq ignores it), a libpq service, PGPASSWORD, "
+            "or set password_command",
+        )
+    if any(words in text for words in _UNPROVEN):
+        return PermissionRefused(
+            "the server did not prove by TLS that it is the one that is named",
+            "name the host as its certificate does, and the authority (sslrootcert=FILE, PGSSLROOTCERT); "
+            "or do without: sslmode=require, PGSSLMODE",
+        )
+    if "definition of service" in text:
+        return UsageError("libpq knows no such service", "see ~/.pg_service.conf and PGSERVICEFILE")
+    if "does not exist" in text:
+        return PermissionRefused("the server knows no such database or role", "check the database URL")
+    return None
+
+
+def translate(error: "psycopg.Error") -> SeqdevError:
+    """The SeqdevError for a server error, in our own words: the server's may carry data."""
+    import psycopg
+
+    state = error.sqlstate or ""
+    diag = error.diag
+    where = ".".join(name for name in (diag.table_name, diag.column_name or diag.constraint_name) if name)
+    if state == "" and isinstance(error, psycopg.OperationalError):
+        if final := _never_connected(str(error)):
+            return final
+        return Unavailable("the database cannot be reached", "check host and port, and that the server runs")
+    if state.startswith("28"):
+        return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
+    if state == "3D000":
+        return PermissionRefused("the server knows no such database", "check the database URL")
+    if state == "42501" and diag.source_function == "check_enable_rls":
+        return PermissionRefused(
+            "row-level security would hide rows from this role, and deciding on a part of the rows is wrong",
+            "a superuser can exempt the role: alter role … bypassrls",
+        )
+    if state == "42501":
+        return PermissionRefused(
+            "the database role may not do this",
+            "give it what the command needs: seqdev db grants tick|enroll|repair|audit|owner --to ROLE",
+        )
+    if state == "25006":
+        return SchemaError("the server is read-only", "point seqdev at the primary")
+    if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10"}:
+        return SchemaError("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
+    if state == "22023" and "TimeZone" in str(diag.message_primary):
+        return UsageError(
+            "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
+        )
+    if state in CONFLICT:
+        return Unavailable(
+            f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
+        )
+    if state == "57014":
+        return Cancelled("the server cancelled a statement (time limit or a person)", "run the command again")
+    if state in _LOST or state.startswith("53"):
+        return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
+    if is_refusal(state):
+        return Refused(reason(error))
+    place = f" at {where}" if where else ""
+    return SeqdevError(
+        f"the server refused a statement: {_condition(error)}{place}", "run with --debug for more"
+    )
+
+
+def without_values(error: BaseException) -> None:
+    """Take the server's text out of ``error`` and its causes before they are shown: it prints whole rows.
+
+    What stays is the SQLSTATE and names of the schema. Errors of connections have no SQLSTATE: they stay.
+    """
+    import psycopg
+
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, psycopg.Error) and cause.sqlstate:
+            cause.args = (reason(cause),)
+        cause = cause.__cause__ or cause.__context__
+
+
+def _condition(error: "psycopg.Error") -> str:
+    return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'none'}"
+
+
+# Data, constraints and views; and what triggers raise: RAISE itself, or a code of their own.
+_CLASSES = {"21", "22", "23", "2F", "38", "39", "44", "45", "P0"}
+_SERVERS_OWN = {"53", "54", "55", "57", "58", "72", "F0", "HV", "XX"}
+
+_CONSTRAINTS = {
+    "23503": "foreign key",
+    "23505": "unique key",
+    "23514": "check constraint",
+    "23P01": "exclusion constraint",
+}
+_WORDS = {
+    "22001": "a value is too long for its column",
+    "22003": "a number is out of range",
+    "23502": "a column must not be null",
+    "44000": "the check option of a view",
+}
+
+
+def is_refusal(state: str) -> bool:
+    """Whether the SQLSTATE says that a row, not the server or the statement, is what is wrong."""
+    own_code = state[:1] >= "5" and state[:1] not in "ABCDEFGH" and state[:2] not in _SERVERS_OWN
+    return state[:2] in _CLASSES or own_code
+
+
+def reason(error: "psycopg.Error") -> str:
+    """Why the server refused: its SQLSTATE and names of the schema, never a value.
+
+    The server's own text and its DETAIL are not used: they print phones.
+    """
+    state, diag = error.sqlstate or "", error.diag
+    table = f" of {diag.table_name}" if diag.table_name else ""
+    raised_by = re.search(r"PL/pgSQL\W\w+ ([\w.]+)\(", diag.context or "")
+    if diag.constraint_name:
+        words = f'{_CONSTRAINTS.get(state, "constraint")} "{diag.constraint_name}"{table}'
+    elif diag.column_name:
+        words = (
+            f'column "{diag.column_name}"{table} {"must not be null" if state == "23502" else "refuses it"}'
+        )
+    else:
+        words = _WORDS.get(state, f"raised{table}" if raised_by else type(error).__name__ + table)
+    return f"SQLSTATE {state}, {words}{f' by function {raised_by[1]}' if raised_by else ''}"

@@ -1,0 +1,196 @@
+"""SQL files as queries: find, check, turn psql's variables into binds.
+
+A statement lives in a file below ``sql/``, one statement a file, in psql's own dialect, so that
+``psql -v since='2 hours' -f sql/audit/mismatches.sql`` runs the very text that seqdev runs. A
+:class:`Query` ties a file to the dataclass of its row; everything that can be wrong with the file is
+found when it is loaded.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from seqdev.errors import SeqdevError, UsageError
+
+Row = TypeVar("Row")
+
+_PACKAGED = Path(__file__).parents[1] / "sql"
+ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "sql"
+"""The folder of the statements: inside the installed package, beside it in a source tree."""
+
+_DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set (\w+) '((?:[^']|'')*)' \\endif$")
+_PARAMETER = re.compile(r"^--   (\w+)  +(\S+)  +(\S.*)$")
+_TOKEN = re.compile(
+    r"""
+      (?P<comment> --[^\n]* | /\*.*?\*/ )
+    | (?P<bind> :'(?P<name>\w+)' )
+    | (?P<text> [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+    | (?P<cast> :: )
+    | (?P<bare> :["\w{][^\s,;)]* )
+    | (?P<semicolon> ; )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class StatementError(SeqdevError):
+    """A file below ``sql/`` breaks the rules of the folder, or is called with other parameters."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a statement as its header declares it."""
+
+    name: str
+    type: str
+    meaning: str
+    default: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A loaded file: its title, its parameters by name, and the text with ``%(name)s`` binds."""
+
+    path: str
+    title: str
+    parameters: Mapping[str, Parameter]
+    text: str
+
+    def bind(self, given: Mapping[str, object]) -> dict[str, str | None]:
+        """Values for every bind: what is given, as text that SQL casts; else the file's default.
+
+        Raises StatementError when something is given that the file does not declare.
+        """
+        unknown = given.keys() - self.parameters.keys()
+        if unknown:
+            raise StatementError(f"sql/{self.path} has no parameter {', '.join(sorted(unknown))}")
+        return {
+            name: literal(given[name]) if name in given else parameter.default
+            for name, parameter in self.parameters.items()
+        }
+
+
+def literal(value: object) -> str | None:
+    """A Python value as the text that PostgreSQL's own input functions read; None stays NULL.
+
+    Raises UsageError for text that no server can take: NUL, and bytes of an argument that are not UTF-8.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if "\0" in value or (not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)):
+            raise UsageError(
+                "a value is not text: it has NUL, or bytes that are not UTF-8", "write it in UTF-8"
+            )
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return "{" + ",".join(_element(item) for item in value) + "}"
+    return str(value)
+
+
+def _element(value: object) -> str:
+    text = literal(value)
+    if text is None:
+        return "NULL"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def parse(source: str, path: str) -> Statement:
+    """The statement in ``source``, the text of the file ``path`` below ``sql/``.
+
+    Raises StatementError where the file breaks a rule: no title, a bare ``:name``, parameters declared,
+    defaulted and used that are not the same, more than one statement.
+    """
+
+    def refuse(why: str) -> StatementError:
+        return StatementError(f"sql/{path}: {why}")
+
+    # Not splitlines: psql ends a line at a newline, and at nothing else.
+    lines = source.split("\n")
+    if not lines or not lines[0].startswith("-- "):
+        raise refuse("the first line must be the title, '-- …'")
+    header = list(takewhile(lambda line: line.startswith("--"), lines))
+    declared = {
+        match[1]: (match[2], match[3])
+        for line in _section(header, "Parameters")
+        if (match := _PARAMETER.match(line))
+    }
+    defaults: dict[str, str] = {}
+    body = []
+    for line in lines[len(header) :]:
+        if line.startswith("\\"):
+            match = _DEFAULT.match(line)
+            if not match or match[1] != match[2]:
+                raise refuse(f"only defaults may use a backslash command: {line}")
+            defaults[match[1]] = match[3].replace("''", "'")
+        else:
+            body.append(line)
+    used: set[str] = set()
+    statements = 0
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal statements
+        if match["bare"]:
+            raise refuse(f"bare {match['bare']}: write :'name' with a cast")
+        if match["semicolon"]:
+            statements += 1
+            return ""
+        if match["bind"]:
+            used.add(match["name"])
+            return f"%({match['name']})s"
+        return match[0].replace("%", "%%")
+
+    text = _substitute("\n".join(body), replace).strip()
+    if statements != 1:
+        raise refuse(f"one statement a file, ended by a semicolon; found {statements}")
+    if not used == declared.keys() == defaults.keys():
+        raise refuse(
+            f"parameters declared {sorted(declared)}, defaulted {sorted(defaults)}, used {sorted(used)}"
+        )
+    parameters = {
+        name: Parameter(name, kind, meaning, defaults[name]) for name, (kind, meaning) in declared.items()
+    }
+    return Statement(path, lines[0][3:].strip(), parameters, f"/* seqdev {path} */ {text}")
+
+
+def _section(header: Iterable[str], name: str) -> list[str]:
+    """The lines of one section of a header: below ``-- Name:`` up to the next unindented line."""
+    found: list[str] = []
+    inside = False
+    for line in header:
+        if re.match(r"^-- \S", line):
+            inside = line == f"-- {name}:"
+        elif inside:
+            found.append(line)
+    return found
+
+
+def _substitute(text: str, replace: Callable[[re.Match[str]], str]) -> str:
+    """``text`` with every token replaced; the ``%`` outside tokens doubled, as the driver wants it."""
+    out: list[str] = []
+    end = 0
+    for match in _TOKEN.finditer(text):
+        out += [text[end : match.start()].replace("%", "%%"), replace(match)]
+        end = match.end()
+    out.append(text[end:].replace("%", "%%"))
+    return "".join(out)
+
+
+@dataclass(frozen=True)
+class Query(Generic[Row]):
+    """A statement and the dataclass of its row; ``row`` is None where the statement returns none."""
+
+    path: str
+    row: type[Row]
+
+    @cached_property
+    def statement(self) -> Statement:
+        """The loaded file. Raises StatementError when it is missing or breaks a rule."""
+        file = ROOT / self.path
+        if not file.is_file():
+            raise StatementError(f"sql/{self.path} is not part of this installation", "reinstall seqdev")
+        return parse(file.read_text(encoding="utf-8"), self.path)

@@ -1,0 +1,148 @@
+"""Whether seqdev can work on a database, and what brings it there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from seqdev.errors import SchemaError
+from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.queries import Query
+
+REPEAT_BATCH = 10_000
+"""Rows a transaction of a remedy that is run until it touches no more rows."""
+
+CHECK_TIMEOUT = timedelta(minutes=1)
+"""How long the look at the catalogues may take before a command writes."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing seqdev needs: what, whether it is there, why, and what the upgrade would do."""
+
+    item: str
+    status: str
+    why: str
+    remedy: str | None
+    mode: str | None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether commands that write must refuse."""
+        return self.status in ("missing", "wrong")
+
+
+CHECK = Query("postgres/check.sql", Finding)
+CHECK_DATA = Query("postgres/check_data.sql", Finding)
+FILL_STEPS: Query[None] = Query("postgres/fill_steps.sql", type(None))
+INIT: tuple[Query[None], ...] = tuple(
+    Query(f"postgres/init/{table}.sql", type(None))
+    for table in (
+        "users",
+        "user_devices",
+        "leads",
+        "sequences",
+        "sequence_steps",
+        "sequence_contacts",
+        "broadcast_messages",
+    )
+)
+"""The host's tables, in the order of their foreign keys."""
+
+
+def check(database: Database) -> list[Finding]:
+    """Every finding, also those that are ok. The data is looked at once the tables are right."""
+
+    def work(transaction: Transaction) -> list[Finding]:
+        found = transaction.rows(CHECK, schema=database.settings.schema)
+        # A standby lacks nothing but writability, so its data can be looked at.
+        if not any(finding.blocks and finding.item != "server writable" for finding in found):
+            found += transaction.rows(CHECK_DATA)
+        return found
+
+    return database.retry(work, read_only=True)
+
+
+def require(database: Database) -> None:
+    """Raise SchemaError, naming the command that helps, unless seqdev can write here."""
+    # Not by the configured time limit, which is for statements over the host's rows.
+    found = database.retry(
+        lambda tx: tx.rows(CHECK, schema=database.settings.schema),
+        read_only=True,
+        statement_timeout=CHECK_TIMEOUT,
+    )
+    blocking = [finding for finding in found if finding.blocks]
+    if not blocking:
+        return
+    first = blocking[0]
+    others = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
+    raise SchemaError(f"seqdev cannot write here: {first.item} is {first.status}{others}", _help(blocking))
+
+
+def _help(blocking: list[Finding]) -> str:
+    host_tables = [
+        f for f in blocking if f.status == "missing" and f.remedy is None and "unique" not in f.item
+    ]
+    if len(host_tables) >= len(INIT):
+        return "no tables of the host here: seqdev db init makes them, or name another database or --schema"
+    if all(finding.remedy for finding in blocking):
+        return "see the plan and bring it up to date: seqdev db upgrade"
+    return "see what is missing: seqdev db check"
+
+
+def pending(findings: list[Finding]) -> list[Finding]:
+    """The findings that an upgrade would do something about, in the order it would."""
+    return [finding for finding in findings if finding.remedy]
+
+
+def upgrade(database: Database, say: Callable[[str], None]) -> Iterator[Finding]:
+    """Run every remedy, each in a transaction of its own, until none is left; yields what was done.
+
+    Ended at any point, a second run goes on where the first stopped: each round looks anew.
+    Raises SchemaError when a remedy does not remedy.
+    """
+    done: set[str] = set()
+    while todo := pending(check(database)):
+        for finding in todo:
+            assert finding.remedy is not None
+            if finding.remedy in done:
+                raise SchemaError(
+                    f"{finding.item} is still {finding.status} after the upgrade", "see: seqdev db check"
+                )
+            done.add(finding.remedy)
+            say(f"upgrade: {finding.item}")
+            _apply(database, finding.remedy, finding.mode)
+            yield finding
+
+
+def _apply(database: Database, remedy: str, mode: str | None) -> None:
+    if mode == "autocommit":
+        database.autocommit(remedy)
+    elif mode == "repeat":
+        while database.retry(lambda tx: tx.execute(FILL_STEPS, batch=REPEAT_BATCH)):
+            pass
+    else:
+        database.retry(lambda tx: tx.ddl(remedy))
+
+
+def init(database: Database) -> None:
+    """Create the host's tables on an empty database; seqdev's own come with the upgrade.
+
+    Raises SchemaError when a table of the host is there already.
+    """
+    found = check(database)
+    tables = {finding.item for finding in found if "." in finding.item and finding.status != "missing"}
+    there = sorted({item.split(".")[0] for item in tables})
+    if there:
+        raise SchemaError(
+            f"not an empty database: it has {', '.join(there[:3])}",
+            "to work on it as it is: seqdev db upgrade",
+        )
+    for finding in found:
+        if finding.status == "wrong":
+            raise SchemaError(f"{finding.item} is wrong: {finding.why}", "see: seqdev db check")
+
+    def work(transaction: Transaction) -> None:
+        for query in INIT:
+            transaction.execute(query)
+
+    database.retry(work)

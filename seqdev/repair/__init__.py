@@ -1,0 +1,1 @@
+"""Repairs: planned, journaled, undone."""

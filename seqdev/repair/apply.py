@@ -1,0 +1,133 @@
+"""The one way in which repairs change rows: compared with the plan, changed, journaled, by one statement."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import UUID
+
+from seqdev.errors import StalePlan
+from seqdev.journal.runs import Run
+from seqdev.output.tables import LISTED
+from seqdev.postgres.engine import Transaction
+from seqdev.postgres.queries import Query
+from seqdev.repair.plan import Plan, PlanRow
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The row of ``repair/apply.sql``."""
+
+    changed: int
+    kept: list[UUID]
+
+
+@dataclass(frozen=True)
+class Journaled:
+    """A row of ``repair/journaled.sql``."""
+
+    row_id: UUID
+
+
+APPLY = Query("repair/apply.sql", Applied)
+JOURNALED = Query("repair/journaled.sql", Journaled)
+
+
+@dataclass
+class Outcome:
+    """What a run did. ``kept``: rows that were no longer what the plan says; ``listed``: some of them."""
+
+    run: UUID | None = None
+    changed: int = 0
+    kept: int = 0
+    listed: list[PlanRow] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def apply(
+    run: Run,
+    plan: Plan,
+    chunk: int,
+    *,
+    strict: bool,
+    facts: Mapping[str, object],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Carry out ``plan`` as ``run``, rows of about ``chunk`` in one statement. ``facts`` go into its counts.
+
+    Each statement is a transaction of its own, so that the tick never waits long; rows that have changed
+    since the plan are kept. ``strict``: all of it is one transaction, for all of it or nothing: one row that
+    has changed, and StalePlan is raised. Locks are taken in the tick's order: contacts before leads.
+    """
+    outcome = Outcome(run.id)
+    started = time.monotonic()
+    with run.work():
+        if strict:
+            whole = partial(_whole, run=run.id, plan=plan, chunk=chunk, progress=progress)
+            outcome.changed = run.database.retry(whole)
+        else:
+            for rows in plan.chunks(chunk):
+                kept = run.database.retry(partial(_chunk, run=run.id, rows=rows))
+                outcome.changed += len(rows) - len(kept)
+                outcome.kept += len(kept)
+                outcome.listed += kept[: LISTED - len(outcome.listed)]
+                progress(outcome.changed + outcome.kept)
+    run.counts = _counts(plan, outcome, facts)
+    outcome.seconds = round(time.monotonic() - started, 3)
+    return outcome
+
+
+def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callable[[int], None]) -> int:
+    """The whole plan in one transaction: the number of rows changed, which is all. Raises StalePlan."""
+    first = next(plan.chunks(1))
+    if tx.rows(JOURNALED, run=run, rows=[row.row_id for row in first]):
+        # The answer to the commit was lost, the commit was not.
+        return plan.changes
+    changed = 0
+    # Twice through the plan: every contact is locked before the first lead.
+    for table in ("sequence_contacts", "leads"):
+        for people in plan.chunks(chunk):
+            rows = [row for row in people if row.table_name == table]
+            if not rows:
+                continue
+            kept = _chunk(tx, run, rows)
+            if kept:
+                seen = changed + len(rows)
+                raise StalePlan(
+                    f"the plan no longer fits: {len(kept)} of the first {seen} rows have changed since; "
+                    "nothing was changed",
+                    "make the plan anew",
+                )
+            changed += len(rows)
+            progress(changed)
+    return changed
+
+
+def _chunk(tx: Transaction, run: UUID, rows: list[PlanRow]) -> list[PlanRow]:
+    """Change and journal ``rows``; those that were kept."""
+    wanted = [
+        {
+            "table_name": row.table_name,
+            "row_id": row.row_id,
+            "expected": row.expected,
+            "becomes": row.becomes,
+        }
+        for row in rows
+    ]
+    done = tx.one(APPLY, run=run, now=tx.now, rows=json.dumps(wanted, default=str))
+    if not done.kept:
+        return []
+    kept = set(done.kept) - {row.row_id for row in tx.rows(JOURNALED, run=run, rows=done.kept)}
+    return [row for row in rows if row.row_id in kept]
+
+
+def _counts(plan: Plan, outcome: Outcome, facts: Mapping[str, object]) -> dict[str, object]:
+    return {
+        "planned": plan.changes,
+        "people": plan.people,
+        "changed": outcome.changed,
+        "kept": outcome.kept,
+        "refused": plan.refused.total(),
+        **facts,
+    }

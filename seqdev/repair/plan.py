@@ -1,0 +1,230 @@
+"""Plans of changes: rows with what they are and what they become, kept in a file, never in memory.
+
+A plan file is JSON lines: a header with a digest of all that follows, then a row a line. It holds phones, so
+that only its owner may read it.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+from uuid import UUID
+
+from seqdev.errors import SeqdevError, UsageError
+from seqdev.output.text import Phone
+
+VERSION = 1
+"""Of the plan file."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A row of every statement that plans: a change, or with ``refused`` the reason for none.
+
+    ``expected`` and ``becomes`` are objects of column and value of the row ``row_id`` of ``table_name``.
+    """
+
+    table_name: str
+    row_id: UUID
+    user_id: UUID | None
+    phone: Phone | None
+    sequence: str | None
+    from_device: UUID | None
+    from_name: str | None
+    to_device: UUID | None
+    to_name: str | None
+    why: str
+    refused: str | None
+    expected: dict[str, Any]
+    becomes: dict[str, Any]
+
+    @property
+    def person(self) -> tuple[UUID | None, str | None]:
+        """Whose row it is: rows of one person are changed together."""
+        return self.user_id, self.phone
+
+    @property
+    def source(self) -> str | None:
+        """The device it comes from, by name."""
+        return self.from_name or (str(self.from_device) if self.from_device else None)
+
+    @property
+    def destination(self) -> str | None:
+        """The device it goes to, by name."""
+        return self.to_name or (str(self.to_device) if self.to_device else None)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a plan is of: the command, its arguments, and where."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    schema: str
+
+
+_IDS = {"row_id", "user_id", "from_device", "to_device"}
+Total = tuple[str | None, str | None, str]
+"""From, to and why, which a plan counts its changes by."""
+
+
+class Plan:
+    """A plan in a temporary file that is gone with the process. ``totals`` counts the changes."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.totals: Counter[Total] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.people = 0
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        """The plan itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The file is gone."""
+        self._file.close()
+
+    @property
+    def changes(self) -> int:
+        """Rows that the plan changes."""
+        return self.totals.total()
+
+    def fill(self, rows: Iterable[PlanRow]) -> None:
+        """Make ``rows`` the plan; what it held before is forgotten."""
+        self.totals.clear()
+        self.refused.clear()
+        self.people = 0
+        self._digest = hashlib.sha256()
+        self._file.seek(0)
+        self._file.truncate()
+        last = None
+        try:
+            for row in rows:
+                line = json.dumps(asdict(row), default=str, ensure_ascii=False).encode() + b"\n"
+                self._digest.update(line)
+                self._file.write(line)
+                if row.refused:
+                    self.refused[row.refused] += 1
+                    continue
+                self.totals[row.source, row.destination, row.why] += 1
+                self.people += row.person != last
+                last = row.person
+            self._file.flush()
+        except OSError as error:
+            raise SeqdevError(
+                f"the plan cannot be kept: {error.strerror}: nothing was changed",
+                "make room in the temp folder",
+            ) from error
+
+    def rows(self) -> Iterator[PlanRow]:
+        """All rows, in the plan's order."""
+        rest = b""
+        for block in self._blocks():
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                yield _row(json.loads(line))
+
+    def chunks(self, size: int) -> Iterator[list[PlanRow]]:
+        """The changes in lists of about ``size``; the rows of one person are never parted."""
+        chunk: list[PlanRow] = []
+        for row in self.rows():
+            if row.refused:
+                continue
+            if len(chunk) >= size and row.person != chunk[-1].person:
+                yield chunk
+                chunk = []
+            chunk.append(row)
+        if chunk:
+            yield chunk
+
+    def save(self, path: Path) -> None:
+        """Write the plan to ``path``, all of it or nothing. Raises SeqdevError when that fails."""
+        temporary = None
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(json.dumps({**self._head(), "digest": self._seal()}).encode() + b"\n")
+                file.writelines(self._blocks())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            if temporary:
+                with suppress(OSError):
+                    Path(temporary).unlink(missing_ok=True)
+            raise UsageError(f"cannot write the plan to {path}: {error.strerror}") from error
+
+    def load(self, path: Path) -> None:
+        """Read the plan from ``path``.
+
+        Raises UsageError when it cannot be read, was changed since it was written, or is the plan of
+        something else than this one's header says.
+        """
+        try:
+            with path.open("rb") as file:
+                head = _head_of(path, file.readline())
+                if {name: head.get(name) for name in self._head()} != json.loads(json.dumps(self._head())):
+                    raise UsageError(
+                        f"{path} is the plan of another command: {_described(head)}",
+                        "give the same command and options as for the dry run, or make a plan anew",
+                    )
+                self.fill(_row(json.loads(line)) for line in file)
+        except OSError as error:
+            raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise _broken(path) from error
+        if head.get("digest") != self._seal():
+            raise _broken(path)
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The file from its beginning; several may go through it at once."""
+        offset = 0
+        while block := os.pread(self._file.fileno(), 1 << 18, offset):
+            offset += len(block)
+            yield block
+
+    def _head(self) -> dict[str, Any]:
+        return {"seqdev_plan": VERSION, **asdict(self.header)}
+
+    def _seal(self) -> str:
+        sealed = self._digest.copy()
+        sealed.update(json.dumps(self._head(), sort_keys=True).encode())
+        return "sha256:" + sealed.hexdigest()
+
+
+def _head_of(path: Path, line: bytes) -> dict[str, Any]:
+    head = json.loads(line)
+    if not isinstance(head, dict) or head.get("seqdev_plan") != VERSION:
+        raise UsageError(f"{path} is no plan of seqdev", "write one with --dry-run --plan FILE")
+    return head
+
+
+def _described(head: Mapping[str, Any]) -> str:
+    arguments = head.get("arguments") or {}
+    given = " ".join(f"{name}={value}" for name, value in arguments.items() if value not in (None, "", False))
+    return f"{head.get('command')} {given}".strip()
+
+
+def _broken(path: Path) -> UsageError:
+    return UsageError(f"{path} is not what the dry run wrote: nothing was changed", "make the plan anew")
+
+
+def _row(values: dict[str, Any]) -> PlanRow:
+    known: dict[str, Any] = {
+        field.name: UUID(value) if field.name in _IDS and value is not None else value
+        for field in fields(PlanRow)
+        for value in (values[field.name],)
+    }
+    return PlanRow(**known)

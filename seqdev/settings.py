@@ -1,0 +1,194 @@
+"""Settings: flags over environment (``SEQDEV_…``) over a TOML file over the defaults."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISVTX
+from typing import Any
+
+from seqdev.errors import UsageError
+from seqdev.url import has_secret
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """``90s``, ``15m``, ``1h``, ``2d`` as a timedelta. Raises ValueError for anything else."""
+    match = re.fullmatch(r"(\d{1,6})(ms|[smhd])", text.strip(), re.ASCII)
+    if not match:
+        raise ValueError(f"{text!r} is not a duration: write 90s, 15m, 1h or 2d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+class Policy(StrEnum):
+    """What becomes of a contact whose preferred device is not available."""
+
+    QUEUE = "queue"
+    STRICT = "strict"
+    FALLBACK = "fallback"
+    REASSIGN = "reassign"
+
+    @property
+    def moves(self) -> bool:
+        """Whether another device of the user may take the contact."""
+        return self in (Policy.FALLBACK, Policy.REASSIGN)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured. Durations are timedeltas; limits are messages a device."""
+
+    database_url: str = ""
+    """Connection URL or libpq conninfo; empty: PG* variables, else the embedded server."""
+    password_command: str = ""
+    """Command whose first line of output is the password, run without a shell for every connection."""
+    schema: str = "public"
+    """Schema of the host's tables."""
+    timezone: str = "UTC"
+    """Time zone in which naive timestamps are read."""
+    mask: bool = False
+    """Hide phones on screen."""
+    policy: Policy = Policy.QUEUE
+    """Device policy of a tick."""
+    active_statuses: tuple[str, ...] = ("active",)
+    """Values of sequences.status that count as active."""
+    online_statuses: tuple[str, ...] = ("online",)
+    """Values of user_devices.status that count as online."""
+    max_in_flight: int = 50
+    """Messages of a device that may be pending, queued or processing at once."""
+    max_per_hour: int = 80
+    """Messages of a device sent in 60 minutes, plus those in flight."""
+    max_per_day: int = 800
+    """Messages of a device sent in 24 hours, plus those in flight."""
+    claim_timeout: timedelta = timedelta(minutes=5)
+    """How long a contact claimed by another processor is left alone."""
+    failed_within: timedelta = timedelta(days=7)
+    """Age of the queued messages whose failure a tick still reflects."""
+    max_lateness: timedelta = timedelta(0)
+    """Contacts that are later than that are not sent, and wait; zero: nobody is too late."""
+    lock_timeout: timedelta = timedelta(seconds=5)
+    """How long a statement waits for a lock that somebody else holds."""
+    statement_timeout: timedelta = timedelta(minutes=5)
+    """How long one statement may run."""
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+    """The settings from the file at ``path`` (None: the default place, which may be missing), the
+    environment and the flags (None: not given).
+
+    Raises UsageError for a file that cannot be read, a key that does not exist, a value of the wrong kind.
+    """
+    settings = Settings()
+    if path is None:
+        default = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "seqdev" / "config.toml"
+        given = _read(default) if default.is_file() else {}
+    else:
+        given = _read(path)
+    known = {field.name for field in fields(Settings)}
+    for key in given:
+        if key not in known:
+            raise UsageError(
+                f"unknown key {key!r} in the configuration file", f"known: {', '.join(sorted(known))}"
+            )
+    for name in known:
+        variable = f"SEQDEV_{name.upper()}"
+        if environ.get(variable):
+            given[name] = environ[variable]
+    values: dict[str, Any] = {
+        name: _convert(name, value, getattr(settings, name)) for name, value in given.items()
+    }
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return replace(settings, **values)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        # What is checked is what is read: the open file, which may be a pipe.
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            _refuse_if_others_write(path, found)
+            given = dict(tomllib.loads(file.read().decode("utf-8")))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration file {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"the configuration file {path} is not valid TOML: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the configuration file {path} is not valid TOML: {error}") from error
+    # As libpq does with a key: root may let a group read it, everybody else nobody.
+    hidden_from = 0o037 if found.st_uid == 0 and os.geteuid() != 0 else 0o077
+    if found.st_mode & hidden_from and "database_url" in given and has_secret(str(given["database_url"])):
+        raise UsageError(
+            f"the configuration file {path} holds a password, and others can read it "
+            f"(mode {S_IMODE(found.st_mode):04o})",
+            f"chmod 600 {path}",
+        )
+    return given
+
+
+def _refuse_if_others_write(path: Path, file: os.stat_result) -> None:
+    """Raise UsageError where another user could write the file, or put another in its place.
+
+    Who writes it chooses the database and the password command, and so runs programs as us.
+    """
+    folders = {*path.absolute().parents, *path.resolve().parents}
+    for place, found in [(path, file), *((folder, folder.stat()) for folder in sorted(folders))]:
+        # In a sticky folder, only a file's owner, the folder's and root can rename it.
+        writable = found.st_mode & 0o022 and not (S_ISDIR(found.st_mode) and found.st_mode & S_ISVTX)
+        if writable:
+            raise UsageError(
+                f"the configuration file {path} is not safe: others can write {place} "
+                f"(mode {S_IMODE(found.st_mode):04o})",
+                f"chmod go-w {place}",
+            )
+        if found.st_uid not in (os.geteuid(), 0):
+            raise UsageError(
+                f"the configuration file {path} is not safe: {place} belongs to another user "
+                f"(uid {found.st_uid}, mode {S_IMODE(found.st_mode):04o})",
+                f"chown it to yourself or root: {place}",
+            )
+
+
+def _convert(name: str, value: object, default: object) -> object:
+    """``value`` from TOML or the environment as the type of the setting's default."""
+    try:
+        if isinstance(default, Policy):
+            return Policy(str(value))
+        if isinstance(default, bool):
+            if isinstance(value, bool):
+                return value
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                str(value).lower()
+            ]
+        if isinstance(default, int):
+            number = int(str(value))
+            if not 0 <= number < 2**31:  # what the server's integers hold
+                raise ValueError
+            return number
+        if isinstance(default, timedelta):
+            return parse_duration(str(value))
+        if isinstance(default, tuple):
+            items = value if isinstance(value, list) else str(value).split(",")
+            return tuple(text for item in items if (text := str(item).strip()))
+        return str(value)
+    except (KeyError, ValueError) as error:
+        hint = f"known: {', '.join(Policy)}" if isinstance(default, Policy) else f"its default is {default!r}"
+        raise UsageError(f"setting {name} cannot be {value!r}", hint) from error
+
+
+def oldest(due_by: datetime, max_lateness: timedelta) -> datetime | str:
+    """Who was due before is too late by ``due_by``; with ``max_lateness`` zero nobody is."""
+    return due_by - max_lateness if max_lateness else "-infinity"
+
+
+def capacity(settings: Settings) -> dict[str, object]:
+    """The limits of a device as parameters."""
+    return {
+        "max_in_flight": settings.max_in_flight,
+        "max_per_hour": settings.max_per_hour,
+        "max_per_day": settings.max_per_day,
+    }

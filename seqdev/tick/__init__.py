@@ -1,0 +1,1 @@
+"""The tick: every due contact gets its message, or a reason to wait."""

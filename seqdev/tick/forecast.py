@@ -1,0 +1,119 @@
+"""Forecasts: what a tick would do, by device, and what each policy would."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.queries import Query
+from seqdev.settings import Policy, Settings, capacity, oldest
+from seqdev.tick.claim import OVERFLOW
+
+_UNLIMITED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row of ``tick/plan.sql``: due contacts of one preferred device, and what becomes of them."""
+
+    device_id: UUID | None
+    device_name: str | None
+    decision: str
+    contacts: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Due contacts and what becomes of them: queued on a device, or waiting for a reason.
+
+    ``device_id`` is the sending device where ``decision`` is ``queue``, else the preferred one. ``moved``:
+    how many of ``contacts`` come from other devices.
+    """
+
+    device_id: UUID | None
+    device_name: str | None
+    decision: str
+    contacts: int
+    moved: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one policy would do with one preferred or sending device's contacts."""
+
+    policy: str
+    device_id: UUID | None
+    device_name: str | None
+    queued: int
+    moved: int
+    waiting: Mapping[str, int]
+
+
+PLAN = Query("tick/plan.sql", Planned)
+
+
+def decide(
+    transaction: Transaction, settings: Settings, policy: Policy, due_by: datetime | None = None
+) -> list[Decision]:
+    """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first."""
+    due_by = due_by or transaction.now
+    common = {
+        "now": transaction.now,
+        "due_by": due_by,
+        "oldest": oldest(due_by, settings.max_lateness),
+        "active": settings.active_statuses,
+        "online": settings.online_statuses,
+        "claimed": settings.claim_timeout,
+        **capacity(settings),
+    }
+    names: dict[UUID | None, str | None] = {}
+    contacts = Counter[tuple[UUID | None, str]]()
+    moved = Counter[UUID]()
+    for row in transaction.rows(PLAN, policy=policy.value, **common):
+        names[row.device_id] = row.device_name
+        contacts[row.device_id, row.decision] += row.contacts
+    if policy.moves:
+        for one in transaction.stream(OVERFLOW, most=_UNLIMITED, **common):
+            names[one.device_id] = one.device_name
+            contacts[one.preferred, one.reason] -= 1
+            contacts[one.device_id, "queue"] += 1
+            moved[one.device_id] += 1
+    return [
+        Decision(
+            device, names[device], decision, number, moved[device] if device and decision == "queue" else 0
+        )
+        for (device, decision), number in contacts.most_common()
+        if number > 0
+    ]
+
+
+def compare(database: Database) -> list[Comparison]:
+    """What each policy would do now, by device, read-only and over the same instant."""
+
+    def work(transaction: Transaction) -> list[Comparison]:
+        return [
+            row
+            for policy in Policy
+            for row in _compared(policy, decide(transaction, database.settings, policy))
+        ]
+
+    return database.retry(work, read_only=True)
+
+
+def _compared(policy: Policy, decisions: Iterable[Decision]) -> Iterator[Comparison]:
+    by_device: dict[UUID | None, list[Decision]] = {}
+    for decision in decisions:
+        by_device.setdefault(decision.device_id, []).append(decision)
+    for device, made in sorted(
+        by_device.items(), key=lambda item: (item[1][0].device_name or "", str(item[0]))
+    ):
+        yield Comparison(
+            policy.value,
+            device,
+            made[0].device_name,
+            sum(decision.contacts for decision in made if decision.decision == "queue"),
+            sum(decision.moved for decision in made),
+            {decision.decision: decision.contacts for decision in made if decision.decision != "queue"},
+        )

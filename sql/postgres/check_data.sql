@@ -1,0 +1,79 @@
+-- Signs in the data that seqdev would misread it
+--
+-- Runs only where every column is there. Rows of the past that lie in the future are the sign of a wrong
+-- time zone: naive timestamps are read in the transaction's TimeZone.
+--
+-- Row:
+--   item      text  what is looked at
+--   status    text  ok, or advised: a person, or the upgrade, should look at it
+--   why       text  what was found
+--   remedy    text  what the upgrade would do; null where a person has to decide
+--   mode      text  how it runs: repeat (until it touches no more rows)
+-- Locks: none
+with future (item, rows_found) as (
+    select
+        'broadcast_messages.created_at in the future',
+        count(*)
+    from broadcast_messages
+    where created_at > now() + interval '5 minutes'
+    union all
+    select
+        'broadcast_messages.sent_at in the future',
+        count(*)
+    from broadcast_messages
+    where sent_at > now() + interval '5 minutes'
+    union all
+    select
+        'sequence_contacts.completed_at in the future',
+        count(*)
+    from sequence_contacts
+    where completed_at > now() + interval '5 minutes'
+),
+
+stepless (rows_found) as (
+    select count(*)
+    from sequence_contacts as sc
+    where
+        sc.sequence_stepid is null
+        and exists (
+            select 1
+            from sequence_steps as st
+            where
+                st.sequence_id = sc.sequence_id
+                and (st.day_number = sc.current_step or st.trigger = sc.current_trigger)
+        )
+)
+
+select
+    item::text as item,
+    (case when rows_found > 0 then 'advised' else 'ok' end)::text as status,
+    (
+        rows_found || ' rows; naive timestamps are read in ' || current_setting('TimeZone')
+        || case when rows_found > 0 then ': is that the zone they were written in?' else '' end
+    )::text as why,
+    null::text as remedy,
+    null::text as mode
+from future
+union all
+select
+    'sequence_contacts without sequence_stepid' as item,
+    case when rows_found > 0 then 'advised' else 'ok' end as status,
+    rows_found || ' rows that current_step gives a step' as why,
+    case
+        when rows_found > 0 then 'fill sequence_stepid from current_step: sql/postgres/fill_steps.sql'
+    end as remedy,
+    case when rows_found > 0 then 'repeat' end as mode
+from stepless
+union all
+select
+    'pause switch' as item,
+    case when count(*) = 0 then 'ok' else 'advised' end as status,
+    coalesce(
+        max(format('paused since %s by %s@%s: %s', date_trunc('second', p.paused_at), p.os_user, p.host, p.why))
+        || '; to go on: seqdev resume',
+        'not set'
+    ) as why,
+    null as remedy,
+    null as mode
+from seqdev.pause as p
+where p.resumed_at is null;

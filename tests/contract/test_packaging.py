@@ -1,0 +1,57 @@
+"""What is installed is what was built: the wheel carries the SQL and runs from anywhere."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from seqdev.postgres.queries import ROOT as SQL
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_installed_elsewhere_runs_its_own_sql(
+    wheel: Path, tmp_path: Path, empty_database: str
+) -> None:
+    venv.create(tmp_path / "venv", symlinks=True, with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)],
+        check=True,
+    )
+    # The dependencies are those of this environment; seqdev itself must come from the wheel.
+    here = Path(sys.executable).parent.parent.joinpath(*site.parts[-3:])
+    for item in here.iterdir():
+        if not item.name.startswith(("seqdev", "_seqdev", "__editable")) and not (site / item.name).exists():
+            (site / item.name).symlink_to(item)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            arguments, capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ
+        )
+
+    where = run(str(python), "-c", "import seqdev.postgres.queries as q; print(q.ROOT)").stdout.strip()
+    assert Path(where) == site / "seqdev" / "sql"
+    assert {file.relative_to(where) for file in Path(where).rglob("*.sql")} == {
+        file.relative_to(SQL) for file in SQL.rglob("*.sql")
+    }
+    for arguments, code in ((["db", "init"], 0), (["db", "check"], 0), (["tick"], 0)):
+        ran = run(str(python), "-m", "seqdev", *arguments)
+        assert ran.returncode == code, ran.stderr

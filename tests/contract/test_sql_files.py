@@ -1,0 +1,223 @@
+"""The contract of sql/: every file is what its header says, belongs to one query, and runs in psql."""
+
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+import seqdev
+from seqdev.postgres import binaries as server_binaries
+from seqdev.postgres.queries import ROOT, Query, Statement, StatementError, literal, parse
+
+FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
+
+PYTHON_TYPES = {
+    "bool": bool,
+    "float8": float,
+    "int4": int,
+    "int8": int,
+    "interval": timedelta,
+    "jsonb": dict,
+    "numeric": Decimal,
+    "text": str,
+    "timestamptz": datetime,
+    "uuid": UUID,
+    "_text": list,
+    "_uuid": list,
+}
+
+
+def queries() -> Iterator[Query[Any]]:
+    """Every query that a module of the package declares."""
+    for module in pkgutil.walk_packages(seqdev.__path__, "seqdev."):
+        if module.name.endswith("__main__"):
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Enum):
+                yield from (member.value for member in value if isinstance(member.value, Query))
+            for item in value if isinstance(value, tuple) else [value]:
+                if isinstance(item, Query):
+                    yield item
+
+
+OWNERS = {id(query): query for query in queries()}.values()
+
+
+def owner(path: str) -> Query[Any]:
+    (query,) = (query for query in OWNERS if query.path == path)
+    return query
+
+
+def needed(path: str) -> list[str]:
+    """The files that must run before this one, in the same transaction."""
+    lines = (ROOT / path).read_text().splitlines()
+    if "-- Needs:" not in lines:
+        return []
+    found = []
+    for line in lines[lines.index("-- Needs:") + 1 :]:
+        if not line.startswith("--   "):
+            break
+        found.append(line[5:].split()[0])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_every_file_belongs_to_exactly_one_query(path: str) -> None:
+    assert [query.path for query in OWNERS].count(path) == 1
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_declared_types_are_the_casts(path: str) -> None:
+    source = (ROOT / path).read_text()
+    for parameter in owner(path).statement.parameters.values():
+        casts = re.findall(rf"(?:nullif\()?:'{parameter.name}'(?:, ''\))?::(\w+(?: \[\])?)", source)
+        assert casts, f"{parameter.name} is used without a cast"
+        assert {cast.replace(" ", "") for cast in casts} <= {parameter.type, "text"}
+        assert parameter.type in {cast.replace(" ", "") for cast in casts}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_psql_runs_the_file_on_its_defaults(path: str, database: str) -> None:
+    files = [item for name in (*needed(path), path) for item in ("-f", str(ROOT / name))]
+    done = subprocess.run(
+        [server_binaries.psql_path(), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def python_type(hint: object) -> object:
+    """The runtime type of an annotation: of ``X | None`` it is X, of a NewType what it is made of."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        (hint,) = (one for one in typing.get_args(hint) if one is not types.NoneType)
+    hint = getattr(hint, "__supertype__", hint)
+    return typing.get_origin(hint) or hint
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_columns_and_types_are_the_fields_of_the_dataclass(path: str, database: str) -> None:
+    query = owner(path)
+    if query.statement.text.split("*/")[1].strip().lower().startswith("copy"):
+        pytest.skip("COPY takes rows, it returns none")
+    with psycopg.connect(database) as connection:
+        for name in needed(path):
+            statement = owner(name).statement
+            connection.execute(statement.text.encode(), statement.bind({}))
+        cursor = connection.execute(query.statement.text.encode(), query.statement.bind({}))
+        columns = [(column.name, PYTHON_TYPES[type_name(column)]) for column in cursor.description or ()]
+        connection.rollback()
+    if query.row is types.NoneType:
+        assert columns == []
+        return
+    hints = typing.get_type_hints(query.row)
+    assert columns == [(field.name, python_type(hints[field.name])) for field in fields(query.row)]
+
+
+def type_name(column: psycopg.Column) -> str:
+    """The type's name in the catalogue: arrays begin with an underscore."""
+    found = psycopg.adapters.types.get(column.type_code)
+    assert found is not None
+    return "_" + found.name if found.array_oid == column.type_code else found.name
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_every_file_has_a_title_and_says_what_it_locks(path: str) -> None:
+    lines = (ROOT / path).read_text().splitlines()
+    assert re.fullmatch(r"-- \S.*[^.]", lines[0])
+    assert any(line.startswith("-- Locks: ") for line in lines)
+
+
+def test_a_bind_in_a_comment_string_or_dollar_quote_is_none() -> None:
+    statement = parse(
+        "-- Title\n--\n-- Parameters:\n--   a  text  something\n-- Locks: none\n"
+        "\\if :{?a} \\else \\set a 'it''s' \\endif\n"
+        "select :'a'::text, ':b', E'\\':c', $$ :d $$, \"x:y\" /* :e */ -- :f\n, '10%', x::int;\n",
+        "x.sql",
+    )
+    assert statement.bind({}) == {"a": "it's"}
+    assert "%(a)s::text, ':b', E'\\':c', $$ :d $$" in statement.text
+    assert "'10%%'" in statement.text
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("select :a;", "bare :a"),
+        ("select 1; select 2;", "one statement"),
+        ("select 1", "one statement"),
+        ("select :'b'::text;", "declared []"),
+        ("\\echo hello\nselect 1;", "backslash"),
+    ],
+)
+def test_a_file_that_breaks_a_rule_is_refused(body: str, complaint: str) -> None:
+    with pytest.raises(StatementError, match=re.escape(complaint)):
+        parse(f"-- Title\n--\n{body}\n", "x.sql")
+
+
+def test_a_parameter_that_the_file_does_not_have_is_refused() -> None:
+    statement: Statement = parse("-- Title\nselect 1;\n", "x.sql")
+    with pytest.raises(StatementError, match="no parameter other"):
+        statement.bind({"other": 1})
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a,b", '"', "\\", "{}", "NULL", "it's", "new\nline", "naïve 你好", "\\\\server", "a\tb"]
+)
+def test_any_text_survives_as_an_array_element(value: str, server: str) -> None:
+    with psycopg.connect(server, dbname="postgres") as connection:
+        row = connection.execute("select %s::text[]", [literal([value, None])]).fetchone()
+    assert row == ([value, None],)
+
+
+def test_nothing_but_the_loader_runs_sql() -> None:
+    """No statement is spelled out in Python: what runs is a file below sql/."""
+    package = Path(seqdev.__file__).parent
+    spelled = re.compile(r"(?<![\"'])[\"'](select |insert into |update \w+ set|delete from |create |alter )")
+    offenders = [
+        f"{file.name}: {line.strip()}"
+        for file in package.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if spelled.search(line)
+    ]
+    assert offenders == []
+
+
+def test_psql_takes_the_parameters_as_variables(database: str) -> None:
+    done = subprocess.run(
+        [
+            *(
+                str(server_binaries.psql_path()),
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                database,
+            ),
+            *("-v", "text=it's", "-f", str(ROOT / "postgres/lookup/sequences.sql")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

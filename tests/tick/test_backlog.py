@@ -1,0 +1,281 @@
+"""A backlog is shared with helpers, connections besides the run's own: quicker, and nothing else changes."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from seqdev.postgres.engine import Database
+from seqdev.tick import backlog as batches
+from tests.commands.test_signals import slow
+from tests.conftest import ROOT, Cli, command
+from tests.world.host import Host
+
+DUE = 2_000
+USERS = 40
+WRITERS = "select count(distinct writer) from broadcast_messages"
+MESSAGES = "select count(*) from broadcast_messages"
+TICKING = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and application_name ~ '^seqdev tick'"
+)
+
+
+@pytest.fixture
+def backlog(host: Host) -> None:
+    """Due contacts of forty users, at the first of two steps. A message tells which connection wrote it."""
+    fill(host, DUE)
+
+
+def fill(host: Host, contacts: int, users: int = USERS) -> None:
+    for _ in range(users):
+        user = host.user()
+        sequence, (first, _) = host.simple_sequence(user, steps=2)
+        host.rows(
+            "insert into sequence_contacts"
+            " (sequence_id, sequence_stepid, contact_phone, user_id, assigned_device_id, next_trigger_time)"
+            " select %s, %s, '60120' || n, %s, %s, now() at time zone 'UTC' - interval '1 minute'"
+            " from generate_series(1, %s) as n",
+            *(sequence, first, user, host.device(user), contacts // users),
+        )
+    host.rows("alter table broadcast_messages add column writer integer default pg_backend_pid()")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of twenty-five is a backlog."""
+    monkeypatch.setattr(batches, "BACKLOG", 25)
+
+
+def tick(seqdev: Cli, *options: object) -> tuple[int, dict[str, Any], str]:
+    """Exit code, summary and stderr of a tick in batches of fifty."""
+    ran = seqdev("tick", "--format", "json", "--batch-size", 50, *options)
+    return ran.code, json.loads(ran.out), ran.err
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+@pytest.mark.parametrize("policy", ["queue", "strict", "fallback", "reassign"])
+def test_two_connections_share_a_backlog_and_one_summary_counts_it(
+    host: Host, seqdev: Cli, policy: str
+) -> None:
+    code, summary, _ = tick(seqdev, "--policy", policy)
+    assert (code, summary["due"], summary["queued"], summary["waiting"]) == (0, DUE, DUE, {})
+    assert host.value(MESSAGES) == DUE
+    assert host.value(WRITERS) == 2
+    assert host.broken_promises() == []
+    assert host.value("select count(*) from seqdev.run") == 1
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+@pytest.mark.parametrize(
+    ("options", "queued"), [(["--jobs", 1], DUE), (["--max-messages", 777], 777)], ids=["one job", "a number"]
+)
+def test_a_tick_of_one_job_or_of_so_many_messages_has_one_connection(
+    host: Host, seqdev: Cli, options: list[object], queued: int
+) -> None:
+    code, summary, _ = tick(seqdev, *options)
+    assert (code, summary["queued"], host.value(MESSAGES)) == (0, queued, queued)
+    assert host.value(WRITERS) == 1
+
+
+@pytest.mark.usefixtures("backlog")
+def test_where_there_is_no_backlog_there_is_one_connection(host: Host, seqdev: Cli) -> None:
+    code, summary, _ = tick(seqdev, "--jobs", 4)
+    assert (code, summary["queued"]) == (0, DUE)
+    assert host.value(WRITERS) == 1
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_what_the_database_refuses_is_set_aside_once_beside_a_helper(host: Host, seqdev: Cli) -> None:
+    host.rows("alter table broadcast_messages add check (recipient_phone <> '6012044')")
+    code, summary, err = tick(seqdev)
+    assert (code, summary["queued"], summary["set_aside"]) == (3, DUE - USERS, USERS)
+    assert f"{USERS} contacts set aside: SQLSTATE 23514" in err
+    assert host.broken_promises() == []
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_a_tick_goes_on_alone_where_a_helper_gets_no_connection(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(database: Database) -> Database:
+        other = Database(database.settings, "tick", lambda _: None)
+        other._conninfo = "host=/nonexistent"
+        return other
+
+    monkeypatch.setattr(Database, "another", nowhere)
+    code, summary, err = tick(seqdev)
+    assert (code, summary["queued"], err) == (0, DUE, "")
+    assert host.value(WRITERS) == 1
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_what_nobody_expected_of_a_helper_is_an_error_of_the_run(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(batches.Helper, "_work", fail)
+    ran = seqdev("tick", "--batch-size", 50)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[0] == "seqdev: unexpected error: RuntimeError"
+    assert host.value("select exit_code from seqdev.run") == 1
+    assert host.broken_promises() == []
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_a_helper_that_does_not_come_back_is_not_waited_for(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(helper: batches.Helper) -> None:
+        helper.claiming = True
+        time.sleep(5)
+
+    monkeypatch.setattr(batches, "_RETURN", 0.1)
+    monkeypatch.setattr(batches.Helper, "_work", stuck)
+    began = time.monotonic()
+    code, summary, err = tick(seqdev, "--jobs", 4, "--budget", "1s")
+    assert time.monotonic() - began < 4
+    assert (code, summary["queued"]) == (3, host.value(MESSAGES))
+    assert err.count("a helper has not come to its end") == 1
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_a_helper_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = Database.another
+
+    def late(database: Database) -> Database:
+        other = another(database)
+        connect = other._open
+
+        def slowly() -> Any:
+            time.sleep(3)
+            return connect()
+
+        monkeypatch.setattr(other, "_open", slowly)
+        return other
+
+    monkeypatch.setattr(Database, "another", late)
+    code, summary, err = tick(seqdev)
+    assert (code, summary["queued"], err) == (0, DUE, "")
+    assert summary["duration"] < 3
+    host.make_all_due()
+    for thread in threading.enumerate():
+        if isinstance(thread, batches.Helper):
+            thread.join(10)
+    assert host.value(MESSAGES) == DUE
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_a_tick_goes_on_alone_where_there_are_no_more_threads(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(batches.Helper, "start", none)
+    code, summary, err = tick(seqdev)
+    assert (code, summary["queued"], err) == (0, DUE, "")
+
+
+@pytest.mark.usefixtures("soon", "backlog")
+def test_devices_with_little_due_are_no_reason_to_work_alone(host: Host, seqdev: Cli) -> None:
+    host.rows(
+        "delete from sequence_contacts where contact_phone <> '601201' and assigned_device_id in (select"
+        " assigned_device_id from sequence_contacts group by 1 order by min(next_trigger_time) limit 2)"
+    )
+    due = host.value("select count(*) from sequence_contacts")
+    code, summary, _ = tick(seqdev)
+    assert (code, summary["queued"]) == (0, due)
+    assert host.value(WRITERS) == 2
+
+
+@pytest.mark.usefixtures("soon")
+def test_where_one_connection_holds_all_devices_it_works_alone(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(_: object) -> None:
+        raise AssertionError("nobody can help")
+
+    monkeypatch.setattr(batches.Helper, "start", never)
+    fill(host, 500, users=10)
+    code, summary, _ = tick(seqdev)
+    assert (code, summary["queued"]) == (0, 500)
+    assert host.value(WRITERS) == 1
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_helper_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "PATIENCE", timedelta(seconds=0.1))
+    fill(host, 60, users=60)
+    host.rows("alter table broadcast_messages drop column writer")
+    # Due last, so that it is left to the helper.
+    fill(host, 400, users=1)
+    host.rows(
+        "update sequence_contacts set next_trigger_time = next_trigger_time + interval '30 seconds'"
+        " where assigned_device_id in (select assigned_device_id from sequence_contacts group by 1 having count(*) > 1)"
+    )
+    slow(host, "broadcast_messages", "insert", 0.004)
+    code, summary, _ = tick(seqdev)
+    assert (code, summary["queued"], summary["waiting"]) == (0, 460, {})
+    assert host.value(WRITERS) == 2
+    assert host.broken_promises() == []
+
+
+def shared(host: Host) -> "subprocess.Popen[str]":
+    """A real process with a real backlog, and both of its connections at work."""
+    fill(host, 12_000)
+    argv = command("tick", "--batch-size", str(batches.BACKLOG))
+    process = subprocess.Popen(argv, stdout=-1, stderr=-1, text=True, cwd=ROOT, env=os.environ)
+    while host.value(TICKING) < 2:
+        assert process.poll() is None, "it was done before anybody helped"
+        time.sleep(0.005)
+    return process
+
+
+def test_a_signal_ends_both_connections_at_a_batch_boundary(host: Host) -> None:
+    process = shared(host)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=6)
+    assert process.returncode == 128 + signal.SIGTERM, (out, err)
+    assert "Traceback" not in err
+    assert 0 < host.value(MESSAGES) < 12_000
+    assert host.value("select (counts ->> 'queued')::integer from seqdev.run") == host.value(MESSAGES)
+    assert host.value(TICKING) == 0
+    assert host.broken_promises() == []
+
+
+def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqdev: Cli) -> None:
+    process = shared(host)
+    process.kill()
+    process.communicate()
+    began = time.monotonic()
+    while host.value(TICKING):
+        assert time.monotonic() - began < 2
+        time.sleep(0.01)
+    assert host.value(MESSAGES) < 12_000
+    assert host.broken_promises() == []
+    assert seqdev("tick").code == 0
+    assert host.value(MESSAGES) == 12_000
+    assert host.broken_promises() == []
+
+
+def test_a_pause_stops_both_connections(host: Host, seqdev: Cli) -> None:
+    process = shared(host)
+    assert seqdev("pause", "--why", "wrong device").code == 0
+    before = host.value(MESSAGES)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 4, (out, err)
+    assert host.value(MESSAGES) == before < 12_000
+    assert host.broken_promises() == []

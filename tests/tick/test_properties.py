@@ -1,0 +1,435 @@
+"""Enrolments and ticks among everything that others do, against the plain reading of the domain in model.py.
+
+After each step every contact, message, trigger list and journal row is what the model says, and I1 to I3 hold.
+"""
+
+import json
+import os
+import random
+from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime, timedelta
+from hashlib import md5
+from io import StringIO
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from seqdev.cli import main
+from tests.world.host import MESSAGE_ID, Host
+from tests.world.model import DAY, HOUR, Contact, Device, Key, Lead, Limits, Message, Model, Sequence, Step
+
+LIMITS = Limits(in_flight=3, hour=4, day=6)
+PHONES = tuple(f"601200000{number}" for number in range(8))
+TRIGGERS = ("WARM", "WARMEXAMA", "COLD", "WA%M")
+TABLES = (
+    "users, user_devices, leads, sequences, sequence_steps, sequence_contacts, broadcast_messages,"
+    " device_load_balance, seqdev.run, seqdev.change"
+)
+EVENTS = (
+    "a_lead_signs_up",
+    "somebody_adds_a_contact",
+    "somebody_changes_a_contact",
+    "a_device_changes",
+    "a_sequence_is_paused_or_resumed",
+    "a_campaign_is_queued",
+    "the_worker_sends",
+    "the_worker_sends",
+    "time_passes",
+)
+SLACK = timedelta(seconds=55)
+"""Time that passes by itself while an example runs; everything happens in whole minutes."""
+
+
+class Ticking(RuleBasedStateMachine):
+    """The database beside the model: every rule does the same to both."""
+
+    host: Host
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model(LIMITS)
+        self.users: list[UUID] = []
+        self.journal: Counter[tuple[Key, UUID | None, UUID | None]] = Counter()
+        self.ids: dict[Key, UUID] = {}
+        """Of the contacts, which never change."""
+        self.made = 0
+        self.host.rows(f"truncate {TABLES} cascade")
+
+    def new_id(self) -> UUID:
+        """The same in every run of the example, and in no order."""
+        self.made += 1
+        return uuid5(NAMESPACE_OID, str(self.made))
+
+    # -- The world
+
+    @initialize(seed=st.integers(0, 2**32))
+    def world(self, seed: int) -> None:
+        """Two users with the same phones, some devices each, sequences of every shape, and leads for them."""
+        rng = random.Random(seed)
+        self.gone = self.new_id()
+        self.users = [self.host._insert("users", id=self.new_id()) for _ in range(2)]
+        for user in self.users:
+            for _ in range(rng.randint(1, 4)):
+                status = rng.choice(["online", "online", "offline", "banned"])
+                device = self.host._insert(
+                    "user_devices", id=self.new_id(), user_id=user, device_name="one", status=status
+                )
+                self.model.devices[device] = Device(user, status)
+        for user in self.users:
+            for entry in rng.sample(TRIGGERS, rng.randint(2, 4)):
+                self.sequence(user, entry, rng)
+            for phone in rng.sample(PHONES, rng.randint(4, len(PHONES))):
+                self.has_lead(user, phone, rng)
+        self.enrol()
+
+    def sequence(self, user: UUID, entry: str, rng: random.Random) -> None:
+        sequence = Sequence(user, [])
+        identity = self.host._insert("sequences", id=self.new_id(), user_id=user, name="drip")
+        self.model.sequences[identity] = sequence
+        names = [entry, f"{entry} two", f"{entry} three"][: rng.randint(1, 3)]
+        for number, name in enumerate(names):
+            usual = names[number + 1] if number + 1 < len(names) else ""
+            others = [*TRIGGERS, names[0], "nowhere", "", " ", None]
+            step = Step(
+                id=self.new_id(),
+                day=number * 2 + 1,
+                trigger=name,
+                next_trigger=rng.choice([usual, rng.choice(others)]),
+                delay=rng.choice([24, 1, 0, 0, None, -1]),
+                content=rng.choice(["hello"] * 8 + [" ", None]),
+                is_entry=number == 0 or rng.random() < 0.2,
+            )
+            sequence.steps.append(step)
+            self.host._insert(
+                "sequence_steps",
+                id=step.id,
+                sequence_id=identity,
+                day_number=step.day,
+                trigger=step.trigger,
+                next_trigger=step.next_trigger,
+                trigger_delay_hours=step.delay,
+                content=step.content,
+                is_entry_point=step.is_entry,
+            )
+
+    def has_lead(self, user: UUID, phone: str, rng: random.Random) -> None:
+        lead = Lead(self.some_device(user, rng), rng.sample([*TRIGGERS, "OTHER"], rng.randint(1, 3)))
+        self.model.leads[user, phone] = lead
+        self.host.rows(
+            "insert into leads (id, user_id, phone, device_id, trigger) values (%s, %s, %s, %s, %s)"
+            " on conflict (user_id, phone) do update set device_id = excluded.device_id, trigger = excluded.trigger",
+            *(self.new_id(), user, phone, lead.device, " , ".join(lead.triggers)),
+        )
+
+    def some_device(self, user: UUID, rng: random.Random) -> UUID | None:
+        """Mostly one of the user's own."""
+        own = [identity for identity, device in self.model.devices.items() if device.user == user]
+        return rng.choice(own if rng.random() < 0.8 else [*self.model.devices, self.gone, None])
+
+    # -- What others do
+
+    def a_lead_signs_up(self, rng: random.Random) -> None:
+        self.has_lead(rng.choice(self.users), rng.choice(PHONES), rng)
+
+    def somebody_adds_a_contact(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        step = rng.choice([*(step.id for step in sequence.steps), None])
+        phone = rng.choice([*PHONES, " "])
+        if self.model.has_been_in(identity, phone):
+            return
+        device, minutes = self.some_device(sequence.user, rng), rng.choice([0, 0, 5, DAY])
+        self.model.contacts[identity, phone, step] = Contact(device, self.model.clock - minutes)
+        self.host.contact(identity, step, phone, device, -timedelta(minutes=minutes), id=self.new_id())
+
+    def somebody_changes_a_contact(self, rng: random.Random) -> None:
+        active = [key for key, contact in self.model.contacts.items() if contact.status == "active"]
+        if not active:
+            return
+        key = rng.choice(active)
+        contact = self.model.contacts[key]
+        if rng.random() < 0.3:
+            contact.claimed_at = self.model.clock
+            self.host.rows(
+                "update sequence_contacts set processing_started_at = now() at time zone 'UTC' where id = %s",
+                self.ids[key],
+            )
+        else:
+            contact.assigned = self.some_device(self.model.sequences[key[0]].user, rng)
+            self.host.rows(
+                "update sequence_contacts set assigned_device_id = %s where id = %s",
+                *(contact.assigned, self.ids[key]),
+            )
+
+    def a_device_changes(self, rng: random.Random) -> None:
+        identity, device = rng.choice(list(self.model.devices.items()))
+        device.status = rng.choice(["online", "offline", "online", "disconnected"])
+        device.is_available = rng.choice([None, True, True, False])
+        self.host.rows("update user_devices set status = %s where id = %s", device.status, identity)
+        self.host.rows(
+            "insert into device_load_balance (device_id, is_available) values (%s, %s)"
+            " on conflict (device_id) do update set is_available = excluded.is_available",
+            *(identity, device.is_available),
+        )
+
+    def a_sequence_is_paused_or_resumed(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        sequence.status, sequence.is_active = rng.choice(
+            [("active", True), ("active", True), ("paused", True), ("active", False)]
+        )
+        self.host.rows(
+            "update sequences set status = %s, is_active = %s where id = %s",
+            *(sequence.status, sequence.is_active, identity),
+        )
+
+    def a_campaign_is_queued(self, rng: random.Random) -> None:
+        device, clock = rng.choice(list(self.model.devices)), self.model.clock
+        for _ in range(rng.randint(1, 3)):
+            message, wait = self.new_id(), rng.choice([None, 0, 5, DAY])
+            scheduled = None if wait is None else clock + wait
+            self.model.messages.append(Message(device, "queued", scheduled, clock, id=message))
+            self.host.rows(
+                "insert into broadcast_messages (id, user_id, device_id, recipient_phone, status, scheduled_at, created_at)"
+                " values (%s, %s, %s, '6019', 'queued', (now() + %s) at time zone 'UTC', now() at time zone 'UTC')",
+                *(message, self.model.devices[device].user, device),
+                None if wait is None else timedelta(minutes=wait),
+            )
+
+    def the_worker_sends(self, rng: random.Random) -> None:
+        waiting = [message for message in self.model.messages if message.status in ("pending", "queued")]
+        fails = rng.choice([None, None, "no such number", " "])
+        for message in rng.sample(waiting, min(len(waiting), rng.randint(1, 12))):
+            message.status = "sent" if fails is None else "failed"
+            if fails is None:
+                message.sent = self.model.clock
+            else:
+                message.error = fails.strip() or "no reason"
+            self.host.rows(
+                "update broadcast_messages set status = %s, error_message = %s,"
+                " sent_at = case when %s then now() at time zone 'UTC' end where id = %s",
+                *(message.status, fails, fails is None, self.message_id(message)),
+            )
+
+    def time_passes(self, rng: random.Random) -> None:
+        self.pass_time(rng.choice([1, 4, HOUR, DAY, 7 * DAY]))
+
+    def pass_time(self, minutes: int) -> None:
+        self.model.clock += minutes
+        by = {"by": timedelta(minutes=minutes)}
+        self.host.rows(
+            "update sequence_contacts set next_trigger_time = next_trigger_time - %(by)s,"
+            " completed_at = completed_at - %(by)s, processing_started_at = processing_started_at - %(by)s",
+            by,
+        )
+        self.host.rows(
+            "update broadcast_messages set scheduled_at = scheduled_at - %(by)s, sent_at = sent_at - %(by)s,"
+            " created_at = created_at - %(by)s",
+            by,
+        )
+
+    # -- What seqdev does
+
+    @rule(
+        events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 2**32)), max_size=4),
+        minutes=st.sampled_from([DAY, HOUR, 1, 0]),
+        enrols=st.booleans(),
+        policy=st.sampled_from(["reassign", "fallback", "strict", "queue"]),
+        batch=st.sampled_from([10_000, 1, 2, 3]),
+        most=st.sampled_from([None, None, None, None, 1, 3]),
+        predicts=st.sampled_from([False, False, True]),
+    )
+    def turn(
+        self,
+        events: list[tuple[str, int]],
+        minutes: int,
+        enrols: bool,
+        policy: str,
+        batch: int,
+        most: int | None,
+        predicts: bool,
+    ) -> None:
+        """Some things happen, and then a tick."""
+        for event, seed in events:
+            getattr(self, event)(random.Random(seed))
+            self.the_tables_are_what_the_model_says()
+        self.pass_time(minutes)
+        if enrols:
+            self.enrol()
+        self.tick(policy, batch, most, predicts)
+
+    def enrol(self) -> None:
+        enrolled, refused = self.model.enrol()
+        result = self.run("enroll", "--yes", code=3 if refused else 0)
+        assert sum(row["enrolled"] for row in result["sequences"]) == enrolled
+        assert Counter(row["reason"] for row in result["refused"]) == refused
+
+    def tick(self, policy: str, batch: int, most: int | None, predicts: bool) -> None:
+        options = ["--policy", policy]
+        predicted = self.run("tick", *options, "--dry-run") if predicts else {}
+        if most:
+            options += ["--max-messages", str(most)]
+        before = {message.contact for message in self.model.messages}
+        summary = self.run("tick", *options, "--batch-size", str(batch))
+        sent = {key: device for key, device in self.sent().items() if key not in before}
+        assigned = {key: self.model.contacts[key].assigned for key in sent}
+        expected = self.model.tick(policy, sent, most)
+        for key, device in assigned.items():
+            if self.model.contacts[key].assigned != device:
+                self.journal[key, device, self.model.contacts[key].assigned] += 1
+        for name in ("due", "queued", "moved", "already_queued", "ended", "chained", "failed_reflected"):
+            assert summary[name] == getattr(expected, name), name
+        assert summary["due"] == summary["queued"] + sum(summary["waiting"].values())
+        if most is None:
+            assert summary["waiting"] == expected.waiting
+            for name in predicted.keys() & {"due", "queued", "moved", "waiting"}:
+                assert predicted[name] == summary[name], f"the dry run says otherwise: {name}"
+
+    # -- What holds after each of them
+
+    @invariant()
+    def all_holds(self) -> None:
+        self.the_tables_are_what_the_model_says()
+        self.nothing_is_broken_and_all_changes_are_in_the_journal()
+
+    def the_tables_are_what_the_model_says(self) -> None:
+        rows = {
+            (row.sequence_id, row.contact_phone, row.sequence_stepid): row
+            for row in self.host.rows("select *, now() at time zone 'UTC' as clock from sequence_contacts")
+        }
+        assert rows.keys() == self.model.contacts.keys()
+        for key, contact in self.model.contacts.items():
+            row = rows[key]
+            assert self.ids.setdefault(key, row.id) == row.id
+            assert (row.status, row.assigned_device_id) == (contact.status, contact.assigned), key
+            assert (row.retry_count or 0) == contact.retries
+            self.is_at(row.next_trigger_time, contact.due, row.clock)
+            if contact.status == "active":
+                assert row.completed_at is None
+                # The set-aside look at what is due a moment later than the tick.
+                assert row.last_error is None or row.last_error.startswith("waits: ")
+            else:
+                assert row.processing_device_id == contact.sent_from
+                assert row.processing_started_at is None
+                assert contact.error in (row.last_error or ""), key
+                assert bool(contact.error) == bool(row.last_error), key
+        messages = {
+            row.id: row
+            for row in self.host.rows("select *, now() at time zone 'UTC' as clock from broadcast_messages")
+        }
+        expected = {self.message_id(message): message for message in self.model.messages}
+        assert len(expected) == len(self.model.messages), "two messages for a contact"
+        assert messages.keys() == expected.keys()
+        for identity, message in expected.items():
+            row = messages[identity]
+            assert (row.device_id, row.status) == (message.device, message.status)
+            assert row.user_id == self.model.devices[message.device].user, "across users"
+            self.is_at(row.scheduled_at, message.scheduled, row.clock)
+            self.is_at(row.created_at, message.created, row.clock)
+            if message.contact:
+                sequence, phone, step = message.contact
+                assert (row.sequence_id, row.recipient_phone, row.sequence_stepid) == (sequence, phone, step)
+                assert row.user_id == self.model.sequences[sequence].user
+                assert row.content == getattr(self.model.sequences[sequence].step(step), "content", None)
+        leads = {
+            # What the host wrote twice, differently spaced, may stay so.
+            (row.user_id, row.phone): (
+                row.device_id,
+                list(dict.fromkeys(part.strip() for part in row.trigger.split(",") if part)),
+            )
+            for row in self.host.rows("select * from leads")
+        }
+        assert leads == {key: (lead.device, lead.triggers) for key, lead in self.model.leads.items()}
+
+    def nothing_is_broken_and_all_changes_are_in_the_journal(self) -> None:
+        # In a circle, the next step of who waits may be one that is behind them; the model knows which rows must be.
+        broken = [row for row in self.host.broken_promises() if row.promise != "next step exists, not done"]
+        assert broken == []
+        keys = {identity: key for key, identity in self.ids.items()}
+        journal = Counter(
+            (keys[row.row_id], *(value and UUID(value) for value in (row.old_value, row.new_value)))
+            for row in self.host.rows("select * from seqdev.change")
+        )
+        assert journal == self.journal
+
+    # -- Tools
+
+    def run(self, *argv: str, code: int = 0) -> Any:
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            ended = main([*argv, "--format", "json"])
+        assert (ended, err.getvalue()) == (code, ""), err.getvalue()
+        return json.loads(out.getvalue())
+
+    def sent(self) -> dict[Key, UUID]:
+        """The device of each contact's message."""
+        return {
+            (row.sequence_id, row.contact_phone, row.sequence_stepid): row.device_id
+            for row in self.host.rows(
+                "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid, m.device_id"
+                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+            )
+        }
+
+    def message_id(self, message: Message) -> UUID:
+        if message.contact is None:
+            assert message.id
+            return message.id
+        return UUID(md5(f"seqdev message {self.ids[message.contact]}".encode()).hexdigest())
+
+    def is_at(self, instant: datetime | None, minute: int | None, clock: datetime) -> None:
+        assert (instant is None) == (minute is None)
+        if instant is not None and minute is not None:
+            age = clock - instant - timedelta(minutes=self.model.clock - minute)
+            assert timedelta(0) <= age < SLACK, f"{age} from where it should be"
+
+
+@pytest.fixture
+def ticking(host: Host, monkeypatch: pytest.MonkeyPatch) -> type[Ticking]:
+    """The machine, on a database of the host's."""
+    # Some installations have no foreign keys, and leads of devices that are gone.
+    host.rows("alter table leads drop constraint leads_device_id_fkey")
+    for name, value in (("IN_FLIGHT", LIMITS.in_flight), ("PER_HOUR", LIMITS.hour), ("PER_DAY", LIMITS.day)):
+        monkeypatch.setenv(f"SEQDEV_MAX_{name}", str(value))
+    return type("Ticking", (Ticking,), {"host": host})
+
+
+def profile(**options: Any) -> settings:
+    """No time limits: examples are as long as the machine is slow. Shrinking takes minutes, and is asked for."""
+    phases = [Phase.generate, *([Phase.shrink] if os.environ.get("SEQDEV_TEST_SHRINK") else [])]
+    return settings(
+        deadline=None,
+        database=None,
+        phases=phases,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        **options,
+    )
+
+
+def test_whatever_happens_enrolments_and_ticks_do_what_the_domain_says(
+    ticking: type[Ticking],
+) -> None:
+    run_state_machine_as_test(
+        ticking, settings=profile(derandomize=True, max_examples=8, stateful_step_count=7)
+    )
+
+
+@pytest.mark.load
+def test_whatever_happens_enrolments_and_ticks_do_what_the_domain_says_in_the_long_run(
+    ticking: type[Ticking],
+) -> None:
+    chosen = int(os.environ.get("SEQDEV_TEST_SEED") or random.randrange(2**32))
+    print(f"SEQDEV_TEST_SEED={chosen} repeats this")
+    run_state_machine_as_test(
+        hypothesis.seed(chosen)(ticking), settings=profile(max_examples=100, stateful_step_count=10)
+    )
