@@ -18,10 +18,8 @@ from seqdev.postgres.engine import BEGIN, Database, Transaction
 from seqdev.postgres.queries import Query
 from seqdev.settings import Settings
 from seqdev.tick.claim import CLAIM, LOCK_DEVICES, LOCK_USERS
-from tests.conftest import Cli
-from tests.world.host import Host
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
+from tests.world.command import Cli
+from tests.world.host import Connect, Host
 
 ADVISORY = "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"
 

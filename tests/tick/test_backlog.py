@@ -13,38 +13,20 @@ import pytest
 
 from seqdev.postgres.engine import Database
 from seqdev.tick import backlog as batches
-from tests.commands.test_signals import slow
-from tests.conftest import ROOT, Cli, command
+from tests.world.backlog import MESSAGES, USERS, fill
+from tests.world.command import ROOT, Cli, command
 from tests.world.host import Host
+from tests.world.obstacles import slow
+from tests.world.sessions import TICKING
 
 DUE = 2_000
-USERS = 40
 WRITERS = "select count(distinct writer) from broadcast_messages"
-MESSAGES = "select count(*) from broadcast_messages"
-TICKING = (
-    "select count(*) from pg_stat_activity"
-    " where datname = current_database() and application_name ~ '^seqdev tick'"
-)
 
 
 @pytest.fixture
 def backlog(host: Host) -> None:
     """Due contacts of forty users, at the first of two steps. A message tells which connection wrote it."""
     fill(host, DUE)
-
-
-def fill(host: Host, contacts: int, users: int = USERS) -> None:
-    for _ in range(users):
-        user = host.user()
-        sequence, (first, _) = host.simple_sequence(user, steps=2)
-        host.rows(
-            "insert into sequence_contacts"
-            " (sequence_id, sequence_stepid, contact_phone, user_id, assigned_device_id, next_trigger_time)"
-            " select %s, %s, '60120' || n, %s, %s, now() at time zone 'UTC' - interval '1 minute'"
-            " from generate_series(1, %s) as n",
-            *(sequence, first, user, host.device(user), contacts // users),
-        )
-    host.rows("alter table broadcast_messages add column writer integer default pg_backend_pid()")
 
 
 @pytest.fixture

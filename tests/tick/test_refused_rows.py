@@ -11,7 +11,7 @@ from seqdev.enroll import enroll
 from seqdev.errors import Refused
 from seqdev.postgres.bisect import Sifted, sift
 from seqdev.tick import backoff as pace
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 POLICIES = ("queue", "strict", "fallback", "reassign")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from seqdev.tick.claim import LOCK_DEVICES
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 
