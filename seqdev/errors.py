@@ -6,6 +6,7 @@ An error is one or two lines: what is wrong and with what value (``message``), a
 
 import signal
 from enum import IntEnum
+from uuid import UUID
 
 
 class Exit(IntEnum):
@@ -71,6 +72,9 @@ class Unavailable(SeqdevError):
 
 class Cancelled(Unavailable):
     """The server cancelled a statement: it ran into its time limit, or a person ended it."""
+
+    devices: frozenset[UUID] = frozenset()
+    """The devices that the statement was about, where it was about some only."""
 
 
 class Refused(SeqdevError):

@@ -180,9 +180,16 @@ def _convert(name: str, value: object, default: object) -> object:
         raise UsageError(f"setting {name} cannot be {value!r}", hint) from error
 
 
-def oldest(due_by: datetime, max_lateness: timedelta) -> datetime | str:
-    """Who was due before is too late by ``due_by``; with ``max_lateness`` zero nobody is."""
-    return due_by - max_lateness if max_lateness else "-infinity"
+def window(settings: Settings, due_by: datetime) -> dict[str, object]:
+    """The instants between which a contact must be due, and after which another's claim on it is respected.
+
+    A contact that was due before ``oldest`` is too late; with ``max_lateness`` zero nobody is.
+    """
+    return {
+        "due_by": due_by,
+        "oldest": due_by - settings.max_lateness if settings.max_lateness else "-infinity",
+        "stale": due_by - settings.claim_timeout,
+    }
 
 
 def capacity(settings: Settings) -> dict[str, object]:

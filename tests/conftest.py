@@ -1,12 +1,11 @@
 """A real server for the session, a database from a template for each test, the command line as a function."""
 
 import os
+import random
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,9 @@ from seqdev.cli import main
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
+from tests.world.command import ROOT, Cli, Ran, Start, command, hear, url
 from tests.world.host import Host
 from tests.world.tcp import tcp as tcp
-
-ROOT = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command did: its exit code, stdout and stderr."""
-
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Ran]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,11 +59,6 @@ def server(_clean_environment: None) -> Iterator[str]:
         yield conninfo
         embedded.stop()
     shutil.rmtree(home)
-
-
-def url(server: str, name: str) -> str:
-    """A database URL that the command line takes."""
-    return f"{server} dbname={name}"
 
 
 @pytest.fixture(scope="session")
@@ -162,11 +143,6 @@ def seqdev(capfd: pytest.CaptureFixture[str]) -> Cli:
     return run
 
 
-def command(*argv: str) -> list[str]:
-    """The argument list that runs seqdev as a process of its own."""
-    return [sys.executable, "-m", "seqdev", *argv]
-
-
 @pytest.fixture
 def process() -> Cli:
     """The command line as a process of its own."""
@@ -185,3 +161,36 @@ def process() -> Cli:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of everything random in the test, printed, which pytest shows when the test fails."""
+    chosen = int(os.environ.get("SEQDEV_TEST_SEED") or random.randrange(2**32))
+    print(f"SEQDEV_TEST_SEED={chosen} repeats {request.node.name}")
+    return chosen
+
+
+@pytest.fixture
+def start(database: str) -> Iterator[Start]:
+    """Starts seqdev as a process of its own; ends it with the test."""
+    started = []
+
+    def run(*argv: str, **environment: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            command(*argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"SEQDEV_DATABASE_URL": database} | environment,
+            preexec_fn=hear,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -14,9 +14,9 @@ from seqdev.postgres import schema
 from seqdev.settings import Policy
 from seqdev.tick import forecast
 from seqdev.tick import tick as ticks
-from seqdev.tick.backlog import Limits
 from seqdev.tick.forecast import Comparison, Decision
 from seqdev.tick.tick import Report, Summary
+from seqdev.tick.work import Limits
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,13 @@ def tick(
 def _explain(report: Report) -> None:
     """What the run could not do, a line each reason."""
     for counts, what in (
-        (report.set_aside, "contacts set aside"),
+        (report.quarantined, "contacts set aside"),
         (report.left, "contacts refused, and not set aside, because that was refused too"),
         (report.failed_left, "failed sends not shown on their rows"),
     ):
         for reason, number in counts.items():
             note(f"{number:,} {what}: {reason}")
-    if report.set_aside:
+    if report.quarantined:
         note("once the cause is mended: seqdev repair set-aside")
     for trouble in report.troubles:
         note(trouble)

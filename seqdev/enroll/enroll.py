@@ -12,7 +12,7 @@ from uuid import UUID
 from seqdev.errors import Cancelled
 from seqdev.journal.runs import Run
 from seqdev.output.text import Phone
-from seqdev.postgres.bisect import Sifted, accept
+from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database, Transaction
 from seqdev.postgres.queries import Query
 
@@ -55,7 +55,7 @@ class _Batch:
     last: UUID | None
     looked_at: int
     reasons: Sequence[str] = ()
-    whole: bool = True
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -212,42 +212,54 @@ def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], resu
         rows = transaction.rows(PLAN, **given)
         return _Batch(rows, rows[0].last, rows[0].looked_at)
     transaction.constraints_immediate()
-    enrolled = 0
-
-    def part(leads: Sequence[Picked], refused: bool = False) -> list[Verdict]:
-        nonlocal enrolled
-        only = {"after": _FIRST, "leads": [lead.lead_id for lead in leads], "most": given["most"] - enrolled}
-        rows = transaction.rows(APPLY, now=transaction.now, refused=refused, **{**given, **only})
-        enrolled += sum(row.people for row in rows if row.verdict == "enrolled")
-        return rows
-
-    def enough(found: Sifted[Picked, list[Verdict]]) -> bool:
-        refused = result.reasons.total() + len(found.refused)
-        return refused >= MANY and refused > result.enrolled + enrolled
-
-    picked: list[Picked] = []
-
-    def lot() -> list[Picked]:
-        picked.extend(transaction.rows(PICK, **{name: given[name] for name in PICK.statement.parameters}))
-        return picked
-
-    found = accept(
-        transaction, lambda: transaction.rows(APPLY, now=transaction.now, **given), lot, part, enough
-    )
-    rows = [row for rows in found.accepted for row in rows]
-    if not picked:
+    leads = _Leads(transaction, given, result)
+    found = bisect(transaction, leads)
+    rows = [row for rows in found.done for row in rows]
+    if not leads.picked:
         # Refused, and gone when they were looked for: there are no more.
         return _Batch(rows, rows[0].last, rows[0].looked_at) if rows else _Batch([], None, 0)
     if found.refused:
-        rows += part([lead for lead, _ in found.refused], refused=True)
+        rows += leads.part([lead for lead, _ in found.refused], refused=True)
     reasons = [why for _, why in found.refused]
-    return _Batch(rows, picked[-1].lead_id, len(picked), reasons, found.whole)
+    return _Batch(rows, leads.picked[-1].lead_id, len(leads.picked), reasons, found.complete)
+
+
+class _Leads(Divisible[Picked, list[Verdict]]):
+    """The leads of a batch, to be enrolled; done: what was decided for them."""
+
+    def __init__(self, transaction: Transaction, given: Mapping[str, Any], result: Result) -> None:
+        self.picked: list[Picked] = []
+        """The leads one by one, once the database has refused them together."""
+        self._transaction = transaction
+        self._given = given
+        self._result = result
+        self._enrolled = 0
+
+    def whole(self) -> list[Verdict]:
+        return self._transaction.rows(APPLY, now=self._transaction.now, **self._given)
+
+    def items(self) -> list[Picked]:
+        given = {name: self._given[name] for name in PICK.statement.parameters}
+        self.picked = self._transaction.rows(PICK, **given)
+        return self.picked
+
+    def part(self, items: Sequence[Picked], refused: bool = False) -> list[Verdict]:
+        most = self._given["most"] - self._enrolled
+        only = {"after": _FIRST, "leads": [lead.lead_id for lead in items], "most": most}
+        given = {**self._given, **only}
+        rows = self._transaction.rows(APPLY, now=self._transaction.now, refused=refused, **given)
+        self._enrolled += sum(row.people for row in rows if row.verdict == "enrolled")
+        return rows
+
+    def is_enough(self, found: Found[Picked, list[Verdict]]) -> bool:
+        refused = self._result.reasons.total() + len(found.refused)
+        return refused >= MANY and refused > self._result.enrolled + self._enrolled
 
 
 def _add(result: Result, did: _Batch, names: dict[UUID, str | None], scope: Scope) -> None:
     result.looked_at += did.looked_at
     result.reasons.update(did.reasons)
-    result.stopped = not did.whole
+    result.stopped = not did.complete
     for row in did.rows:
         if row.sequence_id is None or row.verdict is None:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.explain.rows import (
     CANDIDATES,
     GATES,
@@ -30,9 +31,8 @@ from seqdev.explain.rows import (
 from seqdev.output.text import Phone
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database, Transaction
-from seqdev.settings import Settings
+from seqdev.settings import Policy, Settings, capacity, window
 
-POLICIES = ("queue", "strict", "fallback", "reassign")
 OTHER_MESSAGES = 10
 """Messages of others to list for each user; their number is always said."""
 
@@ -41,6 +41,7 @@ _AVAILABILITY = ("online", "capacity")
 # The signs that people put between digits, and what phones copied from chats are wrapped in.
 _SIGNS = re.compile("[\\s().+/\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\ufeff-]+")
 _SAME_DIGITS = 8
+_NONE = UUID(int=0)
 
 
 def writings(typed: str) -> list[str]:
@@ -70,52 +71,57 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
 def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: UUID | None) -> Explanation:
     who = {"phones": phones, "user": user}
     active, online = settings.active_statuses, settings.online_statuses
-    capacity = {
-        "max_in_flight": settings.max_in_flight,
-        "max_per_hour": settings.max_per_hour,
-        "max_per_day": settings.max_per_day,
-    }
     # The gates last: what they say is what the next tick finds.
     leads = tx.rows(LEADS, **who, online=online)
     calls = tx.rows(TRIGGERS, **who, active=active) if leads else []
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
     steps = tx.rows(STEPS, **who, active=active, online=online)
-    gates = tx.rows(
+    own = {step.device_id for step in steps if step.device_id}
+    shown = tx.rows(
         GATES,
         now=tx.now,
         **who,
-        active=active,
-        online=online,
-        claimed=settings.claim_timeout,
-        max_lateness=settings.max_lateness,
-        **capacity,
+        **window(settings, tx.now),
+        **capacity(settings),
+        **gates.handed_to(
+            GATES,
+            gates.steps(tx, settings),
+            # Without a device there is none to ask about.
+            gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),
+        ),
     )
     users = sorted(
         {row.user_id for row in leads} | {row.user_id for row in steps} | {row.user_id for row in messages},
         key=str,
     )
-    shut = {gate.contact_id for gate in gates if gate.gate in _DEVICE_GATES and gate.open is False}
-    owners = {step.user_id for step in steps if step.contact_id in shut} - {None}
-    candidates = tx.rows(CANDIDATES, now=tx.now, users=owners, online=online, **capacity) if owners else []
+    shut = {gate.contact_id for gate in shown if gate.gate in _DEVICE_GATES and gate.open is False}
+    owners = {step.user_id for step in steps if step.contact_id in shut and step.user_id}
+    candidates = _candidates(tx, settings, owners) if owners else []
     # A phone nobody knows is a phone mistyped, as a rule.
     near = [] if users else tx.rows(NEAR, digits=phones[0][-_SAME_DIGITS:], user=user)
     stories = []
     for one in users:
         others = [row for row in messages if row.user_id == one]
-        own = [row for row in steps if row.user_id == one]
+        own_steps = [row for row in steps if row.user_id == one]
         free = [row for row in candidates if row.user_id == one]
         stories.append(
             Story(
                 user_id=one,
                 leads=[row for row in leads if row.user_id == one],
                 triggers=[row for row in calls if row.user_id == one],
-                enrolments=_enrolments(own),
-                waiting=_waiting(own, gates, free, settings.policy, tx.now),
+                enrolments=_enrolments(own_steps),
+                waiting=_waiting(own_steps, shown, free, settings.policy, tx.now),
                 messages=others,
                 messages_total=others[0].total if others else 0,
             )
         )
     return Explanation(Phone(phones[0]), tx.now, settings.policy, bool(users), stories, near)
+
+
+def _candidates(tx: Transaction, settings: Settings, users: Iterable[UUID]) -> list[Candidate]:
+    """Where fallback and reassign would go, of each user's devices."""
+    devices = gates.devices(tx, settings, Policy.STRICT, gates.Asked(users=users))
+    return tx.rows(CANDIDATES, **gates.handed_to(CANDIDATES, devices))
 
 
 def _enrolments(steps: Iterable[Step]) -> list[Enrolment]:
@@ -163,7 +169,7 @@ def _waiting(
                 since=stop.since if stop else None,
                 eligible_at=stop.eligible_at if stop else now,
                 gates=own,
-                policies=[_outcome(name, step, own, candidates) for name in POLICIES],
+                policies=[_outcome(name, step, own, candidates) for name in Policy],
             )
         )
     return waiting

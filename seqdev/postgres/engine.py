@@ -105,6 +105,16 @@ class Transaction:
                 raise Refused(reason(error)) from error
             raise
 
+    @contextmanager
+    def cancellable(self) -> Iterator[None]:
+        """A part of the transaction whose cancellation by the server is raised as Cancelled here and now."""
+        import psycopg
+
+        try:
+            yield
+        except psycopg.errors.QueryCanceled as error:
+            raise translate(error) from error
+
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
         self._connection.execute(text.encode())

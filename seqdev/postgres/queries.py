@@ -22,6 +22,7 @@ _PACKAGED = Path(__file__).parents[1] / "sql"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "sql"
 """The folder of the statements: inside the installed package, beside it in a source tree."""
 
+_GATE = re.compile(r"^\\if :\{\?(\w+)\} \\else \\ir \.\./(\S+) \\endif$")
 _DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set (\w+) '((?:[^']|'')*)' \\endif$")
 _PARAMETER = re.compile(r"^--   (\w+)  +(\S+)  +(\S.*)$")
 _TOKEN = re.compile(
@@ -48,26 +49,34 @@ class Parameter:
     name: str
     type: str
     meaning: str
-    default: str
+    default: str | None
+    """None: a gate decides it, and it has to be given."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A loaded file: its title, its parameters by name, and the text with ``%(name)s`` binds."""
+    """A loaded file: its title, its parameters by name, and the text with ``%(name)s`` binds.
+
+    ``gates`` are the files whose row it takes as parameters; psql runs them first where it is not given.
+    """
 
     path: str
     title: str
     parameters: Mapping[str, Parameter]
     text: str
+    gates: tuple[str, ...] = ()
 
     def bind(self, given: Mapping[str, object]) -> dict[str, str | None]:
         """Values for every bind: what is given, as text that SQL casts; else the file's default.
 
-        Raises StatementError when something is given that the file does not declare.
+        Raises StatementError for something that the file does not declare, and for a gate's missing answer.
         """
         unknown = given.keys() - self.parameters.keys()
         if unknown:
             raise StatementError(f"sql/{self.path} has no parameter {', '.join(sorted(unknown))}")
+        missing = {name for name, one in self.parameters.items() if one.default is None} - given.keys()
+        if missing:
+            raise StatementError(f"sql/{self.path} wants the gates' {', '.join(sorted(missing))}")
         return {
             name: literal(given[name]) if name in given else parameter.default
             for name, parameter in self.parameters.items()
@@ -120,12 +129,23 @@ def parse(source: str, path: str) -> Statement:
         if (match := _PARAMETER.match(line))
     }
     defaults: dict[str, str] = {}
+    gates: dict[str, Parameter] = {}
+    read: list[str] = []
     body = []
     for line in lines[len(header) :]:
-        if line.startswith("\\"):
+        if match := _GATE.match(line):
+            columns = _columns(match[2])
+            if match[1] not in columns:
+                raise refuse(f"{match[2]} has no column {match[1]}")
+            gates |= columns
+            read.append(match[2])
+        elif line == "\\gset":
+            # The row becomes psql's variables: this ends the statement there as a semicolon does.
+            body.append(";")
+        elif line.startswith("\\"):
             match = _DEFAULT.match(line)
             if not match or match[1] != match[2]:
-                raise refuse(f"only defaults may use a backslash command: {line}")
+                raise refuse(f"only defaults and gates may use a backslash command: {line}")
             defaults[match[1]] = match[3].replace("''", "'")
         else:
             body.append(line)
@@ -147,14 +167,33 @@ def parse(source: str, path: str) -> Statement:
     text = _substitute("\n".join(body), replace).strip()
     if statements != 1:
         raise refuse(f"one statement a file, ended by a semicolon; found {statements}")
-    if not used == declared.keys() == defaults.keys():
+    handed_on = used & gates.keys()
+    if not used - handed_on == declared.keys() == defaults.keys():
         raise refuse(
             f"parameters declared {sorted(declared)}, defaulted {sorted(defaults)}, used {sorted(used)}"
         )
     parameters = {
         name: Parameter(name, kind, meaning, defaults[name]) for name, (kind, meaning) in declared.items()
-    }
-    return Statement(path, lines[0][3:].strip(), parameters, f"/* seqdev {path} */ {text}")
+    } | {name: gates[name] for name in sorted(handed_on)}
+    return Statement(path, lines[0][3:].strip(), parameters, f"/* seqdev {path} */ {text}", tuple(read))
+
+
+def _columns(path: str) -> dict[str, Parameter]:
+    """The columns of a gate's row as parameters: each is a text, and its meaning begins with its type."""
+    header = takewhile(lambda line: line.startswith("--"), _read(path).split("\n"))
+    columns = {}
+    for line in _section(header, "Row"):
+        if match := _PARAMETER.match(line):
+            kind, _, meaning = match[3].partition(": ")
+            columns[match[1]] = Parameter(match[1], kind, meaning, None)
+    return columns
+
+
+def _read(path: str) -> str:
+    file = ROOT / path
+    if not file.is_file():
+        raise StatementError(f"sql/{path} is not part of this installation", "reinstall seqdev")
+    return file.read_text(encoding="utf-8")
 
 
 def _section(header: Iterable[str], name: str) -> list[str]:
@@ -190,7 +229,4 @@ class Query(Generic[Row]):
     @cached_property
     def statement(self) -> Statement:
         """The loaded file. Raises StatementError when it is missing or breaks a rule."""
-        file = ROOT / self.path
-        if not file.is_file():
-            raise StatementError(f"sql/{self.path} is not part of this installation", "reinstall seqdev")
-        return parse(file.read_text(encoding="utf-8"), self.path)
+        return parse(_read(self.path), self.path)

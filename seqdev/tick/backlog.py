@@ -1,269 +1,162 @@
-"""Batch after batch: a run's own, and while it has a backlog those of its helpers."""
+"""The backlog of a run: batch after batch, and more connections while it is large."""
 
-import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from seqdev import signals
-from seqdev.errors import Cancelled, Interrupted, Refused, SeqdevError
+from seqdev.errors import Cancelled, SeqdevError
 from seqdev.postgres.engine import Database
-from seqdev.settings import Policy
-from seqdev.tick.backoff import Pace
-from seqdev.tick.claim import Batch, batch
+from seqdev.tick.backoff import Backoff, Search
+from seqdev.tick.batch import claim_batch
+from seqdev.tick.work import Batch, Limits, Size, Totals, Work
+from seqdev.tick.worker import Worker, pause
 
 BACKLOG = 2_000
-"""Contacts in a batch from which on helpers are worth their connections."""
+"""Contacts in a batch from which on workers are worth their connections."""
 
 PATIENCE = timedelta(seconds=3)
-"""How long a tick waits for devices that others hold. A killed tick's locks are gone much sooner."""
+"""How long a run waits for devices that others hold. A killed tick's locks are gone much sooner."""
 
-_FRUITLESS = 5
-"""Batches without a device to lock after which a helper ends: others hold what there is."""
-
-_RETURN = 30.0
-"""Seconds that helpers have for their last batches, at least: the run has until its deadline for them."""
+_LAST_BATCH = 30.0
+"""Seconds that workers have for their last batches, at least: the run has until its deadline for them."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one run may take: contacts a transaction, messages in all (None: no limit), time, connections."""
+class Backlog:
+    """All that was due when the run began, claimed until nothing is left or the limits are reached."""
 
-    batch_size: int = 10_000
-    max_messages: int | None = None
-    budget: timedelta = timedelta(seconds=50)
-    jobs: int = 2
-
-
-@dataclass
-class Total:
-    """What all batches have done, and what there is to be said about them."""
-
-    claimed: int = 0
-    moved: int = 0
-    queued: int = 0
-    ended: int = 0
-    chained: int = 0
-    troubles: list[str] = field(default_factory=list)
-
-    def add(self, did: Batch) -> None:
-        """A batch is committed."""
-        self.claimed += did.claimed
-        self.moved += did.moved
-        self.queued += did.queued
-        self.ended += did.ended
-        self.chained += did.chained
-
-
-class Helper(threading.Thread):
-    """Does batches through a connection of its own, as another tick would, until there are none for it.
-
-    In fair weather only: what is refused, cancelled, paused, interrupted or lost undoes its batch and ends
-    it without a word. The run meets the same, and has rules for it. When the process ends so does the helper,
-    wherever it is, as a killed tick does.
-    """
-
-    def __init__(self, database: Database, claim: Callable[..., Batch], most: int, deadline: float) -> None:
-        super().__init__(daemon=True)
-        self._database = database.another()
-        self._claim = partial(claim, most=most, devices_most=most, enough=_leave, held=set())
+    def __init__(
+        self, database: Database, work: Work, limits: Limits, deadline: float, progress: Callable[[int], None]
+    ) -> None:
+        self.totals = Totals()
+        self.backoff = Backoff(limits.batch_size)
+        self._database = database
+        self._work = work
+        self._limits = limits
         self._deadline = deadline
-        self._ending = threading.Event()
-        self._batches: SimpleQueue[Batch] = SimpleQueue()
-        self.claiming = False
-        """Whether it is in a batch, which is to be waited for. What comes before it may take any time."""
-        self.error: Exception | None = None
-        """What nobody expected to happen to it."""
+        self._progress = progress
+        self._workers: list[Worker] = []
+        self._done: frozenset[UUID] = frozenset()
+        """Devices that this run has nothing more for."""
+        self._patient_until: float | None = None
+        """While nothing can be locked: when to stop trying."""
 
-    def tell(self, total: Total) -> None:
-        """Add to ``total`` what it has committed since it was asked last."""
-        while True:
+    def claim(self) -> None:
+        """Claim it. Raises Cancelled and AllRefused where batches of any size come to nothing."""
+        try:
+            self._claim_batches()
+            if self.backoff.singles:
+                raise self.backoff.too_slow()
+        finally:
+            self._dismiss_workers()
+        for worker in self._workers:
+            if worker.error:
+                raise worker.error
+
+    def _claim_batches(self) -> None:
+        cancelled: Cancelled | None = None
+        while time.monotonic() < self._deadline and (size := self._size()).contacts > 0:
             try:
-                total.add(self._batches.get_nowait())
-            except Empty:
+                batch = self._claim_batch(size)
+            except Cancelled as error:
+                cancelled = error
+                self._give_way(error, size)
+                continue
+            if not batch.waiting:
                 return
-
-    def let_end(self) -> None:
-        """It is to begin no more batches."""
-        self._ending.set()
-
-    def wait(self, until: float) -> None:
-        """Wait for its current batch to end, though not longer than ``until``."""
-        if self.claiming:
-            self.join(max(0.0, until - time.monotonic()))
-
-    def run(self) -> None:
-        """What the thread does."""
-        signals.only_elsewhere()
-        try:
-            self._work()
-        except (SeqdevError, Interrupted):
-            pass
-        except Exception as error:
-            self.error = error
-        finally:
-            self.claiming = False
-            self._database.close()
-
-    def _work(self) -> None:
-        done: frozenset[UUID] = frozenset()
-        fruitless = 0
-        while fruitless < _FRUITLESS:
-            with self._database.transaction() as transaction:
-                # In this order: who lets it end sees either that it is in a batch, or that it begins none.
-                self.claiming = True
-                if self._ending.is_set() or time.monotonic() >= self._deadline:
-                    return
-                did = self._claim(transaction, done=done)
-            if not did.waiting:
+            if not batch.devices:
+                if self._is_patient():
+                    time.sleep(pause())
+                    continue
                 return
-            if did.devices:
-                self._batches.put(did)
-                done |= did.exhausted
-                fruitless = 0
-            else:
-                fruitless += 1
-            self.claiming = False
-            if fruitless:
-                self._ending.wait(_apart())
+            cancelled = None
+            self._add(batch)
+            if (batch.quarantined or batch.left) and self.backoff.is_full():
+                self.totals.troubles.append(
+                    f"stopped: the database has refused {self.backoff.refused} contacts, "
+                    f"and taken {self.totals.claimed}"
+                )
+                return
+            if self._wants_workers(batch):
+                self._start_workers(size)
+        if cancelled and not self.totals.claimed:
+            raise cancelled
 
+    def _size(self) -> Size:
+        contacts = self.backoff.size
+        if self._limits.max_messages is not None:
+            contacts = min(contacts, self._limits.max_messages - self.totals.claimed)
+        return Size(contacts, self.backoff.size)
 
-def _leave(*_: object) -> bool:
-    raise Refused("what the database refuses is for the run to find")
-
-
-def _apart() -> float:
-    """Seconds between two looks at devices that others hold."""
-    return random.uniform(0.05, 0.15)
-
-
-def claim_all(
-    database: Database,
-    policy: Policy,
-    limits: Limits,
-    run: UUID,
-    due_by: datetime,
-    deadline: float,
-    total: Total,
-    pace: Pace,
-    progress: Callable[[int], None],
-) -> None:
-    """Claim what was due by ``due_by``, until nothing is left or the limits are reached.
-
-    ``total`` counts it, and ``progress`` is told after each batch how many contacts were claimed so far.
-    Raises Cancelled and AllRefused when ``pace`` does.
-    """
-    claim = partial(batch, settings=database.settings, policy=policy, run=run, due_by=due_by)
-    helpers: list[Helper] = []
-
-    def took(did: Batch, most: int) -> None:
-        total.add(did)
-        pace.add(did)
-        # Helpers do not know of max_messages.
-        if not helpers and did.others and did.claimed >= BACKLOG and limits.max_messages is None:
-            helpers.extend(_started(limits.jobs - 1, database, claim, most, deadline))
-        helped()
-
-    def helped() -> bool:
-        # Asked before they tell: what they have done by now counts.
-        at_work = any(helper.is_alive() for helper in helpers)
-        for helper in helpers:
-            helper.tell(total)
-        progress(total.claimed)
-        return at_work
-
-    try:
-        _claim_all(database, claim, limits.max_messages, deadline, total, pace, took, helped)
-    finally:
-        until = max(deadline, time.monotonic() + _RETURN)
-        for helper in helpers:
-            helper.let_end()
-        try:
-            for helper in helpers:
-                if not signals.time_is_up():
-                    helper.wait(until)
-        finally:
-            helped()
-            if any(helper.claiming for helper in helpers):
-                total.troubles.append("a helper has not come to its end: what it still queues is not counted")
-    for helper in helpers:
-        if helper.error:
-            raise helper.error
-
-
-def _started(
-    number: int, database: Database, claim: Callable[..., Batch], most: int, deadline: float
-) -> Iterator[Helper]:
-    """So many helpers at work, or as many as there can be."""
-    try:
-        for _ in range(number):
-            helper = Helper(database, claim, most, deadline)
-            helper.start()
-            yield helper
-    except (SeqdevError, RuntimeError):
-        # No password for it, or no more threads: the run can do without.
-        return
-
-
-def _claim_all(
-    database: Database,
-    claim: Callable[..., Batch],
-    max_messages: int | None,
-    deadline: float,
-    total: Total,
-    pace: Pace,
-    took: Callable[[Batch, int], None],
-    helped: Callable[[], bool],
-) -> None:
-    """The run's own batches; ``took`` is told each of them, and how many contacts it might have had.
-
-    While helpers are at work, which is what ``helped`` says, it does not lose patience.
-    """
-    done: frozenset[UUID] = frozenset()
-    patience_ends: float | None = None
-    cancelled: Cancelled | None = None
-    while time.monotonic() < deadline:
-        most = pace.size
-        if max_messages is not None:
-            most = min(most, max_messages - total.claimed)
-        if most <= 0:
-            return
-        held: set[UUID] = set()
-        work = partial(
-            claim, done=done, most=most, devices_most=pace.size, enough=pace.enough(deadline), held=held
+    def _claim_batch(self, size: Size) -> Batch:
+        search = Search(self.backoff, self._deadline)
+        return self._database.retry(
+            partial(claim_batch, work=self._work, size=size, done=self._done, search=search),
+            patience=timedelta(seconds=max(1.0, self._deadline - time.monotonic())),
         )
+
+    def _give_way(self, error: Cancelled, size: Size) -> None:
+        """After a cancelled batch: take less; leave the devices of a single contact that is too slow."""
+        self.backoff.cancelled(size.contacts)
+        if size.contacts == 1:
+            if not error.devices or self.backoff.is_hopeless:
+                raise self.backoff.too_slow()
+            self._done |= error.devices
+
+    def _is_patient(self) -> bool:
+        """Whether to try again what others hold, who may finish it, or be killed at it."""
+        now = time.monotonic()
+        if any(worker.is_alive() for worker in self._workers):
+            self._patient_until = None
+            return True
+        self._patient_until = self._patient_until or now + PATIENCE.total_seconds()
+        return now <= self._patient_until
+
+    def _add(self, batch: Batch) -> None:
+        self._patient_until = None
+        self._done |= batch.exhausted
+        self.totals.add(batch)
+        self.backoff.succeeded(batch)
+        self._report()
+
+    def _report(self) -> None:
+        for worker in self._workers:
+            worker.report(self.totals)
+        self._progress(self.totals.claimed)
+
+    def _wants_workers(self, batch: Batch) -> bool:
+        # Workers do not know of max_messages.
+        return (
+            not self._workers
+            and batch.others
+            and batch.claimed >= BACKLOG
+            and self._limits.max_messages is None
+        )
+
+    def _start_workers(self, size: Size) -> None:
+        """As many as the limits allow, or as there can be."""
         try:
-            did = database.retry(work, patience=timedelta(seconds=max(1.0, deadline - time.monotonic())))
-        except Cancelled as error:
-            cancelled = error
-            done |= pace.cancelled(most, frozenset(held))
-            continue
-        if not did.waiting:
+            for _ in range(self._limits.jobs - 1):
+                worker = Worker(self._database, self._work, size, self._deadline)
+                worker.start()
+                self._workers.append(worker)
+        except (SeqdevError, RuntimeError):
+            # No password for it, or no more threads: the run can do without.
             return
-        if not did.devices:
-            # All that is left is held by others, who may finish it, or be killed at it.
-            now = time.monotonic()
-            if helped():
-                patience_ends = None
-            else:
-                patience_ends = patience_ends or now + PATIENCE.total_seconds()
-                if now > patience_ends:
-                    return
-            time.sleep(_apart())
-            continue
-        patience_ends = None
-        cancelled = None
-        done |= did.exhausted
-        took(did, most)
-        if (did.set_aside or did.left) and pace.full():
-            total.troubles.append(
-                f"stopped: the database has refused {pace.refused} contacts, and taken {total.claimed}"
-            )
-            return
-    if cancelled and not total.claimed:
-        raise cancelled
+
+    def _dismiss_workers(self) -> None:
+        until = max(self._deadline, time.monotonic() + _LAST_BATCH)
+        for worker in self._workers:
+            worker.stop()
+        try:
+            for worker in self._workers:
+                if not signals.time_is_up():
+                    worker.wait(until)
+        finally:
+            self._report()
+            if any(worker.in_batch for worker in self._workers):
+                self.totals.troubles.append(
+                    "another connection has not finished its batch: what it still queues is not counted"
+                )

@@ -1,71 +1,71 @@
-"""The pace of a tick: how much it takes at once, and when it stops, if the database cancels or refuses."""
+"""Backoff: how a run takes less at once, and when it stops, if the database cancels or refuses."""
 
 import time
 from collections import Counter
 from collections.abc import Sequence
-from uuid import UUID
 
 from seqdev.errors import AllRefused, Cancelled
-from seqdev.tick.claim import Batch, Enough
+from seqdev.tick.work import Batch
 
 FEW = 10
 """So many contacts refused, and none taken: it is not the contacts that are wrong."""
 
 MANY = 100
-"""Contacts that one run sets aside, at most: the next run goes on."""
+"""Contacts that one run quarantines, at most: the next run goes on."""
 
-SPELL = 2.0
+SEARCH_TIME = 2.0
 """Seconds that one transaction may look for what is refused: it holds devices all the while."""
 
 _STEADY = 4
-"""Batches that go well before a greater one is tried."""
+"""Batches that go well before a larger one is tried."""
 
 _SINGLES = 3
-"""Single contacts that a run sees cancelled before it stops."""
+"""Batches of a single contact that a run sees cancelled before it stops."""
 
 
-class Pace:
+class Backoff:
     """``size`` is how many contacts the next batch may take.
 
     It is halved when the server cancels a batch, and doubled after some that went well.
     """
 
-    def __init__(self, whole: int) -> None:
-        self.size = self._whole = whole
+    def __init__(self, largest: int) -> None:
+        self.size = self._largest = largest
         self.accepted = 0
-        self.set_aside = Counter[str]()
+        self.quarantined = Counter[str]()
+        """Contacts quarantined, by reason."""
         self.left = Counter[str]()
-        self._steady = 0
+        """Contacts refused, and not quarantined because that was refused too, by reason."""
         self.singles = 0
         """Batches of one contact that were cancelled."""
+        self._steady = 0
 
-    def add(self, did: Batch) -> None:
-        """A batch was done."""
-        self.accepted += did.claimed
-        self.set_aside.update(did.set_aside)
-        self.left.update(did.left)
-        if not did.whole:
-            self._shrink(self.size)
+    def succeeded(self, batch: Batch) -> None:
+        """A batch is committed."""
+        self.accepted += batch.claimed
+        self.quarantined.update(batch.quarantined)
+        self.left.update(batch.left)
+        if not batch.complete:
+            self._halve(self.size)
             return
         self._steady += 1
         if self._steady >= _STEADY:
-            self.size, self._steady = min(self._whole, self.size * 2), 0
+            self.size, self._steady = min(self._largest, self.size * 2), 0
 
-    def _shrink(self, size: int) -> None:
+    def cancelled(self, contacts: int) -> None:
+        """The server has cancelled a batch of so many contacts."""
+        if contacts > 1:
+            self._halve(contacts)
+        else:
+            self.singles += 1
+
+    def _halve(self, size: int) -> None:
         self.size, self._steady = max(1, size // 2), 0
 
-    def cancelled(self, most: int, devices: frozenset[UUID]) -> frozenset[UUID]:
-        """The server has cancelled a batch of ``most`` contacts, of ``devices``: those to leave for this run.
-
-        Raises Cancelled when smaller batches do not help.
-        """
-        if most > 1:
-            self._shrink(most)
-            return frozenset()
-        self.singles += 1
-        if not devices or self.singles >= _SINGLES:
-            raise self.too_slow()
-        return devices
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether smaller batches do not help."""
+        return self.singles >= _SINGLES
 
     def too_slow(self) -> Cancelled:
         """The error of a run in which the server cancelled a batch of one contact."""
@@ -78,31 +78,43 @@ class Pace:
     @property
     def refused(self) -> int:
         """Contacts that the database has refused in this run."""
-        return self.set_aside.total() + self.left.total()
+        return self.quarantined.total() + self.left.total()
 
-    def full(self, accepted: int = 0, refused: int = 0) -> bool:
+    def is_full(self, accepted: int = 0, refused: int = 0) -> bool:
         """Whether so many were refused, these besides, that this run should refuse no more."""
         refused += self.refused
         return refused >= MANY or (refused >= FEW and refused > self.accepted + accepted)
 
-    def enough(self, deadline: float) -> Enough:
-        """For one batch: whether the search for what is refused ends.
 
-        What it returns raises AllRefused when the database refuses everything: then it is not the contacts
-        that are wrong, and the transaction should set none of them aside.
+class Search:
+    """One batch's search for the contacts that the database refuses: when it ends, and what it says then."""
+
+    def __init__(self, backoff: Backoff, deadline: float) -> None:
+        self._backoff = backoff
+        self._deadline = deadline
+        self._ends: float | None = None
+
+    def is_over(self, accepted: int, refused: int) -> bool:
+        """Whether to end it, after so many contacts of the batch were accepted and refused."""
+        self._ends = self._ends or min(self._deadline, time.monotonic() + SEARCH_TIME)
+        return (
+            self._backoff.is_full(accepted, refused)
+            or self._is_all(accepted, refused)
+            or time.monotonic() > self._ends
+        )
+
+    def raise_if_all(self, accepted: int, reasons: Sequence[str], before: int = 0) -> None:
+        """Raise AllRefused where the database refuses everything, ``before`` in runs before this one.
+
+        Then it is not the contacts that are wrong, and the transaction should quarantine none of them.
         """
-        ends: float | None = None
+        if self._is_all(accepted, before + len(reasons)):
+            commonest = Counter(reasons).most_common(1)[0][0]
+            tried = before + self._backoff.refused + len(reasons)
+            raise AllRefused(
+                f"the database refuses every contact, {tried} tried: {commonest}",
+                "none of these is quarantined: correct the cause, and run seqdev tick again",
+            )
 
-        def ask(accepted: int, reasons: Sequence[str], before: int) -> bool:
-            nonlocal ends
-            ends = ends or min(deadline, time.monotonic() + SPELL)
-            refused = self.refused + len(reasons)
-            if before + refused >= FEW and self.accepted + accepted == 0:
-                commonest = Counter(reasons).most_common(1)[0][0]
-                raise AllRefused(
-                    f"the database refuses every contact, {before + refused} tried: {commonest}",
-                    "these were not set aside: mend the cause, and tick again",
-                )
-            return self.full(accepted, len(reasons)) or time.monotonic() > ends
-
-        return ask
+    def _is_all(self, accepted: int, refused: int) -> bool:
+        return self._backoff.refused + refused >= FEW and self._backoff.accepted + accepted == 0

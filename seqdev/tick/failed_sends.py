@@ -7,9 +7,10 @@ from functools import partial
 from uuid import UUID
 
 from seqdev.errors import Cancelled
-from seqdev.postgres.bisect import Sifted, accept
+from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database, Transaction
 from seqdev.postgres.queries import Query
+from seqdev.settings import Settings
 
 MANY = 20
 """Rows that the database refuses to change, at which the search for more of them ends."""
@@ -34,30 +35,40 @@ def reflect(database: Database, most: int) -> tuple[int, Counter[str]]:
     shown = 0
     while True:
         try:
-            found = database.retry(partial(_batch, database=database, most=most))
+            found = database.retry(partial(_batch, settings=database.settings, most=most))
         except Cancelled:
             if most == 1:
                 raise
             most = most // 2
             continue
-        shown += sum(found.accepted)
+        shown += sum(found.done)
         # Those refused would be found again: the next run looks for what came after them.
-        if found.refused or not found.whole or sum(found.accepted) < most:
+        if found.refused or not found.complete or sum(found.done) < most:
             return shown, Counter(why for _, why in found.refused)
 
 
-def _batch(transaction: Transaction, database: Database, most: int) -> Sifted[FailedSend, int]:
+def _batch(transaction: Transaction, settings: Settings, most: int) -> Found[FailedSend, int]:
     transaction.constraints_immediate()
-    given = {"now": transaction.now, "within": database.settings.failed_within}
+    return bisect(transaction, _Reflection(transaction, settings, most))
 
-    def part(some: Sequence[FailedSend]) -> int:
-        only = [one.message_id for one in some]
-        return transaction.execute(REFLECT_FAILED, most=len(some), only=only, **given)
 
-    return accept(
-        transaction,
-        lambda: transaction.execute(REFLECT_FAILED, most=most, **given),
-        lambda: transaction.rows(PICK_FAILED, most=most, **given),
-        part,
-        lambda found: len(found.refused) >= MANY,
-    )
+class _Reflection(Divisible[FailedSend, int]):
+    """Failed sends to be shown; done: the rows that show them now."""
+
+    def __init__(self, transaction: Transaction, settings: Settings, most: int) -> None:
+        self._transaction = transaction
+        self._most = most
+        self._given = {"now": transaction.now, "within": settings.failed_within}
+
+    def whole(self) -> int:
+        return self._transaction.execute(REFLECT_FAILED, most=self._most, **self._given)
+
+    def items(self) -> list[FailedSend]:
+        return self._transaction.rows(PICK_FAILED, most=self._most, **self._given)
+
+    def part(self, items: Sequence[FailedSend]) -> int:
+        only = [one.message_id for one in items]
+        return self._transaction.execute(REFLECT_FAILED, most=len(items), only=only, **self._given)
+
+    def is_enough(self, found: Found[FailedSend, int]) -> bool:
+        return len(found.refused) >= MANY

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.postgres.engine import Database, Transaction
 from seqdev.postgres.queries import Query
-from seqdev.settings import Policy, Settings, capacity, oldest
-from seqdev.tick.claim import OVERFLOW
+from seqdev.settings import Policy, Settings, window
+from seqdev.tick.batch import OVERFLOW
 
 _UNLIMITED = 2**31 - 1
 
@@ -58,24 +59,18 @@ def decide(
     transaction: Transaction, settings: Settings, policy: Policy, due_by: datetime | None = None
 ) -> list[Decision]:
     """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first."""
-    due_by = due_by or transaction.now
-    common = {
-        "now": transaction.now,
-        "due_by": due_by,
-        "oldest": oldest(due_by, settings.max_lateness),
-        "active": settings.active_statuses,
-        "online": settings.online_statuses,
-        "claimed": settings.claim_timeout,
-        **capacity(settings),
-    }
+    instants = window(settings, due_by or transaction.now)
+    steps = gates.steps(transaction, settings)
+    devices = gates.devices(transaction, settings, policy)
     names: dict[UUID | None, str | None] = {}
     contacts = Counter[tuple[UUID | None, str]]()
     moved = Counter[UUID]()
-    for row in transaction.rows(PLAN, policy=policy.value, **common):
+    for row in transaction.rows(PLAN, **instants, **gates.handed_to(PLAN, steps, devices)):
         names[row.device_id] = row.device_name
         contacts[row.device_id, row.decision] += row.contacts
     if policy.moves:
-        for one in transaction.stream(OVERFLOW, most=_UNLIMITED, **common):
+        handed = gates.handed_to(OVERFLOW, steps, devices)
+        for one in transaction.stream(OVERFLOW, most=_UNLIMITED, **instants, **handed):
             names[one.device_id] = one.device_name
             contacts[one.preferred, one.reason] -= 1
             contacts[one.device_id, "queue"] += 1

@@ -4,22 +4,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
 from seqdev.journal.runs import Run
-from seqdev.postgres.engine import Database
+from seqdev.postgres.engine import Database, Transaction
 from seqdev.postgres.queries import Query
 from seqdev.settings import Policy
 from seqdev.tick import failed_sends
-from seqdev.tick.backlog import Limits, Total, claim_all
-from seqdev.tick.backoff import Pace
+from seqdev.tick.backlog import Backlog
 from seqdev.tick.forecast import Decision, decide
+from seqdev.tick.work import Limits, Work
 
-SET_ASIDE: Query[None] = Query("tick/note_reasons.sql", type(None))
+NOTE_REASONS: Query[None] = Query("tick/note_reasons.sql", type(None))
 
-_SET_ASIDE_REASONS = {"bad_phone", "step_missing", "no_content"}
+_NOTED = {"bad_phone", "step_missing", "no_content"}
+"""Reasons to wait that somebody has to put right: they are written on the contacts' rows."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Report:
     """A run's summary, and what it could not do: why the database refused what, as counts; and in words."""
 
     summary: Summary
-    set_aside: Mapping[str, int]
+    quarantined: Mapping[str, int]
     left: Mapping[str, int]
-    """Contacts refused, but active still: they could not be set aside either."""
+    """Contacts refused, but active still: they could not be quarantined either."""
     failed_left: Mapping[str, int]
     """Failed sends that could not be shown."""
     troubles: list[str]
@@ -65,14 +66,15 @@ class Report:
     @property
     def clean(self) -> bool:
         """Whether nothing was refused and nothing left out."""
-        return not (self.set_aside or self.left or self.failed_left or self.troubles or self.error)
+        return not (self.quarantined or self.left or self.failed_left or self.troubles or self.error)
 
 
 @dataclass
-class _Progress(Total):
-    failed_reflected: int = 0
-    failed_left: Mapping[str, int] = field(default_factory=dict)
-    error: SeqdevError | None = None
+class _Shown:
+    """Failed sends shown on the rows of their steps, and why the database refused the others."""
+
+    rows: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
@@ -109,91 +111,108 @@ def tick(
     ``progress`` is told the number of contacts claimed so far after each batch. What the database refuses or
     cancels does not end the run, unless there is too much of it: the report says so.
     """
-    started = time.monotonic()
-    total = _Progress()
-    pace = Pace(limits.batch_size)
-    waiting: Counter[str] | None = None
+    one = _Tick(run, policy, limits, progress)
     with run.work():
-        waiting = _process(run, policy, limits, started, total, pace, progress)
-    summary = Summary(
-        run_id=run.id,
-        policy=policy.value,
-        dry_run=False,
-        due=None if waiting is None else total.claimed + pace.set_aside.total() + waiting.total(),
-        queued=total.queued,
-        moved=total.moved,
-        already_queued=total.claimed - total.queued,
-        waiting=None if waiting is None else dict(waiting),
-        set_aside=pace.set_aside.total(),
-        ended=total.ended,
-        chained=total.chained,
-        failed_reflected=total.failed_reflected,
-        duration=round(time.monotonic() - started, 3),
-    )
-    run.counts = _counts(summary)
-    return Report(summary, pace.set_aside, pace.left, total.failed_left, total.troubles, total.error)
+        one.process()
+    report = one.report()
+    run.counts = _counts(report.summary)
+    return report
 
 
-def _process(
-    run: Run,
-    policy: Policy,
-    limits: Limits,
-    started: float,
-    total: _Progress,
-    pace: Pace,
-    progress: Callable[[int], None],
-) -> Counter[str] | None:
-    """All that a tick writes, counted in ``total``; who is due still, by reason, if that could be counted."""
-    database = run.database
-    deadline = started + limits.budget.total_seconds()
-    # Only what is due by now: steps that this run makes due wait for the next one, so that every run
-    # comes to its end, and nobody gets two messages from it.
-    due_by = run.began
-    try:
-        total.failed_reflected, total.failed_left = failed_sends.reflect(database, limits.batch_size)
-    except Cancelled as error:
-        total.troubles.append(f"failed sends were not shown on their rows: {error.message}")
-    try:
-        claim_all(database, policy, limits, run.id, due_by, deadline, total, pace, progress)
-        if pace.singles:
-            raise pace.too_slow()
-    except (Cancelled, AllRefused) as error:
-        total.error = error
-    return _waiting(database, policy, limits, due_by, total, pace)
+class _Tick:
+    """One run of the tick, in the order in which it happens."""
 
+    def __init__(self, run: Run, policy: Policy, limits: Limits, progress: Callable[[int], None]) -> None:
+        self._started = time.monotonic()
+        self._run = run
+        self._database = run.database
+        self._limits = limits
+        self._work = Work(run.database.settings, policy, run.id, run.began)
+        deadline = self._started + limits.budget.total_seconds()
+        self._backlog = Backlog(run.database, self._work, limits, deadline, progress)
+        self._shown = _Shown()
+        self._waiting: Counter[str] | None = None
+        self._error: SeqdevError | None = None
 
-def _waiting(
-    database: Database, policy: Policy, limits: Limits, due_by: datetime, total: _Progress, pace: Pace
-) -> Counter[str] | None:
-    """Who still waits, by reason, and with what is wrong written on their rows; None: nobody knows."""
-    settings = database.settings
-    waiting = Counter[str]()
-    try:
-        decisions = database.retry(lambda tx: decide(tx, settings, policy, due_by), read_only=True)
-    except Cancelled as error:
-        # All that was to be queued is queued by now: the run is no failure because its account is missing.
-        total.troubles.append(f"who still waits was not counted: {error.message}; see seqdev tick --dry-run")
-        return None
-    for decision in decisions:
-        # What could go but did not: out of time or messages, or another tick holds its device.
-        waiting["next_tick" if decision.decision == "queue" else decision.decision] += decision.contacts
-    if left := min(pace.left.total(), waiting["next_tick"]):
-        waiting["refused_by_database"] = left
-        waiting["next_tick"] -= left
-    if _SET_ASIDE_REASONS & waiting.keys():
+    def process(self) -> None:
+        """All that a tick writes, one after the other."""
+        self._show_failed_sends()
         try:
-            while (
-                database.retry(
-                    lambda tx: tx.execute(
-                        SET_ASIDE, now=tx.now, active=settings.active_statuses, most=limits.batch_size
-                    )
-                )
-                == limits.batch_size
-            ):
+            self._backlog.claim()
+        except (Cancelled, AllRefused) as error:
+            self._error = error
+        self._waiting = self._count_waiting()
+        if self._waiting and _NOTED & self._waiting.keys():
+            self._note_reasons()
+
+    def report(self) -> Report:
+        """What the run did, also where it was ended."""
+        totals, backoff, waiting = self._backlog.totals, self._backlog.backoff, self._waiting
+        quarantined = backoff.quarantined.total()
+        summary = Summary(
+            run_id=self._run.id,
+            policy=self._work.policy.value,
+            dry_run=False,
+            due=None if waiting is None else totals.claimed + quarantined + waiting.total(),
+            queued=totals.queued,
+            moved=totals.moved,
+            already_queued=totals.claimed - totals.queued,
+            waiting=None if waiting is None else dict(waiting),
+            set_aside=quarantined,
+            ended=totals.ended,
+            chained=totals.chained,
+            failed_reflected=self._shown.rows,
+            duration=round(time.monotonic() - self._started, 3),
+        )
+        return Report(
+            summary, backoff.quarantined, backoff.left, self._shown.refused, totals.troubles, self._error
+        )
+
+    def _show_failed_sends(self) -> None:
+        try:
+            self._shown = _Shown(*failed_sends.reflect(self._database, self._limits.batch_size))
+        except Cancelled as error:
+            self._trouble(f"failed sends were not shown on their rows: {error.message}")
+
+    def _count_waiting(self) -> Counter[str] | None:
+        """Who still waits, by reason; None: nobody knows."""
+        work = self._work
+        waiting = Counter[str]()
+        try:
+            decisions = self._database.retry(
+                lambda tx: decide(tx, work.settings, work.policy, work.due_by), read_only=True
+            )
+        except Cancelled as error:
+            # All that was to be queued is queued: the run does not fail because its account is missing.
+            self._trouble(f"who still waits was not counted: {error.message}; see seqdev tick --dry-run")
+            return None
+        for decision in decisions:
+            # What could go but did not: out of time or messages, or another tick holds its device.
+            waiting["next_tick" if decision.decision == "queue" else decision.decision] += decision.contacts
+        if left := min(self._backlog.backoff.left.total(), waiting["next_tick"]):
+            waiting["refused_by_database"] = left
+            waiting["next_tick"] -= left
+        return +waiting
+
+    def _note_reasons(self) -> None:
+        """Write on the rows of those who wait what somebody has to put right."""
+
+        def note(transaction: Transaction) -> int:
+            return transaction.execute(
+                NOTE_REASONS,
+                now=transaction.now,
+                most=self._limits.batch_size,
+                **gates.handed_to(NOTE_REASONS, gates.steps(transaction, self._work.settings)),
+            )
+
+        try:
+            while self._database.retry(note) == self._limits.batch_size:
                 pass
         except (Cancelled, Refused) as error:
-            total.troubles.append(f"why contacts wait was not written to last_error: {error.message}")
-    return +waiting
+            self._trouble(f"why contacts wait was not written to last_error: {error.message}")
+
+    def _trouble(self, words: str) -> None:
+        self._backlog.totals.troubles.append(words)
 
 
 def _counts(summary: Summary) -> dict[str, object]:

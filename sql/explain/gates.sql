@@ -7,13 +7,13 @@
 --   now            timestamptz  the instant of the transaction
 --   phones         text[]       the phone, in every writing that is tried
 --   user           uuid         only sequences of this user
---   active         text[]       values of sequences.status that count as active
---   max_lateness   interval     who is later than that waits, too_late; 0: nobody is too late
---   online         text[]       values of user_devices.status that count as online
---   claimed        interval     how long the claim of another processor is respected
+--   due_by         timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest         timestamptz  contacts that were due before are too late, and left out
+--   stale          timestamptz  a claim that another processor made later than that is respected
 --   max_in_flight  integer      messages of a device in flight
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
 --   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+-- Gates: gates/steps.sql, gates/devices.sql under strict of the person's devices, all their messages counted
 -- Row:
 --   contact_id   uuid         the row of the person and step
 --   gate         text         the gate
@@ -26,14 +26,41 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?max_lateness} \else \set max_lateness '0' \endif
-\if :{?online} \else \set online '{online}' \endif
-\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?due_by} \else \set due_by 'now' \endif
+\if :{?oldest} \else \set oldest '-infinity' \endif
+\if :{?stale} \else \set stale '-infinity' \endif
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
-with waiting as materialized (
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
+with step_gate as materialized (
+    select s.*
+    from unnest(
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
+    ) as s (user_id, sequence_id, id, reason)
+),
+
+step as materialized (
+    select step_gate.*
+    from step_gate
+    where step_gate.reason is null
+),
+
+device as materialized (
+    select
+        g.*,
+        d.status,
+        -- By way of JSON, because some installations have no such column.
+        (to_jsonb(d) ->> 'last_seen')::timestamptz as last_seen
+    from unnest(
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
+        :'out_of_service'::boolean [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer []
+    ) as g (id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day)
+    inner join user_devices as d on g.id = d.id
+),
+
+waiting as materialized (
     select
         sc.id,
         sc.contact_phone,
@@ -50,13 +77,15 @@ with waiting as materialized (
         s.is_active,
         s.status as sequence_status,
         sc.sequence_stepid,
+        case when st.id is null then sg.reason else st.reason end as step_reason,
         st.id is not null as has_step,
-        coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false) as has_content,
+        st.reason is not null and st.reason <> 'sequence_inactive' as step_is_shut,
         l.id is not null as has_lead,
         coalesce(sc.assigned_device_id, l.device_id) as device_id
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
-    left join sequence_steps as st on sc.sequence_stepid = st.id and sc.sequence_id = st.sequence_id
+    left join step_gate as sg on sc.sequence_id = sg.sequence_id and sg.id is null
+    left join step_gate as st on sc.sequence_id = st.sequence_id and sc.sequence_stepid = st.id
     left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
     where
         sc.contact_phone = any(:'phones'::text [])
@@ -65,79 +94,6 @@ with waiting as materialized (
             nullif(:'user', '')::uuid is null
             or coalesce(s.user_id, sc.user_id) = nullif(:'user', '')::uuid
         )
-),
-
-device as materialized (
-    select
-        d.id,
-        d.user_id,
-        d.status,
-        -- By way of JSON, because some installations have no such column.
-        (to_jsonb(d) ->> 'last_seen')::timestamptz as last_seen,
-        exists (
-            select 1
-            from device_load_balance as b
-            where b.device_id = d.id and not b.is_available
-        ) as out_of_service,
-        flying.messages as in_flight,
-        hour.messages as an_hour,
-        day.messages as a_day,
-        greatest(
-            0,
-            least(
-                :'max_in_flight'::integer - flying.messages,
-                :'max_per_hour'::integer - flying.messages - hour.messages,
-                :'max_per_day'::integer - flying.messages - day.messages
-            )
-        ) as room
-    from user_devices as d
-    -- Counted no further than the limit, so that a long queue costs no more than a full one.
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                m.device_id = d.id
-                and m.status in ('pending', 'queued', 'processing')
-                and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-            limit :'max_in_flight'::integer
-        ) as m
-    ) as flying
-    -- To the end, because the oldest tell when there is room again.
-    cross join lateral (
-        select count(*)::integer as messages
-        from broadcast_messages as m
-        where
-            m.device_id = d.id
-            and m.sent_at > :'now'::timestamptz - interval '60 minutes'
-            and m.status not in ('pending', 'queued', 'processing', 'failed')
-    ) as hour
-    cross join lateral (
-        select count(*)::integer as messages
-        from broadcast_messages as m
-        where
-            m.device_id = d.id
-            and m.sent_at > :'now'::timestamptz - interval '24 hours'
-            and m.status not in ('pending', 'queued', 'processing', 'failed')
-    ) as day
-    where d.id in (
-        select w.device_id
-        from waiting as w
-    )
-),
-
-step as materialized (
-    select
-        s.user_id,
-        st.sequence_id,
-        st.id
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
-    where
-        s.is_active
-        and s.status = any(:'active'::text [])
-        and (st.content ~ '\S' or st.media_url ~ '\S')
 ),
 
 -- Contacts that the device serves first: due earlier, and with all gates before its capacity open.
@@ -154,46 +110,32 @@ ahead as materialized (
             from sequence_contacts as sc
             where
                 sc.assigned_device_id = d.id
+                -- due: as in tick/claim.sql
                 and sc.status = 'active'
-                and sc.next_trigger_time <= w.next_trigger_time
-                and (
-                    :'max_lateness'::interval = '0'
-                    or sc.next_trigger_time >= :'now'::timestamptz - :'max_lateness'::interval
-                )
-                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
                 and sc.contact_phone ~ '\S'
-                and (
-                    sc.processing_started_at is null
-                    or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
-                )
-                -- "is true" keeps this a lookup in a hash, and the scan in the order of the index.
-                and ((d.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                    select
-                        step.user_id,
-                        step.sequence_id,
-                        step.id
-                    from step
-                )) is true
+                and ((d.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and sc.next_trigger_time <= w.next_trigger_time
+                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
             union all
             select sc.id
             from sequence_contacts as sc
-            inner join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
-            inner join leads as l on step.user_id = l.user_id and sc.contact_phone = l.phone
+            inner join sequences as s on sc.sequence_id = s.id
+            inner join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
             where
                 sc.assigned_device_id is null
+                -- due: as in tick/claim.sql
                 and sc.status = 'active'
-                and sc.next_trigger_time <= w.next_trigger_time
-                and (
-                    :'max_lateness'::interval = '0'
-                    or sc.next_trigger_time >= :'now'::timestamptz - :'max_lateness'::interval
-                )
-                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
                 and sc.contact_phone ~ '\S'
-                and (
-                    sc.processing_started_at is null
-                    or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
-                )
-                and step.user_id = d.user_id
+                and ((l.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and sc.next_trigger_time <= w.next_trigger_time
+                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and l.user_id = d.user_id
                 and l.device_id = d.id
         ) as first
         limit d.room
@@ -210,7 +152,7 @@ asked as materialized (
         d.status as device_status,
         d.last_seen,
         d.out_of_service,
-        (d.status = any(:'online'::text []) and not d.out_of_service) as is_online,
+        (d.reason is distinct from 'device_offline') as is_online,
         d.in_flight,
         d.an_hour,
         d.a_day,
@@ -282,7 +224,7 @@ cross join lateral (
         ),
         (
             3, 'sequence_active', 'sequence_inactive',
-            case when k.has_sequence then coalesce(k.is_active and k.sequence_status = any(:'active'::text []), false) end,
+            case when k.has_sequence then k.step_reason is distinct from 'sequence_inactive' end,
             null, null,
             'is_active ' || coalesce(k.is_active::text, 'empty') || ', status ' || coalesce(k.sequence_status, 'empty')
         ),
@@ -296,11 +238,11 @@ cross join lateral (
         ),
         (
             5, 'lateness', 'too_late',
-            case
-                when k.due_at is not null
-                    then k.due_at >= :'now'::timestamptz - :'max_lateness'::interval
-            end,
-            k.due_since, null, 'max_lateness is ' || :'max_lateness'::interval
+            case when k.due_at is not null then k.due_at >= :'oldest'::timestamptz end,
+            k.due_since, null,
+            case when isfinite(:'oldest'::timestamptz)
+                then 'max_lateness is ' || :'due_by'::timestamptz - :'oldest'::timestamptz
+            end
         ),
         (
             6, 'phone', 'bad_phone', coalesce(k.contact_phone ~ '\S', false), k.due_since, null,
@@ -314,12 +256,14 @@ cross join lateral (
             end
         ),
         (
-            8, 'content', 'no_content', case when k.has_step then k.has_content end, k.due_since, null,
-            case when k.has_step and not k.has_content then 'the step has neither content nor media_url' end
+            -- Whatever else the gate has against the step.
+            8, 'content', case when k.step_is_shut then k.step_reason else 'no_content' end,
+            case when k.has_step then not k.step_is_shut end, k.due_since, null,
+            case when k.step_reason = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
-            9, 'claim', 'claimed', not coalesce(k.claimed_at > :'now'::timestamptz - :'claimed'::interval, false),
-            k.claimed_at, k.claimed_at + :'claimed'::interval,
+            9, 'claim', 'claimed', not coalesce(k.claimed_at > :'stale'::timestamptz, false),
+            k.claimed_at, k.claimed_at + (:'due_by'::timestamptz - :'stale'::timestamptz),
             'claimed for device ' || left(k.processing_device_id::text, 8)
         ),
         (
@@ -372,5 +316,5 @@ cross join lateral (
             end
         )
 ) as g (position, gate, reason, open, since, eligible_at, detail)
-where g.gate <> 'lateness' or :'max_lateness'::interval <> '0'
+where g.gate <> 'lateness' or isfinite(:'oldest'::timestamptz)
 order by k.user_id, k.due_at nulls last, k.id, g.position;

@@ -4,184 +4,89 @@
 -- has locked are passed over. The message's id is a function of the row's id, and so is the id of the row
 -- of the next step: what a failover loses comes back with the same ids.
 --
+-- This file is the master of what makes a contact due, apart from the gates: the lines below "due" stand, the same
+-- but for the names of tables, in every file that looks for due contacts. "is true" keeps the last of them a lookup in a
+-- hash, and the scan in the order of the index.
+--
 -- Parameters:
---   now            timestamptz  the instant of the transaction
---   due_by         timestamptz  contacts are due that are due by then: the instant the run began
---   oldest         timestamptz  contacts that were due before are too late, and left out
---   policy         text         device policy: queue, strict, fallback or reassign
---   devices        uuid[]       devices that this transaction has locked
---   take           integer      contacts to claim for one device, at most
---   most           integer      contacts to claim in all, at most
---   only           uuid[]       only these of the contacts that are due; empty: all (pick.sql says which there are)
---   moved          uuid[]       contacts to claim besides, whose own device is not available (overflow.sql)
---   onto           uuid[]       the device for each of them
---   run            uuid         the run, for the journal of reassigned contacts
---   active         text[]       values of sequences.status that count as active
---   claimed        interval     how long the claim of another processor is respected
---   max_in_flight  integer      messages of a device in flight (not under queue)
---   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
---   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+--   now        timestamptz  the instant of the transaction
+--   due_by     timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest     timestamptz  contacts that were due before are too late, and left out
+--   stale      timestamptz  a claim that another processor made later than that is respected
+--   own        boolean      claim the contacts that are assigned to the devices
+--   contacts   uuid[]       contacts to claim besides (pick.sql, overflow.sql)
+--   onto       uuid[]       the device for each of them
+--   moves      boolean      they leave their own device for it; else it is theirs, or their lead's
+--   reassigns  boolean      those who leave their own device are assigned to the other from then on
+--   take       integer      contacts to claim for one device, at most
+--   most       integer      contacts to claim in all, at most
+--   run        uuid         the run, for the journal of reassigned contacts
+-- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
 -- Row:
---   device_id      uuid     a device that was asked for
---   claimed        integer  contacts claimed for it
---   moved          integer  of these: contacts of other devices
---   queued         integer  messages queued; less than claimed where a message existed already
---   ended          integer  contacts whose sequence is over
---   chained        integer  of these: the lead's trigger list names the next sequence now
---   swallowed      integer  contacts whose message or next step a trigger of the host's kept from being written
+--   device_id  uuid     a device that was asked for
+--   claimed    integer  contacts claimed for it
+--   moved      integer  of these: contacts of other devices
+--   queued     integer  messages queued; less than claimed where a message existed already
+--   ended      integer  contacts whose sequence is over
+--   chained    integer  of these: the lead's trigger list names the next sequence now
+--   swallowed  integer  contacts whose message or next step a trigger of the host's kept from being written
 -- Locks: the claimed rows, and the leads whose sequence is over
 \if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
-\if :{?policy} \else \set policy 'queue' \endif
-\if :{?devices} \else \set devices '{}' \endif
+\if :{?stale} \else \set stale '-infinity' \endif
+\if :{?own} \else \set own 'true' \endif
+\if :{?contacts} \else \set contacts '{}' \endif
+\if :{?onto} \else \set onto '{}' \endif
+\if :{?moves} \else \set moves 'false' \endif
+\if :{?reassigns} \else \set reassigns 'false' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
-\if :{?only} \else \set only '{}' \endif
-\if :{?moved} \else \set moved '{}' \endif
-\if :{?onto} \else \set onto '{}' \endif
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?claimed} \else \set claimed '5 minutes' \endif
-\if :{?max_in_flight} \else \set max_in_flight '50' \endif
-\if :{?max_per_hour} \else \set max_per_hour '80' \endif
-\if :{?max_per_day} \else \set max_per_day '800' \endif
-with entry as materialized (
-    select
-        s.id as sequence_id,
-        s.user_id,
-        st.trigger
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
-    where st.is_entry_point and st.trigger ~ '\S'
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
+with step as materialized (
+    select s.*
+    from unnest(
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
+        :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::integer []
+    ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
+    where s.reason is null
 ),
 
-step as materialized (
-    select
-        s.user_id,
-        st.sequence_id,
-        st.id,
-        st.next_trigger,
-        nx.id as next_id,
-        nx.day_number as next_day,
-        nx.trigger as next_name,
-        nx.trigger_delay_hours as next_delay
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
-    left join (
-        select distinct on (n.sequence_id, n.trigger) n.*
-        from sequence_steps as n
-        where n.trigger ~ '\S'
-        order by n.sequence_id, n.trigger, n.day_number, n.id
-    ) as nx on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger
-    where
-        s.is_active
-        and s.status = any(:'active'::text [])
-        and (st.content ~ '\S' or st.media_url ~ '\S')
+entry as materialized (
+    select s.*
+    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+        as s (user_id, sequence_id, trigger)
+    where s.trigger is not null
 ),
 
 device as materialized (
     select
         d.id,
         d.user_id,
-        greatest(
-            0,
-            case
-                when :'policy'::text = 'queue' then :'take'::integer
-                else least(
-                    :'take'::integer,
-                    :'max_in_flight'::integer - flying.messages,
-                    :'max_per_hour'::integer - flying.messages - hour.messages,
-                    :'max_per_day'::integer - flying.messages - day.messages
-                )
-            end
-        ) as room
-    from user_devices as d
-    -- Counted no further than the limit, so that a long queue costs no more than a full one.
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                :'policy'::text <> 'queue'
-                and m.device_id = d.id
-                and m.status in ('pending', 'queued', 'processing')
-                and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-            limit :'max_in_flight'::integer
-        ) as m
-    ) as flying
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                :'policy'::text <> 'queue'
-                and m.device_id = d.id
-                and m.sent_at > :'now'::timestamptz - interval '60 minutes'
-                and m.status not in ('pending', 'queued', 'processing', 'failed')
-            limit :'max_per_hour'::integer
-        ) as m
-    ) as hour
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                :'policy'::text <> 'queue'
-                and m.device_id = d.id
-                and m.sent_at > :'now'::timestamptz - interval '24 hours'
-                and m.status not in ('pending', 'queued', 'processing', 'failed')
-            limit :'max_per_day'::integer
-        ) as m
-    ) as day
-    where d.id = any(:'devices'::uuid [])
+        -- A room that is null has no end.
+        least(:'take'::integer, d.room) as room
+    from unnest(
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
+    ) as d (id, user_id, reason, room)
+    where d.reason is null
 ),
 
--- Contacts without an assigned device are their lead's: the oldest of each device, some to spare for those
--- that somebody else has locked.
-unassigned as materialized (
+given as materialized (
     select
-        l.device_id,
-        (array_agg(sc.id order by sc.next_trigger_time))[1 : 2 * :'take'::integer] as contact_ids
-    from sequence_contacts as sc
-    inner join sequences as s on sc.sequence_id = s.id
-    -- One lookup by key for each, whatever the planner expects: user and phone are unique.
-    cross join lateral (
-        select leads.device_id
-        from leads
-        where leads.user_id = s.user_id and leads.phone = sc.contact_phone
-        limit 1
-    ) as l
-    where
-        sc.assigned_device_id is null
-        and sc.status = 'active'
-        and sc.next_trigger_time <= :'due_by'::timestamptz
-        and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
-        and (:'only'::uuid [] = '{}' or sc.id = any(:'only'::uuid []))
-        and (s.user_id in (select device.user_id from device)) is true
-        and l.device_id = any(:'devices'::uuid [])
-        and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (
-            select
-                step.user_id,
-                step.sequence_id,
-                step.id
-            from step
-        )) is true
-        and sc.contact_phone ~ '\S'
-        and (
-            sc.processing_started_at is null
-            or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-        )
-    group by l.device_id
+        g.device_id,
+        array_agg(g.contact_id) as contact_ids
+    from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
+    group by g.device_id
 ),
 
-own as materialized (
+claimed as materialized (
     select
         due.*,
-        device.id as device_id
+        device.id as device_id,
+        device.user_id,
+        case when :'moves'::boolean and :'reassigns'::boolean then device.id else due.assigned_device_id end as assignment
     from device
     cross join lateral (
         select pick.*
@@ -189,80 +94,46 @@ own as materialized (
             select own.*
             from (
                 select
-                    sc.id,
-                    sc.sequence_id,
-                    sc.sequence_stepid,
-                    sc.contact_phone,
-                    sc.contact_name,
-                    sc.assigned_device_id,
-                    sc.next_trigger_time
+                    sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
+                    sc.assigned_device_id, sc.next_trigger_time
                 from sequence_contacts as sc
                 where
                     sc.assigned_device_id = device.id
+                    -- due
                     and sc.status = 'active'
-                    and sc.next_trigger_time <= :'due_by'::timestamptz
-                    and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
-                    and (:'only'::uuid [] = '{}' or sc.id = any(:'only'::uuid []))
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
                     and sc.contact_phone ~ '\S'
-                    and (
-                        sc.processing_started_at is null
-                        or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-                    )
-                    -- "is true" keeps this a lookup in a hash, and the scan in the order of the index.
-                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                        select
-                            step.user_id,
-                            step.sequence_id,
-                            step.id
-                        from step
-                    )) is true
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
                 order by sc.next_trigger_time
-                limit device.room
+                limit case when :'own'::boolean then device.room else 0 end
                 for update of sc skip locked
             ) as own
             union all
-            select borrowed.*
-            from (
-                select held.*
-                from unassigned as u
-                cross join unnest(u.contact_ids) as contact (id)
-                cross join lateral (
-                    select
-                        sc.id,
-                        sc.sequence_id,
-                        sc.sequence_stepid,
-                        sc.contact_phone,
-                        sc.contact_name,
-                        sc.assigned_device_id,
-                        sc.next_trigger_time
-                    from sequence_contacts as sc
-                    where
-                        sc.id = contact.id
-                        -- Judged anew under the lock. "is true" keeps this out of the choice of the index.
-                        and (
-                            sc.assigned_device_id is null
-                            and sc.status = 'active'
-                            and sc.next_trigger_time <= :'due_by'::timestamptz
-                            and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
-                            and sc.contact_phone ~ '\S'
-                            and (
-                                sc.processing_started_at is null
-                                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-                            )
-                            and (device.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                                select
-                                    step.user_id,
-                                    step.sequence_id,
-                                    step.id
-                                from step
-                            )
-                        ) is true
-                    limit 1
-                    for update of sc skip locked
-                ) as held
-                where u.device_id = device.id
-                limit device.room
-            ) as borrowed
+            select held.*
+            from given
+            cross join unnest(given.contact_ids) as contact (id)
+            cross join lateral (
+                select
+                    sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
+                    sc.assigned_device_id, sc.next_trigger_time
+                from sequence_contacts as sc
+                where
+                    sc.id = contact.id
+                    and (:'moves'::boolean or coalesce(sc.assigned_device_id, device.id) = device.id)
+                    -- due
+                    and sc.status = 'active'
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                    and sc.contact_phone ~ '\S'
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+                limit 1
+                for update of sc skip locked
+            ) as held
+            where given.device_id = device.id
+            limit device.room
         ) as pick
         order by pick.next_trigger_time
         limit device.room
@@ -270,77 +141,28 @@ own as materialized (
     limit :'most'::integer
 ),
 
--- Contacts of devices that are not available, on the device that takes them.
-moved as materialized (
-    select
-        sc.id,
-        sc.sequence_id,
-        sc.sequence_stepid,
-        sc.contact_phone,
-        sc.contact_name,
-        sc.assigned_device_id,
-        sc.next_trigger_time,
-        device.id as device_id
-    from unnest(:'moved'::uuid [], :'onto'::uuid []) as m (contact_id, device_id)
-    inner join device on m.device_id = device.id
-    inner join sequence_contacts as sc on m.contact_id = sc.id
-    where
-        (
-            sc.status = 'active'
-            and sc.next_trigger_time <= :'due_by'::timestamptz
-            and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
-            and (
-                sc.processing_started_at is null
-                or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-            )
-            and (device.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                select
-                    step.user_id,
-                    step.sequence_id,
-                    step.id
-                from step
-            )
-        ) is true
-    for update of sc skip locked
-),
-
 reassigned as (
     insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
     select
         :'run'::uuid,
         'sequence_contacts',
-        moved.id,
+        c.id,
         'assigned_device_id',
-        moved.assigned_device_id::text,
-        moved.device_id::text,
+        c.assigned_device_id::text,
+        c.assignment::text,
         :'now'::timestamptz
-    from moved
-    where :'policy'::text = 'reassign'
-),
-
-claimed as materialized (
-    select
-        own.*,
-        own.assigned_device_id as assignment,
-        false as is_moved
-    from own
-    union all
-    select
-        moved.*,
-        case :'policy'::text when 'reassign' then moved.device_id else moved.assigned_device_id end as assignment,
-        true as is_moved
-    from moved
+    from claimed as c
+    where c.assignment is distinct from c.assigned_device_id
 ),
 
 decided as materialized (
     select
         c.*,
-        step.user_id,
         step.next_trigger,
         step.next_id,
         step.next_day,
-        step.next_name,
-        step.next_delay,
+        step.next_hours,
+        md5('seqdev message ' || c.id)::uuid as message_id,
         md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row
     from claimed as c
     inner join step on c.sequence_stepid = step.id
@@ -357,24 +179,14 @@ message as (
         message_type, content, media_url, status, scheduled_at, created_at
     )
     select
-        md5('seqdev message ' || d.id)::uuid,
-        d.user_id,
-        d.device_id,
-        d.sequence_id,
-        d.sequence_stepid,
-        d.contact_phone,
-        d.contact_name,
-        coalesce(st.message_type, 'text'),
-        coalesce(st.content, ''),
-        st.media_url,
-        'pending',
-        :'now'::timestamptz,
-        :'now'::timestamptz
+        d.message_id, d.user_id, d.device_id, d.sequence_id, d.sequence_stepid, d.contact_phone, d.contact_name,
+        coalesce(st.message_type, 'text'), coalesce(st.content, ''), st.media_url,
+        'pending', :'now'::timestamptz, :'now'::timestamptz
     from decided as d
     inner join sequence_steps as st on d.sequence_stepid = st.id
     -- The id only: a conflict with any other key of the host's is an error, never a message lost.
     on conflict (id) do nothing
-    returning id, device_id
+    returning id
 ),
 
 next_step as (
@@ -383,18 +195,8 @@ next_step as (
         next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
     )
     select
-        d.next_row,
-        d.sequence_id,
-        d.contact_phone,
-        d.contact_name,
-        d.next_day,
-        'active',
-        d.next_name,
-        :'now'::timestamptz + greatest(0, coalesce(d.next_delay, 24)) * interval '1 hour',
-        0,
-        d.assignment,
-        d.next_id,
-        d.user_id
+        d.next_row, d.sequence_id, d.contact_phone, d.contact_name, d.next_day, 'active', d.next_trigger,
+        :'now'::timestamptz + d.next_hours * interval '1 hour', 0, d.assignment, d.next_id, d.user_id
     from decided as d
     where d.next_id is not null
     -- This person and step exist already: that row is the next step's.
@@ -410,15 +212,13 @@ outcome as materialized (
         o.next_is in ('none', 'done') as ends
     from (
         select
-            d.id,
-            d.device_id,
-            d.assignment,
-            d.is_moved,
-            d.user_id,
-            d.sequence_id,
-            d.contact_phone,
-            d.next_trigger,
+            d.id, d.device_id, d.assignment, d.user_id, d.sequence_id, d.contact_phone, d.next_trigger,
             d.next_id is not null as loops,
+            case
+                when d.message_id in (select m.id from message as m) then 'new'
+                when d.message_id in (select m.id from broadcast_messages as m where m.id = d.message_id) then 'there'
+                else 'swallowed'
+            end as message_is,
             case
                 when d.next_id is null then 'none'
                 when d.next_row in (select n.id from next_step as n) then 'new'
@@ -433,7 +233,6 @@ outcome as materialized (
                         and x.sequence_stepid = d.next_id
                 ), 'swallowed')
             end as next_is,
-            coalesce(d.next_trigger ~ '\S', false) as goes_on,
             chain.known,
             chain.open
         from decided as d
@@ -449,7 +248,6 @@ outcome as materialized (
             from entry
             where
                 d.next_id is null
-                and d.next_trigger ~ '\S'
                 and entry.user_id = d.user_id
                 and entry.trigger = d.next_trigger
                 and entry.sequence_id <> d.sequence_id
@@ -469,8 +267,8 @@ completed as (
         last_error = case
             when not o.ends then null
             when o.loops then 'ended: the next step was done before'
-            when o.goes_on and not o.known then 'ended: next_trigger ' || o.next_trigger || ' names no step or sequence'
-            when o.goes_on and not o.open then 'ended: was in the sequence of ' || o.next_trigger || ' before'
+            when not o.known then 'ended: next_trigger ' || o.next_trigger || ' names no step or sequence'
+            when not o.open then 'ended: was in the sequence of ' || o.next_trigger || ' before'
         end
     from outcome as o
     -- By key alone: that it is active was judged under the lock.
@@ -521,51 +319,14 @@ lead_changed as (
 
 select
     device.id as device_id,
-    coalesce(done.claimed, 0)::integer as claimed,
-    coalesce(done.moved, 0)::integer as moved,
-    coalesce(sent.queued, 0)::integer as queued,
-    coalesce(done.ended, 0)::integer as ended,
-    coalesce(done.chained, 0)::integer as chained,
-    coalesce(done.lost, 0)::integer + coalesce(unsaid.lost, 0)::integer as swallowed
+    count(o.id)::integer as claimed,
+    count(o.id) filter (where :'moves'::boolean)::integer as moved,
+    count(o.id) filter (where o.message_is = 'new')::integer as queued,
+    count(o.id) filter (where o.ends)::integer as ended,
+    count(o.id) filter (
+        where o.ends and o.open and (o.user_id, o.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
+    )::integer as chained,
+    count(o.id) filter (where 'swallowed' in (o.message_is, o.next_is))::integer as swallowed
 from device
-left join (
-    select
-        o.device_id,
-        count(*) as claimed,
-        count(*) filter (where o.is_moved) as moved,
-        count(*) filter (where o.ends) as ended,
-        count(*) filter (
-            where o.ends and o.open and (o.user_id, o.contact_phone) in (
-                select
-                    l.user_id,
-                    l.phone
-                from lead_changed as l
-            )
-        ) as chained,
-        count(*) filter (where o.next_is = 'swallowed') as lost
-    from outcome as o
-    group by o.device_id
-) as done on device.id = done.device_id
-left join (
-    select
-        m.device_id,
-        count(*) as queued
-    from message as m
-    group by m.device_id
-) as sent on device.id = sent.device_id
-left join (
-    select
-        d.device_id,
-        count(*) as lost
-    from decided as d
-    where
-        -- Looked into only where a message is missing.
-        (select count(*) from message) < (select count(*) from decided)
-        and md5('seqdev message ' || d.id)::uuid not in (select m.id from message as m)
-        and (
-            select true
-            from broadcast_messages as m
-            where m.id = md5('seqdev message ' || d.id)::uuid
-        ) is null
-    group by d.device_id
-) as unsaid on device.id = unsaid.device_id;
+left join outcome as o on device.id = o.device_id
+group by device.id;

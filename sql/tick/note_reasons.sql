@@ -3,13 +3,18 @@
 -- They stay active, and go on as soon as the data is put right; last_error says what to put right.
 --
 -- Parameters:
---   now     timestamptz  the instant of the transaction
---   active  text[]       values of sequences.status that count as active
---   most    integer      contacts, at most
+--   now   timestamptz  the instant of the transaction
+--   most  integer      contacts, at most
+-- Gates: gates/steps.sql
 -- Locks: the contacts it changes; those somebody else has locked are left for the next run
 \if :{?now} \else \set now 'now' \endif
-\if :{?active} \else \set active '{active}' \endif
 \if :{?most} \else \set most '10000' \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+with step as materialized (
+    select s.*
+    from unnest(:'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []) as s (sequence_id, id, reason)
+)
+
 update sequence_contacts as sc
 set last_error = wrong.reason
 from (
@@ -17,32 +22,23 @@ from (
         c.id,
         why.reason
     from sequence_contacts as c
-    inner join sequences as s on c.sequence_id = s.id
+    inner join step as s on c.sequence_id = s.sequence_id and s.id is null
+    left join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
     cross join lateral (
         select
             case
                 when c.contact_phone is null or c.contact_phone !~ '\S'
                     then 'waits: bad_phone: contact_phone is empty'
-                when ((c.sequence_id, c.sequence_stepid) in (
-                    select
-                        st.sequence_id,
-                        st.id
-                    from sequence_steps as st
-                )) is not true
+                when step.id is null
                     then 'waits: step_missing: sequence_stepid names no step of the sequence'
-                when c.sequence_stepid in (
-                    select st.id
-                    from sequence_steps as st
-                    where not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false))
-                )
+                when step.reason = 'no_content'
                     then 'waits: no_content: the step has neither content nor media_url'
             end as reason
     ) as why
     where
         c.status = 'active'
         and c.next_trigger_time <= :'now'::timestamptz
-        and s.is_active
-        and s.status = any(:'active'::text [])
+        and s.reason is distinct from 'sequence_inactive'
         and c.last_error is distinct from why.reason
         and why.reason is not null
     limit :'most'::integer

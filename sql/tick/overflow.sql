@@ -5,17 +5,11 @@
 -- answer: a tick does what this says, and a dry run counts it.
 --
 -- Parameters:
---   now            timestamptz  the instant of the transaction
---   due_by         timestamptz  contacts are due that are due by then: the instant the run began
---   oldest         timestamptz  contacts that were due before are too late, and left out
---   devices        uuid[]       devices that may send, with all available devices of their users; empty: all
---   most           integer      contacts, at most
---   active         text[]       values of sequences.status that count as active
---   online         text[]       values of user_devices.status that count as online
---   claimed        interval     how long the claim of another processor is respected
---   max_in_flight  integer      messages of a device in flight
---   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
---   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+--   due_by  timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest  timestamptz  contacts that were due before are too late, and left out
+--   stale   timestamptz  a claim that another processor made later than that is respected
+--   most    integer      contacts, at most
+-- Gates: gates/steps.sql, gates/devices.sql of all devices of the users it is about
 -- Row:
 --   contact_id   uuid  the contact
 --   device_id    uuid  the device that takes it
@@ -23,89 +17,32 @@
 --   preferred    uuid  its own device; null where there is none
 --   reason       text  why that one does not: device_offline, device_full, device_missing, no_device
 -- Locks: none
-\if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
-\if :{?devices} \else \set devices '{}' \endif
+\if :{?stale} \else \set stale '-infinity' \endif
 \if :{?most} \else \set most '10000' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?online} \else \set online '{online}' \endif
-\if :{?claimed} \else \set claimed '5 minutes' \endif
-\if :{?max_in_flight} \else \set max_in_flight '50' \endif
-\if :{?max_per_hour} \else \set max_per_hour '80' \endif
-\if :{?max_per_day} \else \set max_per_day '800' \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive step as materialized (
-    select
-        s.user_id,
-        st.sequence_id,
-        st.id
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
-    where
-        s.is_active
-        and s.status = any(:'active'::text [])
-        and (st.content ~ '\S' or st.media_url ~ '\S')
+    select s.*
+    from unnest(
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
+    ) as s (user_id, sequence_id, id, reason)
+    where s.reason is null
 ),
 
 device as materialized (
-    select
-        d.id,
-        d.user_id,
-        d.device_name::text as name,
-        flying.messages as load,
-        greatest(
-            0,
-            least(
-                :'max_in_flight'::integer - flying.messages,
-                :'max_per_hour'::integer - flying.messages - hour.messages,
-                :'max_per_day'::integer - flying.messages - day.messages
-            )
-        ) as room
-    from user_devices as d
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                m.device_id = d.id
-                and m.status in ('pending', 'queued', 'processing')
-                and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-            limit :'max_in_flight'::integer
-        ) as m
-    ) as flying
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                m.device_id = d.id
-                and m.sent_at > :'now'::timestamptz - interval '60 minutes'
-                and m.status not in ('pending', 'queued', 'processing', 'failed')
-            limit :'max_per_hour'::integer
-        ) as m
-    ) as hour
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                m.device_id = d.id
-                and m.sent_at > :'now'::timestamptz - interval '24 hours'
-                and m.status not in ('pending', 'queued', 'processing', 'failed')
-            limit :'max_per_day'::integer
-        ) as m
-    ) as day
-    where
-        (:'devices'::uuid [] = '{}' or d.id = any(:'devices'::uuid []))
-        and d.status = any(:'online'::text [])
-        and not exists (
-            select 1
-            from device_load_balance as b
-            where b.device_id = d.id and not b.is_available
-        )
+    select d.*
+    from unnest(
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
+        :'in_flight'::integer []
+    ) as d (id, user_id, reason, room, load)
+),
+
+free_device as materialized (
+    select device.*
+    from device
+    where device.reason is null
 ),
 
 -- Contacts without an assigned device are their lead's, if it has one.
@@ -120,30 +57,22 @@ unassigned as materialized (
     left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
     where
         sc.assigned_device_id is null
+        -- due: as in tick/claim.sql
         and sc.status = 'active'
-        and sc.next_trigger_time <= :'due_by'::timestamptz
-        and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
-        and (s.user_id in (select device.user_id from device)) is true
-        and ((s.user_id, sc.sequence_id, sc.sequence_stepid) in (
-            select
-                step.user_id,
-                step.sequence_id,
-                step.id
-            from step
-        )) is true
+        and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
         and sc.contact_phone ~ '\S'
-        and (
-            sc.processing_started_at is null
-            or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-        )
+        and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+            in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and (s.user_id in (select free_device.user_id from free_device)) is true
 ),
 
 -- Places that the own contacts of each device will take.
 taken as materialized (
     select
-        device.id,
+        device.*,
         least(device.room, own.contacts + borrowed.contacts) as places
-    from device
+    from free_device as device
     cross join lateral (
         select count(*)::integer as contacts
         from (
@@ -151,21 +80,13 @@ taken as materialized (
             from sequence_contacts as sc
             where
                 sc.assigned_device_id = device.id
+                -- due: as in tick/claim.sql
                 and sc.status = 'active'
-                and sc.next_trigger_time <= :'due_by'::timestamptz
-                and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
                 and sc.contact_phone ~ '\S'
-                and (
-                    sc.processing_started_at is null
-                    or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-                )
-                and ((device.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                    select
-                        step.user_id,
-                        step.sequence_id,
-                        step.id
-                    from step
-                )) is true
+                and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
             limit device.room
         ) as sc
     ) as own
@@ -178,15 +99,13 @@ taken as materialized (
 
 slot as materialized (
     select
-        device.user_id,
-        device.id as device_id,
-        device.name as device_name,
+        taken.user_id,
+        taken.id as device_id,
         row_number() over (
-            partition by device.user_id order by device.load + taken.places + free.place, device.id
+            partition by taken.user_id order by taken.load + taken.places + free.place, taken.id
         ) as place
-    from device
-    inner join taken on device.id = taken.id
-    cross join lateral generate_series(1, device.room - taken.places) as free (place)
+    from taken
+    cross join lateral generate_series(1, taken.room - taken.places) as free (place)
 ),
 
 spare as materialized (
@@ -224,11 +143,10 @@ source as materialized (
         d.id as device_id,
         d.user_id,
         spare.places,
-        coalesce(device.room, 0) as stays,
-        case when device.id is null then 'device_offline' else 'device_full' end as reason
-    from user_devices as d
+        case when d.reason is null then d.room else 0 end as stays,
+        coalesce(d.reason, 'device_full') as reason
+    from device as d
     inner join spare on d.user_id = spare.user_id
-    left join device on d.id = device.id
     union all
     -- A device that is gone may have people of any user.
     select
@@ -280,21 +198,13 @@ pick as materialized (
                     from sequence_contacts as sc
                     where
                         sc.assigned_device_id = source.device_id
+                        -- due: as in tick/claim.sql
                         and sc.status = 'active'
-                        and sc.next_trigger_time <= :'due_by'::timestamptz
-                        and (:'oldest'::timestamptz = '-infinity' or sc.next_trigger_time >= :'oldest'::timestamptz)
+                        and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
                         and sc.contact_phone ~ '\S'
-                        and (
-                            sc.processing_started_at is null
-                            or sc.processing_started_at <= :'due_by'::timestamptz - :'claimed'::interval
-                        )
-                        and ((source.user_id, sc.sequence_id, sc.sequence_stepid) in (
-                            select
-                                step.user_id,
-                                step.sequence_id,
-                                step.id
-                            from step
-                        )) is true
+                        and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
+                            in (select step.user_id, step.sequence_id, step.id from step)) is true
                     order by sc.next_trigger_time
                     limit source.stays + source.places
                 )
@@ -331,10 +241,11 @@ numbered as materialized (
 select
     numbered.id as contact_id,
     slot.device_id,
-    slot.device_name,
+    d.device_name::text as device_name,
     numbered.preferred,
     numbered.reason
 from numbered
 inner join slot on numbered.user_id = slot.user_id and numbered.place = slot.place
+inner join user_devices as d on slot.device_id = d.id
 order by numbered.next_trigger_time, numbered.id
 limit :'most'::integer;

@@ -4,38 +4,41 @@
 -- joined to anything, so that a long backlog stays cheap.
 --
 -- Parameters:
---   now            timestamptz  the instant of the transaction
---   due_by         timestamptz  contacts are due that are due by then: the instant the run began
---   oldest         timestamptz  contacts that were due before are too late
---   policy         text         device policy; fallback and reassign as strict (overflow.sql says who goes elsewhere)
---   active         text[]       values of sequences.status that count as active
---   online         text[]       values of user_devices.status that count as online
---   claimed        interval     how long the claim of another processor is respected
---   max_in_flight  integer      messages of a device in flight (not under queue)
---   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
---   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+--   due_by  timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest  timestamptz  contacts that were due before are too late, and wait
+--   stale   timestamptz  a claim that another processor made later than that is respected
+-- Gates: gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict (overflow.sql says who goes
+--   to another device)
 -- Row:
 --   device_id    uuid     the preferred device; null where there is none
 --   device_name  text     its name
 --   decision     text     queue, or the reason to wait
 --   contacts     integer  due contacts
 -- Locks: none
-\if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
-\if :{?policy} \else \set policy 'queue' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?online} \else \set online '{online}' \endif
-\if :{?claimed} \else \set claimed '5 minutes' \endif
-\if :{?max_in_flight} \else \set max_in_flight '50' \endif
-\if :{?max_per_hour} \else \set max_per_hour '80' \endif
-\if :{?max_per_day} \else \set max_per_day '800' \endif
-with recursive active_sequence as materialized (
-    select
-        s.id,
-        s.user_id
-    from sequences as s
-    where s.is_active and s.status = any(:'active'::text [])
+\if :{?stale} \else \set stale '-infinity' \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
+with recursive step as materialized (
+    select s.*
+    from unnest(
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
+    ) as s (user_id, sequence_id, id, reason)
+),
+
+-- What is said of a contact whose step is none of the sequence's.
+sequence as materialized (
+    select step.*
+    from step
+    where step.id is null
+),
+
+device as materialized (
+    select d.*
+    from unnest(
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
+    ) as d (id, user_id, reason, room)
 ),
 
 -- Each assigned device once, by hopping from one to the next in the index.
@@ -69,7 +72,7 @@ due as materialized (
             sc.sequence_id,
             sc.sequence_stepid,
             coalesce(sc.contact_phone ~ '\S', false) as has_phone,
-            coalesce(sc.processing_started_at > :'due_by'::timestamptz - :'claimed'::interval, false) as is_claimed,
+            coalesce(sc.processing_started_at > :'stale'::timestamptz, false) as is_claimed,
             sc.next_trigger_time < :'oldest'::timestamptz as is_late,
             count(*) as contacts
         from sequence_contacts as sc
@@ -86,11 +89,11 @@ due as materialized (
         sc.sequence_id,
         sc.sequence_stepid,
         coalesce(sc.contact_phone ~ '\S', false),
-        coalesce(sc.processing_started_at > :'due_by'::timestamptz - :'claimed'::interval, false),
+        coalesce(sc.processing_started_at > :'stale'::timestamptz, false),
         sc.next_trigger_time < :'oldest'::timestamptz,
         count(*)
     from sequence_contacts as sc
-    inner join active_sequence as s on sc.sequence_id = s.id
+    inner join sequence as s on sc.sequence_id = s.sequence_id
     -- One lookup by key for each, whatever the planner expects: user and phone are unique.
     left join lateral (
         select leads.device_id
@@ -111,106 +114,43 @@ judged as materialized (
         case
             when due.is_late then 'too_late'
             when not due.has_phone then 'bad_phone'
-            when st.id is null then 'step_missing'
-            when not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false))
-                then 'no_content'
+            when due.reason is not null then due.reason
             when due.is_claimed then 'claimed'
             when due.device_id is null then 'no_device'
-            when d.id is null then 'device_missing'
-            when d.user_id <> s.user_id then 'device_of_other_user'
-            when
-                :'policy'::text <> 'queue'
-                and not (
-                    d.status = any(:'online'::text [])
-                    and not exists (
-                        select 1
-                        from device_load_balance as b
-                        where b.device_id = d.id and not b.is_available
-                    )
-                )
-                then 'device_offline'
+            when device.id is null then 'device_missing'
+            when device.user_id <> due.user_id then 'device_of_other_user'
+            -- Those who go on it are counted below: one more than none is one too many.
+            when device.reason <> 'device_full' then device.reason
             else 'queue'
         end as decision,
         sum(due.contacts) as contacts
-    from due
-    inner join active_sequence as s on due.sequence_id = s.id
-    left join sequence_steps as st on due.sequence_stepid = st.id and due.sequence_id = st.sequence_id
-    left join user_devices as d on due.device_id = d.id
+    from (
+        select
+            due.*,
+            s.user_id,
+            case when step.id is null then s.reason else step.reason end as reason
+        from due
+        inner join sequence as s on due.sequence_id = s.sequence_id
+        left join step on due.sequence_stepid = step.id and due.sequence_id = step.sequence_id
+    ) as due
+    left join device on due.device_id = device.id
+    where due.reason is distinct from 'sequence_inactive'
     group by 1, 2
-),
-
-room as materialized (
-    select
-        j.device_id,
-        j.decision,
-        j.contacts,
-        greatest(
-            0,
-            case
-                when :'policy'::text <> 'queue' then least(
-                    :'max_in_flight'::integer - flying.messages,
-                    :'max_per_hour'::integer - flying.messages - hour.messages,
-                    :'max_per_day'::integer - flying.messages - day.messages
-                )
-                else j.contacts
-            end
-        ) as messages
-    from judged as j
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                :'policy'::text <> 'queue'
-                and j.decision = 'queue'
-                and m.device_id = j.device_id
-                and m.status in ('pending', 'queued', 'processing')
-                and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-            limit :'max_in_flight'::integer
-        ) as m
-    ) as flying
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                :'policy'::text <> 'queue'
-                and j.decision = 'queue'
-                and m.device_id = j.device_id
-                and m.sent_at > :'now'::timestamptz - interval '60 minutes'
-                and m.status not in ('pending', 'queued', 'processing', 'failed')
-            limit :'max_per_hour'::integer
-        ) as m
-    ) as hour
-    cross join lateral (
-        select count(*)::integer as messages
-        from (
-            select 1
-            from broadcast_messages as m
-            where
-                :'policy'::text <> 'queue'
-                and j.decision = 'queue'
-                and m.device_id = j.device_id
-                and m.sent_at > :'now'::timestamptz - interval '24 hours'
-                and m.status not in ('pending', 'queued', 'processing', 'failed')
-            limit :'max_per_day'::integer
-        ) as m
-    ) as day
 )
 
 select
-    r.device_id,
+    j.device_id,
     d.device_name::text as device_name,
     split.decision,
     split.contacts::integer as contacts
-from room as r
-left join user_devices as d on r.device_id = d.id
+from judged as j
+left join device on j.device_id = device.id
+left join user_devices as d on j.device_id = d.id
 cross join lateral (
+    -- A room that is null has no end.
     values
-        (r.decision, case r.decision when 'queue' then least(r.contacts, r.messages) else r.contacts end),
-        ('device_full', case r.decision when 'queue' then greatest(0, r.contacts - r.messages) end)
+        (j.decision, case j.decision when 'queue' then least(j.contacts, device.room) else j.contacts end),
+        ('device_full', case j.decision when 'queue' then greatest(0, j.contacts - device.room) end)
 ) as split (decision, contacts)
 where split.contacts > 0
-order by split.contacts desc, split.decision, r.device_id;
+order by split.contacts desc, split.decision, j.device_id;

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqdev.postgres.engine import Database
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 OWN = """-- People by the first digits of their phone

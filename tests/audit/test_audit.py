@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 SEED_CHECK = """

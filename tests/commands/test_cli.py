@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from seqdev import __version__, cli
-from tests.conftest import ROOT, Cli, command
+from tests.world.command import ROOT, Cli, command
 from tests.world.host import Host
 
 SECRET = "s3cr3t@pass"

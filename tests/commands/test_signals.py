@@ -5,18 +5,15 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
-from tests.conftest import ROOT, Cli, command
-from tests.world.host import Host
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
-Start = Callable[..., "subprocess.Popen[str]"]
+from tests.world.command import ROOT, Cli, Start, command, hear
+from tests.world.host import Connect, Host
+from tests.world.obstacles import slow
+from tests.world.sessions import at_work
+from tests.world.waiting import until
 
 AT_ONCE = 3.0
 """Seconds: less than the grace of a batch."""
@@ -24,67 +21,11 @@ AT_ONCE = 3.0
 NUMBERS = [signal.SIGTERM, signal.SIGINT]
 
 
-def hear() -> None:
-    """A shell in the background lets its children ignore SIGINT: a test's do not."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture
-def start(database: str) -> Iterator[Start]:
-    """Starts seqdev as a process of its own; ends it with the test."""
-    started = []
-
-    def run(*argv: str, **environment: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            command(*argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=os.environ | {"SEQDEV_DATABASE_URL": database} | environment,
-            preexec_fn=hear,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def until(condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.01)
-
-
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a process that must end within five seconds, or so on a busy machine."""
     out, err = process.communicate(timeout=10)
     assert "Traceback" not in err
     return process.returncode, out, err
-
-
-def slow(host: Host, table: str, event: str, seconds: float) -> None:
-    """Each row that is written takes its time."""
-    host.rows(
-        f"create function slow() returns trigger language plpgsql as"
-        f" $$ begin perform pg_sleep({seconds}); return new; end $$"
-    )
-    host.rows(f"create trigger slow before {event} on {table} for each row execute function slow()")
-
-
-def sessions(host: Host) -> int:
-    """Seqdev's sessions that are doing something."""
-    found = host.value(
-        "select count(*) from pg_stat_activity"
-        " where datname = current_database() and application_name ~ '^seqdev' and state <> 'idle'"
-    )
-    return int(found)
 
 
 def people(host: Host, number: int, trigger: str = "") -> None:
@@ -106,7 +47,7 @@ def test_a_tick_ends_between_two_batches_with_its_account_and_its_end_in_the_jou
     people(host, 200)
     slow(host, "broadcast_messages", "insert", 0.03)
     process = start("tick", "--batch-size", "2", "--format", "csv")
-    until(lambda: host.value("select count(*) from broadcast_messages") >= 4, process)
+    until(lambda: host.value("select count(*) from broadcast_messages") >= 4, "two batches", process=process)
     process.send_signal(number)
     code, out, err = ended(process)
     assert code == 128 + number
@@ -120,14 +61,14 @@ def test_a_tick_ends_between_two_batches_with_its_account_and_its_end_in_the_jou
     (run,) = host.rows("select * from seqdev.run")
     assert (run.exit_code, run.reason, run.counts["queued"]) == (code, f"ended by {number.name}", queued)
     assert run.finished_at
-    assert not sessions(host)
+    assert not at_work(host)
 
 
 def test_every_command_that_writes_ends_at_its_next_batch(host: Host, start: Start, seqdev: Cli) -> None:
     people(host, 60, trigger="WARM")
     slow(host, "leads", "update", 0.03)
     process = start("repair", "device", "A", "--to", "B", "--yes", "--batch-size", "2", "--format", "json")
-    until(lambda: host.value("select count(*) from seqdev.change") >= 4, process)
+    until(lambda: host.value("select count(*) from seqdev.change") >= 4, "two batches", process=process)
     process.send_signal(signal.SIGTERM)
     code, out, err = ended(process)
     assert (code, '"dry_run": false' in out, "ended by SIGTERM" in err) == (143, True, True)
@@ -138,7 +79,11 @@ def test_every_command_that_writes_ends_at_its_next_batch(host: Host, start: Sta
     # And so does the way back.
     host.rows("update leads set name = 'x' where false")
     process = start("repair", "undo", str(run.id), "--yes", "--batch-size", "1")
-    until(lambda: host.value("select count(*) from seqdev.change") > done + 1, process)
+    until(
+        lambda: host.value("select count(*) from seqdev.change") > done + 1,
+        "two batches of the undo",
+        process=process,
+    )
     process.send_signal(signal.SIGINT)
     assert ended(process)[0] == 130
     assert host.value("select count(*) from seqdev.change") < 2 * done or done < 5
@@ -151,7 +96,11 @@ def test_an_import_that_is_being_read_ends_at_once_and_imports_nothing(host: Hos
     assert process.stdin
     process.stdin.write("phone\n" + "".join(f"6012345{i:04}\n" for i in range(5000)))
     process.stdin.flush()
-    until(lambda: host.rows("select 1 from seqdev.run") and sessions(host), process)
+    until(
+        lambda: host.rows("select 1 from seqdev.run") and at_work(host),
+        "the import to begin",
+        process=process,
+    )
     time.sleep(0.1)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -161,7 +110,7 @@ def test_an_import_that_is_being_read_ends_at_once_and_imports_nothing(host: Hos
     assert ended(process) == (143, "", "seqdev: ended by SIGTERM\n")
     assert host.value("select count(*) from leads") == 0
     assert host.rows("select exit_code, reason from seqdev.run") == [(143, "ended by SIGTERM")]
-    assert not sessions(host)
+    assert not at_work(host)
 
 
 def test_an_idle_tick_ends_at_once(host: Host, start: Start, connect: Connect, database: str) -> None:
@@ -171,7 +120,7 @@ def test_an_idle_tick_ends_at_once(host: Host, start: Start, connect: Connect, d
     other.execute("begin")
     other.execute("select pg_advisory_xact_lock(hashtextextended('seqdev user ' || id, 0)) from users")
     process = start("tick")
-    until(lambda: host.rows("select 1 from seqdev.run"), process)
+    until(lambda: host.rows("select 1 from seqdev.run"), "the tick to begin", process=process)
     time.sleep(0.2)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -189,12 +138,12 @@ def test_what_only_reads_ends_at_once_and_leaves_no_query_behind(
     other.execute("lock table broadcast_messages")
     for argv in (["audit", "mismatches"], ["tick", "--dry-run"], ["explain", "6012345678"]):
         process = start(*argv, SEQDEV_LOCK_TIMEOUT="60s")
-        until(lambda: sessions(host), process)
+        until(lambda: at_work(host), "the command to ask", process=process)
         began = time.monotonic()
         process.send_signal(number)
         assert ended(process) == (128 + number, "", f"seqdev: ended by {number.name}\n")
         assert time.monotonic() - began < AT_ONCE
-        until(lambda: not sessions(host))
+        until(lambda: not at_work(host), "the sessions to end")
 
 
 def test_a_batch_that_takes_too_long_is_rolled_back(
@@ -206,7 +155,7 @@ def test_a_batch_that_takes_too_long_is_rolled_back(
     file = tmp_path / "leads.csv"
     file.write_text("phone\n60123458888\n")
     user = str(host.value("select user_id from leads limit 1"))
-    until(lambda: not sessions(host))
+    until(lambda: not at_work(host), "the sessions to end")
     other = connect(database)
     other.execute("begin")
     other.execute("lock table broadcast_messages in exclusive mode")
@@ -222,7 +171,7 @@ def test_a_batch_that_takes_too_long_is_rolled_back(
     blocked = (
         "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     )
-    until(lambda: len(host.rows(blocked)) == len(processes))
+    until(lambda: len(host.rows(blocked)) == len(processes), "all of them to be stopped")
     silent = host.value(
         "select pid from pg_stat_activity where application_name ~ '^seqdev tick' and datname = current_database()"
     )
@@ -239,7 +188,7 @@ def test_a_batch_that_takes_too_long_is_rolled_back(
     finally:
         os.kill(silent, signal.SIGCONT)
     other.execute("rollback")
-    until(lambda: not sessions(host))
+    until(lambda: not at_work(host), "the sessions to end")
     assert (
         host.value("select count(*) from leads"),
         host.value("select count(*) from sequence_contacts"),

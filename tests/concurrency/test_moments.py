@@ -17,11 +17,10 @@ from seqdev.enroll.enroll import APPLY
 from seqdev.postgres.engine import BEGIN, Database, Transaction
 from seqdev.postgres.queries import Query
 from seqdev.settings import Settings
-from seqdev.tick.claim import CLAIM, LOCK_DEVICES, LOCK_USERS
-from tests.conftest import Cli
-from tests.world.host import Host
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
+from seqdev.tick.batch import CLAIM, LOCK
+from tests.world.command import Cli
+from tests.world.host import Connect, Host
+from tests.world.statements import run
 
 ADVISORY = "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"
 
@@ -30,12 +29,6 @@ ADVISORY = "select count(*) from pg_locks where locktype = 'advisory' and databa
 def sessions(database: str, connect: Connect) -> tuple[Host, Host]:
     """Two more sessions beside the host's."""
     return Host(connect(database)), Host(connect(database))
-
-
-def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
-    """The rows of a statement; in a transaction, its settings come first."""
-    statement = query.statement
-    return session.rows(statement.text, statement.bind(given))
 
 
 def beside(session: Host, work: Callable[[], Any], others: Host) -> Callable[[], Any]:
@@ -80,7 +73,7 @@ def world(host: Host, contacts: int = 6, steps: int = 1) -> tuple[UUID, UUID]:
 def claim(session: Host, device: UUID) -> int:
     with session.connection.transaction():
         run(session, BEGIN)
-        (row,) = run(session, CLAIM, devices=[device], take=4)
+        (row,) = run(session, CLAIM, asked=[device], take=4)
         return int(row.claimed)
 
 
@@ -91,7 +84,7 @@ def test_two_claims_of_one_device_at_once_take_no_contact_twice(
     first, second = sessions
     with first.connection.transaction():
         run(first, BEGIN)
-        assert [row.claimed for row in run(first, CLAIM, devices=[device], take=4)] == [4]
+        assert [row.claimed for row in run(first, CLAIM, asked=[device], take=4)] == [4]
         other = beside(second, lambda: claim(second, device), host)
     # It took the rows that the first had not locked, whether it waited or not.
     assert other() == 2
@@ -128,11 +121,11 @@ def test_two_enrolments_at_once_enrol_a_person_once(
     assert host.value("select count(*) from sequence_contacts") == 1, "the person was enrolled twice"
 
 
-@pytest.mark.parametrize("query", [LOCK_DEVICES, LOCK_USERS])
-def test_the_locks_of_a_batch_end_with_its_transaction(host: Host, query: Query[Any]) -> None:
+@pytest.mark.parametrize("by_user", [False, True])
+def test_the_locks_of_a_batch_end_with_its_transaction(host: Host, by_user: bool) -> None:
     world(host)
     with host.connection.transaction():
-        assert len(run(host, query)) == 1
+        assert len(run(host, LOCK, by_user=by_user)) == 1
         assert host.value(ADVISORY) > 0
     # Behind a pooler the connection is somebody else's now.
     assert host.value(ADVISORY) == 0, "a lock outlived its transaction"
@@ -154,11 +147,12 @@ def test_a_tick_by_user_and_one_by_device_never_hold_the_same_device(
     host: Host, sessions: tuple[Host, Host], first_by_user: bool
 ) -> None:
     world(host)
-    queries = (LOCK_USERS, LOCK_DEVICES) if first_by_user else (LOCK_DEVICES, LOCK_USERS)
     first, second = sessions
     with first.connection.transaction(), second.connection.transaction():
-        assert [row.device_id is None for row in run(first, queries[0])] == [False]
-        assert [row.device_id for row in run(second, queries[1])] == [None], "both hold the device"
+        assert [row.device_id is None for row in run(first, LOCK, by_user=first_by_user)] == [False]
+        assert [row.device_id for row in run(second, LOCK, by_user=not first_by_user)] == [None], (
+            "both hold the device"
+        )
 
 
 @pytest.mark.parametrize("table", ["sequence_contacts", "leads"])

@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from seqdev import cli
-from tests.conftest import ROOT
+from tests.world.command import ROOT
 
 README = ROOT / "README.md"
 BEGIN = "<!-- reference: make docs writes it -->\n"

@@ -10,8 +10,8 @@ import pytest
 from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
 from seqdev.settings import Settings, load
-from tests.conftest import ROOT
 from tests.contract.reference import README, placed
+from tests.world.command import ROOT
 
 TEXT = README.read_text()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seqdev.postgres.queries import ROOT as SQL
-from tests.conftest import ROOT
+from tests.world.command import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ import pytest
 import seqdev
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres.queries import ROOT, Query, Statement, StatementError, literal, parse
+from tests.world.statements import binds
 
 FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
 
@@ -121,7 +122,7 @@ def test_columns_and_types_are_the_fields_of_the_dataclass(path: str, database: 
         for name in needed(path):
             statement = owner(name).statement
             connection.execute(statement.text.encode(), statement.bind({}))
-        cursor = connection.execute(query.statement.text.encode(), query.statement.bind({}))
+        cursor = connection.execute(query.statement.text.encode(), binds(connection, query))
         columns = [(column.name, PYTHON_TYPES[type_name(column)]) for column in cursor.description or ()]
         connection.rollback()
     if query.row is types.NoneType:
@@ -170,6 +171,22 @@ def test_a_bind_in_a_comment_string_or_dollar_quote_is_none() -> None:
 def test_a_file_that_breaks_a_rule_is_refused(body: str, complaint: str) -> None:
     with pytest.raises(StatementError, match=re.escape(complaint)):
         parse(f"-- Title\n--\n{body}\n", "x.sql")
+
+
+def test_what_a_gate_decides_has_to_be_given() -> None:
+    statement = parse(
+        "-- Title\n\\if :{?steps} \\else \\ir ../gates/steps.sql \\endif\nselect :'steps'::uuid [];\n",
+        "x/x.sql",
+    )
+    assert statement.gates == ("gates/steps.sql",)
+    with pytest.raises(StatementError, match="wants the gates' steps"):
+        statement.bind({})
+    assert statement.bind({"steps": "{}"}) == {"steps": "{}"}
+
+
+def test_a_gate_answers_for_its_own_columns_only() -> None:
+    with pytest.raises(StatementError, match=r"gates/steps.sql has no column devices"):
+        parse("-- Title\n\\if :{?devices} \\else \\ir ../gates/steps.sql \\endif\nselect 1;\n", "x/x.sql")
 
 
 def test_a_parameter_that_the_file_does_not_have_is_refused() -> None:

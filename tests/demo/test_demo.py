@@ -20,7 +20,7 @@ from seqdev.demo.stage import DATABASE
 from seqdev.errors import Exit
 from seqdev.output.render import Format, Table, Writer
 from seqdev.postgres import embedded
-from tests.conftest import ROOT, Cli, Ran, command
+from tests.world.command import ROOT, Cli, Ran, command
 
 ELSEWHERE = {
     "SEQDEV_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/production",

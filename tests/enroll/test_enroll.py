@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 

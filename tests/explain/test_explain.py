@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from seqdev.explain.explain import writings
-from tests.conftest import Cli
-from tests.output.test_render import HOSTILE
+from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.hostile import HOSTILE
 
 PHONE = "60123456789"
 GATES = [

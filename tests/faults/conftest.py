@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -13,29 +12,16 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from tests.conftest import url
+from tests.faults.databases import build
 from tests.faults.processes import Forks, ended, start
 from tests.faults.reconcile import outcome
 from tests.faults.record import Held
 from tests.faults.servers import Server
 from tests.faults.world import World
+from tests.world.command import url
 from tests.world.host import Host
 
-HERE = Path(__file__).parent
 _numbers = count(1)
-
-
-def scale(number: int) -> int:
-    """``number`` of tries or people, times SEQDEV_TEST_FAULTS_SCALE (default 1), at least 1."""
-    return max(1, int(number * float(os.environ.get("SEQDEV_TEST_FAULTS_SCALE") or 1)))
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """The seed of everything random in the test, printed, which pytest shows when the test fails."""
-    chosen = int(os.environ.get("SEQDEV_TEST_SEED") or random.randrange(2**32))
-    print(f"SEQDEV_TEST_SEED={chosen} repeats {request.node.name}")
-    return chosen
 
 
 @pytest.fixture
@@ -80,12 +66,6 @@ def world_template(server: str, template: str) -> Callable[[int], str]:
         return name
 
     return make
-
-
-def build(database: str, people: int) -> None:
-    """Fill the host's tables in ``database``."""
-    with psycopg.connect(database, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
-        connection.execute((HERE / "world.sql").read_bytes(), {"people": people})
 
 
 @pytest.fixture
@@ -145,33 +125,6 @@ def make_server(stopped_server: Server) -> Iterator[Callable[..., Server]]:
     for one in made:
         one.stop(signal.SIGQUIT)
         shutil.rmtree(one.folder)
-
-
-def world_of(server: Server, forks: Forks, held: Held) -> World:
-    """The world in a server of its own."""
-    url = server.url("service")
-    connection = psycopg.connect(url, autocommit=True, row_factory=namedtuple_row)
-    return World(url, Host(connection), forks, held)
-
-
-@contextmanager
-def role(world: World, *settings: str, superuser: bool = False) -> Iterator[str]:
-    """The world's commands log in as a role with these settings: its name."""
-    name = world.host.connection.info.dbname + "_role"
-    world.host.rows(f"create role {name} login {'superuser' if superuser else ''}")
-    for schema in ("public", "seqdev"):
-        world.host.rows(f"grant all on schema {schema} to {name}")
-        world.host.rows(f"grant all on all tables in schema {schema} to {name}")
-        world.host.rows(f"grant all on all sequences in schema {schema} to {name}")
-    for setting in settings:
-        world.host.rows(f"alter role {name} set {setting}")
-    direct, world.url = world.url, f"{world.url} user={name}"
-    try:
-        yield name
-    finally:
-        world.url = direct
-        world.host.rows(f"drop owned by {name}")
-        world.host.rows(f"drop role {name}")
 
 
 @pytest.fixture

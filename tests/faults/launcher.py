@@ -164,7 +164,7 @@ def serve() -> None:
     import typer
 
     import seqdev.cli
-    import seqdev.tick.claim
+    import seqdev.tick.batch
     import seqdev.tick.tick
 
     root = typer.main.get_command(seqdev.cli.app)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import ROOT, Ran, command
+from tests.world.command import ROOT, Ran, command
 
 
 class Forks:

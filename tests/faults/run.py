@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.conftest import ROOT
 from tests.faults.record import names
+from tests.world.command import ROOT
 
 
 def main(options: list[str]) -> int:

@@ -10,8 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
 from tests.faults.record import names
+from tests.world.command import ROOT
 
 README = ROOT / "README.md"
 BEGIN = {False: "<!-- faults: make faults writes it -->\n", True: "<!-- long run: make load writes it -->\n"}

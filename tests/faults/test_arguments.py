@@ -10,8 +10,8 @@ import typer
 from seqdev import cli
 from seqdev.errors import Exit
 from tests.faults.record import Held, fault
-from tests.faults.test_data import CONTROL
 from tests.faults.world import World
+from tests.world.hostile import CONTROL
 
 HOSTILE = [
     "'; drop table leads; --",

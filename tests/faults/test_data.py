@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Ran
-from tests.faults.conftest import scale
 from tests.faults.reconcile import outcome
 from tests.faults.record import Held, fault
-from tests.faults.world import World
+from tests.faults.world import World, scale
+from tests.world.command import Ran
+from tests.world.hostile import CONTROL
 
 Worlds = Callable[..., World]
 
@@ -42,10 +42,6 @@ NASTY = {
     "null word": "NULL",
     "comma": ",,,",
 }  # fmt: skip
-
-CONTROL = set(map(chr, [*range(0, 9), 11, 12, *range(14, 32), 127, *range(128, 160)])) | set(
-    "\u202e\u2066\u2069"
-)
 
 
 @fault("clock of the client 2 days and 10 years off, both ways", days=["-2", "+2", "-3650", "+3650"])

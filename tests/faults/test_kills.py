@@ -13,13 +13,13 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from seqdev.settings import Policy
-from tests.concurrency.test_overlap import in_background
-from tests.faults.conftest import scale, world_of
+from tests.faults.databases import world_of
 from tests.faults.processes import Forks, ended, start
 from tests.faults.record import Held, fault
 from tests.faults.servers import Server
-from tests.faults.world import LOCKS, SESSIONS, World, wait
+from tests.faults.world import LOCKS, SESSIONS, World, scale, wait
 from tests.world.host import Host
+from tests.world.waiting import in_background
 
 Worlds = Callable[..., World]
 

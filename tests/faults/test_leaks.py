@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psycopg
 
-from tests.concurrency.test_overlap import in_background
-from tests.conftest import Ran
 from tests.faults.processes import ended, start
 from tests.faults.reconcile import assert_no_leak
 from tests.faults.record import Held, fault
 from tests.faults.world import World
+from tests.world.command import Ran
+from tests.world.waiting import in_background
 
 Worlds = Callable[..., World]
 

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 
 import psycopg
 
-from tests.faults.conftest import role, scale
 from tests.faults.processes import ended, start
 from tests.faults.record import Held, fault
-from tests.faults.world import SESSIONS, World, wait
+from tests.faults.world import SESSIONS, World, role, scale, wait
 
 Worlds = Callable[..., World]
 

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.conftest import Ran
-from tests.faults.conftest import scale
 from tests.faults.processes import ended, start
 from tests.faults.proxy import DOWN, UP, Break, Proxy
 from tests.faults.reconcile import outcome
 from tests.faults.record import Held, fault
 from tests.faults.servers import PgBouncer
-from tests.faults.world import LEFT, LOCKS, SESSIONS, World, wait
+from tests.faults.world import LEFT, LOCKS, SESSIONS, World, scale, wait
+from tests.world.command import Ran
 
 Worlds = Callable[..., World]
 

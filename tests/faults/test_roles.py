@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.faults.conftest import role
 from tests.faults.processes import ended, start
 from tests.faults.reconcile import outcome
 from tests.faults.record import Held, fault
-from tests.faults.world import SESSIONS, World, wait
+from tests.faults.world import SESSIONS, World, role, wait
 
 Worlds = Callable[..., World]
 

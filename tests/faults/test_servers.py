@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.faults.conftest import scale, world_of
+from tests.faults.databases import world_of
 from tests.faults.processes import Forks, ended, start
 from tests.faults.record import Held, fault
 from tests.faults.servers import Server, owned
-from tests.faults.world import wait
+from tests.faults.world import scale, wait
 
 Servers = Callable[..., Server]
 

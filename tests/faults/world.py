@@ -1,16 +1,18 @@
 """A world: a database with the host's tables filled, commands run on it, and the account afterwards."""
 
 import json
+import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Ran
 from tests.faults.processes import Forks
 from tests.faults.reconcile import DUE, assert_no_leak, broken, outcome
 from tests.faults.record import Held
+from tests.world.command import Ran
 from tests.world.host import Host
 
 SESSIONS = (
@@ -112,3 +114,28 @@ def wait(condition: Callable[[], Any], patience: float = 60.0) -> None:
     deadline = time.monotonic() + patience
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+def scale(number: int) -> int:
+    """``number`` of tries or people, times SEQDEV_TEST_FAULTS_SCALE (default 1), at least 1."""
+    return max(1, int(number * float(os.environ.get("SEQDEV_TEST_FAULTS_SCALE") or 1)))
+
+
+@contextmanager
+def role(world: World, *settings: str, superuser: bool = False) -> Iterator[str]:
+    """The world's commands log in as a role with these settings: its name."""
+    name = world.host.connection.info.dbname + "_role"
+    world.host.rows(f"create role {name} login {'superuser' if superuser else ''}")
+    for schema in ("public", "seqdev"):
+        world.host.rows(f"grant all on schema {schema} to {name}")
+        world.host.rows(f"grant all on all tables in schema {schema} to {name}")
+        world.host.rows(f"grant all on all sequences in schema {schema} to {name}")
+    for setting in settings:
+        world.host.rows(f"alter role {name} set {setting}")
+    direct, world.url = world.url, f"{world.url} user={name}"
+    try:
+        yield name
+    finally:
+        world.url = direct
+        world.host.rows(f"drop owned by {name}")
+        world.host.rows(f"drop role {name}")

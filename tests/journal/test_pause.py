@@ -5,61 +5,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.commands.test_signals import Start, slow, start, until
-from tests.conftest import ROOT, Cli, command
-from tests.world.host import Host
-
-__all__ = ["start"]
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
+from tests.world.command import ROOT, Cli, Start, command
+from tests.world.host import Connect, Host
+from tests.world.obstacles import slow
+from tests.world.waiting import until
+from tests.world.writing import WRITING
 
 TABLES = ("leads", "sequence_contacts", "broadcast_messages", "seqdev.change")
-WRITING = (
-    *("tick", "enroll --yes", "leads import FILE --user USER --device A", "leads assign --distribute --yes"),
-    *("repair assigned --yes", "repair missing --yes", "repair device A --to B --yes", "repair home --yes"),
-    *("repair stuck --yes", "repair undo RUN --yes", "repair device A --to B --plan PLAN --yes"),
-)
-
-
-@pytest.fixture
-def world(host: Host, seqdev: Cli, tmp_path: Path) -> Callable[[str], list[str]]:
-    """Something to do for every command that writes; makes argument lists of their words."""
-    user = host.user()
-    a, b = host.device(user, "A"), host.device(user, "B")
-    sequence, steps = host.simple_sequence(user, steps=2)
-    for number, trigger in enumerate(("WARM", "", "WARM")):
-        host.lead(user, a, f"601234500{number:02}", trigger)
-    host.lead(user, None, "60123450099", "WARM")
-    # Sent from another device than assigned.
-    host.contact(sequence, steps[0], "60123450001", a)
-    assert seqdev("tick").code == 0
-    host.rows("update broadcast_messages set device_id = %s, status = 'sent', sent_at = now()", b)
-    # Without a device, claimed long ago, gone for a time, and moved by a run.
-    host.contact(sequence, steps[0], "60123450000", None)
-    host.rows(
-        "update sequence_contacts set processing_device_id = %s, processing_started_at = now() - interval '1 day'"
-        " where assigned_device_id is null",
-        a,
-    )
-    for options in (["--until-back"], []):
-        extra = host.device(user, f"C{options}")
-        other, (step,) = host.simple_sequence(user, trigger=f"COLD{options}")
-        host.lead(user, extra, f"60123451{len(options)}77")
-        host.contact(other, step, f"60123451{len(options)}77", extra)
-        assert seqdev("repair", "device", extra, "--to", "B", "--yes", *options).code == 0
-    run = host.value("select id from seqdev.run where command = 'repair device' limit 1")
-    plan = tmp_path / "plan"
-    assert seqdev("repair", "device", "A", "--to", "B", "--dry-run", "--plan", plan).code == 0
-    file = tmp_path / "leads.csv"
-    file.write_text("phone\n60123459999\n")
-    words = {"FILE": str(file), "USER": str(user), "RUN": str(run), "PLAN": str(plan)}
-    return lambda text: [words.get(word, word) for word in text.split()]
 
 
 def contents(host: Host) -> dict[str, Any]:
@@ -118,7 +75,7 @@ def test_in_the_middle_of_a_tick_what_is_committed_stays_and_is_journaled(
         host.contact(sequence, step, f"601234500{number:02}", device)
     slow(host, "broadcast_messages", "insert", 0.03)
     process = start("tick", "--batch-size", "2", "--format", "json")
-    until(lambda: host.value("select count(*) from broadcast_messages") >= 4, process)
+    until(lambda: host.value("select count(*) from broadcast_messages") >= 4, "two batches", process=process)
     assert seqdev("pause", "--why", "enough").code == 0
     # Pause has returned: nobody writes any more.
     queued = host.value("select count(*) from broadcast_messages")
@@ -142,7 +99,9 @@ def test_pause_waits_for_a_batch_that_has_not_seen_it(
     other.execute("begin")
     other.execute("lock table broadcast_messages in exclusive mode")
     tick = start("tick", SEQDEV_LOCK_TIMEOUT="60s")
-    until(lambda: host.rows("select 1 from pg_locks where not granted"), tick)
+    until(
+        lambda: host.rows("select 1 from pg_locks where not granted"), "the tick to be stopped", process=tick
+    )
     ran = seqdev("pause", "--why", "x", "--wait", "1s")
     assert ran.code == 13
     *_, last, hint = ran.err.splitlines()

@@ -11,18 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from seqdev import __version__
-from tests.commands.test_signals import Start, start, until
-from tests.conftest import ROOT, Cli, command
-from tests.journal.test_pause import WRITING, world
-from tests.world.host import Host
-
-__all__ = ["start", "world"]
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
+from tests.world.command import ROOT, Cli, Start, command
+from tests.world.host import Connect, Host
+from tests.world.waiting import until
+from tests.world.writing import WRITING
 
 ME = (pwd.getpwuid(os.geteuid()).pw_name, socket.gethostname(), "postgres")
 PHONE = "60123456789"
@@ -125,7 +120,7 @@ def test_an_error_that_nobody_expected_is_entered_by_its_kind(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("seqdev.tick.backlog.batch", fail)
+    monkeypatch.setattr("seqdev.tick.backlog.claim_batch", fail)
     assert seqdev("tick").code == 1
     run = journal(seqdev)[0]
     assert (run["state"], run["exit_code"], run["reason"]) == (
@@ -142,7 +137,7 @@ def test_the_error_itself_is_told_when_its_end_cannot_be_entered(
         host.rows("alter table seqdev.run drop column counts")
         raise RuntimeError
 
-    monkeypatch.setattr("seqdev.tick.backlog.batch", fail)
+    monkeypatch.setattr("seqdev.tick.backlog.claim_batch", fail)
     ran = seqdev("tick")
     assert (ran.code, ran.err.splitlines()[0]) == (1, "seqdev: unexpected error: RuntimeError")
 
@@ -178,7 +173,11 @@ def test_a_killed_run_is_cut_off_and_one_at_work_is_running(
     other.execute("begin")
     other.execute("lock table broadcast_messages in exclusive mode")
     process = start("tick")
-    until(lambda: host.rows("select 1 from pg_locks where not granted"), process)
+    until(
+        lambda: host.rows("select 1 from pg_locks where not granted"),
+        "the tick to be stopped",
+        process=process,
+    )
     # However long it takes.
     host.rows("update seqdev.run set started_at = started_at - interval '2 days'")
     (run,) = journal(seqdev)
@@ -187,7 +186,10 @@ def test_a_killed_run_is_cut_off_and_one_at_work_is_running(
     session = host.value("select application_name from pg_stat_activity where wait_event_type = 'Lock'")
     assert session == f"seqdev tick {run['run_id'][:8]}"
     process.kill()
-    until(lambda: not host.rows("select 1 from pg_stat_activity where application_name ~ '^seqdev tick'"))
+    until(
+        lambda: not host.rows("select 1 from pg_stat_activity where application_name ~ '^seqdev tick'"),
+        "the session to end",
+    )
     (run,) = journal(seqdev)
     assert (run["state"], run["lasted"], run["exit_code"]) == ("cut off", None, None)
     ran = seqdev("runs")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdev.leads.phone import parsed, phone_reader, plainly_valid
-from tests.conftest import ROOT, Cli, Ran, command
+from tests.world.command import ROOT, Cli, Ran, command
 from tests.world.host import Host
 
 

@@ -5,7 +5,7 @@ failure must match, so that it fails for the right reason:
 
     Breaks: The claim locks no row …
     Invariant: I1
-    Test: tests/test_moments.py::test_two_claims_…
+    Test: tests/concurrency/test_moments.py::test_two_claims_…
     Fails: contacts with two messages
 
 `make mutants` applies each to a copy of the project and runs its tests there. A patch that no longer applies is
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.world.command import ROOT
 
 FOLDER = Path(__file__).parent
 FEWEST = 15

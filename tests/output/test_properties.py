@@ -21,7 +21,7 @@ from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.text import Phone
 from seqdev.postgres.queries import StatementError, literal, parse
 from seqdev.settings import parse_duration
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 quick = settings(

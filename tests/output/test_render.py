@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from seqdev.output.render import Format, Table, Writer
 from seqdev.output.text import Phone, escape_json, mask, spreadsheet_cell, visible
-
-HOSTILE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202eevil\u2066\r\n|pipe\x00\x7f[red]"
+from tests.world.hostile import HOSTILE
 
 BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 

@@ -13,7 +13,7 @@ from psycopg.rows import namedtuple_row
 from seqdev.cli import main
 from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 HOST_TABLES = [

@@ -17,7 +17,7 @@ from seqdev.postgres import conninfo
 from seqdev.postgres.engine import Database
 from seqdev.postgres.schema import check
 from seqdev.settings import Settings
-from tests.conftest import ROOT, Cli, command
+from tests.world.command import ROOT, Cli, command
 from tests.world.tcp import PASSWORD, Tcp
 
 CANARY = "s3cr3t-Canary"

@@ -3,15 +3,13 @@
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.conftest import Cli
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
+from tests.world.command import Cli
+from tests.world.host import Connect
 
 # The facts of section 2, written down anew: not seqdev's own idea of the host's tables.
 TABLES = """

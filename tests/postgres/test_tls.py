@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from seqdev.postgres import conninfo
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.tcp import PASSWORD, Tcp
 
 LIBPQ = ("PGSSLMODE", "PGSSLROOTCERT", "PGSERVICEFILE", "PGPASSWORD", "SSL_CERT_FILE")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Cli
-from tests.repair.test_repair import only, repair, run, snapshot
+from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.repairs import only, repair, run, snapshot
 
 
 def assign(seqdev: Cli, *options: object, code: int = 0) -> Any:

@@ -11,24 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
 from seqdev.postgres.engine import Database
-from tests.conftest import ROOT, Cli, command
-from tests.repair.test_repair import only, repair, run, setting, snapshot
-from tests.repair.test_undo import assert_journal_leads_back
-from tests.world.host import Host
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """The seed of everything random in the test, printed, which pytest shows when the test fails."""
-    chosen = int(os.environ.get("SEQDEV_TEST_SEED") or random.randrange(2**32))
-    print(f"SEQDEV_TEST_SEED={chosen} repeats {request.node.name}")
-    return chosen
+from tests.world.command import ROOT, Cli, command
+from tests.world.host import Connect, Host
+from tests.world.repairs import assert_journal_leads_back, only, repair, run, setting, snapshot
 
 
 def start(database: str, *argv: str) -> "subprocess.Popen[bytes]":

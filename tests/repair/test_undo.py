@@ -1,30 +1,22 @@
 """The way back: undo restores what nobody has changed since, whatever happens in between."""
 
-import os
 import random
-from collections.abc import Callable
-from typing import Any
 
-import psycopg
 import pytest
 
-from tests.conftest import Cli
-from tests.repair.test_repair import Person, only, people_of, repair, run, setting, snapshot
+from tests.world.command import Cli
 from tests.world.host import Host
-
-Connect = Callable[[str], "psycopg.Connection[Any]"]
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """The seed of everything random in the test, printed, which pytest shows when the test fails."""
-    chosen = int(os.environ.get("SEQDEV_TEST_SEED") or random.randrange(2**32))
-    print(f"SEQDEV_TEST_SEED={chosen} repeats {request.node.name}")
-    return chosen
-
-
-def run_of(result: Any) -> str:
-    return str(result["summary"]["run_id"])
+from tests.world.repairs import (
+    Person,
+    assert_journal_leads_back,
+    only,
+    people_of,
+    repair,
+    run,
+    run_of,
+    setting,
+    snapshot,
+)
 
 
 def test_undo_brings_everything_back_and_a_second_one_does_nothing(host: Host, seqdev: Cli) -> None:
@@ -259,16 +251,6 @@ def all_undone(host: Host, seqdev: Cli, seed: int, contacts: int, repairs: int) 
     assert snapshot(host) == before
     assert_journal_leads_back(host, before)
     return int(changed)
-
-
-def assert_journal_leads_back(host: Host, before: Any) -> None:
-    """Playing the journal's old values backwards on the tables gives ``before``, and no value is a gap."""
-    now = snapshot(host)
-    for change in host.rows("select * from seqdev.change order by id desc"):
-        row = now[change.table_name][str(change.row_id)]
-        assert row[change.column_name] == change.new_value
-        row[change.column_name] = change.old_value
-    assert now == before
 
 
 def test_random_repairs_and_undos_leave_no_trace(host: Host, seqdev: Cli, seed: int) -> None:

@@ -13,38 +13,21 @@ import pytest
 
 from seqdev.postgres.engine import Database
 from seqdev.tick import backlog as batches
-from tests.commands.test_signals import slow
-from tests.conftest import ROOT, Cli, command
+from seqdev.tick import worker
+from tests.world.backlog import MESSAGES, USERS, fill
+from tests.world.command import ROOT, Cli, command
 from tests.world.host import Host
+from tests.world.obstacles import slow
+from tests.world.sessions import TICKING
 
 DUE = 2_000
-USERS = 40
 WRITERS = "select count(distinct writer) from broadcast_messages"
-MESSAGES = "select count(*) from broadcast_messages"
-TICKING = (
-    "select count(*) from pg_stat_activity"
-    " where datname = current_database() and application_name ~ '^seqdev tick'"
-)
 
 
 @pytest.fixture
 def backlog(host: Host) -> None:
     """Due contacts of forty users, at the first of two steps. A message tells which connection wrote it."""
     fill(host, DUE)
-
-
-def fill(host: Host, contacts: int, users: int = USERS) -> None:
-    for _ in range(users):
-        user = host.user()
-        sequence, (first, _) = host.simple_sequence(user, steps=2)
-        host.rows(
-            "insert into sequence_contacts"
-            " (sequence_id, sequence_stepid, contact_phone, user_id, assigned_device_id, next_trigger_time)"
-            " select %s, %s, '60120' || n, %s, %s, now() at time zone 'UTC' - interval '1 minute'"
-            " from generate_series(1, %s) as n",
-            *(sequence, first, user, host.device(user), contacts // users),
-        )
-    host.rows("alter table broadcast_messages add column writer integer default pg_backend_pid()")
 
 
 @pytest.fixture
@@ -122,7 +105,7 @@ def test_what_nobody_expected_of_a_helper_is_an_error_of_the_run(
     def fail(_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(batches.Helper, "_work", fail)
+    monkeypatch.setattr(worker.Worker, "_claim", fail)
     ran = seqdev("tick", "--batch-size", 50)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[0] == "seqdev: unexpected error: RuntimeError"
@@ -134,17 +117,17 @@ def test_what_nobody_expected_of_a_helper_is_an_error_of_the_run(
 def test_a_helper_that_does_not_come_back_is_not_waited_for(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stuck(helper: batches.Helper) -> None:
-        helper.claiming = True
+    def stuck(one: worker.Worker) -> None:
+        one.in_batch = True
         time.sleep(5)
 
-    monkeypatch.setattr(batches, "_RETURN", 0.1)
-    monkeypatch.setattr(batches.Helper, "_work", stuck)
+    monkeypatch.setattr(batches, "_LAST_BATCH", 0.1)
+    monkeypatch.setattr(worker.Worker, "_claim", stuck)
     began = time.monotonic()
     code, summary, err = tick(seqdev, "--jobs", 4, "--budget", "1s")
     assert time.monotonic() - began < 4
     assert (code, summary["queued"]) == (3, host.value(MESSAGES))
-    assert err.count("a helper has not come to its end") == 1
+    assert err.count("another connection has not finished its batch") == 1
 
 
 @pytest.mark.usefixtures("soon", "backlog")
@@ -170,7 +153,7 @@ def test_a_helper_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
     assert summary["duration"] < 3
     host.make_all_due()
     for thread in threading.enumerate():
-        if isinstance(thread, batches.Helper):
+        if isinstance(thread, worker.Worker):
             thread.join(10)
     assert host.value(MESSAGES) == DUE
 
@@ -182,7 +165,7 @@ def test_a_tick_goes_on_alone_where_there_are_no_more_threads(
     def none(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(batches.Helper, "start", none)
+    monkeypatch.setattr(worker.Worker, "start", none)
     code, summary, err = tick(seqdev)
     assert (code, summary["queued"], err) == (0, DUE, "")
 
@@ -206,7 +189,7 @@ def test_where_one_connection_holds_all_devices_it_works_alone(
     def never(_: object) -> None:
         raise AssertionError("nobody can help")
 
-    monkeypatch.setattr(batches.Helper, "start", never)
+    monkeypatch.setattr(worker.Worker, "start", never)
     fill(host, 500, users=10)
     code, summary, _ = tick(seqdev)
     assert (code, summary["queued"]) == (0, 500)

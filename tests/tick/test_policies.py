@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from seqdev.settings import Policy
-from tests.conftest import ROOT, Cli, command
+from tests.world.command import ROOT, Cli, command
 from tests.world.host import Host
 
 MOVING = ["fallback", "reassign"]

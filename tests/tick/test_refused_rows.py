@@ -9,9 +9,9 @@ import pytest
 
 from seqdev.enroll import enroll
 from seqdev.errors import Refused
-from seqdev.postgres.bisect import Sifted, sift
+from seqdev.postgres.bisect import Found, search
 from seqdev.tick import backoff as pace
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 POLICIES = ("queue", "strict", "fallback", "reassign")
@@ -239,7 +239,7 @@ def test_a_database_that_refuses_everybody_sets_nobody_aside(host: Host, seqdev:
     assert set_aside(host) == {}
     assert host.value("select count(*) from seqdev.change") == 0
     assert f"the database refuses every contact, {pace.FEW} tried: SQLSTATE P0001" in err
-    assert "mend the cause" in err
+    assert "none of these is quarantined: correct the cause" in err
 
 
 def test_nor_does_it_a_few_at_a_time_run_after_run(host: Host, seqdev: Cli) -> None:
@@ -433,8 +433,8 @@ def test_an_enrolment_that_the_database_refuses_throughout_ends(
     assert "stopped: the database has refused 5 leads, and taken 0" in ran.err
 
 
-def _sift(lot: Sequence[int], bad: set[int], most_refused: int = 10**9) -> tuple[Sifted[int, int], int]:
-    """The sieve over numbers, of which some are bad; and how often it tried."""
+def _bisect(lot: Sequence[int], bad: set[int], most_refused: int = 10**9) -> tuple[Found[int, int], int]:
+    """The search over numbers, of which some are bad; and how often it tried."""
     tried = 0
 
     def attempt(part: Sequence[int]) -> int:
@@ -444,7 +444,7 @@ def _sift(lot: Sequence[int], bad: set[int], most_refused: int = 10**9) -> tuple
             raise Refused("bad")
         return len(part)
 
-    return sift(lot, attempt, lambda found: len(found.refused) >= most_refused), tried
+    return search(lot, attempt, lambda found: len(found.refused) >= most_refused), tried
 
 
 @pytest.mark.parametrize(
@@ -452,20 +452,20 @@ def _sift(lot: Sequence[int], bad: set[int], most_refused: int = 10**9) -> tuple
 )
 def test_what_is_bad_is_found_after_few_tries(size: int, number: int, most: int) -> None:
     bad = set(range(0, size, max(1, size // number)))
-    found, tried = _sift(range(size), bad)
-    assert ({one for one, _ in found.refused}, sum(found.accepted)) == (bad, size - len(bad))
-    assert found.whole
+    found, tried = _bisect(range(size), bad)
+    assert ({one for one, _ in found.refused}, sum(found.done)) == (bad, size - len(bad))
+    assert found.complete
     assert tried <= most
 
 
 def test_most_goes_through_before_many_bad_ones_are_found() -> None:
-    found, _ = _sift(range(1023), set(range(12)), 10)
-    assert sum(found.accepted) > 900
+    found, _ = _bisect(range(1023), set(range(12)), 10)
+    assert sum(found.done) > 900
 
 
 def test_that_all_is_bad_shows_after_few_tries() -> None:
-    found, tried = _sift(range(10_000), set(range(10_000)), 10)
-    assert (len(found.refused), found.accepted, found.whole) == (10, [], False)
+    found, tried = _bisect(range(10_000), set(range(10_000)), 10)
+    assert (len(found.refused), found.done, found.complete) == (10, [], False)
     assert tried < 100
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Cli
+from tests.world.command import Cli
 
 MakeDatabase = Callable[[str], str]
 

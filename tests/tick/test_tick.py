@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from seqdev.tick.claim import LOCK_DEVICES
-from tests.conftest import Cli
+from seqdev.tick.batch import LOCK
+from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.statements import run
 
 
 def tick(seqdev: Cli, *options: str) -> Any:
@@ -343,9 +344,8 @@ def test_a_batch_locks_no_more_devices_than_it_works_on(host: Host, database: st
     for number in range(20):
         host.contact(sequence, step, f"6012{number:06}", host.device(user))
     host.rows("analyze")
-    statement = LOCK_DEVICES.statement
     with host.connection.transaction():
-        locked = host.rows(statement.text, statement.bind({"most": 3}))
+        locked = run(host, LOCK, most=3)
         assert len(locked) == 3
         held = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock'"
         assert host.value(held) == 3
@@ -357,7 +357,6 @@ def test_a_device_that_another_tick_holds_is_left_to_it(host: Host, database: st
     for number in range(2):
         host.contact(sequence, step, f"6012{number:06}", host.device(user, f"device {number}"))
     with host.connection.transaction():
-        statement = LOCK_DEVICES.statement
-        assert len(host.rows(statement.text, statement.bind({"most": 1}))) == 1
+        assert len(run(host, LOCK, most=1)) == 1
         assert tick(seqdev)["waiting"] == {"next_tick": 1}
     assert tick(seqdev)["queued"] == 1

@@ -9,7 +9,7 @@ import pytest
 
 from seqdev.errors import Cancelled
 from seqdev.tick import tick as ticks
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 

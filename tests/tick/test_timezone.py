@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 ZONE = "Asia/Kuala_Lumpur"

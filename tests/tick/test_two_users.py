@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import Cli
+from tests.world.command import Cli
 from tests.world.host import Host
 
 CROSSED = (

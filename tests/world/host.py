@@ -1,10 +1,14 @@
 """The host application as tests need it: rows it would write, and the questions tests ask of them."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+
+Connect = Callable[[str], "psycopg.Connection[Any]"]
+"""Opens connections of the test's own."""
 
 MESSAGE_ID = "md5('seqdev message ' || sc.id)::uuid"
 """The message of a contact, as README.md publishes it."""
@@ -15,6 +19,12 @@ class Host:
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self.connection = connection
+
+    @property
+    def url(self) -> str:
+        """The URL of its database, for more sessions."""
+        info = self.connection.info
+        return psycopg.conninfo.make_conninfo(host=info.host, user=info.user, dbname=info.dbname)
 
     def rows(self, statement: str, *values: object) -> list[Any]:
         """The rows of a statement, as named tuples; an empty list where it returns none."""

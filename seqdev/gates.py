@@ -1,0 +1,100 @@
+"""Gates: what small tables decide for every statement of a transaction, and hand on as values.
+
+Whether a device may send and how much, and whether a step may be sent, stands in two files below
+``sql/gates/`` and nowhere else. Their rows are not for Python to read: each column is the text of an array,
+which the statements that need it take as a parameter of the same name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from seqdev.postgres.queries import Query, Row
+from seqdev.settings import Policy, Settings, capacity
+
+if TYPE_CHECKING:
+    from seqdev.postgres.engine import Transaction
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The row of ``gates/steps.sql``."""
+
+    steps: str
+    step_sequences: str
+    step_users: str
+    step_reasons: str
+    entry_triggers: str
+    next_triggers: str
+    next_steps: str
+    next_step_days: str
+    next_step_hours: str
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The row of ``gates/devices.sql``."""
+
+    devices: str
+    device_users: str
+    device_reasons: str
+    device_rooms: str
+    out_of_service: str
+    in_flight: str
+    sent_in_hour: str
+    sent_in_day: str
+
+
+STEPS = Query("gates/steps.sql", Steps)
+DEVICES = Query("gates/devices.sql", Devices)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which devices are asked about, and how far their messages are counted (see the file).
+
+    Without ``devices`` and ``users``: all.
+    """
+
+    devices: Iterable[UUID] = ()
+    users: Iterable[UUID] = ()
+    counted: Literal["limit", "all", "no"] = "limit"
+
+
+ALL = Asked()
+
+Answers = Mapping[str, str]
+"""The row of a gate by column, as parameters of the statements that take it."""
+
+
+def steps(transaction: "Transaction", settings: Settings) -> Answers:
+    """Which steps may be sent, why the others are not, and what follows each."""
+    return asdict(transaction.one(STEPS, active=settings.active_statuses))
+
+
+def devices(
+    transaction: "Transaction",
+    settings: Settings,
+    policy: Policy,
+    asked: Asked = ALL,
+) -> Answers:
+    """Which devices may send under ``policy``, why the others may not, and how much room each has."""
+    return asdict(
+        transaction.one(
+            DEVICES,
+            now=transaction.now,
+            policy=policy.value,
+            online=settings.online_statuses,
+            asked=list(asked.devices),
+            users=list(asked.users),
+            counted=asked.counted,
+            **capacity(settings),
+        )
+    )
+
+
+def handed_to(query: Query[Row], *answers: Answers) -> Answers:
+    """Of the answers, those that the file of ``query`` takes as parameters."""
+    wanted = query.statement.parameters
+    return {name: value for answer in answers for name, value in answer.items() if name in wanted}

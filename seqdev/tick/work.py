@@ -1,0 +1,88 @@
+"""What a tick has to do, how much of it at once, and what came of a batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from seqdev.settings import Policy, Settings, window
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is to do: the same for all its batches, and for all its connections.
+
+    Only what is due by ``due_by``, the instant the run began: steps that this run makes due wait for the next
+    one, so that every run comes to its end, and nobody gets two messages from it.
+    """
+
+    settings: Settings
+    policy: Policy
+    run: UUID
+    due_by: datetime
+
+    @property
+    def window(self) -> dict[str, object]:
+        """The instants that make a contact due, as parameters."""
+        return window(self.settings, self.due_by)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may take: contacts a transaction, messages in all (None: no limit), time, connections."""
+
+    batch_size: int = 10_000
+    max_messages: int | None = None
+    budget: timedelta = timedelta(seconds=50)
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one batch may take: contacts; and devices, or users, to lock."""
+
+    contacts: int
+    devices: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one transaction did. ``waiting``: devices or users that had something due, locked or not."""
+
+    waiting: int
+    devices: frozenset[UUID]
+    exhausted: frozenset[UUID]
+    """Devices that have nothing more for this run."""
+    others: bool = False
+    """Whether there is something due at devices, or users, that this transaction did not lock."""
+    claimed: int = 0
+    moved: int = 0
+    queued: int = 0
+    ended: int = 0
+    chained: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    """Contacts that the database refuses, by reason."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """Refused too, but active still: they could not be quarantined."""
+    complete: bool = True
+    """Whether every contact was tried; false where the search for those refused was ended."""
+
+
+@dataclass
+class Totals:
+    """What all batches have done, and what there is to be said about them."""
+
+    claimed: int = 0
+    moved: int = 0
+    queued: int = 0
+    ended: int = 0
+    chained: int = 0
+    troubles: list[str] = field(default_factory=list)
+
+    def add(self, batch: Batch) -> None:
+        """A batch is committed."""
+        self.claimed += batch.claimed
+        self.moved += batch.moved
+        self.queued += batch.queued
+        self.ended += batch.ended
+        self.chained += batch.chained

@@ -1,0 +1,121 @@
+-- Whether each device may send, and how many messages it has room for
+--
+-- Decided once a transaction, from small tables and the devices' own messages, after the locks: what the holder
+-- before has written is counted. The row goes on to other statements as it is: they take these columns as parameters
+-- of the same names, and hold none of these rules. A new reason why a device may not send is a line of the case
+-- expression.
+--
+-- The n-th elements of all arrays belong together. A device that does not exist is not among them.
+--
+-- Parameters:
+--   now            timestamptz  the instant of the transaction
+--   policy         text         queue asks no device whether it may send; the others do
+--   online         text[]       values of user_devices.status that count as online
+--   asked          uuid[]       devices that are asked about; empty: all
+--   users          uuid[]       only devices of these users; empty: of all
+--   counted        text         messages: limit: counted, though no further than the limits; all: every one; no: none
+--   max_in_flight  integer      messages of a device in flight
+--   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
+--   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+-- Row:
+--   devices         text  uuid[]: the device
+--   device_users    text  uuid[]: its user
+--   device_reasons  text  text[]: why it may not send: device_offline, device_full; null: it may
+--   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
+--   out_of_service  text  boolean[]: taken out of service in device_load_balance
+--   in_flight       text  integer[]: its messages in flight
+--   sent_in_hour    text  integer[]: its messages sent in the last 60 minutes
+--   sent_in_day     text  integer[]: its messages sent in the last 24 hours
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?policy} \else \set policy 'queue' \endif
+\if :{?online} \else \set online '{online}' \endif
+\if :{?asked} \else \set asked '{}' \endif
+\if :{?users} \else \set users '{}' \endif
+\if :{?counted} \else \set counted 'limit' \endif
+\if :{?max_in_flight} \else \set max_in_flight '50' \endif
+\if :{?max_per_hour} \else \set max_per_hour '80' \endif
+\if :{?max_per_day} \else \set max_per_day '800' \endif
+select
+    coalesce(array_agg(gate.id), '{}')::text as devices,
+    coalesce(array_agg(gate.user_id), '{}')::text as device_users,
+    coalesce(array_agg(gate.reason), '{}')::text as device_reasons,
+    coalesce(array_agg(gate.room), '{}')::text as device_rooms,
+    coalesce(array_agg(gate.out_of_service), '{}')::text as out_of_service,
+    coalesce(array_agg(gate.in_flight), '{}')::text as in_flight,
+    coalesce(array_agg(gate.in_hour), '{}')::text as sent_in_hour,
+    coalesce(array_agg(gate.in_day), '{}')::text as sent_in_day
+from (
+    select
+        device.*,
+        case
+            when :'policy'::text = 'queue' then null
+            when device.out_of_service or not coalesce(device.status = any(:'online'::text []), false) then 'device_offline'
+            when device.room = 0 then 'device_full'
+        end as reason
+    from (
+        select
+            d.id,
+            d.user_id,
+            d.status,
+            exists (
+                select 1
+                from device_load_balance as b
+                where b.device_id = d.id and not b.is_available
+            ) as out_of_service,
+            flying.messages as in_flight,
+            hour.messages as in_hour,
+            day.messages as in_day,
+            case
+                when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
+                    :'max_in_flight'::integer - flying.messages,
+                    :'max_per_hour'::integer - flying.messages - hour.messages,
+                    :'max_per_day'::integer - flying.messages - day.messages
+                ))
+            end as room
+        from user_devices as d
+        cross join lateral (
+            select count(*)::integer as messages
+            from (
+                select 1
+                from broadcast_messages as m
+                where
+                    (:'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue')
+                    and m.device_id = d.id
+                    and m.status in ('pending', 'queued', 'processing')
+                    and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
+                limit case :'counted'::text when 'limit' then :'max_in_flight'::integer end
+            ) as m
+        ) as flying
+        cross join lateral (
+            select count(*)::integer as messages
+            from (
+                select 1
+                from broadcast_messages as m
+                where
+                    (:'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue')
+                    and m.device_id = d.id
+                    and m.sent_at > :'now'::timestamptz - interval '60 minutes'
+                    and m.status not in ('pending', 'queued', 'processing', 'failed')
+                limit case :'counted'::text when 'limit' then :'max_per_hour'::integer end
+            ) as m
+        ) as hour
+        cross join lateral (
+            select count(*)::integer as messages
+            from (
+                select 1
+                from broadcast_messages as m
+                where
+                    (:'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue')
+                    and m.device_id = d.id
+                    and m.sent_at > :'now'::timestamptz - interval '24 hours'
+                    and m.status not in ('pending', 'queued', 'processing', 'failed')
+                limit case :'counted'::text when 'limit' then :'max_per_day'::integer end
+            ) as m
+        ) as day
+        where
+            (:'asked'::uuid [] = '{}' or d.id = any(:'asked'::uuid []))
+            and (:'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid []))
+    ) as device
+) as gate
+\gset

@@ -1,0 +1,84 @@
+-- Whether each step may be sent, and what follows it
+--
+-- Decided once a transaction, from small tables alone. The row goes on to other statements as it is: they take
+-- these columns as parameters of the same names, and hold none of these rules. A new reason why a step is not sent
+-- is a line of the case expression.
+--
+-- The n-th elements of all arrays belong together. Besides its steps each sequence has an element without a step,
+-- which tells of a contact whose step does not exist.
+--
+-- Parameters:
+--   active  text[]  values of sequences.status that count as active
+-- Row:
+--   steps             text  uuid[]: the step; null: none of the sequence's
+--   step_sequences    text  uuid[]: its sequence
+--   step_users        text  uuid[]: the sequence's user
+--   step_reasons      text  text[]: why it is not sent: sequence_inactive, step_missing, no_content; null: it is
+--   entry_triggers    text  text[]: the trigger by which it enters its sequence; null: it is no entry step
+--   next_triggers     text  text[]: its next_trigger, null where that is blank
+--   next_steps        text  uuid[]: the step of the same sequence that next_trigger names; null: none
+--   next_step_days    text  integer[]: the day of that step
+--   next_step_hours   text  integer[]: hours after this step at which that one is due
+-- Locks: none
+\if :{?active} \else \set active '{active}' \endif
+select
+    coalesce(array_agg(gate.step_id), '{}')::text as steps,
+    coalesce(array_agg(gate.sequence_id), '{}')::text as step_sequences,
+    coalesce(array_agg(gate.user_id), '{}')::text as step_users,
+    coalesce(array_agg(gate.reason), '{}')::text as step_reasons,
+    coalesce(array_agg(gate.entry_trigger), '{}')::text as entry_triggers,
+    coalesce(array_agg(gate.next_trigger), '{}')::text as next_triggers,
+    coalesce(array_agg(gate.next_step), '{}')::text as next_steps,
+    coalesce(array_agg(gate.next_day), '{}')::text as next_step_days,
+    coalesce(array_agg(gate.next_hours), '{}')::text as next_step_hours
+from (
+    select
+        st.step_id,
+        st.sequence_id,
+        st.user_id,
+        case
+            when not coalesce(st.is_active and st.status = any(:'active'::text []), false) then 'sequence_inactive'
+            when st.step_id is null then 'step_missing'
+            when not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false)) then 'no_content'
+        end as reason,
+        case when st.is_entry_point and st.trigger ~ '\S' then st.trigger end as entry_trigger,
+        case when st.next_trigger ~ '\S' then st.next_trigger end as next_trigger,
+        nx.id as next_step,
+        nx.day_number as next_day,
+        greatest(0, coalesce(nx.trigger_delay_hours, 24)) as next_hours
+    from (
+        select
+            own.id as step_id,
+            own.is_entry_point,
+            own.trigger,
+            own.next_trigger,
+            own.content,
+            own.media_url,
+            s.id as sequence_id,
+            s.user_id,
+            s.is_active,
+            s.status
+        from sequences as s
+        inner join sequence_steps as own on s.id = own.sequence_id
+        union all
+        select
+            null,
+            null,
+            null,
+            null,
+            null,
+            null,
+            s.id,
+            s.user_id,
+            s.is_active,
+            s.status
+        from sequences as s
+    ) as st
+    left join (
+        select distinct on (n.sequence_id, n.trigger) n.*
+        from sequence_steps as n
+        where n.trigger ~ '\S'
+        order by n.sequence_id, n.trigger, n.day_number, n.id
+    ) as nx on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger
+) as gate
+\gset

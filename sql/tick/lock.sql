@@ -1,0 +1,204 @@
+-- Lock the next devices, or users, that have due contacts, oldest first
+--
+-- What is due is claimed under these locks, and capacity counted in a later statement, which sees what the holder
+-- before has committed. Under fallback and reassign a contact may go to any available device of its user, so that
+-- the user is locked as a whole: one lock a user, however many devices. What another tick holds is passed over. Of
+-- many no more than a quarter is taken at once, to leave some to the ticks that run beside.
+--
+-- Parameters:
+--   due_by   timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest   timestamptz  contacts that were due before are too late, and left out
+--   stale    timestamptz  a claim that another processor made later than that is respected
+--   by_user  boolean      lock users, not devices: fallback and reassign
+--   done     uuid[]       devices to leave out, or all of their users: this run has nothing more for them
+--   few      integer      so many are locked even where they are more than a quarter
+--   most     integer      devices or users to lock, at most
+-- Gates: gates/steps.sql, gates/devices.sql of all devices
+-- Row:
+--   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
+--   waiting    integer      devices, or users, with due contacts, locked or not
+--   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
+-- Locks: transaction-level advisory locks: each device, and its user shared; or each user. No row of the host
+\if :{?due_by} \else \set due_by 'now' \endif
+\if :{?oldest} \else \set oldest '-infinity' \endif
+\if :{?stale} \else \set stale '-infinity' \endif
+\if :{?by_user} \else \set by_user 'false' \endif
+\if :{?done} \else \set done '{}' \endif
+\if :{?few} \else \set few '25' \endif
+\if :{?most} \else \set most '100' \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
+with recursive step as materialized (
+    select
+        s.user_id,
+        s.sequence_id,
+        s.id
+    from unnest(
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
+    ) as s (user_id, sequence_id, id, reason)
+    where s.reason is null
+),
+
+device as materialized (
+    select
+        d.id,
+        d.user_id,
+        d.reason
+    from unnest(:'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text []) as d (id, user_id, reason)
+),
+
+ready as materialized (
+    select distinct
+        case when not :'by_user'::boolean then device.id end as device_id,
+        device.user_id
+    from device
+    where
+        device.reason is null
+        and case
+            when :'by_user'::boolean then device.user_id not in (
+                select finished.user_id
+                from device as finished
+                where finished.id = any(:'done'::uuid []) and finished.user_id is not null
+            )
+            else device.id <> all(:'done'::uuid [])
+        end
+),
+
+-- Each assigned device once, by hopping from one to the next in the index. Looked for by user only: a device
+-- that is gone may have people of any user.
+assigned (device_id) as (
+    (
+        select sc.assigned_device_id
+        from sequence_contacts as sc
+        where :'by_user'::boolean and sc.status = 'active' and sc.assigned_device_id is not null
+        order by sc.assigned_device_id
+        limit 1
+    )
+    union all
+    select (
+        select sc.assigned_device_id
+        from sequence_contacts as sc
+        where sc.status = 'active' and sc.assigned_device_id > a.device_id
+        order by sc.assigned_device_id
+        limit 1
+    )
+    from assigned as a
+    where a.device_id is not null
+),
+
+source as materialized (
+    select
+        ready.device_id,
+        ready.user_id
+    from ready
+    where not :'by_user'::boolean
+    union all
+    select
+        device.id,
+        device.user_id
+    from device
+    inner join ready on device.user_id = ready.user_id
+    where :'by_user'::boolean
+    union all
+    select
+        a.device_id,
+        ready.user_id
+    from assigned as a
+    cross join ready
+    where
+        a.device_id is not null
+        and a.device_id not in (select device.id from device)
+),
+
+candidate as materialized (
+    select
+        due.device_id,
+        due.user_id,
+        min(due.oldest) as oldest
+    from (
+        select
+            case when not :'by_user'::boolean then source.device_id end as device_id,
+            source.user_id,
+            own.oldest
+        from source
+        cross join lateral (
+            select sc.next_trigger_time as oldest
+            from sequence_contacts as sc
+            where
+                sc.assigned_device_id = source.device_id
+                -- due: as in tick/claim.sql
+                and sc.status = 'active'
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                and sc.contact_phone ~ '\S'
+                and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+            order by sc.next_trigger_time
+            limit 1
+        ) as own
+        union all
+        -- Contacts without an assigned device are their lead's.
+        select
+            case when not :'by_user'::boolean then l.device_id end as device_id,
+            s.user_id,
+            min(sc.next_trigger_time)
+        from sequence_contacts as sc
+        inner join sequences as s on sc.sequence_id = s.id
+        -- One lookup by key for each, whatever the planner expects: user and phone are unique.
+        left join lateral (
+            select leads.device_id
+            from leads
+            where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+            limit 1
+        ) as l on true
+        where
+            sc.assigned_device_id is null
+            -- due: as in tick/claim.sql
+            and sc.status = 'active'
+            and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+            and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+            and sc.contact_phone ~ '\S'
+            and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+                in (select step.user_id, step.sequence_id, step.id from step)) is true
+            and case
+                when :'by_user'::boolean then (s.user_id in (select ready.user_id from ready)) is true
+                else ((l.device_id, s.user_id) in (select ready.device_id, ready.user_id from ready)) is true
+            end
+        group by 1, 2
+    ) as due
+    group by due.device_id, due.user_id
+    order by oldest, due.device_id, due.user_id
+),
+
+-- Straight from the materialized rows, in their order: out of a subquery, the planner would try the lock of
+-- every one before it sorts and stops.
+locked as materialized (
+    select
+        c.device_id,
+        c.user_id
+    from candidate as c
+    where
+        case
+            when :'by_user'::boolean
+                then pg_try_advisory_xact_lock(hashtextextended('seqdev user ' || c.user_id, 0))
+            -- Shared with other ticks that work by device; not with one that works for the user as a whole.
+            when pg_try_advisory_xact_lock_shared(hashtextextended('seqdev user ' || c.user_id, 0))
+                then pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
+            else false
+        end
+    limit least(:'most'::integer, greatest(:'few'::integer, ((select count(*) from candidate) + 3) / 4))
+)
+
+select
+    held.device_id,
+    waiting.number as waiting,
+    clock_timestamp() as locked_at
+from (
+    select count(*)::integer as number
+    from candidate
+) as waiting
+left join (
+    select coalesce(locked.device_id, device.id) as device_id
+    from locked
+    left join device on :'by_user'::boolean and locked.user_id = device.user_id
+) as held on true;

@@ -1,0 +1,27 @@
+"""Databases with a world in them."""
+
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import namedtuple_row
+
+from tests.faults.processes import Forks
+from tests.faults.record import Held
+from tests.faults.servers import Server
+from tests.faults.world import World
+from tests.world.host import Host
+
+HERE = Path(__file__).parent
+
+
+def world_of(server: Server, forks: Forks, held: Held) -> World:
+    """The world in a server of its own."""
+    url = server.url("service")
+    connection = psycopg.connect(url, autocommit=True, row_factory=namedtuple_row)
+    return World(url, Host(connection), forks, held)
+
+
+def build(database: str, people: int) -> None:
+    """Fill the host's tables in ``database``."""
+    with psycopg.connect(database, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute((HERE / "world.sql").read_bytes(), {"people": people})

@@ -1,0 +1,53 @@
+"""What makes a command slow, or stops it in the middle."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from tests.world.host import Connect, Host
+from tests.world.sessions import waiting_for_a_lock
+from tests.world.ticks import Ticks
+from tests.world.waiting import until
+
+
+def slow(host: Host, table: str, event: str, seconds: float) -> None:
+    """Each row that is written takes its time."""
+    host.rows(
+        f"create function slow() returns trigger language plpgsql as"
+        f" $$ begin perform pg_sleep({seconds}); return new; end $$"
+    )
+    host.rows(f"create trigger slow before {event} on {table} for each row execute function slow()")
+
+
+@contextmanager
+def stuck_tick(
+    host: Host, connect: Connect, ticks: Ticks, lead: UUID, *options: object, **environment: object
+) -> Iterator[Any]:
+    """A tick stopped in the middle of its batch, by somebody who holds a lead until the block ends."""
+    holder = Host(connect(host.url))
+    with holder.connection.transaction():
+        holder.rows("select from leads where id = %s for update", lead)
+        process = ticks.start(*options, **environment)
+        until(lambda: waiting_for_a_lock(host) == 1, "the tick to be in its batch")
+        yield process
+
+
+@contextmanager
+def stopped_statement(host: Host, connect: Connect, statement: str) -> Iterator[None]:
+    """Within the block, the first ``statement`` that asks for a sequence's status stops there: after its start,
+    when what it sees is settled, and before it comes to its locks. The host's schema has an equality for its
+    status that fits better than the server's, and does it.
+    """
+    host.rows("create sequence stops")
+    host.rows("alter table sequences alter status type char(20)")
+    host.rows(
+        "create function stop_equal(a bpchar, b text) returns boolean language plpgsql as $$ begin"
+        f" if current_query() like '%/{statement}%' and nextval('stops') = 1"
+        " then perform pg_advisory_xact_lock_shared(42); end if; return a::text = b; end $$"
+    )
+    host.rows("create operator = (leftarg = bpchar, rightarg = text, function = stop_equal)")
+    holder = connect(host.url)
+    with holder.transaction():
+        holder.execute("select pg_advisory_xact_lock(42)")
+        yield
