@@ -62,11 +62,8 @@ entry as materialized (
 ),
 
 device as materialized (
-    select
-        d.id,
-        d.user_id,
-        -- A room that is null has no end.
-        least(:'take'::integer, d.room) as room
+    -- A room that is null has no end.
+    select d.id, d.user_id, least(:'take'::integer, d.room) as room
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
     ) as d (id, user_id, reason, room)
@@ -74,25 +71,20 @@ device as materialized (
 ),
 
 given as materialized (
-    select
-        g.device_id,
-        array_agg(g.contact_id) as contact_ids
+    select g.device_id, array_agg(g.contact_id) as contact_ids
     from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
     group by g.device_id
 ),
 
 claimed as materialized (
     select
-        due.*,
-        device.id as device_id,
-        device.user_id,
+        due.*, device.id as device_id, device.user_id,
         case when :'moves'::boolean and :'reassigns'::boolean then device.id else due.assigned_device_id end as assignment
     from device
     cross join lateral (
         select pick.*
         from (
-            select own.*
-            from (
+            select own.* from (
                 select
                     sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
                     sc.assigned_device_id, sc.next_trigger_time
@@ -144,12 +136,7 @@ claimed as materialized (
 reassigned as (
     insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
     select
-        :'run'::uuid,
-        'sequence_contacts',
-        c.id,
-        'assigned_device_id',
-        c.assigned_device_id::text,
-        c.assignment::text,
+        :'run'::uuid, 'sequence_contacts', c.id, 'assigned_device_id', c.assigned_device_id::text, c.assignment::text,
         :'now'::timestamptz
     from claimed as c
     where c.assignment is distinct from c.assigned_device_id
@@ -157,11 +144,7 @@ reassigned as (
 
 decided as materialized (
     select
-        c.*,
-        step.next_trigger,
-        step.next_id,
-        step.next_day,
-        step.next_hours,
+        c.*, step.next_trigger, step.next_id, step.next_day, step.next_hours,
         md5('seqdev message ' || c.id)::uuid as message_id,
         md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row
     from claimed as c
@@ -207,9 +190,7 @@ next_step as (
 -- Whose sequence is over, and which other sequence of the user next_trigger enters, unless the person has
 -- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
 outcome as materialized (
-    select
-        o.*,
-        o.next_is in ('none', 'done') as ends
+    select o.*, o.next_is in ('none', 'done') as ends
     from (
         select
             d.id, d.device_id, d.assignment, d.user_id, d.sequence_id, d.contact_phone, d.next_trigger,
@@ -228,13 +209,11 @@ outcome as materialized (
                         case when x.status in ('completed', 'failed') or x.id = d.id then 'done' else 'waits' end
                     from sequence_contacts as x
                     where
-                        x.sequence_id = d.sequence_id
-                        and x.contact_phone = d.contact_phone
-                        and x.sequence_stepid = d.next_id
+                        (x.sequence_id, x.contact_phone, x.sequence_stepid)
+                        = (d.sequence_id, d.contact_phone, d.next_id)
                 ), 'swallowed')
             end as next_is,
-            chain.known,
-            chain.open
+            chain.known, chain.open
         from decided as d
         cross join lateral (
             select
@@ -248,8 +227,7 @@ outcome as materialized (
             from entry
             where
                 d.next_id is null
-                and entry.user_id = d.user_id
-                and entry.trigger = d.next_trigger
+                and (entry.user_id, entry.trigger) = (d.user_id, d.next_trigger)
                 and entry.sequence_id <> d.sequence_id
         ) as chain
     ) as o
@@ -278,11 +256,8 @@ completed as (
 -- What becomes of each entry trigger in the list of each lead: the next sequence's, or nothing.
 trigger_change as materialized (
     select
-        o.user_id,
-        o.contact_phone,
-        jsonb_object_agg(
-            btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end
-        ) as becomes
+        o.user_id, o.contact_phone,
+        jsonb_object_agg(btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end) as becomes
     from outcome as o
     inner join entry on o.sequence_id = entry.sequence_id
     where o.ends
@@ -292,28 +267,20 @@ trigger_change as materialized (
 lead_changed as (
     update leads as l
     set
-        trigger = coalesce(
-            (
-                select string_agg(kept.member, ',' order by kept.place)
-                from (
-                    select
-                        coalesce(c.becomes ->> btrim(m.member), m.member) as member,
-                        min(m.place) as place
-                    from unnest(string_to_array(l.trigger, ',')) with ordinality as m (member, place)
-                    where not c.becomes ? btrim(m.member) or c.becomes ->> btrim(m.member) is not null
-                    group by coalesce(c.becomes ->> btrim(m.member), m.member)
-                ) as kept
-            ),
-            ''
-        )
+        trigger = coalesce((
+            select string_agg(kept.member, ',' order by kept.place)
+            from (
+                select coalesce(c.becomes ->> btrim(m.member), m.member) as member, min(m.place) as place
+                from unnest(string_to_array(l.trigger, ',')) with ordinality as m (member, place)
+                where not c.becomes ? btrim(m.member) or c.becomes ->> btrim(m.member) is not null
+                group by coalesce(c.becomes ->> btrim(m.member), m.member)
+            ) as kept
+        ), '')
     from trigger_change as c
     where
         l.user_id = c.user_id
         and l.phone = c.contact_phone
-        and c.becomes ?| array(
-            select btrim(m.member)
-            from unnest(string_to_array(l.trigger, ',')) as m (member)
-        )
+        and c.becomes ?| array(select btrim(m.member) from unnest(string_to_array(l.trigger, ',')) as m (member))
     returning l.user_id, l.phone
 )
 
