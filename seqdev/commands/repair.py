@@ -215,8 +215,8 @@ def stuck(
     )
 
 
-@app.command("set-aside")
-def set_aside(
+@app.command()
+def quarantined(
     ctx: typer.Context,
     user: UserOption = None,
     sequence: SequenceOption = None,
@@ -228,13 +228,13 @@ def set_aside(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Make people active again whom ticks have set aside, because the database refused their rows.
+    """Make people active again whom ticks have quarantined because the database refused their rows.
 
-    Mend the cause first: whom the database still refuses, the next tick sets aside again.
+    Correct the cause first: whom the database still refuses, the next tick quarantines again.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
-        ctx, "repair set-aside", lambda tx: repair.set_aside(_scope(tx, user, sequence, device)), ways
+        ctx, "repair quarantined", lambda tx: repair.quarantined(_scope(tx, user, sequence, device)), ways
     )
 
 

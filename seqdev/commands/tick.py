@@ -72,8 +72,8 @@ def tick(
 ) -> int:
     """Queue the messages that are due. Meant for cron: overlapping runs are safe and need no lock.
 
-    Prints one summary: due, queued, waiting by reason, set aside, ended, chained, failed sends reflected.
-    A contact that the database refuses is set aside, with exit code 3 and the reason on stderr.
+    Prints one summary: due, queued, waiting by reason, quarantined, ended, chained, failed sends reflected.
+    A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr.
     """
     app: App = ctx.obj
     settings = app.settings
@@ -110,13 +110,13 @@ def tick(
 def _explain(report: Report) -> None:
     """What the run could not do, a line each reason."""
     for counts, what in (
-        (report.quarantined, "contacts set aside"),
-        (report.left, "contacts refused, and not set aside, because that was refused too"),
+        (report.quarantined, "contacts quarantined"),
+        (report.left, "contacts refused, but not quarantined, because that was refused too"),
         (report.failed_left, "failed sends not shown on their rows"),
     ):
         for reason, number in counts.items():
             note(f"{number:,} {what}: {reason}")
     if report.quarantined:
-        note("once the cause is mended: seqdev repair set-aside")
+        note("once the cause is corrected: seqdev repair quarantined")
     for trouble in report.troubles:
         note(trouble)

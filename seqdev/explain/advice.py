@@ -2,7 +2,7 @@
 
 UNBLOCK = {
     "row_not_active": "the host set this status: nothing is sent until it is active again",
-    "set_aside": "the database refused the row: mend the cause, then seqdev repair set-aside",
+    "quarantined": "the database refused the row: correct the cause, then seqdev repair quarantined",
     "sequence_missing": "the sequence is deleted: see seqdev audit contacts",
     "sequence_inactive": "activate the sequence in the application (is_active, and status active)",
     "not_due": "nothing: it goes when it is due",

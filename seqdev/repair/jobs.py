@@ -49,7 +49,7 @@ MISSING = Query("repair/missing.sql", PlanRow)
 DEVICE = Query("repair/device.sql", PlanRow)
 HOME = Query("repair/home.sql", PlanRow)
 STUCK = Query("repair/stuck.sql", PlanRow)
-SET_ASIDE = Query("repair/quarantined.sql", PlanRow)
+QUARANTINED = Query("repair/quarantined.sql", PlanRow)
 ASSIGN = Query("repair/assign.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
 RUNS = Query("repair/runs.sql", Run)
@@ -123,9 +123,9 @@ def stuck(settings: Settings, scope: Scope) -> Job:
     return Job("repair stuck", STUCK, {"claimed": settings.claim_timeout, **scope.given}, at_once=True)
 
 
-def set_aside(scope: Scope) -> Job:
-    """What ticks have set aside becomes active again."""
-    return Job("repair set-aside", SET_ASIDE, scope.given)
+def quarantined(scope: Scope) -> Job:
+    """What ticks have quarantined becomes active again."""
+    return Job("repair quarantined", QUARANTINED, scope.given)
 
 
 def assign(distribute: bool, rebalance: bool, user: UUID | None) -> Job:

@@ -25,7 +25,7 @@ _NOTED = {"bad_phone", "step_missing", "no_content"}
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. ``due`` is ``queued``, ``already_queued``, ``set_aside`` and all that wait, by reason.
+    """What a run did. ``due`` is ``queued``, ``already_queued``, ``quarantined`` and all that wait, by reason.
 
     ``due`` and ``waiting`` are None where the run was ended, or the server cancelled the count of who waits.
     """
@@ -39,7 +39,7 @@ class Summary:
     """Of those queued: on another device than the preferred one."""
     already_queued: int
     waiting: Mapping[str, int] | None
-    set_aside: int
+    quarantined: int
     """Contacts that the database refuses, and that are no longer due."""
     ended: int | None
     """Contacts whose sequence is over; None in a dry run, which looks at devices, not at people."""
@@ -94,7 +94,7 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
         moved=sum(decision.moved for decision in decisions),
         already_queued=0,
         waiting=dict(waiting),
-        set_aside=0,
+        quarantined=0,
         ended=None,
         chained=None,
         failed_reflected=None,
@@ -158,7 +158,7 @@ class _Tick:
             moved=totals.moved,
             already_queued=totals.claimed - totals.queued,
             waiting=None if waiting is None else dict(waiting),
-            set_aside=quarantined,
+            quarantined=quarantined,
             ended=totals.ended,
             chained=totals.chained,
             failed_reflected=self._shown.rows,
@@ -222,7 +222,7 @@ def _counts(summary: Summary) -> dict[str, object]:
         "queued": summary.queued,
         "moved": summary.moved,
         "waiting": None if summary.waiting is None else dict(summary.waiting),
-        "set_aside": summary.set_aside,
+        "quarantined": summary.quarantined,
         "ended": summary.ended,
         "chained": summary.chained,
         "failed_reflected": summary.failed_reflected,

@@ -11,7 +11,7 @@
 --   no_device           active, but nothing is assigned, and no lead of the user has a device
 --   device_missing      active, but the assigned device does not exist
 --   other_users_device  active, but the assigned device belongs to another user
---   set_aside           the database refused it, and a tick set it aside: status is set_aside, last_error says why
+--   quarantined         the database refused it, and a tick quarantined it (status set_aside): last_error says why
 --   stuck               claimed by a processor that never finished
 --   overdue_15m, overdue_1h, overdue_1d, overdue_7d
 --                       active and due for longer than that: the numbers are a histogram
@@ -36,7 +36,7 @@
 --   step                integer      day of the step
 --   step_id             uuid         the step
 --   status              text         of the row
---   reason              text         of what is set aside: why
+--   reason              text         of what is quarantined: why
 --   assigned_device     text         name of the assigned device
 --   assigned_device_id  uuid         the assigned device
 --   at                  timestamptz  when it was done or claimed; of what is active, when it is due
@@ -65,7 +65,7 @@ with kind (kind, severity, repair) as (
         ('no_device', 1, 'seqdev leads assign --distribute'),
         ('device_missing', 1, 'seqdev repair device DEVICE --spread'),
         ('other_users_device', 1, 'seqdev repair device DEVICE --spread'),
-        ('set_aside', 1, 'see why: seqdev explain PHONE; once it is mended: seqdev repair set-aside'),
+        ('quarantined', 1, 'see why: seqdev explain PHONE; once it is corrected: seqdev repair quarantined'),
         ('stuck', 2, 'seqdev repair stuck'),
         ('overdue_15m', 3, 'see why: seqdev tick --dry-run'),
         ('overdue_1h', 2, 'see why: seqdev tick --dry-run'),
@@ -261,7 +261,7 @@ finding (kind, id) as materialized (
     cross join lateral (
         values
             (case when c.status = 'active' then c.missing end),
-            (case when c.status = 'set_aside' then 'set_aside' end),
+            (case when c.status = 'set_aside' then 'quarantined' end),
             (case when c.is_stuck then 'stuck' end),
             (
                 case
@@ -303,7 +303,7 @@ select
     coalesce(st.day_number, sc.current_step)::integer as step,
     sc.sequence_stepid as step_id,
     sc.status::text as status,
-    case f.kind when 'set_aside' then sc.last_error end::text as reason,
+    case f.kind when 'quarantined' then sc.last_error end::text as reason,
     d.device_name::text as assigned_device,
     sc.assigned_device_id,
     case when isfinite(since.at) then since.at end as at,

@@ -211,7 +211,7 @@ cross join lateral (
 cross join lateral (
     values
         (
-            1, 'row_active', case k.status when 'set_aside' then 'set_aside' else 'row_not_active' end,
+            1, 'row_active', case k.status when 'set_aside' then 'quarantined' else 'row_not_active' end,
             coalesce(k.status = 'active', false),
             null::timestamptz, null::timestamptz,
             case k.status

@@ -94,7 +94,12 @@ select
     end as state,
     j.exit_code,
     j.reason,
-    j.counts,
+    -- Earlier versions said set_aside.
+    case
+        when j.counts ? 'set_aside'
+            then j.counts - 'set_aside' || jsonb_build_object('quarantined', j.counts -> 'set_aside')
+        else j.counts
+    end as counts,
     j.os_user,
     j.host,
     j.pid,

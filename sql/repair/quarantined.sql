@@ -1,6 +1,6 @@
--- Make contacts active again that ticks have set aside, because the database refused them
+-- Make contacts active again that ticks have quarantined, because the database refused them
 --
--- For when the cause is mended: they are due at once. Whom the database still refuses is set aside again.
+-- For when the cause is corrected: they are due at once. Whom the database still refuses is quarantined again.
 --
 -- Parameters:
 --   user      uuid  only sequences of this user
@@ -16,7 +16,7 @@
 --   from_name    text   nothing
 --   to_device    uuid   nothing
 --   to_name      text   nothing
---   why          text   the reason for which it was set aside
+--   why          text   the reason for which it was quarantined
 --   refused      text   nothing
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
@@ -34,7 +34,7 @@ select
     null::text as from_name,
     null::uuid as to_device,
     null::text as to_name,
-    coalesce(sc.last_error, 'set aside')::text as why,
+    coalesce(sc.last_error, 'quarantined')::text as why,
     null::text as refused,
     jsonb_build_object('status', sc.status, 'last_error', sc.last_error) as expected,
     '{"status": "active", "last_error": null}'::jsonb as becomes

@@ -148,7 +148,7 @@ judged as materialized (
                 or not coalesce(now.value = new.value, now.value is null and new.value is null)
                 then 'changed_since'
             when
-                -- Set aside is still to come.
+                -- Quarantined is still to come.
                 sc.status not in ('active', 'set_aside')
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'

@@ -1,7 +1,7 @@
--- Set contacts aside that the database refuses, with the reason, and journal it
+-- Quarantine contacts that the database refuses, with the reason, and journal it
 --
--- They are no longer due, and keep nobody back. "seqdev repair set-aside" makes them active again, once the
--- cause is mended.
+-- They are no longer due, and keep nobody back. "seqdev repair quarantined" makes them active again, once
+-- the cause is corrected. The value in the host's column stays set_aside, which its installations know.
 --
 -- Parameters:
 --   run       uuid         the run that the journal names
@@ -9,7 +9,7 @@
 --   contacts  uuid[]       the contacts
 --   reasons   text[]       the reason for each of them
 -- Row:
---   contact_id  uuid  a contact that is set aside now
+--   contact_id  uuid  a contact that is quarantined now
 -- Locks: the contacts it changes; those somebody else has locked, or that are not active, are left out
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?now} \else \set now 'now' \endif
@@ -20,7 +20,7 @@ with refused as materialized (
         sc.id,
         sc.status,
         sc.last_error,
-        'set aside: ' || r.reason as reason
+        'quarantined: ' || r.reason as reason
     from unnest(:'contacts'::uuid [], :'reasons'::text []) as r (contact_id, reason)
     inner join sequence_contacts as sc on r.contact_id = sc.id
     where sc.status = 'active'

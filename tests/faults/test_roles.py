@@ -179,7 +179,7 @@ def test_what_is_taken_away_in_mid_run_ends_it_with_its_code(make_world: Worlds,
 
 
 @fault("a trigger that raises on one row")
-def test_a_poisonous_row_is_set_aside_and_the_others_go(make_world: Worlds, held: Held) -> None:
+def test_a_poisonous_row_is_quarantined_and_the_others_go(make_world: Worlds, held: Held) -> None:
     world = make_world()
     victim = world.host.value(
         "select contact_phone from sequence_contacts where status = 'active' and contact_phone ~ '^601990' order by id limit 1"
@@ -206,6 +206,6 @@ def test_a_poisonous_row_is_set_aside_and_the_others_go(make_world: Worlds, held
     assert all("22023" in row.last_error and "CANARY" not in row.last_error for row in aside)
     world.reconcile()
     world.host.rows("drop trigger poison on broadcast_messages")
-    assert world.run("repair", "set-aside", "--yes", shows=True).code == 0
+    assert world.run("repair", "quarantined", "--yes", shows=True).code == 0
     world.account()
     held.tries += 1

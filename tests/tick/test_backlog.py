@@ -75,11 +75,11 @@ def test_where_there_is_no_backlog_there_is_one_connection(host: Host, seqdev: C
 
 
 @pytest.mark.usefixtures("soon", "backlog")
-def test_what_the_database_refuses_is_set_aside_once_beside_a_helper(host: Host, seqdev: Cli) -> None:
+def test_what_the_database_refuses_is_quarantined_once_beside_a_helper(host: Host, seqdev: Cli) -> None:
     host.rows("alter table broadcast_messages add check (recipient_phone <> '6012044')")
     code, summary, err = tick(seqdev)
-    assert (code, summary["queued"], summary["set_aside"]) == (3, DUE - USERS, USERS)
-    assert f"{USERS} contacts set aside: SQLSTATE 23514" in err
+    assert (code, summary["queued"], summary["quarantined"]) == (3, DUE - USERS, USERS)
+    assert f"{USERS} contacts quarantined: SQLSTATE 23514" in err
     assert host.broken_promises() == []
 
 

@@ -316,7 +316,7 @@ class Ticking(RuleBasedStateMachine):
             self.is_at(row.next_trigger_time, contact.due, row.clock)
             if contact.status == "active":
                 assert row.completed_at is None
-                # The set-aside look at what is due a moment later than the tick.
+                # The reasons to wait are written a moment after the tick has judged what is due.
                 assert row.last_error is None or row.last_error.startswith("waits: ")
             else:
                 assert row.processing_device_id == contact.sent_from

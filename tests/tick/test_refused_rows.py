@@ -1,4 +1,4 @@
-"""Rows that the database refuses: each is found, set aside with its reason, and keeps nobody back."""
+"""Rows that the database refuses: each is found, quarantined with its reason, and keeps nobody back."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -59,14 +59,14 @@ def people(
     return [f"6012{i:07}" for i in range(first, first + number)]
 
 
-def set_aside(host: Host) -> dict[str, str]:
-    """The reason of each phone that is set aside."""
+def quarantined(host: Host) -> dict[str, str]:
+    """The reason of each phone that is quarantined."""
     found = host.rows("select contact_phone, last_error from sequence_contacts where status = 'set_aside'")
     return {row.contact_phone: row.last_error for row in found}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_rows_that_a_trigger_refuses_are_set_aside_and_all_others_go(
+def test_rows_that_a_trigger_refuses_are_quarantined_and_all_others_go(
     host: Host, seqdev: Cli, policy: str
 ) -> None:
     user = host.user()
@@ -77,18 +77,18 @@ def test_rows_that_a_trigger_refuses_are_set_aside_and_all_others_go(
 
     summary, err = tick(seqdev, "--policy", policy, code=3)
 
-    assert (summary["due"], summary["queued"], summary["set_aside"], summary["waiting"]) == (60, 56, 4, {})
+    assert (summary["due"], summary["queued"], summary["quarantined"], summary["waiting"]) == (60, 56, 4, {})
     reason = "SQLSTATE P0001, raised by function refuse_broadcast_messages"
-    assert set_aside(host) == dict.fromkeys(bad, f"set aside: {reason}")
+    assert quarantined(host) == dict.fromkeys(bad, f"quarantined: {reason}")
     assert err == (
-        f"seqdev: 4 contacts set aside: {reason}\nseqdev: once the cause is mended: seqdev repair set-aside\n"
+        f"seqdev: 4 contacts quarantined: {reason}\nseqdev: once the cause is corrected: seqdev repair quarantined\n"
     )
     assert not host.broken_promises()
     # They are no longer due: nobody tries them again.
     assert tick(seqdev, "--policy", policy)[0]["due"] == 0
 
 
-def test_what_is_set_aside_is_in_the_journal_of_that_very_run(host: Host, seqdev: Cli) -> None:
+def test_what_is_quarantined_is_in_the_journal_of_that_very_run(host: Host, seqdev: Cli) -> None:
     (phone,) = people(host, 1, host.device(host.user()))
     host.rows("update sequence_contacts set last_error = 'before'")
     refuse(host, "broadcast_messages", one_of("recipient_phone", [phone]))
@@ -96,12 +96,12 @@ def test_what_is_set_aside_is_in_the_journal_of_that_very_run(host: Host, seqdev
     changes = host.rows(
         "select run_id::text, table_name, column_name, old_value, new_value from seqdev.change"
     )
-    run, (reason,) = summary["run_id"], set_aside(host).values()
+    run, (reason,) = summary["run_id"], quarantined(host).values()
     assert sorted(changes) == [
         (run, "sequence_contacts", "last_error", "before", reason),
         (run, "sequence_contacts", "status", "active", "set_aside"),
     ]
-    assert host.value("select counts ->> 'set_aside' from seqdev.run") == "1"
+    assert host.value("select counts ->> 'quarantined' from seqdev.run") == "1"
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_each_rule_of_the_host_is_named_as_the_reason_and_no_value(
     host.rows("update sequence_contacts set contact_phone = %s where contact_phone = '60120000013'", long)
     host.rows(rule)
     summary, err = tick(seqdev, code=3)
-    assert (summary["queued"], summary["set_aside"]) == (19, 1)
-    assert list(set_aside(host).values()) == [f"set aside: {reason}"]
-    assert f"1 contacts set aside: {reason}\n" in err
+    assert (summary["queued"], summary["quarantined"]) == (19, 1)
+    assert list(quarantined(host).values()) == [f"quarantined: {reason}"]
+    assert f"1 contacts quarantined: {reason}\n" in err
     assert "6012" not in err
     assert not host.broken_promises()
 
@@ -148,11 +148,11 @@ def test_a_rule_that_is_checked_at_commit_only_is_found_too(host: Host, seqdev: 
     phones = people(host, 20, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[5:7]), "deferred after insert")
     summary, _ = tick(seqdev, code=3)
-    assert (summary["queued"], set(set_aside(host))) == (18, set(phones[5:7]))
+    assert (summary["queued"], set(quarantined(host))) == (18, set(phones[5:7]))
     assert not host.broken_promises()
 
 
-def test_a_lead_that_cannot_lose_its_trigger_is_set_aside_at_its_last_step(host: Host, seqdev: Cli) -> None:
+def test_a_lead_that_cannot_lose_its_trigger_is_quarantined_at_its_last_step(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)
     sequence, (step,) = host.simple_sequence(user)
@@ -161,12 +161,12 @@ def test_a_lead_that_cannot_lose_its_trigger_is_set_aside_at_its_last_step(host:
         host.contact(sequence, step, f"601200000{number}", device)
     refuse(host, "leads", one_of("phone", ["6012000003"]), "before update")
     summary, _ = tick(seqdev, code=3)
-    assert (summary["queued"], summary["ended"], list(set_aside(host))) == (7, 7, ["6012000003"])
+    assert (summary["queued"], summary["ended"], list(quarantined(host))) == (7, 7, ["6012000003"])
     assert not host.broken_promises()
 
 
 @pytest.mark.parametrize("policy", ["fallback", "reassign"])
-def test_rows_refused_on_their_way_to_another_device_are_set_aside_too(
+def test_rows_refused_on_their_way_to_another_device_are_quarantined_too(
     host: Host, seqdev: Cli, policy: str
 ) -> None:
     user = host.user()
@@ -175,13 +175,13 @@ def test_rows_refused_on_their_way_to_another_device_are_set_aside_too(
     phones = people(host, 40, gone)
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[3:5]))
     summary, _ = tick(seqdev, "--policy", policy, code=3)
-    assert (summary["queued"], summary["moved"], summary["set_aside"]) == (38, 38, 2)
-    assert set(set_aside(host)) == set(phones[3:5])
+    assert (summary["queued"], summary["moved"], summary["quarantined"]) == (38, 38, 2)
+    assert set(quarantined(host)) == set(phones[3:5])
     moved = host.rows(
         "select device_id, count(*) from broadcast_messages group by device_id order by device_id"
     )
     assert {row.device_id for row in moved} == set(others)
-    # Of those refused nothing but the setting aside is in the journal.
+    # Of those refused nothing but the quarantine is in the journal.
     journaled = host.value("select count(*) from seqdev.change where column_name = 'assigned_device_id'")
     assert journaled == (38 if policy == "reassign" else 0)
     assert not host.broken_promises()
@@ -194,12 +194,12 @@ def test_the_room_of_a_device_goes_to_the_oldest_of_those_who_are_not_refused(
     phones = people(host, 40, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", (phones[2], phones[30])))
     summary, _ = tick(seqdev, "--policy", "strict", code=3)
-    assert (summary["queued"], summary["set_aside"], summary["waiting"]) == (10, 1, {"device_full": 29})
+    assert (summary["queued"], summary["quarantined"], summary["waiting"]) == (10, 1, {"device_full": 29})
     sent = host.rows("select recipient_phone from broadcast_messages order by 1")
     assert [row[0] for row in sent] == [*phones[:2], *phones[3:11]]
 
 
-def test_contacts_without_an_assigned_device_are_set_aside_as_well(host: Host, seqdev: Cli) -> None:
+def test_contacts_without_an_assigned_device_are_quarantined_as_well(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)
     phones = people(host, 12, None, user=user)
@@ -207,11 +207,11 @@ def test_contacts_without_an_assigned_device_are_set_aside_as_well(host: Host, s
         host.lead(user, device, phone)
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[7:8]))
     summary, _ = tick(seqdev, code=3)
-    assert (summary["queued"], list(set_aside(host))) == (11, [phones[7]])
+    assert (summary["queued"], list(quarantined(host))) == (11, [phones[7]])
     assert not host.broken_promises()
 
 
-def test_a_row_that_cannot_even_be_set_aside_is_left_and_the_other_devices_go_on(
+def test_a_row_that_cannot_even_be_quarantined_is_left_and_the_other_devices_go_on(
     host: Host, seqdev: Cli
 ) -> None:
     user = host.user()
@@ -220,12 +220,12 @@ def test_a_row_that_cannot_even_be_set_aside_is_left_and_the_other_devices_go_on
     host.rows("alter table sequence_contacts add check (status in ('active', 'completed', 'failed'))")
     refuse(host, "broadcast_messages", one_of("recipient_phone", [phones[0]]))
     summary, err = tick(seqdev, "--batch-size", "4", code=3)
-    assert summary["set_aside"] == 0
+    assert summary["quarantined"] == 0
     assert summary["waiting"].pop("refused_by_database") == 1
     assert summary["queued"] + summary["waiting"].get("next_tick", 0) == 19
     sent = {row[0] for row in host.rows("select recipient_phone from broadcast_messages")}
     assert set(phones[10:]) <= sent
-    assert "1 contacts refused, and not set aside, because that was refused too: SQLSTATE P0001" in err
+    assert "1 contacts refused, but not quarantined, because that was refused too: SQLSTATE P0001" in err
     assert host.value("select status from sequence_contacts where contact_phone = %s", phones[0]) == "active"
     assert not host.broken_promises()
 
@@ -235,8 +235,8 @@ def test_a_database_that_refuses_everybody_sets_nobody_aside(host: Host, seqdev:
     people(host, 45, host.device(host.user()))
     refuse(host, "broadcast_messages", "true")
     summary, err = tick(seqdev, "--policy", policy, code=1)
-    assert (summary["queued"], summary["set_aside"], summary["waiting"]) == (0, 0, {"next_tick": 45})
-    assert set_aside(host) == {}
+    assert (summary["queued"], summary["quarantined"], summary["waiting"]) == (0, 0, {"next_tick": 45})
+    assert quarantined(host) == {}
     assert host.value("select count(*) from seqdev.change") == 0
     assert f"the database refuses every contact, {pace.FEW} tried: SQLSTATE P0001" in err
     assert "none of these is quarantined: correct the cause" in err
@@ -248,7 +248,7 @@ def test_nor_does_it_a_few_at_a_time_run_after_run(host: Host, seqdev: Cli) -> N
     for first, code, aside in ((0, 3, 4), (10, 3, 8), (20, 1, 8), (30, 1, 8)):
         people(host, 4, device, first)
         tick(seqdev, code=code)
-        assert len(set_aside(host)) == aside
+        assert len(quarantined(host)) == aside
     host.rows("drop trigger refuse on broadcast_messages")
     assert tick(seqdev)[0]["queued"] == 8
 
@@ -260,10 +260,10 @@ def test_a_run_sets_so_many_aside_and_no_more(
     phones = people(host, 200, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[::8]))
     summary, err = tick(seqdev, code=3)
-    assert summary["set_aside"] == len(set_aside(host)) == 15
+    assert summary["quarantined"] == len(quarantined(host)) == 15
     assert "stopped: the database has refused 15 contacts" in err
     summary, err = tick(seqdev, code=3)
-    assert (summary["set_aside"], "stopped" in err) == (10, False)
+    assert (summary["quarantined"], "stopped" in err) == (10, False)
     assert host.value("select count(*) from broadcast_messages") == 175
     assert not host.broken_promises()
 
@@ -273,8 +273,8 @@ def test_a_run_that_is_refused_more_than_it_is_taken_stops(host: Host, seqdev: C
     good = phones[::7]
     refuse(host, "broadcast_messages", f"not ({one_of('recipient_phone', good)})")
     summary, err = tick(seqdev, code=3)
-    assert pace.FEW <= summary["set_aside"] < 25
-    assert 0 < summary["queued"] < summary["set_aside"]
+    assert pace.FEW <= summary["quarantined"] < 25
+    assert 0 < summary["queued"] < summary["quarantined"]
     assert "stopped: the database has refused" in err
     assert not host.broken_promises()
 
@@ -283,21 +283,21 @@ def test_many_bad_rows_in_front_do_not_hide_the_good_ones_behind_them(host: Host
     phones = people(host, 300, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[:30]))
     summary, _ = tick(seqdev, code=3)
-    assert (summary["queued"], summary["set_aside"]) == (270, 30)
+    assert (summary["queued"], summary["quarantined"]) == (270, 30)
 
 
 @pytest.mark.load
-def test_a_hundred_bad_rows_among_twenty_thousand_are_all_set_aside(host: Host, seqdev: Cli) -> None:
+def test_a_hundred_bad_rows_among_twenty_thousand_are_all_quarantined(host: Host, seqdev: Cli) -> None:
     phones = people(host, 20_000, host.device(host.user()))
     host.rows("analyze")
     bad = phones[7::200]
     refuse(host, "broadcast_messages", one_of("recipient_phone", bad))
     # Ten to fifteen seconds on two quiet cores.
     summary, _ = tick(seqdev, "--budget", "300s", code=3)
-    assert summary["set_aside"] == pace.MANY
+    assert summary["quarantined"] == pace.MANY
     # The search ends with the last of them: what it had not tried yet is the next run's.
     assert summary["queued"] + tick(seqdev)[0]["queued"] == 19_900
-    assert set(set_aside(host)) == set(bad)
+    assert set(quarantined(host)) == set(bad)
     assert not host.broken_promises()
 
 
@@ -331,16 +331,16 @@ def test_once_the_cause_is_mended_repair_brings_them_back_and_undo_takes_them_aw
     phones = people(host, 6, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[2:4]))
     tick(seqdev, code=3)
-    before = set_aside(host)
+    before = quarantined(host)
 
-    planned = seqdev("repair", "set-aside", "--dry-run")
+    planned = seqdev("repair", "quarantined", "--dry-run")
     assert planned.code == 0
     assert "raised by function refuse_broadcast_messages" in planned.out
-    assert set_aside(host) == before
+    assert quarantined(host) == before
 
-    ran = seqdev("repair", "set-aside", "--yes", "--format", "json")
+    ran = seqdev("repair", "quarantined", "--yes", "--format", "json")
     assert (ran.code, json.loads(ran.out)["summary"]["changed"]) == (0, 2)
-    assert set_aside(host) == {}
+    assert quarantined(host) == {}
     run = json.loads(ran.out)["summary"]["run_id"]
     shown = seqdev("repair", "show", run)
     assert shown.code == 0
@@ -348,10 +348,10 @@ def test_once_the_cause_is_mended_repair_brings_them_back_and_undo_takes_them_aw
 
     undone = seqdev("repair", "undo", run, "--yes", "--format", "json")
     assert undone.code == 0, undone
-    assert set_aside(host) == before
+    assert quarantined(host) == before
     again = json.loads(undone.out)["summary"]["run_id"]
     assert seqdev("repair", "undo", again, "--yes").code == 0
-    assert set_aside(host) == {}
+    assert quarantined(host) == {}
 
     host.rows("drop trigger refuse on broadcast_messages")
     assert tick(seqdev)[0]["queued"] == 2
@@ -361,19 +361,19 @@ def test_once_the_cause_is_mended_repair_brings_them_back_and_undo_takes_them_aw
     assert not host.broken_promises()
 
 
-def test_audit_and_explain_tell_what_was_set_aside_why_and_what_to_do(host: Host, seqdev: Cli) -> None:
+def test_audit_and_explain_tell_what_was_quarantined_why_and_what_to_do(host: Host, seqdev: Cli) -> None:
     phones = people(host, 3, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[:1]))
     tick(seqdev, code=3)
     ran = seqdev("audit", "contacts", "--format", "json")
     assert ran.code == 3
-    (found,) = (row for row in json.loads(ran.out)["contacts"] if row["finding"] == "set_aside")
+    (found,) = (row for row in json.loads(ran.out)["contacts"] if row["finding"] == "quarantined")
     assert (found["phone"], found["status"]) == (phones[0], "set_aside")
-    assert found["reason"] == "set aside: SQLSTATE P0001, raised by function refuse_broadcast_messages"
-    assert "seqdev repair set-aside" in found["repair"]
+    assert found["reason"] == "quarantined: SQLSTATE P0001, raised by function refuse_broadcast_messages"
+    assert "seqdev repair quarantined" in found["repair"]
     screen = seqdev("explain", phones[0])
-    assert "STOPPED: set_aside (set aside: SQLSTATE P0001" in " ".join(screen.out.split())
-    assert "seqdev repair set-aside" in screen.out
+    assert "STOPPED: quarantined (quarantined: SQLSTATE P0001" in " ".join(screen.out.split())
+    assert "seqdev repair quarantined" in screen.out
 
 
 @pytest.mark.parametrize("rule", ["trigger", "too long"])
@@ -472,7 +472,7 @@ def test_that_all_is_bad_shows_after_few_tries() -> None:
 @pytest.mark.parametrize(
     ("table", "column"), [("broadcast_messages", "recipient_phone"), ("sequence_contacts", "contact_phone")]
 )
-def test_a_row_that_a_trigger_swallows_without_a_word_is_set_aside_not_done(
+def test_a_row_that_a_trigger_swallows_without_a_word_is_quarantined_not_done(
     host: Host, seqdev: Cli, table: str, column: str
 ) -> None:
     phones = people(host, 20, host.device(host.user()))
@@ -482,7 +482,7 @@ def test_a_row_that_a_trigger_swallows_without_a_word_is_set_aside_not_done(
         f" when ({one_of(column, phones[3:5])}) execute function swallow()"
     )
     summary, err = tick(seqdev, code=3)
-    assert (summary["queued"], summary["already_queued"], summary["set_aside"]) == (18, 0, 2)
-    assert set_aside(host).keys() == set(phones[3:5])
+    assert (summary["queued"], summary["already_queued"], summary["quarantined"]) == (18, 0, 2)
+    assert quarantined(host).keys() == set(phones[3:5])
     assert "without an error" in err
     assert host.broken_promises() == []
