@@ -24,6 +24,7 @@ from seqdev.leads.file import LeadFile
 from seqdev.leads.importing import (
     DEVICES,
     Existing,
+    Import,
     Rejection,
     RejectsFile,
     Result,
@@ -127,7 +128,7 @@ def import_(
             note(f"column ignored: {header}")
         run = None if dry_run else stack.enter_context(journaled(ctx, database, "leads import"))
         with progress("lines") as bar:
-            result = import_leads(database, leads, target, kept, run, bar)
+            result = import_leads(database, Import(leads, target, kept), run, bar)
         application.writer(output).write(
             Table("import", Summary, [result.summary], single=True),
             Table("rejected", Rejection, result.rejected),

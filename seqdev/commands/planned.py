@@ -16,7 +16,7 @@ from seqdev.postgres import schema
 from seqdev.postgres.engine import Transaction
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
-from seqdev.repair.apply import Outcome, apply
+from seqdev.repair.apply import Manner, Outcome, apply
 from seqdev.repair.jobs import Job
 from seqdev.repair.plan import Plan
 
@@ -79,6 +79,7 @@ def carry_out(ctx: typer.Context, name: str, make: Callable[[Transaction], Job],
             return Exit.FINDINGS if plan.refused else Exit.DONE
         with journaled(ctx, database, plan.header.command) as run:
             with progress("rows") as bar:
-                outcome = apply(run, plan, ways.batch_size, strict=from_file, facts=job.facts, progress=bar)
+                manner = Manner(ways.batch_size, strict=from_file)
+                outcome = apply(run, plan, manner, job.facts, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
             return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)

@@ -177,23 +177,25 @@ class RejectsFile:
             ) from error
 
 
-def import_leads(
-    database: Database,
-    file: LeadFile,
-    target: Target,
-    rejects: RejectsFile | None,
-    run: Run | None,
-    progress: Callable[[int], None] = lambda _: None,
-) -> Result:
-    """Import ``file`` in one transaction, or without a ``run``: tell what that would do.
+@dataclass(frozen=True)
+class Import:
+    """What is to be imported. Rejected lines go to ``rejects``; without it, one of them stops the import."""
 
-    Rejected lines go to ``rejects``; without it, one rejected line and nothing is imported.
+    file: LeadFile
+    target: Target
+    rejects: RejectsFile | None
+
+
+def import_leads(
+    database: Database, what: Import, run: Run | None, progress: Callable[[int], None] = lambda _: None
+) -> Result:
+    """Import ``what`` in one transaction, or without a ``run``: tell what that would do.
+
     ``progress`` is told the number of records read so far. Raises what ends ``run``: nothing is imported.
     """
-    started = time.monotonic()
     result: Result | None = None
     with run.work() if run else nullcontext():
-        result = _import(database, file, target, rejects, run, started, progress)
+        result = _import(database, what, run, progress)
     if not result:
         assert run
         assert run.ended
@@ -203,15 +205,9 @@ def import_leads(
     return result
 
 
-def _import(
-    database: Database,
-    file: LeadFile,
-    target: Target,
-    rejects: RejectsFile | None,
-    run: Run | None,
-    started: float,
-    progress: Callable[[int], None],
-) -> Result:
+def _import(database: Database, what: Import, run: Run | None, progress: Callable[[int], None]) -> Result:
+    started = time.monotonic()
+    file, target, rejects = what.file, what.target, what.rejects
     write = run is not None
     imported = updated = 0
     # No limit of time for a statement: the COPY lasts as long as the file does.

@@ -122,7 +122,8 @@ class Writer:
         right = _numeric_columns(table)
         if self.format is Format.TABLE and out.isatty():
             ids = set() if table.single else _columns_of(table, UUID)
-            _rich(table.name if titled else "", names, rows, set() if table.single else right, ids, out)
+            title = table.name if titled else ""
+            _rich(_Grid(title, names, rows, set() if table.single else right, ids), out)
             return
         from tabulate import tabulate
 
@@ -206,9 +207,21 @@ def _short_ids(rows: list[list[str]], ids: set[int]) -> list[list[str]]:
     return [[cell[:length] if i in ids else cell for i, cell in enumerate(row)] for row in rows]
 
 
-def _rich(
-    title: str, names: list[str], rows: list[list[str]], right: set[int], ids: set[int], out: TextIO
-) -> None:
+@dataclass(frozen=True)
+class _Grid:
+    """A table as text: its title and column names, which may be missing, and cells by row.
+
+    ``right``: the columns that are aligned to the right; ``ids``: those that may be cut short.
+    """
+
+    title: str
+    names: list[str]
+    rows: list[list[str]]
+    right: set[int]
+    ids: set[int]
+
+
+def _rich(grid: _Grid, out: TextIO) -> None:
     from rich import box
     from rich.cells import cell_len
     from rich.console import Console
@@ -216,10 +229,13 @@ def _rich(
     from rich.text import Text
 
     console = Console(file=out, highlight=False)
+    names, rows, right = grid.names, grid.rows, grid.right
     widths = [max(map(cell_len, column)) for column in zip(names or ["", ""], *rows, strict=True)]
     if sum(widths) + 3 * len(widths) + 1 > console.width:
-        rows = _short_ids(rows, ids)
-    table = RichTable(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(names))
+        rows = _short_ids(rows, grid.ids)
+    table = RichTable(
+        title=grid.title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(names)
+    )
     for number, name in enumerate(names or ["", ""]):
         table.add_column(
             Text(name),

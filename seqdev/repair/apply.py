@@ -45,29 +45,38 @@ class Outcome:
     seconds: float = 0.0
 
 
-def apply(
-    run: Run,
-    plan: Plan,
-    chunk: int,
-    *,
-    strict: bool,
-    facts: Mapping[str, object],
-    progress: Callable[[int], None] = lambda _: None,
-) -> Outcome:
-    """Carry out ``plan`` as ``run``, rows of about ``chunk`` in one statement. ``facts`` go into its counts.
+@dataclass(frozen=True)
+class Manner:
+    """How a plan is carried out: rows of about ``chunk`` in one statement.
 
     Each statement is a transaction of its own, so that the tick never waits long; rows that have changed
     since the plan are kept. ``strict``: all of it is one transaction, for all of it or nothing: one row that
-    has changed, and StalePlan is raised. Locks are taken in the tick's order: contacts before leads.
+    has changed, and StalePlan is raised.
+    """
+
+    chunk: int
+    strict: bool
+
+
+def apply(
+    run: Run,
+    plan: Plan,
+    manner: Manner,
+    facts: Mapping[str, object],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Carry out ``plan`` as ``run``. ``facts`` go into its counts.
+
+    Locks are taken in the tick's order: contacts before leads.
     """
     outcome = Outcome(run.id)
     started = time.monotonic()
     with run.work():
-        if strict:
-            whole = partial(_whole, run=run.id, plan=plan, chunk=chunk, progress=progress)
+        if manner.strict:
+            whole = partial(_whole, run=run.id, plan=plan, chunk=manner.chunk, progress=progress)
             outcome.changed = run.database.retry(whole)
         else:
-            for rows in plan.chunks(chunk):
+            for rows in plan.chunks(manner.chunk):
                 kept = run.database.retry(partial(_chunk, run=run.id, rows=rows))
                 outcome.changed += len(rows) - len(kept)
                 outcome.kept += len(kept)

@@ -121,7 +121,7 @@ def show_plan(writer: Writer, plan: Plan, show_all: bool) -> None:
     totals = Table("totals", Total, list(_totals(plan)))
     refused = _refused(writer, plan, None, show_all)
     rows = _rows(writer, plan, show_all)
-    _write(writer, summary, totals, rows, refused, screen=(totals, rows, refused))
+    _write(writer, (summary, totals), (rows, refused), screen=(totals, rows, refused))
     _announce(plan, show_all)
 
 
@@ -131,7 +131,7 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
     totals = Table("totals", Total, list(_totals(plan)))
     refused = _refused(writer, plan, outcome, show_all)
     rows = _rows(writer, plan, show_all)
-    _write(writer, summary, totals, rows, refused, screen=(summary, totals, refused))
+    _write(writer, (summary, totals), (rows, refused), screen=(summary, totals, refused))
     if not plan.changes:
         note("nothing to change" + (f": {plan.refused.total():,} refused" if plan.refused else ""))
     elif outcome.run and outcome.changed:
@@ -147,14 +147,15 @@ def row_name(table_name: str, sequence: str | None) -> str:
 
 
 def _write(
-    writer: Writer, summary: Table, totals: Table, rows: Table, refused: Table, screen: tuple[Table, ...]
+    writer: Writer, accounts: tuple[Table, ...], lines: tuple[Table, ...], screen: tuple[Table, ...]
 ) -> None:
+    """``screen`` for people; ``lines`` for programs, after the ``accounts`` where it is one document."""
     if for_people(writer.format):
         writer.write(*screen)
     elif writer.format is Format.JSON:
-        writer.write(summary, totals, rows, refused)
+        writer.write(*accounts, *lines)
     else:
-        writer.write(rows, refused)
+        writer.write(*lines)
 
 
 def _summary(plan: Plan, outcome: Outcome | None) -> Table:
