@@ -63,56 +63,56 @@ from (
                 from device_load_balance as b
                 where b.device_id = d.id and not b.is_available
             ) as out_of_service,
-            flying.messages as in_flight,
-            hour.messages as in_hour,
-            day.messages as in_day,
+            coalesce(sent.in_flight, 0) as in_flight,
+            coalesce(sent.in_hour, 0) as in_hour,
+            coalesce(sent.in_day, 0) as in_day,
             case
                 when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
-                    :'max_in_flight'::integer - flying.messages,
-                    :'max_per_hour'::integer - flying.messages - hour.messages,
-                    :'max_per_day'::integer - flying.messages - day.messages
+                    :'max_in_flight'::integer - sent.in_flight,
+                    :'max_per_hour'::integer - sent.in_flight - sent.in_hour,
+                    :'max_per_day'::integer - sent.in_flight - sent.in_day
                 ))
             end as room
         from user_devices as d
-        cross join lateral (
-            select count(*)::integer as messages
-            from (
-                select 1
-                from broadcast_messages as m
-                where
-                    (:'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue')
-                    and m.device_id = d.id
-                    and m.status in ('pending', 'queued', 'processing')
-                    and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-                limit case :'counted'::text when 'limit' then :'max_in_flight'::integer end
-            ) as m
-        ) as flying
-        cross join lateral (
-            select count(*)::integer as messages
-            from (
-                select 1
-                from broadcast_messages as m
-                where
-                    (:'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue')
-                    and m.device_id = d.id
-                    and m.sent_at > :'now'::timestamptz - interval '60 minutes'
-                    and m.status not in ('pending', 'queued', 'processing', 'failed')
-                limit case :'counted'::text when 'limit' then :'max_per_hour'::integer end
-            ) as m
-        ) as hour
-        cross join lateral (
-            select count(*)::integer as messages
-            from (
-                select 1
-                from broadcast_messages as m
-                where
-                    (:'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue')
-                    and m.device_id = d.id
-                    and m.sent_at > :'now'::timestamptz - interval '24 hours'
-                    and m.status not in ('pending', 'queued', 'processing', 'failed')
-                limit case :'counted'::text when 'limit' then :'max_per_day'::integer end
-            ) as m
-        ) as day
+        left join lateral (
+            select
+                (
+                    select count(*)::integer
+                    from (
+                        select 1
+                        from broadcast_messages as m
+                        where
+                            m.device_id = d.id
+                            and m.status in ('pending', 'queued', 'processing')
+                            and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
+                        limit case :'counted'::text when 'limit' then :'max_in_flight'::integer end
+                    ) as m
+                ) as in_flight,
+                (
+                    select count(*)::integer
+                    from (
+                        select 1
+                        from broadcast_messages as m
+                        where
+                            m.device_id = d.id
+                            and m.sent_at > :'now'::timestamptz - interval '60 minutes'
+                            and m.status not in ('pending', 'queued', 'processing', 'failed')
+                        limit case :'counted'::text when 'limit' then :'max_per_hour'::integer end
+                    ) as m
+                ) as in_hour,
+                (
+                    select count(*)::integer
+                    from (
+                        select 1
+                        from broadcast_messages as m
+                        where
+                            m.device_id = d.id
+                            and m.sent_at > :'now'::timestamptz - interval '24 hours'
+                            and m.status not in ('pending', 'queued', 'processing', 'failed')
+                        limit case :'counted'::text when 'limit' then :'max_per_day'::integer end
+                    ) as m
+                ) as in_day
+        ) as sent on :'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue'
         where
             (:'asked'::uuid [] = '{}' or d.id = any(:'asked'::uuid []))
             and (:'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid []))

@@ -48,20 +48,24 @@ device as materialized (
 ),
 
 ready as materialized (
+    select
+        device.id as device_id,
+        device.user_id
+    from device
+    where not :'by_user'::boolean and device.reason is null and device.id <> all(:'done'::uuid [])
+    union all
     select distinct
-        case when not :'by_user'::boolean then device.id end as device_id,
+        null::uuid,
         device.user_id
     from device
     where
-        device.reason is null
-        and case
-            when :'by_user'::boolean then device.user_id not in (
-                select finished.user_id
-                from device as finished
-                where finished.id = any(:'done'::uuid []) and finished.user_id is not null
-            )
-            else device.id <> all(:'done'::uuid [])
-        end
+        :'by_user'::boolean
+        and device.reason is null
+        and device.user_id not in (
+            select finished.user_id
+            from device as finished
+            where finished.id = any(:'done'::uuid []) and finished.user_id is not null
+        )
 ),
 
 -- Each assigned device once, by hopping from one to the next in the index. Looked for by user only: a device
