@@ -28,7 +28,7 @@ from seqdev.settings import Settings
 if TYPE_CHECKING:
     import psycopg
     from psycopg import Copy
-    from sqlalchemy import Connection, CursorResult, Engine, RootTransaction
+    from sqlalchemy import Connection, CursorResult, Engine, Inspector, RootTransaction
 
 T = TypeVar("T")
 
@@ -87,10 +87,15 @@ class Transaction:
         """Check deferred constraints at each statement from now on, so that a refusal names its row."""
         self.execute(IMMEDIATE)
 
-    @property
-    def connection(self) -> "Connection":
-        """SQLAlchemy's connection, for its inspector."""
-        return self._connection
+    def inspector(self) -> "Inspector":
+        """What the database has, by SQLAlchemy's inspector. Its many round trips are not for a tick."""
+        from sqlalchemy import inspect
+
+        from seqdev.postgres.connections import Dialect
+
+        assert isinstance(self._connection.dialect, Dialect)
+        self._connection.dialect.ask(self._connection)
+        return inspect(self._connection)
 
     @property
     def backend_pid(self) -> int:
