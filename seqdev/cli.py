@@ -131,8 +131,8 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(caught, OutputError):
         _forget_stdout()
     if "--debug" in arguments:
-        # Where psycopg was not loaded, no server has said anything.
-        if "psycopg" in sys.modules:
+        # Where SQLAlchemy was not loaded, no server has said anything.
+        if "sqlalchemy" in sys.modules:
             import_module("seqdev.postgres.errors").without_values(caught)
         traceback.print_exception(caught)
     if failure:

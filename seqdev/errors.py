@@ -52,10 +52,22 @@ class UsageError(SeqdevError):
     exit_code = Exit.USAGE
 
 
+class NotFound(UsageError):
+    """What was typed is the name or id of nothing."""
+
+
 class SchemaError(SeqdevError):
     """The database is not one seqdev can work on, or it is read-only."""
 
     exit_code = Exit.SCHEMA
+
+
+class ReadOnly(SchemaError):
+    """The server takes no writes: a standby, or one that is set so."""
+
+
+class UnfitSchema(SchemaError):
+    """A table, column or function that a statement names is missing, or of another kind."""
 
 
 class PermissionRefused(SeqdevError):

@@ -15,8 +15,8 @@ from seqdev.output.text import visible
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import conninfo, embedded, grants, schema
 from seqdev.postgres.engine import Database
+from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
-from seqdev.postgres.schema import Finding
 from seqdev.url import without_secrets
 
 app = typer.Typer(help="The database seqdev works on: check, upgrade, init; the embedded server.")

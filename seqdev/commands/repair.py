@@ -8,7 +8,7 @@ import typer
 
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
-from seqdev.errors import Exit, UsageError
+from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup
@@ -141,7 +141,7 @@ def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
     """The lost device and its user; of a device that is deleted, its whole id is enough."""
     try:
         found = lookup.resolve(tx, lookup.Kind.DEVICE, text)
-    except UsageError:
+    except NotFound:
         try:
             return UUID(text), None
         except ValueError:
@@ -154,12 +154,8 @@ def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
 def _target(tx: Transaction, text: str, owner: UUID | None) -> UUID:
     try:
         return lookup.resolve(tx, lookup.Kind.DEVICE, text, owner)
-    except UsageError as error:
-        if (
-            owner
-            and tx.rows(lookup.Kind.DEVICE.value, text=text, user=None)
-            and error.message.startswith("no ")
-        ):
+    except NotFound as error:
+        if owner and tx.rows(lookup.Kind.DEVICE.value, text=text, user=None):
             raise UsageError(
                 f"device {text!r} belongs to another user than the lost one", "name a device of the same user"
             ) from error

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from seqdev import signals
-from seqdev.errors import Paused, SchemaError, Unavailable
+from seqdev.errors import Paused, SchemaError, Unavailable, UnfitSchema
 from seqdev.postgres.engine import Database, Transaction
 from seqdev.postgres.queries import Query
 
@@ -115,7 +115,5 @@ def wait(database: Database, patience: timedelta, say: Callable[[str], None]) ->
 def _switched(database: Database, work: Callable[[Transaction], T]) -> T:
     try:
         return database.retry(work)
-    except SchemaError as error:
-        if "read-only" in error.message:
-            raise
+    except UnfitSchema as error:
         raise SchemaError("this database has no pause switch yet", "make it: seqdev db upgrade") from error

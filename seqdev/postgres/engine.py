@@ -1,31 +1,34 @@
-"""Connections, transactions and their settings, retries.
+"""Transactions and their settings, retries.
 
 The one way to run SQL: a :class:`Database` opens transactions, a :class:`Transaction` runs queries.
 Everything a transaction needs is set with SET LOCAL, and nothing is prepared on the server, so that
 all of it holds behind PgBouncer in transaction pooling.
 """
 
-import logging
 import os
 import random
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqdev import signals
 from seqdev.errors import Refused
 from seqdev.postgres import conninfo
-from seqdev.postgres.errors import CONFLICT, is_lost, is_refusal, reason, translate
+from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, is_refusal, reason, translate
 from seqdev.postgres.queries import Query, Row
 from seqdev.settings import Settings
 
 if TYPE_CHECKING:
-    from psycopg import Connection, Copy, Cursor
-    from psycopg.abc import Buffer, Loader
+    import psycopg
+    from psycopg import Copy
+    from sqlalchemy import Connection, CursorResult, Engine, Inspector, RootTransaction
 
 T = TypeVar("T")
 
@@ -34,6 +37,9 @@ RETRY_PATIENCE = timedelta(seconds=20)
 
 FIRST_CONNECTION = timedelta(seconds=3)
 """How long a server is tried that this process has not met yet."""
+
+_STREAMED = 5_000
+"""Rows that a stream fetches at a time."""
 
 _IDLE = timedelta(seconds=15)
 _ALIVE_CHECK = timedelta(milliseconds=200)
@@ -53,15 +59,14 @@ IMMEDIATE: Query[None] = Query("postgres/immediate.sql", type(None))
 class Transaction:
     """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name."""
 
-    def __init__(self, connection: "Connection[Any]", session: str) -> None:
+    def __init__(self, connection: "Connection", session: str) -> None:
         self._connection = connection
         self.session = session
         self.now = datetime.min
 
     def rows(self, query: Query[Row], **given: object) -> list[Row]:
         """All rows of ``query``. Raises StatementError for parameters that the file does not have."""
-        with self._run(query, given) as cursor:
-            return cursor.fetchall()
+        return list(self._run(query, given))
 
     def one(self, query: Query[Row], **given: object) -> Row:
         """The single row of ``query``."""
@@ -70,27 +75,32 @@ class Transaction:
 
     def stream(self, query: Query[Row], **given: object) -> Iterator[Row]:
         """The rows of ``query`` through a cursor on the server: memory does not grow with them."""
-        from psycopg.rows import class_row
-
-        statement = query.statement
-        with self._connection.cursor(name="seqdev", row_factory=class_row(query.row)) as cursor:
-            cursor.itersize = 5000
-            cursor.execute(statement.text.encode(), statement.bind(given))
-            yield from cursor
+        return self._run(query, given, yield_per=_STREAMED)
 
     def execute(self, query: Query[None], **given: object) -> int:
         """Run a statement that returns no rows; the number of rows it touched."""
         statement = query.statement
-        return self._connection.execute(statement.text.encode(), statement.bind(given)).rowcount
+        with driver_errors():
+            return self._connection.exec_driver_sql(statement.text, statement.bind(given)).rowcount
 
     def constraints_immediate(self) -> None:
         """Check deferred constraints at each statement from now on, so that a refusal names its row."""
         self.execute(IMMEDIATE)
 
+    def inspector(self) -> "Inspector":
+        """What the database has, by SQLAlchemy's inspector. Its many round trips are not for a tick."""
+        from sqlalchemy import inspect
+
+        from seqdev.postgres.connections import Dialect
+
+        assert isinstance(self._connection.dialect, Dialect)
+        self._connection.dialect.ask(self._connection)
+        return inspect(self._connection)
+
     @property
     def backend_pid(self) -> int:
         """The process of the server as the connection knows it: behind a pooler, none that there is."""
-        return self._connection.info.backend_pid
+        return self._driver.info.backend_pid
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -98,7 +108,7 @@ class Transaction:
         import psycopg
 
         try:
-            with self._connection.transaction():
+            with driver_errors(), self._connection.begin_nested():
                 yield
         except psycopg.Error as error:
             if is_refusal(error.sqlstate or ""):
@@ -117,26 +127,41 @@ class Transaction:
 
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
-        self._connection.execute(text.encode())
+        with driver_errors():
+            _run_made(self._connection, text)
 
     @contextmanager
     def copy(self, query: Query[None]) -> "Iterator[Copy]":
         """A COPY … FROM STDIN to write rows to."""
-        with self._connection.cursor() as cursor, cursor.copy(query.statement.text.encode()) as copy:
+        with self._driver.cursor() as cursor, cursor.copy(query.statement.text.encode()) as copy:
             yield copy
 
-    @contextmanager
-    def _run(self, query: Query[Row], given: Mapping[str, object]) -> "Iterator[Cursor[Row]]":
-        from psycopg.rows import class_row
+    @property
+    def _driver(self) -> "psycopg.Connection[Any]":
+        driver: psycopg.Connection[Any] | None = self._connection.connection.driver_connection
+        assert driver
+        return driver
 
+    def _run(self, query: Query[Row], given: Mapping[str, object], **options: Any) -> Iterator[Row]:
         statement = query.statement
-        with self._connection.cursor(row_factory=class_row(query.row)) as cursor:
-            cursor.execute(statement.text.encode(), statement.bind(given))
-            yield cursor
+        with (
+            driver_errors(),
+            self._connection.exec_driver_sql(
+                statement.text, statement.bind(given), execution_options=options
+            ) as result,
+        ):
+            names = tuple(result.keys())
+            for values in result:
+                yield query.row(**dict(zip(names, values, strict=True)))
+
+
+def _run_made(connection: "Connection", text: str) -> "CursorResult[Any]":
+    # Without parameters a % in it, such as of a name, is no placeholder.
+    return connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
 
 class Database:
-    """The database of one command: one connection, opened when first needed, opened again when lost."""
+    """The database of one command: a connection for each thread, opened when needed, anew when lost."""
 
     def __init__(self, settings: Settings, command: str, say: Callable[[str], None]) -> None:
         self.settings = settings
@@ -146,10 +171,12 @@ class Database:
         self.guard: Callable[[Transaction], None] | None = None
         """What each transaction that writes has to pass: it is a batch, and raises to end here."""
         self._say = say
+        self.connected = False
+        """Whether there is a connection that is not known to be lost."""
         self._conninfo: str | None = None
-        self._connection: Connection[Any] | None = None
-        self._password: str | None = None
-        """Found beforehand; None: it is found when a connection is opened."""
+        self._engine: Engine | None = None
+        self._passwords: SimpleQueue[str | None] = SimpleQueue()
+        """Found beforehand, for connections of other threads."""
         self._met = False
 
     @contextmanager
@@ -201,8 +228,6 @@ class Database:
                 cut_short = error.sqlstate == "57014" and not begun
                 if not (lost or cut_short or error.sqlstate in CONFLICT):
                     raise translate(error) from error
-                if lost:
-                    self.close()
                 attempt += 1
                 pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
                 # At least once more: a process that was stopped all the while has not tried at all.
@@ -216,7 +241,8 @@ class Database:
         import psycopg
 
         try:
-            self._open().execute(text.encode())
+            with driver_errors(), self._connect() as connection:
+                _run_made(connection.execution_options(isolation_level="AUTOCOMMIT"), text)
         except psycopg.Error as error:
             raise translate(error) from error
 
@@ -226,27 +252,18 @@ class Database:
             self._conninfo = conninfo.find(self.settings.database_url, self._say)
         return self._conninfo
 
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection that is not known to be lost."""
-        return self._connection is not None and not self._connection.closed
-
     def another(self) -> "Database":
-        """The same database for another thread, through a connection of its own, which is not yet open.
+        """The same database for another thread, with its own connection of the same pool, not yet open.
 
         Raises PermissionRefused where the password command fails: it is run here and now.
         """
-        self.conninfo()
-        other = copy(self)
-        other._connection = None
-        other._password = self._find_password()
-        return other
+        self._pool()
+        self._passwords.put(_find_password(self.settings))
+        return copy(self)
 
     def close(self) -> None:
-        """Drop the connection; the next transaction opens a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connections that are not in a transaction; the next transaction opens a new one."""
+        self._pool().dispose()
 
     @contextmanager
     def _transaction(
@@ -257,67 +274,69 @@ class Database:
         guard = None if read_only else self.guard
         if self.guard:
             signals.check()
-        connection = self._open()
-        connection.read_only = read_only
-        with connection.transaction(force_rollback=rollback):
-            transaction = Transaction(connection, self.session)
-            transaction.now = transaction.one(
-                BEGIN,
-                schema=self.settings.schema,
-                timezone=self.settings.timezone,
-                lock_timeout=_milliseconds(self.settings.lock_timeout),
-                statement_timeout=_milliseconds(statement_timeout),
-                idle_timeout=_milliseconds(_IDLE),
-                alive_check=_milliseconds(_ALIVE_CHECK),
-                batch=guard is not None,
-            ).now
-            if guard:
-                guard(transaction)
-            yield transaction
-
-    def _find_password(self) -> str | None:
-        return conninfo.password(self.settings.database_url, self.settings.password_command)
-
-    def _open(self) -> "Connection[Any]":
-        import psycopg
-
-        idle = psycopg.pq.TransactionStatus.IDLE
-        if self._connection is not None and self._connection.info.transaction_status is not idle:
-            # Even the ROLLBACK was cancelled, or the connection is lost: nothing of it is taken along.
-            self.close()
-        if self._connection is None:
-            # What the driver has to say (a rollback on a lost connection) is said by the error that follows.
-            logging.getLogger("psycopg").setLevel(logging.CRITICAL)
-            connection = psycopg.connect(
-                self.conninfo(),
-                autocommit=True,
-                prepare_threshold=None,
-                application_name=self.session,
-                client_encoding="utf8",
-                connect_timeout=10,
-                password=self._password or self._find_password(),
-            )
-            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-            connection.adapters.register_loader("timestamptz", _instants())
-            self._connection = connection
-            self._met = True
-        return self._connection
-
-
-def _instants() -> "type[Loader]":
-    """Reads instants; those outside Python's calendar, which hosts write for "never", as its ends."""
-    from psycopg import DataError
-    from psycopg.types.datetime import TimestamptzLoader
-
-    class Instants(TimestamptzLoader):
-        def load(self, data: "Buffer") -> datetime:
+        with driver_errors(), self._connect() as connection:
+            connection.execution_options(postgresql_readonly=read_only)
+            begun = connection.begin()
             try:
-                return super().load(data)
-            except DataError:
-                before = bytes(data).endswith(b"BC") or bytes(data).startswith(b"-")
-                return (datetime.min if before else datetime.max).replace(tzinfo=UTC)
+                transaction = Transaction(connection, self.session)
+                transaction.now = transaction.one(
+                    BEGIN,
+                    schema=self.settings.schema,
+                    timezone=self.settings.timezone,
+                    lock_timeout=_milliseconds(self.settings.lock_timeout),
+                    statement_timeout=_milliseconds(statement_timeout),
+                    idle_timeout=_milliseconds(_IDLE),
+                    alive_check=_milliseconds(_ALIVE_CHECK),
+                    batch=guard is not None,
+                ).now
+                if guard:
+                    guard(transaction)
+                yield transaction
+                if rollback:
+                    begun.rollback()
+                else:
+                    begun.commit()
+            except BaseException:
+                _undo(connection, begun)
+                self.connected = not connection.invalidated
+                raise
 
-    return Instants
+    def _connect(self) -> "Connection":
+        self.connected = False
+        connection = self._pool().connect()
+        self._met = self.connected = True
+        return connection
+
+    def _pool(self) -> "Engine":
+        if self._engine is None:
+            from seqdev.postgres import connections
+
+            # Not a method: the pool would keep this object alive, and with it the connections.
+            password = partial(_next_password, self.settings, self._passwords)
+            self._engine = connections.engine(self.conninfo(), self.session, password)
+            weakref.finalize(self, self._engine.dispose)
+        return self._engine
+
+
+def _undo(connection: "Connection", begun: "RootTransaction") -> None:
+    """Roll back. What has ended the transaction goes on, not what its end meets on a lost connection."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        begun.rollback()
+    except DBAPIError:
+        connection.invalidate()
+
+
+def _find_password(settings: Settings) -> str | None:
+    return conninfo.password(settings.database_url, settings.password_command)
+
+
+def _next_password(settings: Settings, found: "SimpleQueue[str | None]") -> str | None:
+    try:
+        return found.get_nowait()
+    except Empty:
+        return _find_password(settings)
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -1,15 +1,18 @@
 """Server errors: which are worth another try, and what they say to people."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from seqdev.errors import (
     Cancelled,
     PermissionRefused,
+    ReadOnly,
     Refused,
-    SchemaError,
     SeqdevError,
     Unavailable,
+    UnfitSchema,
     UsageError,
 )
 
@@ -48,6 +51,20 @@ _LOST = {
 }
 
 
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Raise the driver's own errors, not SQLAlchemy's around them, whose text repeats the statement."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+        return
+    except DBAPIError as error:
+        driver = error.orig
+        assert driver
+    raise driver from None
+
+
 def is_lost(error: "psycopg.Error") -> bool:
     """Whether the connection is gone (or never came), so that a new one may help."""
     import psycopg
@@ -58,14 +75,15 @@ def is_lost(error: "psycopg.Error") -> bool:
 
 
 def _is_final(error: "psycopg.Error") -> bool:
-    return _never_connected(str(error)) is not None
+    return _never_connected(error) is not None
 
 
-def _never_connected(text: str) -> SeqdevError | None:
+def _never_connected(error: "psycopg.Error") -> SeqdevError | None:
     """What keeps a connection from being made, however often it is tried; None where it may come.
 
     A refused login comes without a SQLSTATE: libpq only passes the server's words on.
     """
+    text = str(error)
     if any(words in text for words in _NOT_ADMITTED):
         return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
     if "permission denied for database" in text or "is not permitted to log in" in text:
@@ -87,9 +105,33 @@ def _never_connected(text: str) -> SeqdevError | None:
         )
     if "definition of service" in text:
         return UsageError("libpq knows no such service", "see ~/.pg_service.conf and PGSERVICEFILE")
+    # The second of each is PgBouncer's.
+    if re.search(r'database ".*" does not exist|no such database', text):
+        return _unknown(error, "database")
+    if re.search(r'role ".*" does not exist|no such user', text):
+        return _unknown(error, "role")
     if "does not exist" in text:
-        return PermissionRefused("the server knows no such database or role", "check the database URL")
+        return UsageError("a file that the connection needs does not exist", "check sslcert and sslkey")
     return None
+
+
+def _unknown(error: "psycopg.Error", what: str) -> PermissionRefused:
+    """The server has no such ``what``, database or role: with all that was tried but the password."""
+    hint = {
+        "database": "check the database URL or PGDATABASE; a new one is made with createdb",
+        "role": "check the database URL or PGUSER; without them the role is the system user's name",
+    }[what]
+    tried = error.pgconn
+    if tried is None:
+        return PermissionRefused(f"the server has no such {what}", hint)
+    host, port = tried.host.decode(errors="replace"), tried.port.decode()
+    named = {
+        "database": f'database "{tried.db.decode(errors="replace")}"',
+        "role": f'role "{tried.user.decode(errors="replace")}"',
+    }
+    wanted = named.pop(what)
+    (other,) = named.values()
+    return PermissionRefused(f"the server at {host}, port {port}, has no {wanted} (tried with {other})", hint)
 
 
 def translate(error: "psycopg.Error") -> SeqdevError:
@@ -100,13 +142,13 @@ def translate(error: "psycopg.Error") -> SeqdevError:
     diag = error.diag
     where = ".".join(name for name in (diag.table_name, diag.column_name or diag.constraint_name) if name)
     if state == "" and isinstance(error, psycopg.OperationalError):
-        if final := _never_connected(str(error)):
+        if final := _never_connected(error):
             return final
         return Unavailable("the database cannot be reached", "check host and port, and that the server runs")
     if state.startswith("28"):
         return PermissionRefused("the server refused the login", "check user, password and pg_hba.conf")
     if state == "3D000":
-        return PermissionRefused("the server knows no such database", "check the database URL")
+        return _unknown(error, "database")
     if state == "42501" and diag.source_function == "check_enable_rls":
         return PermissionRefused(
             "row-level security would hide rows from this role, and deciding on a part of the rows is wrong",
@@ -118,9 +160,9 @@ def translate(error: "psycopg.Error") -> SeqdevError:
             "give it what the command needs: seqdev db grants tick|enroll|repair|audit|owner --to ROLE",
         )
     if state == "25006":
-        return SchemaError("the server is read-only", "point seqdev at the primary")
+        return ReadOnly("the server is read-only", "point seqdev at the primary")
     if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10"}:
-        return SchemaError("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
+        return UnfitSchema("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
     if state == "22023" and "TimeZone" in str(diag.message_primary):
         return UsageError(
             "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
@@ -147,11 +189,16 @@ def without_values(error: BaseException) -> None:
     What stays is the SQLSTATE and names of the schema. Errors of connections have no SQLSTATE: they stay.
     """
     import psycopg
+    from sqlalchemy.exc import StatementError
 
+    seen: set[BaseException] = set()
     cause: BaseException | None = error
-    while cause:
+    while cause and cause not in seen:
+        seen.add(cause)
         if isinstance(cause, psycopg.Error) and cause.sqlstate:
             cause.args = (reason(cause),)
+        if isinstance(cause, StatementError):
+            cause.args, cause.statement, cause.params = ("see its cause",), None, None
         cause = cause.__cause__ or cause.__context__
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from seqdev.errors import UsageError
+from seqdev.errors import NotFound, UsageError
 from seqdev.postgres.engine import Transaction
 from seqdev.postgres.queries import Query
 
@@ -30,7 +30,7 @@ class Kind(Enum):
 def resolve(transaction: Transaction, kind: Kind, text: str, user: UUID | None = None) -> UUID:
     """The id of the one ``kind`` (of ``user``, if given) whose id begins with ``text`` or that is named so.
 
-    An exact id or name wins over prefixes. Raises UsageError when there is none, or more than one.
+    An exact id or name wins over prefixes. Raises NotFound for none, UsageError for more than one.
     """
     given: dict[str, object] = {"text": text}
     if kind is not Kind.USER:
@@ -42,7 +42,7 @@ def resolve(transaction: Transaction, kind: Kind, text: str, user: UUID | None =
     found = exact or found
     noun = kind.name.lower()
     if not found:
-        raise UsageError(
+        raise NotFound(
             f"no {noun} {text!r}", "give its id, the first four characters of it or more, or its name"
         )
     if len(found) > 1:

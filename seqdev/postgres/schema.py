@@ -1,11 +1,12 @@
 """Whether seqdev can work on a database, and what brings it there."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from seqdev.errors import SchemaError
+from seqdev.postgres import indexes
 from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.queries import Query
 
 REPEAT_BATCH = 10_000
@@ -15,23 +16,7 @@ CHECK_TIMEOUT = timedelta(minutes=1)
 """How long the look at the catalogues may take before a command writes."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing seqdev needs: what, whether it is there, why, and what the upgrade would do."""
-
-    item: str
-    status: str
-    why: str
-    remedy: str | None
-    mode: str | None
-
-    @property
-    def blocks(self) -> bool:
-        """Whether commands that write must refuse."""
-        return self.status in ("missing", "wrong")
-
-
-CHECK = Query("postgres/check.sql", Finding)
+CHECK = Query("postgres/check.sql", Checked)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
 FILL_STEPS: Query[None] = Query("postgres/fill_steps.sql", type(None))
 INIT: tuple[Query[None], ...] = tuple(
@@ -53,7 +38,8 @@ def check(database: Database) -> list[Finding]:
     """Every finding, also those that are ok. The data is looked at once the tables are right."""
 
     def work(transaction: Transaction) -> list[Finding]:
-        found = transaction.rows(CHECK, schema=database.settings.schema)
+        checked = indexes.judge(transaction, transaction.rows(CHECK, schema=database.settings.schema))
+        found = [Finding(one.item, one.status, one.why, one.remedy, one.mode) for one in checked]
         # A standby lacks nothing but writability, so its data can be looked at.
         if not any(finding.blocks and finding.item != "server writable" for finding in found):
             found += transaction.rows(CHECK_DATA)
@@ -78,7 +64,7 @@ def require(database: Database) -> None:
     raise SchemaError(f"seqdev cannot write here: {first.item} is {first.status}{others}", _help(blocking))
 
 
-def _help(blocking: list[Finding]) -> str:
+def _help(blocking: Sequence[Finding]) -> str:
     host_tables = [
         f for f in blocking if f.status == "missing" and f.remedy is None and "unique" not in f.item
     ]

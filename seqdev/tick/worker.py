@@ -65,7 +65,6 @@ class Worker(threading.Thread):
             self.error = error
         finally:
             self.in_batch = False
-            self._database.close()
 
     def _claim(self) -> None:
         done: frozenset[UUID] = frozenset()

@@ -1,15 +1,24 @@
 -- What seqdev needs of this database, what is there, and what the upgrade would do
 --
--- Reads the catalogues only, so that it runs on any database, with or without the host's tables.
+-- Reads the catalogues only, so that it runs on any database, with or without the host's tables. It judges all
+-- that a command needs before it writes, which each of them asks. What only makes seqdev quick, the indexes, it
+-- names: seqdev db check reads those that are there, and compares.
 --
 -- Parameters:
 --   schema    text  schema of the host's tables
 -- Row:
---   item      text     what is looked at: table, table.column, key or index
---   status    text     ok, missing, wrong (required, and not there) or advised (works without, but slowly)
---   why       text     why seqdev needs it
---   remedy    text     the statement that the upgrade would run; null where a person has to decide
---   mode      text     how it runs: transaction, autocommit, repeat (until it touches no more rows)
+--   item          text     what is looked at: table, table.column, key or index
+--   status        text     ok, missing, wrong (required, and not there) or advised (works without, but slowly)
+--   why           text     why seqdev needs it
+--   remedy        text     the statement that the upgrade would run; null where a person has to decide
+--   mode          text     how it runs: transaction, autocommit, repeat (until it touches no more rows)
+--   schema_name   text     of a key or index: the schema of its table
+--   table_name    text     the same: its table
+--   index_name    text     the name by which seqdev makes it; null where it makes none
+--   column_names  text[]   its columns, of an index in their order
+--   predicate     text     which rows it has; null: all
+--   unmake        text     the statement that takes away what has its name and is something else
+--   building      boolean  another session is making it now
 -- Locks: none
 \if :{?schema} \else \set schema 'public' \endif
 with column_needed (position, schema_name, table_name, column_name, kind, definition, why) as (
@@ -191,79 +200,82 @@ key as (
         r.schema_name,
         r.table_name,
         i.indexrelid::regclass as qualified_name,
-        x.relname as index_name,
         con.conname as constraint_name,
-        i.indisvalid as valid,
-        exists (select 1 from pg_stat_progress_create_index as p where p.index_relid = i.indexrelid) as building,
-        i.indpred is null as complete,
         i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null as usable,
+        i.indimmediate as immediate,
         (
-            select a.attname
-            from pg_attribute as a
-            where a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-        ) as first_column,
-        (
-            select string_agg(a.attname, ', ' order by a.attname)
+            select array_agg(a.attname::text order by a.attname::text)
             from unnest(i.indkey::int2 []) with ordinality as part (attnum, place)
             inner join pg_attribute as a on i.indrelid = a.attrelid and part.attnum = a.attnum
             where part.place <= i.indnkeyatts
         ) as column_names
     from relation as r
     inner join pg_index as i on r.oid = i.indrelid
-    inner join pg_class as x on i.indexrelid = x.oid
     left join pg_constraint as con on i.indexrelid = con.conindid and con.contype in ('u', 'p')
 ),
 
-key_needed (position, table_name, index_name, column_names, makeable, why) as (
+key_needed (position, table_name, index_name, column_names, why) as (
+    -- No name: without that key it is not the host's table, and none can be made for it. In the order of the names.
     values
-        (301, 'leads', 'seqdev_leads_user_phone', 'phone, user_id', true, 'one lead per user and phone'),
-        (302, 'sequence_contacts', null, 'id', false, 'the message id is derived from it'),
-        (303, 'broadcast_messages', null, 'id', false, 'a message that exists is never queued again'),
+        (301, 'leads', 'seqdev_leads_user_phone', '{phone, user_id}'::text [], 'one lead per user and phone'),
+        (302, 'sequence_contacts', null, '{id}', 'the message id is derived from it'),
+        (303, 'broadcast_messages', null, '{id}', 'a message that exists is never queued again'),
         (
-            311, 'sequence_contacts', 'seqdev_contacts_step', 'contact_phone, sequence_id, sequence_stepid', true,
+            311, 'sequence_contacts', 'seqdev_contacts_step', '{contact_phone, sequence_id, sequence_stepid}',
             'one row per person and step'
         )
 ),
 
-index_needed (position, schema_name, table_name, index_name, definition, why) as (
+index_needed (position, schema_name, table_name, index_name, column_names, predicate, why) as (
+    -- Predicates as the server writes them back, but for casts and brackets: = any (array[…]), not in (…).
     values
         (
             401, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_due',
-            '(assigned_device_id, next_trigger_time) where status = ''active''',
+            '{assigned_device_id, next_trigger_time}'::text [],
+            'status = ''active''',
             'from each device straight to its due contacts'
         ),
         (
-            402, :'schema'::text, 'broadcast_messages', 'seqdev_messages_in_flight',
-            '(device_id, scheduled_at) where status in (''pending'', ''queued'', ''processing'')',
+            402, :'schema'::text, 'broadcast_messages', 'seqdev_messages_in_flight', '{device_id, scheduled_at}',
+            'status = any (array[''pending'', ''queued'', ''processing''])',
             'messages in flight of a device'
         ),
         (
-            403, :'schema'::text, 'broadcast_messages', 'seqdev_messages_sent',
-            '(device_id, sent_at) where sent_at is not null'
-            ' and status not in (''pending'', ''queued'', ''processing'', ''failed'')',
+            403, :'schema'::text, 'broadcast_messages', 'seqdev_messages_sent', '{device_id, sent_at}',
+            'sent_at is not null and status <> all (array[''pending'', ''queued'', ''processing'', ''failed''])',
             'messages of a device in the last hour and day'
         ),
         (
-            404, :'schema'::text, 'broadcast_messages', 'seqdev_messages_failed',
-            '(created_at) where status = ''failed'' and sequence_stepid is not null',
+            404, :'schema'::text, 'broadcast_messages', 'seqdev_messages_failed', '{created_at}',
+            'status = ''failed'' and sequence_stepid is not null',
             'failed sends that the step must show'
         ),
         (
-            405, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_phone', '(contact_phone)',
+            405, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_phone', '{contact_phone}', null,
             'the story of a person'
         ),
         (
-            406, :'schema'::text, 'broadcast_messages', 'seqdev_messages_person', '(recipient_phone, sequence_id)',
-            'the story of a person, and the audits'
+            406, :'schema'::text, 'broadcast_messages', 'seqdev_messages_person', '{recipient_phone, sequence_id}',
+            null, 'the story of a person, and the audits'
         ),
-        (407, :'schema'::text, 'leads', 'seqdev_leads_phone', '(phone)', 'the story of a person'),
+        (407, :'schema'::text, 'leads', 'seqdev_leads_phone', '{phone}', null, 'the story of a person'),
         (
-            408, :'schema'::text, 'broadcast_messages', 'seqdev_messages_created', '(created_at)',
+            408, :'schema'::text, 'broadcast_messages', 'seqdev_messages_created', '{created_at}', null,
             'the audits of the last hours'
         ),
-        (409, 'seqdev', 'run', 'seqdev_run_started', '(started_at)', 'the last runs, and the last tick'),
-        (411, 'seqdev', 'change', 'seqdev_change_run', '(run_id, id)', 'what a run has changed'),
-        (412, 'seqdev', 'change', 'seqdev_change_row', '(row_id)', 'what has happened to a row')
+        (409, 'seqdev', 'run', 'seqdev_run_started', '{started_at}', null, 'the last runs, and the last tick'),
+        (411, 'seqdev', 'change', 'seqdev_change_run', '{run_id, id}', null, 'what a run has changed'),
+        (412, 'seqdev', 'change', 'seqdev_change_row', '{row_id}', null, 'what has happened to a row')
+),
+
+making as (
+    select
+        n.nspname as schema_name,
+        x.relname as index_name
+    from pg_stat_progress_create_index as p
+    inner join pg_class as x on p.index_relid = x.oid
+    inner join pg_namespace as n on x.relnamespace = n.oid
+    where p.datid = (select d.oid from pg_database as d where d.datname = current_database())
 ),
 
 old_shape as (
@@ -271,7 +283,7 @@ old_shape as (
         k.qualified_name,
         k.constraint_name
     from key as k
-    where k.schema_name = :'schema'::text and k.table_name = 'sequence_contacts' and k.usable and k.column_names = 'contact_phone, sequence_id'
+    where k.schema_name = :'schema'::text and k.table_name = 'sequence_contacts' and k.usable and k.column_names = '{contact_phone, sequence_id}'
 ),
 
 finding (position, item, status, why, remedy, mode) as (
@@ -394,40 +406,6 @@ finding (position, item, status, why, remedy, mode) as (
     where exists (select 1 from old_shape)
     union all
     select
-        n.position,
-        n.table_name || ' unique (' || n.column_names || ')',
-        case when k.found then 'ok' when broken.index_name is not null then 'wrong' else 'missing' end,
-        n.why || case when broken.building then '; another session is building it' else '' end,
-        case
-            when k.found or broken.building or not n.makeable then null
-            when broken.index_name is not null then format('drop index concurrently %s', broken.qualified_name)
-            else format(
-                'create unique index concurrently if not exists %I on %I.%I (%s)',
-                n.index_name,
-                :'schema'::text,
-                n.table_name,
-                n.column_names
-            )
-        end,
-        'autocommit'
-    from key_needed as n
-    inner join relation as r on r.schema_name = :'schema'::text and n.table_name = r.table_name
-    cross join lateral (
-        select
-            exists (
-                select 1
-                from key
-                where key.schema_name = :'schema'::text and key.table_name = n.table_name and key.usable and key.column_names = n.column_names
-            ) as found
-    ) as k
-    left join key as broken
-        on
-            broken.schema_name = :'schema'::text
-            and n.table_name = broken.table_name
-            and n.index_name = broken.index_name
-            and not broken.valid
-    union all
-    select
         312,
         'sequence_contacts unique (sequence_id, contact_phone)',
         'wrong',
@@ -442,41 +420,48 @@ finding (position, item, status, why, remedy, mode) as (
         end,
         'transaction'
     from old_shape as o
-    union all
+),
+
+wanted as (
     select
         n.position,
-        'index ' || n.index_name,
-        case when k.valid or same.found then 'ok' else 'advised' end,
-        n.why || case when k.building then '; another session is building it' else '' end,
-        case
-            when k.valid or k.building or same.found then null
-            when k.index_name is not null then format('drop index concurrently %s', k.qualified_name)
-            else format(
-                'create index concurrently if not exists %I on %I.%I %s',
-                n.index_name,
-                n.schema_name,
-                n.table_name,
-                n.definition
-            )
-        end,
-        'autocommit'
-    from index_needed as n
-    inner join relation as r using (schema_name, table_name)
-    left join key as k using (schema_name, table_name, index_name)
-    -- The host may have an index that does as well, by its own name.
+        n.table_name || ' unique (' || array_to_string(n.column_names, ', ') || ')' as item,
+        case when k.found then 'ok' else 'missing' end as status,
+        n.why,
+        'create unique index concurrently' as making,
+        :'schema'::text as schema_name,
+        n.table_name,
+        n.index_name,
+        n.column_names,
+        null as predicate
+    from key_needed as n
     cross join lateral (
         select
             exists (
                 select 1
-                from key as h
+                from key
                 where
-                    h.schema_name = n.schema_name
-                    and h.table_name = n.table_name
-                    and h.valid
-                    and h.complete
-                    and n.definition = '(' || h.first_column || ')'
+                    key.schema_name = :'schema'::text
+                    and key.table_name = n.table_name
+                    and key.usable
+                    -- ON CONFLICT takes no key that may be checked at COMMIT.
+                    and key.immediate
+                    and key.column_names = n.column_names
             ) as found
-    ) as same
+    ) as k
+    union all
+    select
+        n.position,
+        'index ' || n.index_name,
+        'advised',
+        n.why,
+        'create index concurrently',
+        n.schema_name,
+        n.table_name,
+        n.index_name,
+        n.column_names,
+        n.predicate
+    from index_needed as n
 )
 
 select
@@ -484,6 +469,54 @@ select
     f.status::text as status,
     f.why::text as why,
     f.remedy::text as remedy,
-    (case when f.remedy is not null then f.mode end)::text as mode
-from finding as f
+    (case when f.remedy is not null then f.mode end)::text as mode,
+    f.schema_name::text as schema_name,
+    f.table_name::text as table_name,
+    f.index_name::text as index_name,
+    f.column_names::text [] as column_names,
+    f.predicate::text as predicate,
+    f.unmake::text as unmake,
+    f.building::boolean as building
+from (
+    select
+        finding.*,
+        null as schema_name,
+        null as table_name,
+        null as index_name,
+        null::text [] as column_names,
+        null as predicate,
+        null as unmake,
+        false as building
+    from finding
+    union all
+    select
+        w.position,
+        w.item,
+        w.status,
+        w.why,
+        case
+            when w.status <> 'ok' and w.index_name is not null
+                then format(
+                    '%s if not exists %I on %I.%I (%s)%s',
+                    w.making,
+                    w.index_name,
+                    w.schema_name,
+                    w.table_name,
+                    array_to_string(w.column_names, ', '),
+                    ' where ' || w.predicate
+                )
+        end,
+        'autocommit',
+        w.schema_name,
+        w.table_name,
+        w.index_name,
+        w.column_names,
+        w.predicate,
+        case
+            when w.index_name is not null then format('drop index concurrently %I.%I', w.schema_name, w.index_name)
+        end,
+        exists (select 1 from making as m where m.schema_name = w.schema_name and m.index_name = w.index_name)
+    from wanted as w
+    inner join relation as r using (schema_name, table_name)
+) as f
 order by f.position, f.item;

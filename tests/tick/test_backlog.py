@@ -138,13 +138,13 @@ def test_a_helper_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
 
     def late(database: Database) -> Database:
         other = another(database)
-        connect = other._open
+        connect = other._connect
 
         def slowly() -> Any:
             time.sleep(3)
             return connect()
 
-        monkeypatch.setattr(other, "_open", slowly)
+        monkeypatch.setattr(other, "_connect", slowly)
         return other
 
     monkeypatch.setattr(Database, "another", late)
