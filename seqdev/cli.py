@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 import typer.main
 
 from seqdev import __version__, signals
 from seqdev import settings as config
+from seqdev.commands.group import Group
 from seqdev.commands.options import App
 from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
 from seqdev.output.render import note
@@ -25,7 +25,7 @@ COMMANDS = (
 """The commands, each a module of its name below ``seqdev.commands``."""
 
 
-class Commands(typer.core.TyperGroup):
+class Commands(Group):
     """The commands, imported one by one as they are asked for: a tick does not wait for the audits."""
 
     def list_commands(self, _: object) -> list[str]:
@@ -52,7 +52,6 @@ app = typer.Typer(
     name="seqdev",
     cls=Commands,
     help="Enrol people into message sequences, process what is due, and find and repair what went wrong.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -118,7 +117,10 @@ def main(argv: list[str] | None = None) -> int:
     except SeqdevError as error:
         caught, failure, hint, exit_code = error, error.message, error.hint, code_of(error)
     except typer.TyperException as error:
-        caught, failure, hint, exit_code = error, error.format_message(), "see seqdev --help", error.exit_code
+        # Typer breaks some messages into lines.
+        caught, failure, exit_code = error, " ".join(error.format_message().split()), error.exit_code
+        context = getattr(error, "ctx", None)
+        hint = f"see {context.command_path if context else 'seqdev'} --help"
     except (typer.Abort, KeyboardInterrupt):
         caught, failure, hint, exit_code = _interrupted()
     except ReaderGoneError as error:

@@ -15,6 +15,7 @@ from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Kind, Line, Scope
 from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
 from seqdev.audit.rows import Health, IfLost
+from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
 from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.output.render import Format, Table, note
@@ -24,8 +25,8 @@ from seqdev.postgres.queries import Query
 """The formats for people: few columns, short ids."""
 
 app = typer.Typer(
+    cls=Group,
     help="What went wrong, why, and the repair that fits; read-only. Exit code 3: something was found.",
-    no_args_is_help=True,
 )
 
 LimitOption = Annotated[

@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from seqdev.commands.group import Group
 from seqdev.commands.options import App, FormatOption, YesOption, confirm, journaled
 from seqdev.errors import Exit, ReaderGoneError
 from seqdev.output.progress import progress
@@ -19,7 +22,7 @@ from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
 from seqdev.url import without_secrets
 
-app = typer.Typer(help="The database seqdev works on: check, upgrade, init; the embedded server.")
+app = typer.Typer(cls=Group, help="The database seqdev works on: check, upgrade, init; the embedded server.")
 
 _JOURNAL = ("schema seqdev", "seqdev.run", "run.")
 """Without these there is no journal yet for an upgrade to be entered in."""
@@ -29,8 +32,9 @@ AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order to
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """The embedded server."""
+    """The embedded server. ``used``: no other database is named, so that commands work on this one."""
 
+    used: bool
     running: bool
     pid: int | None
     version: str
@@ -74,12 +78,23 @@ def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = F
     if not confirm(f"Do these {len(plan)} things?", yes):
         note("nothing was changed")
         return Exit.DONE
-    if any(finding.item.startswith(_JOURNAL) for finding in plan):
-        _upgrade(database)
-    else:
-        with journaled(ctx, database, "db upgrade") as run:
-            run.counts = {"planned": len(plan), "done": _upgrade(database)}
+    with ExitStack() as stack:
+        run = None
+        if not any(finding.item.startswith(_JOURNAL) for finding in plan):
+            run = stack.enter_context(journaled(ctx, database, "db upgrade"))
+        done = _upgrade(database, plan)
+        # What was asked for is done. What only shows now is asked for too.
+        while (plan := schema.following(database, done)) and _agreed(application, plan, yes):
+            done += _upgrade(database, plan)
+        if run:
+            run.counts = {"planned": len(plan) + len(done), "done": len(done)}
     return _remaining(database)
+
+
+def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
+    if not yes:
+        application.writer(Format.TABLE, sys.stderr).write(Table("plan", Finding, plan))
+    return confirm(f"That is done. Do these {len(plan)} things too, which follow from it?", yes)
 
 
 @app.command()
@@ -88,17 +103,20 @@ def init(ctx: typer.Context) -> int:
     application: App = ctx.obj
     database = application.database("db init")
     schema.init(database)
-    _upgrade(database)
+    done: list[Finding] = []
+    while plan := schema.following(database, done):
+        done += _upgrade(database, plan)
     return _remaining(database)
 
 
-def _upgrade(database: Database) -> int:
-    """The number of things done."""
-    number = 0
+def _upgrade(database: Database, plan: list[Finding]) -> list[Finding]:
+    """Do what ``plan`` says; the findings that are done."""
+    done = []
     with progress("done") as bar:
-        for number, _ in enumerate(schema.upgrade(database, note), start=1):
-            bar(number)
-    return number
+        for finding in schema.upgrade(database, plan, note):
+            done.append(finding)
+            bar(len(done))
+    return done
 
 
 def _remaining(database: Database) -> int:
@@ -107,7 +125,8 @@ def _remaining(database: Database) -> int:
         note("the database is ready")
         return Exit.DONE
     for finding in blocking:
-        note(f"{finding.item} is {finding.status}, and no upgrade can help: {finding.why}")
+        help_ = "still to do, by seqdev db upgrade" if finding.remedy else "and no upgrade can help"
+        note(f"{finding.item} is {finding.status}, {help_}: {finding.why}")
     return Exit.SCHEMA
 
 
@@ -164,13 +183,17 @@ def down() -> int:
 
 @app.command()
 def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
-    """Whether the embedded server runs, and where its files are."""
+    """Whether the embedded server runs, whether commands use it, and where its files are."""
     application: App = ctx.obj
     found = embedded.status()
+    used = not conninfo.is_named(application.settings.database_url)
     row = ServerStatus(
+        used,
         found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
     )
     application.writer(output).write(Table("server", ServerStatus, [row], single=True))
+    if not used:
+        note("commands work on the database that is named, not on the embedded server: see seqdev db check")
     return Exit.DONE
 
 

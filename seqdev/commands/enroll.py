@@ -81,8 +81,11 @@ def enroll(
             scope = replace(scope, phones=list(numbers) if asks else numbers)
         if asks:
             planned = run_enroll(database, scope, None)
+            if not planned.enrolled:
+                app.writer(output).write(*_tables(planned))
+                return _account(planned, scope)
             app.writer(Format.TABLE, sys.stderr).write(*_tables(planned))
-            if planned.enrolled and not confirm(f"Enrol {planned.enrolled} people?", yes):
+            if not confirm(f"Enrol {planned.enrolled} people?", yes):
                 note("nothing was changed")
                 return Exit.DONE
         run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from seqdev.commands.group import Group
 from seqdev.commands.options import (
     App,
     DryRunOption,
@@ -39,12 +40,7 @@ from seqdev.postgres.engine import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
 
-app = typer.Typer(help="The leads of a user: import them, give them devices.")
-
-
-@app.callback()
-def root() -> None:
-    """The leads of a user."""
+app = typer.Typer(cls=Group, help="The leads of a user: import them, give them devices.")
 
 
 @app.command("import")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
 from seqdev.errors import Exit, NotFound, UsageError
@@ -17,7 +18,7 @@ from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
 from seqdev.repair.jobs import Job, Scope
 
-app = typer.Typer(help="Put right what audits find. Every change is journaled and can be undone.")
+app = typer.Typer(cls=Group, help="Put right what audits find. Every change is journaled and can be undone.")
 
 SequenceOption = Annotated[
     str | None, typer.Option("--sequence", metavar="NAME|ID", help="Only this sequence.")
@@ -260,7 +261,9 @@ def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption 
     found = repair.list_runs(application.database("repair list"), None if show_all else 20)
     writer = application.writer(output)
     writer.write(repair_view.runs_table(writer, found))
-    if found and len(found) < found[0].total:
+    if not found:
+        note("no run has changed rows")
+    elif len(found) < found[0].total:
         note(f"{found[0].total:,} runs, {len(found)} shown: --all shows all")
     return Exit.DONE
 

@@ -101,7 +101,9 @@ def runs(
         writer.write(Table("runs", RunLine, list(_lines(rows))))
     else:
         writer.write(published("runs", RunRow, rows))
-    if rows and len(rows) < rows[0].total:
+    if not rows:
+        note("no such run is in the journal" if since or command else "no run is in the journal")
+    elif len(rows) < rows[0].total:
         note(f"{rows[0].total:,} runs, {len(rows)} shown: --limit, or --all")
     return Exit.DONE
 

@@ -114,9 +114,8 @@ class Writer:
         rows = [[_cell(value) for value in self._plain(table, row).values()] for row in table.rows]
         names = [field.name.replace("_", " ") for field in fields(table.row)]
         if not rows:
-            if titled:
-                return
-        elif table.single:
+            return
+        if table.single:
             rows = [[name, value] for name, value in zip(names, rows[0], strict=True)]
             names = []
         right = _numeric_columns(table)
@@ -136,7 +135,7 @@ class Writer:
         align = ["left" if table.single or i not in right else "right" for i in range(len(names or [0, 0]))]
         style = "pipe" if self.format is Format.MARKDOWN else "plain" if table.single else "simple"
         out.write(
-            tabulate(rows, names, tablefmt=style, disable_numparse=True, colalign=align if rows else None)
+            tabulate(rows, names, tablefmt=style, disable_numparse=True, colalign=align)
         )
         out.write("\n")
 

@@ -1,6 +1,6 @@
 """Whether seqdev can work on a database, and what brings it there."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 
 from seqdev.errors import SchemaError
@@ -80,24 +80,31 @@ def pending(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.remedy]
 
 
-def upgrade(database: Database, say: Callable[[str], None]) -> Iterator[Finding]:
-    """Run every remedy, each in a transaction of its own, until none is left; yields what was done.
+def upgrade(database: Database, plan: list[Finding], say: Callable[[str], None]) -> Iterator[Finding]:
+    """Run the remedies of ``plan``, each in a transaction of its own; yields what was done.
 
-    Ended at any point, a second run goes on where the first stopped: each round looks anew.
-    Raises SchemaError when a remedy does not remedy.
+    Ended at any point, a second run goes on where the first stopped: its plan is what is still pending.
     """
-    done: set[str] = set()
-    while todo := pending(check(database)):
-        for finding in todo:
-            assert finding.remedy is not None
-            if finding.remedy in done:
-                raise SchemaError(
-                    f"{finding.item} is still {finding.status} after the upgrade", "see: seqdev db check"
-                )
-            done.add(finding.remedy)
-            say(f"upgrade: {finding.item}")
-            _apply(database, finding.remedy, finding.mode)
-            yield finding
+    for finding in plan:
+        assert finding.remedy is not None
+        say(f"upgrade: {finding.item}")
+        _apply(database, finding.remedy, finding.mode)
+        yield finding
+
+
+def following(database: Database, done: Collection[Finding]) -> list[Finding]:
+    """What is pending after ``done``: an index dropped since it was invalid, to be made, for example.
+
+    Raises SchemaError when a remedy did not remedy.
+    """
+    plan = pending(check(database))
+    remedies = {finding.remedy for finding in done}
+    for finding in plan:
+        if finding.remedy in remedies:
+            raise SchemaError(
+                f"{finding.item} is still {finding.status} after the upgrade", "see: seqdev db check"
+            )
+    return plan
 
 
 def _apply(database: Database, remedy: str, mode: str | None) -> None:

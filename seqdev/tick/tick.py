@@ -25,7 +25,7 @@ _NOTED = {"bad_phone", "step_missing", "no_content"}
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. ``due`` is ``queued``, ``already_queued``, ``quarantined`` and all who wait, by reason.
+    """What a run did. ``due``: ``queued``, ``already_queued``, ``quarantined`` and all that wait, by reason.
 
     ``due`` and ``waiting`` are None where the run was ended, or the server cancelled the count of who waits.
     """

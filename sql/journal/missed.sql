@@ -1,6 +1,7 @@
 -- Times in which ticks were missed, newest first: none that came to a good end began there
 --
--- Good is what ended by itself with its work done. As many are missed as would have fitted in between.
+-- Good is what ended by itself with its work done. As many are missed as would have fitted in between. None is
+-- missed before the first run ever.
 --
 -- Parameters:
 --   now    timestamptz  the instant of the transaction
@@ -8,7 +9,7 @@
 --   every  interval     how often a tick should begin
 --   most   integer      such times to return; empty: all
 -- Row:
---   missed_from  timestamptz  the last good tick before, or the beginning of the time that is looked at
+--   missed_from  timestamptz  the last good tick before, or the beginning of the time looked at
 --   missed_to    timestamptz  the next good tick, or now
 --   lasted       interval     the time between them
 --   missed       integer      ticks that should have been there
@@ -35,8 +36,10 @@ with ticks as materialized (
 
 mark (at, ticked) as (
     select
-        :'now'::timestamptz - :'since'::interval as at,
+        greatest(:'now'::timestamptz - :'since'::interval, min(r.started_at)) as at,
         false as ticked
+    from seqdev.run as r
+    having count(*) > 0
     union all
     select
         t.started_at as at,

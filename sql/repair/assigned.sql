@@ -1,9 +1,12 @@
 -- Assign to people the device that last wrote to them
 --
 -- Found as the mismatch audit finds them: the last message to a person in a sequence, made within the time
--- given, went to another device than its row of person and step is assigned to, and was not right when it was
--- made (the journal would have the change since). The rows still to come of that person in that sequence get
--- the device of that message; with history, the past row itself gets the device of its own last message.
+-- given, went to another device than its row of person and step is assigned to, and the audit does not say
+-- assigned_since. The rows still to come of that person in that sequence get the device of that message; with
+-- history, the past row itself gets the device of its own last message.
+--
+-- Master of "which row a message belongs to": sql/audit/mismatches.sql
+-- Master of "the device was the assigned one then": sql/audit/mismatches.sql
 --
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
@@ -45,7 +48,7 @@ with message as materialized (
         s.user_id,
         row_number() over (
             partition by s.id, sc.contact_phone, case when :'history'::boolean then sc.id end
-            order by m.created_at desc, m.id desc
+            order by m.created_at desc, m.id
         ) = 1 as is_last
     from broadcast_messages as m
     inner join sequences as s on m.sequence_id = s.id
@@ -56,7 +59,11 @@ with message as materialized (
             c.sequence_id = m.sequence_id
             and c.contact_phone = m.recipient_phone
             and (m.sequence_stepid is null or c.sequence_stepid = m.sequence_stepid)
-        order by c.assigned_device_id is not distinct from m.device_id desc, c.id
+        order by
+            c.assigned_device_id is not distinct from m.device_id desc,
+            c.status in ('completed', 'failed') desc nulls last,
+            c.completed_at desc nulls last,
+            c.id
         limit 1
     ) as sc
     where
@@ -82,24 +89,31 @@ candidate as materialized (
         )
 ),
 
--- What was assigned when the message was made is the old value of the first change since.
 mismatch as materialized (
-    select dated.*
-    from (
-        select distinct on (c.contact_id)
-            c.*,
-            ch.id as changed,
-            ch.old_value
-        from candidate as c
-        left join seqdev.change as ch
-            on
-                c.contact_id = ch.row_id
-                and ch.table_name = 'sequence_contacts'
-                and ch.column_name = 'assigned_device_id'
-                and c.created_at <= ch.changed_at
-        order by c.contact_id, ch.id
-    ) as dated
-    where dated.changed is null or dated.old_value is distinct from dated.device_id::text
+    select
+        c.*,
+        used.id as used_id,
+        used.user_id as used_user_id,
+        used.device_name as used_name
+    from candidate as c
+    left join user_devices as used on c.device_id = used.id
+    where
+        case
+            when used.user_id <> c.user_id or c.assigned_device_id is null then true
+            else
+                -- What the first change since has replaced is what was assigned when it was written.
+                (
+                    select ch.old_value
+                    from seqdev.change as ch
+                    where
+                        ch.row_id = c.contact_id
+                        and ch.table_name = 'sequence_contacts'
+                        and ch.column_name = 'assigned_device_id'
+                        and ch.changed_at > c.created_at
+                    order by ch.id
+                    limit 1
+                ) is distinct from c.device_id::text
+        end
 )
 
 select
@@ -111,11 +125,11 @@ select
     sc.assigned_device_id as from_device,
     was.device_name::text as from_name,
     mm.device_id as to_device,
-    used.device_name::text as to_name,
+    mm.used_name::text as to_name,
     'last_wrote' as why,
     case
-        when used.id is null then 'device_missing'
-        when not coalesce(used.user_id = mm.user_id, false) then 'device_of_other_user'
+        when mm.used_id is null then 'device_missing'
+        when not coalesce(mm.used_user_id = mm.user_id, false) then 'device_of_other_user'
     end as refused,
     jsonb_build_object('status', sc.status, 'assigned_device_id', sc.assigned_device_id) as expected,
     jsonb_build_object('assigned_device_id', mm.device_id) as becomes
@@ -129,7 +143,6 @@ inner join sequence_contacts as sc
             or :'history'::boolean and sc.status in ('completed', 'failed') and mm.contact_id = sc.id
         )
 left join user_devices as was on sc.assigned_device_id = was.id
-left join user_devices as used on mm.device_id = used.id
 where
     sc.assigned_device_id is distinct from mm.device_id
     and (nullif(:'user', '')::uuid is null or coalesce(sc.user_id, mm.user_id) = mm.user_id)

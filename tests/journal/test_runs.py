@@ -301,6 +301,7 @@ def test_missed_ticks_are_times_in_which_none_came_to_a_good_end(host: Host, seq
 
 
 def test_ticks_are_missed_up_to_now_and_since_the_beginning(host: Host, seqdev: Cli) -> None:
+    ticks(host, [90], exit_code=1)
     (none,) = journal(seqdev, "--every", "1m", "--since", "1h", code=3)
     assert (none["missed"], none["began"]) == (60, {})
     ticks(host, [29.9])
