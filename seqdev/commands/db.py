@@ -32,11 +32,17 @@ class ServerStatus:
     """The embedded server."""
 
     running: bool
+    """Whether the server runs."""
     pid: int | None
+    """Its process."""
     version: str
+    """Version of PostgreSQL."""
     home: str
+    """Folder of its files."""
     socket: str
+    """Folder of its socket."""
     log: str
+    """Its log file."""
 
 
 @app.command()
