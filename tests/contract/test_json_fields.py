@@ -44,7 +44,7 @@ def runs(host: Host, seqdev: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         written.clear()
         words = [word for word in command.split() if not word.isupper()]
         ran = seqdev(*words, *map(str, options), "--format", "json")
-        assert ran.code in (0, 3), ran.err
+        assert ran.code in (0, 3), (command, ran.err)
         (tables,) = written
         if len(tables) == 1:
             # Its name is not printed.
