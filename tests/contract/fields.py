@@ -112,14 +112,11 @@ class Page:
         if shape.row is None:
             self.text += " the columns of your statement.\n\n"
             return
-        columns = shape.columns
-        for one in shape.row.__mro__:
-            if before := self._said.get(
-                (one, shape.columns[: len(fields(one))] if is_dataclass(one) else ())
-            ):
-                columns = shape.columns[len(fields(one)) :]
-                self.text += f" the fields of {before}{', and:' if columns else '.'}"
-                break
+        known = [(one, shape.columns[: len(fields(one))]) for one in shape.row.__mro__ if is_dataclass(one)]
+        before = next((one for one in known if one in self._said), None)
+        columns = shape.columns[len(before[1]) :] if before else shape.columns
+        if before:
+            self.text += f" the fields of {self._said[before]}{', and:' if columns else '.'}"
         self._said.setdefault((shape.row, shape.columns), place)
         lines = list(_fields(shape.row, columns, {}))
         if lines:

@@ -31,13 +31,13 @@ def from_tests(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "line",
     [
-        "from tests.world.command import Cli",
+        "from tests.conftest import Cli",
         "from tests.tick.test_tick import people",
         "from tests.tick import test_tick",
         "from .conftest import Cli",
         "from . import conftest",
         "import tests.tick.test_tick",
-        "def f():\n    from tests.world.command import Cli",
+        "def f():\n    from tests.conftest import Cli",
     ],
 )
 def test_such_an_import_is_found(line: str) -> None:
