@@ -91,7 +91,7 @@ def test_every_reason_to_wait_is_explained() -> None:
     }
     stopped_without_being_due = {
         "row_not_active",
-        "set_aside",
+        "quarantined",
         "sequence_missing",
         "sequence_inactive",
         "not_due",

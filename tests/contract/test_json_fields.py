@@ -112,7 +112,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     (folder / "own.sql").write_text("-- Leads\nselect name from leads;\n")
     run("audit run", folder / "own.sql")
 
-    for repair in ("assigned", "missing", "stuck", "set-aside"):
+    for repair in ("assigned", "missing", "stuck", "quarantined"):
         run(f"repair {repair}", "--dry-run")
     done = run("repair device", lost, "--spread", "--until-back", "--yes")["summary"]["run_id"]
     host.rows("update user_devices set status = 'online' where id = %s", lost)
