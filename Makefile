@@ -12,7 +12,7 @@ demo: $(READY) ## Show the main job on an embedded Postgres
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-faults: $(READY) ## Break processes, connections and servers, reconcile every row, write the table of README.md
+faults: $(READY) ## Break processes, connections and servers, reconcile every row, write their table in docs/faults.md
 	@$(BIN)/python -m tests.faults.run
 
 load: $(READY) ## Run the heavier load tests: 10,000 SIGKILLs, a million messages, a file of 1 GB; write their table
@@ -39,8 +39,8 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --all-extras --python-version 3.11 pyproject.toml --output-file requirements.lock
 
-docs: $(READY) ## Write the command reference in README.md anew from the code
-	@$(BIN)/python -m tests.contract.reference --write
+docs: $(READY) ## Write the generated pages of docs/ anew from the code
+	@SEQDEV_TEST_WRITE_DOCS=1 $(BIN)/python -m pytest -n 0 tests/contract/test_docs.py tests/contract/test_json_fields.py
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,9 +51,13 @@ class Kind:
     """How often an audit found one kind of thing, and what to do about it."""
 
     finding: str
+    """What was found."""
     severity: str
+    """critical, warning or note."""
     found: int
+    """How often, listed or not."""
     repair: str
+    """What to do about it."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,13 @@ class Line:
     """One audit in ``audit all``."""
 
     audit: str
+    """The audit: `seqdev audit` takes this name."""
     severity: str
+    """The worst it found: critical, warning, note; or ok."""
     found: int
+    """Findings in all."""
     kinds: dict[str, int] = field(default_factory=dict)
+    """Findings, by kind."""
 
 
 def find(database: Database, query: Query[Row], scope: Scope) -> Result[Row]:

@@ -36,11 +36,17 @@ class ServerStatus:
 
     used: bool
     running: bool
+    """Whether the server runs."""
     pid: int | None
+    """Its process."""
     version: str
+    """Version of PostgreSQL."""
     home: str
+    """Folder of its files."""
     socket: str
+    """Folder of its socket."""
     log: str
+    """Its log file."""
 
 
 @app.command()
@@ -188,8 +194,7 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
     found = embedded.status()
     used = not conninfo.is_named(application.settings.database_url)
     row = ServerStatus(
-        used,
-        found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
+        used, found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
     )
     application.writer(output).write(Table("server", ServerStatus, [row], single=True))
     if not used:

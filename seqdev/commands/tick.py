@@ -24,6 +24,7 @@ class DryRun(Summary):
     """A dry run in JSON: the summary, and what each device would do."""
 
     devices: list[Decision]
+    """What becomes of the due contacts, by device."""
 
 
 def tick(

@@ -73,11 +73,17 @@ class Enrolment:
     """What happened, or would, for one sequence."""
 
     sequence: str | None
+    """Name of the sequence."""
     sequence_id: UUID
+    """The sequence."""
     matched: int
+    """Leads whose triggers name its entry step: the sum of the next three, and of those over `--limit`."""
     enrolled: int
+    """People enrolled; in a dry run: who would be."""
     already_in: int
+    """Leads that are in the sequence already."""
     refused: int
+    """Leads that were refused."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,13 @@ class Refusal:
     """A lead that was refused, and why."""
 
     sequence: str | None
+    """Name of the sequence."""
     phone: Phone | None
+    """The phone of the lead."""
     reason: str
+    """Why, as one word."""
     lead_id: UUID | None
+    """The lead."""
 
 
 PLAN = Query("enroll/plan.sql", Verdict)

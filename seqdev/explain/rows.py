@@ -129,33 +129,42 @@ NEAR = Query("explain/near.sql", Near)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a policy would do with a waiting step: ``queue``, or the reason to wait.
-
-    ``decision`` is the one of a tick now; ``when_eligible`` the one when nothing but the device counts, as
-    the devices stand now. ``device_id`` is where it would be queued, then.
-    """
+    """What a policy would do with a waiting step."""
 
     policy: str
+    """The policy."""
     decision: str
+    """What a tick would do now: queue, or the reason to wait."""
     when_eligible: str
+    """The same, once nothing but the device counts, as the devices stand now."""
     device_id: UUID | None
+    """Where the message would be queued then."""
     device_name: str | None
+    """Its name."""
     reassigns: bool
+    """Whether the contact would be assigned to that device."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A step that waits. ``stopped_by`` is the first shut gate that the configured policy asks."""
+    """A step that waits."""
 
     step: Step
+    """The step."""
     already_queued: bool
     """Its message exists: the tick only completes the row."""
     stopped_by: str | None
+    """The first shut gate that the configured policy asks; None where it may be sent."""
     reason: str | None
+    """What the tick calls it."""
     since: datetime | None
+    """Since when the gate is shut, as far as the database tells."""
     eligible_at: datetime | None
+    """When the step may be sent, at the earliest; None where that is not known."""
     gates: list[Gate]
+    """Every gate, in the order of the tick."""
     policies: list[Outcome]
+    """What each policy would do."""
 
 
 @dataclass(frozen=True)
@@ -163,24 +172,37 @@ class Enrolment:
     """A person in a sequence, and its steps."""
 
     sequence_id: UUID
+    """The sequence."""
     sequence_name: str | None
+    """Its name; None where it is gone."""
     sequence_active: bool
+    """Whether it is active."""
     phone: Phone
+    """As it is written there."""
     name: str | None
+    """The person's name there."""
     steps: list[Step]
+    """Its steps, those not reached too."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """What is known of a phone with one user. ``messages`` are those of others, the latest first."""
+    """What is known of a phone with one user."""
 
     user_id: UUID | None
+    """The user; None where the sequence is gone and the row names nobody."""
     leads: list[Lead]
+    """Their leads with this phone."""
     triggers: list[Call]
+    """What an enrolment would say to each trigger of these leads."""
     enrolments: list[Enrolment]
+    """The sequences that the person is in, or was."""
     waiting: list[Waiting]
+    """The steps that wait, and what stops them."""
     messages: list[Message]
+    """Messages that no step made: campaigns, other processors; the latest first."""
     messages_total: int
+    """Such messages in all, listed or not."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +210,14 @@ class Explanation:
     """The answer: a story for each user who knows the phone; else the phones that are near it."""
 
     phone: Phone
+    """The phone, as it was asked for."""
     now: datetime
+    """The instant of the answer."""
     policy: str
     """The configured policy."""
     known: bool
+    """Whether anything is known of the phone."""
     stories: list[Story]
+    """What is known of it, by user."""
     near: list[Near]
+    """Where nothing is known: phones that end in the same digits."""

@@ -89,28 +89,40 @@ class Target:
 
 @dataclass(frozen=True)
 class Summary:
-    """What an import did. ``read`` is the sum of the other counts, unless nothing was imported."""
+    """What an import did."""
 
     run_id: UUID | None
+    """The run in the journal; null in a dry run."""
     dry_run: bool
+    """Whether nothing was written."""
     read: int
+    """Lines read: the sum of the next five, unless nothing was imported."""
     imported: int
+    """New leads."""
     updated: int
+    """Leads that the user had, and that were changed."""
     unchanged: int
+    """Leads that had all that their line says."""
     skipped: int
+    """Leads that the user had, left as they are."""
     rejected: int
+    """Lines rejected."""
     reasons: Mapping[str, int]
+    """Rejected lines, by reason."""
     duration: float
-    """Seconds."""
+    """Seconds that the import took."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """A line that was rejected, why, and for a duplicate the line it repeats."""
+    """A line that was rejected."""
 
     line: int
+    """Number of the line."""
     reason: str
+    """Why, as one word."""
     of_line: int | None
+    """For a duplicate: the line that has the phone first."""
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,14 @@ def for_people(output: Format) -> bool:
     return output in (Format.TABLE, Format.MARKDOWN)
 
 
-def published(name: str, row: type[Any], rows: Sequence[Any]) -> Table:
+def published(name: str, row: type[Any], rows: Iterable[Any]) -> Table:
     """``rows`` as they are, without the account that each of them repeats."""
     hints = get_type_hints(row)
     columns = [column.name for column in fields(row) if column.name not in ("total", "found")]
-    return Table(name, make_dataclass(row.__name__, [(c, hints[c]) for c in columns]), rows)
+    shown = make_dataclass(row.__name__, [(c, hints[c]) for c in columns])
+    # It stands for that dataclass: docs/json-fields.md takes the meaning of the columns from there.
+    shown.__module__ = row.__module__
+    return Table(name, shown, rows)
 
 
 def brief(name: str, row: type[Any], rows: Sequence[Any], width: int | None = None) -> Shown:

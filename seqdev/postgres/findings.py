@@ -8,10 +8,15 @@ class Finding:
     """One thing seqdev needs: what, whether it is there, why, and what the upgrade would do."""
 
     item: str
+    """What is looked at: a table, a column, a key, an index, data."""
     status: str
+    """ok, missing, wrong (commands that write refuse), or advised (it works without)."""
     why: str
+    """Why seqdev needs it."""
     remedy: str | None
+    """The statement that the upgrade would run; None where a person has to decide."""
     mode: str | None
+    """How it runs: transaction, autocommit, or repeat (until it changes no more rows)."""
 
     @property
     def blocks(self) -> bool:

@@ -26,24 +26,34 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A row of every statement that plans: a change, or with ``refused`` the reason for none.
-
-    ``expected`` and ``becomes`` are objects of column and value of the row ``row_id`` of ``table_name``.
-    """
+    """A row of every statement that plans: a change, or with ``refused`` the reason for none."""
 
     table_name: str
+    """The table of the row."""
     row_id: UUID
+    """The row."""
     user_id: UUID | None
+    """The user whose row it is."""
     phone: Phone | None
+    """The person whose row it is."""
     sequence: str | None
+    """Name of the sequence; null for a lead."""
     from_device: UUID | None
+    """The device that the row has now."""
     from_name: str | None
+    """Its name."""
     to_device: UUID | None
+    """The device that the row gets."""
     to_name: str | None
+    """Its name."""
     why: str
+    """Why the row changes, as one word."""
     refused: str | None
+    """Why the row is not changed; null where it is."""
     expected: dict[str, Any]
+    """What the row must be when it is changed: values by column."""
     becomes: dict[str, Any]
+    """What changes: values by column."""
 
     @property
     def person(self) -> tuple[UUID | None, str | None]:

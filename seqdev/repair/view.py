@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import chain, islice
 from uuid import UUID
 
 from seqdev.output.render import Format, Table, Writer, note
-from seqdev.output.tables import LISTED, for_people
+from seqdev.output.tables import LISTED, for_people, published
 from seqdev.output.text import Phone
 from seqdev.repair.apply import Outcome
 from seqdev.repair.jobs import Change, Run
@@ -17,19 +16,28 @@ from seqdev.repair.plan import Plan, PlanRow
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did, or would. ``planned`` is ``changed`` and ``kept`` (changed by others meanwhile)."""
+    """What a run did, or would."""
 
     run_id: UUID | None
+    """The run in the journal; null where nothing was written."""
     command: str
+    """The command."""
     dry_run: bool
+    """Whether nothing was written."""
     planned: int
+    """Rows to change."""
     people: int
+    """People whose rows these are."""
     changed: int
+    """Rows that were changed."""
     kept: int
+    """Rows that were not: somebody else had changed them since the plan."""
     refused: int
+    """Rows that the plan refuses to change."""
     reasons: dict[str, int]
+    """Refused rows, by reason."""
     duration: float
-    """Seconds."""
+    """Seconds that the changes took."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,13 @@ class Total:
     """Planned changes by where from, where to, and why."""
 
     from_device: str | None
+    """The device that the rows have, by name."""
     to_device: str | None
+    """The device that they get, by name."""
     why: str
+    """Why they change, as one word."""
     rows: int
+    """Planned changes."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +88,6 @@ class RunLine:
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """A run that has changed rows."""
-
-    run_id: UUID
-    command: str
-    started: datetime
-    finished: bool
-    changes: int
-    undone: int
-    state: str
-
-
-@dataclass(frozen=True)
 class ChangeLine:
     """A change on a screen."""
 
@@ -97,22 +96,6 @@ class ChangeLine:
     column: str
     old: str | None
     new: str | None
-
-
-@dataclass(frozen=True)
-class ChangeRow:
-    """A value that a run has changed."""
-
-    table_name: str
-    row_id: UUID
-    phone: Phone | None
-    sequence: str | None
-    column_name: str
-    old_value: str | None
-    old_device: str | None
-    new_value: str | None
-    new_device: str | None
-    changed_at: datetime
 
 
 def show_plan(writer: Writer, plan: Plan, show_all: bool) -> None:
@@ -243,11 +226,7 @@ def runs_table(writer: Writer, runs: Iterable[Run]) -> Table:
             for run in runs
         )
         return Table("runs", RunLine, lines)
-    rows = (
-        RunRow(run.run_id, run.command, run.started, run.finished, run.changes, run.undone, run.state)
-        for run in runs
-    )
-    return Table("runs", RunRow, rows)
+    return published("runs", Run, runs)
 
 
 def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
@@ -264,22 +243,7 @@ def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
             for change in changes
         )
         return Table("changes", ChangeLine, lines)
-    rows = (
-        ChangeRow(
-            change.table_name,
-            change.row_id,
-            change.phone,
-            change.sequence,
-            change.column_name,
-            change.old_value,
-            change.old_device,
-            change.new_value,
-            change.new_device,
-            change.changed_at,
-        )
-        for change in changes
-    )
-    return Table("changes", ChangeRow, rows)
+    return published("changes", Change, changes)
 
 
 def _announce(plan: Plan, show_all: bool) -> None:

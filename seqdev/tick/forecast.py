@@ -27,17 +27,18 @@ class Planned:
 
 @dataclass(frozen=True)
 class Decision:
-    """Due contacts and what becomes of them: queued on a device, or waiting for a reason.
-
-    ``device_id`` is the sending device where ``decision`` is ``queue``, else the preferred one. ``moved``:
-    how many of ``contacts`` come from other devices.
-    """
+    """Due contacts and what becomes of them: queued on a device, or waiting for a reason."""
 
     device_id: UUID | None
+    """The sending device where the decision is queue, else the preferred one."""
     device_name: str | None
+    """Its name."""
     decision: str
+    """queue, or the reason to wait."""
     contacts: int
+    """Due contacts."""
     moved: int
+    """Of those: contacts that come from other devices."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,17 @@ class Comparison:
     """What one policy would do with one preferred or sending device's contacts."""
 
     policy: str
+    """The policy."""
     device_id: UUID | None
+    """The sending device, or the preferred device of those who wait."""
     device_name: str | None
+    """Its name."""
     queued: int
+    """Messages that would be queued on it."""
     moved: int
+    """Of those: for contacts that come from other devices."""
     waiting: Mapping[str, int]
+    """Contacts that would wait, by reason."""
 
 
 PLAN = Query("tick/plan.sql", Planned)

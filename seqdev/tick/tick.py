@@ -25,28 +25,35 @@ _NOTED = {"bad_phone", "step_missing", "no_content"}
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. ``due``: ``queued``, ``already_queued``, ``quarantined`` and all that wait, by reason.
-
-    ``due`` and ``waiting`` are None where the run was ended, or the server cancelled the count of who waits.
-    """
+    """What a run of the tick did, or would do."""
 
     run_id: UUID | None
+    """The run in the journal; null in a dry run."""
     policy: str
+    """The device policy that was used."""
     dry_run: bool
+    """Whether nothing was written."""
     due: int | None
+    """Contacts due when the run began: those queued, already queued, quarantined and waiting. None where the
+    run ended early, or the server cancelled the count of who waits."""
     queued: int
+    """Messages queued; in a dry run: that would be."""
     moved: int
     """Of those queued: on another device than the preferred one."""
     already_queued: int
+    """Contacts whose message existed, and whose row is now completed."""
     waiting: Mapping[str, int] | None
+    """Contacts that wait, by reason. None where the run ended early, or the server cancelled the count."""
     quarantined: int
     """Contacts that the database refuses, and that are no longer due."""
     ended: int | None
     """Contacts whose sequence is over; None in a dry run, which looks at devices, not at people."""
     chained: int | None
+    """Of those: contacts whose lead got the trigger of another sequence."""
     failed_reflected: int | None
+    """Failed sends that now show on the rows of their contacts."""
     duration: float
-    """Seconds."""
+    """Seconds that the run took."""
 
 
 @dataclass

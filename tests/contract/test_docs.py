@@ -1,47 +1,114 @@
-"""README.md says what is: its reference is generated, its examples run, its tables are the code's."""
+"""README.md and docs/ say what is: pages are generated, examples run, tables are the code's, links lead somewhere."""
 
 import re
 import subprocess
 import tomllib
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from seqdev.errors import Exit
+from seqdev.explain.advice import UNBLOCK
 from seqdev.postgres import binaries as server_binaries
-from seqdev.settings import Settings, load
-from tests.contract.reference import README, placed
+from seqdev.settings import Policy, Settings, load
+from tests.contract.pages import DOCS, REFERENCE, keep
+from tests.contract.reference import all_commands, reference
 from tests.world.command import ROOT
 
-TEXT = README.read_text()
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+ALL = "\n".join(page.read_text() for page in PAGES)
+
+
+def ids(page: Path) -> str:
+    return page.name
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_reference_is_what_the_commands_say() -> None:
-    assert placed(TEXT) == TEXT, "run: make docs"
+    keep(REFERENCE, reference())
 
 
-def test_every_make_target_of_the_readme_exists() -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"make (\w+)", TEXT)) <= targets
+def test_the_readme_has_two_hundred_lines_at_most() -> None:
+    assert len(README.read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+    for path, anchor in links:
+        target = (page.parent / path) if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=ids)
+def test_the_readme_leads_to_every_page(page: Path) -> None:
+    assert f"](docs/{page.name})" in README.read_text()
+
+
+def test_every_make_target_that_is_named_exists_and_every_target_is_described() -> None:
+    targets = set(re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"(?<![\w.])make ([\w-]+)`", ALL)) <= targets
+    described = set(re.findall(r"^\| `make ([\w-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M))
+    assert described == targets
+
+
+def test_every_command_that_an_example_types_exists() -> None:
+    known = {path for path, _, _ in all_commands()}
+    groups = {path for path in known if any(other.startswith(f"{path} ") for other in known)}
+    typed = re.findall(r"^\$ (seqdev(?: [a-z][\w-]*)*)", ALL, re.M)
+    assert len(typed) > 20
+    for words in typed:
+        found = max((path for path in known if f"{words} ".startswith(f"{path} ")), key=len)
+        assert found not in groups - ({"seqdev"} if words == "seqdev" else set()), words
 
 
 def test_the_exit_codes_are_the_codes() -> None:
-    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.M)}
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (DOCS / "exit-codes.md").read_text(), re.M)}
     assert listed == {int(code) for code in Exit}
 
 
-def test_the_configuration_example_has_every_key_with_its_default(tmp_path: object) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", TEXT, re.S)
-    given = tomllib.loads(example)
-    assert set(given) == {field.name for field in fields(Settings)} - {"mask"}
-    file = ROOT / "nonexistent"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqdev.settings._read", lambda _: given)
-        settings = load(file, {}, {"database_url": ""})
+def test_every_policy_is_explained() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)`(?: \(default\))? \| queued", (DOCS / "policies-and-reasons.md").read_text(), re.M
+    )
+    assert rows == list(Policy)
+
+
+def test_every_reason_to_wait_is_explained() -> None:
+    page = (DOCS / "policies-and-reasons.md").read_text()
+    listed = {
+        reason
+        for row in re.findall(r"^\| (`\w+`.*?) \|", page, re.M)
+        for reason in re.findall(r"`(\w+)`", row)
+    }
+    stopped_without_being_due = {
+        "row_not_active",
+        "quarantined",
+        "sequence_missing",
+        "sequence_inactive",
+        "not_due",
+    }
+    assert UNBLOCK.keys() - stopped_without_being_due <= listed
+
+
+def test_the_configuration_example_has_every_key_with_its_default(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.S)
+    assert set(tomllib.loads(example)) == {field.name for field in fields(Settings)} - {"mask"}
+    file = tmp_path / "config.toml"
+    file.write_text(example)
+    settings = load(file, {}, {"database_url": ""})
     assert settings == Settings()
 
 
-@pytest.mark.parametrize("example", re.findall(r"^\$ psql -d service (.*?)(?:  +#.*)?$", TEXT, re.M))
+@pytest.mark.parametrize("example", re.findall(r"^\$ psql -d service (.*?)(?:  +#.*)?$", ALL, re.M))
 def test_the_psql_examples_run(example: str, database: str) -> None:
     done = subprocess.run(
         [server_binaries.psql_path(), "-X", "-v", "ON_ERROR_STOP=1", "-d", database, *example.split()],

@@ -1,8 +1,10 @@
 """What is installed is what was built: the wheel carries the SQL and runs from anywhere."""
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
@@ -55,3 +57,19 @@ def test_the_wheel_installed_elsewhere_runs_its_own_sql(
     for arguments, code in ((["db", "init"], 0), (["db", "check"], 0), (["tick"], 0)):
         ran = run(str(python), "-m", "seqdev", *arguments)
         assert ran.returncode == code, ran.stderr
+
+
+def test_the_source_distribution_has_what_the_readme_leads_to(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    linked = set(re.findall(r"\]\(([^):#]+)\)", (ROOT / "README.md").read_text()))
+    assert len(linked) > 10
+    assert linked | {"README.md", "Makefile"} <= names

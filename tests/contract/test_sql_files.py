@@ -1,19 +1,14 @@
 """The contract of sql/: every file is what its header says, belongs to one query, and runs in psql."""
 
-import importlib
 import os
-import pkgutil
 import re
 import subprocess
 import types
 import typing
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -21,7 +16,8 @@ import pytest
 
 import seqdev
 from seqdev.postgres import binaries as server_binaries
-from seqdev.postgres.queries import ROOT, Query, Statement, StatementError, literal, parse
+from seqdev.postgres.queries import ROOT, Statement, StatementError, literal, parse
+from tests.contract.owners import OWNERS, owner
 from tests.world.statements import binds
 
 FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
@@ -40,27 +36,6 @@ PYTHON_TYPES = {
     "_text": list,
     "_uuid": list,
 }
-
-
-def queries() -> Iterator[Query[Any]]:
-    """Every query that a module of the package declares."""
-    for module in pkgutil.walk_packages(seqdev.__path__, "seqdev."):
-        if module.name.endswith("__main__"):
-            continue
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Enum):
-                yield from (member.value for member in value if isinstance(member.value, Query))
-            for item in value if isinstance(value, tuple) else [value]:
-                if isinstance(item, Query):
-                    yield item
-
-
-OWNERS = {id(query): query for query in queries()}.values()
-
-
-def owner(path: str) -> Query[Any]:
-    (query,) = (query for query in OWNERS if query.path == path)
-    return query
 
 
 def needed(path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What each scenario has shown, and the names of all scenarios, for the table in README.md."""
+"""What each scenario has shown, and the names of all scenarios, for the table in docs/faults.md."""
 
 import json
 import os

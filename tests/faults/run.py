@@ -1,4 +1,4 @@
-"""``make faults`` and ``make load``: the scenarios; when all are green, their table in README.md.
+"""``make faults`` and ``make load``: the scenarios; when all are green, their table in docs/faults.md.
 
 python -m tests.faults.run [long] [pytest's options]
 """
@@ -30,7 +30,7 @@ def main(options: list[str]) -> int:
         lines = record.read_text().splitlines() if record.exists() else []
         if missing := set(names(long=long)) - {json.loads(line)["fault"] for line in lines}:
             print("NOT SHOWN:", *sorted(missing), sep="\n")
-            print("the table in README.md stays as it is")
+            print("the table in docs/faults.md stays as it is")
             return 0
         write = [sys.executable, "-m", "tests.faults.table", str(record), *(["long"] if long else [])]
         return subprocess.run(write, cwd=ROOT, check=False).returncode

@@ -1,4 +1,4 @@
-"""The tables of faults in README.md, from the records of runs.
+"""The tables of faults in docs/faults.md, from the records of runs.
 
 ``python -m tests.faults.table RECORD [long]`` prints one and puts it in its place.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from tests.faults.record import names
 from tests.world.command import ROOT
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "faults.md"
 BEGIN = {False: "<!-- faults: make faults writes it -->\n", True: "<!-- long run: make load writes it -->\n"}
 END = {False: "<!-- end of faults -->\n", True: "<!-- end of long run -->\n"}
 """Around the tables: of ``make faults``, and of the long run."""
@@ -45,16 +45,16 @@ def table(records: Iterable[dict[str, Any]], *, long: bool = False) -> str:
     )
 
 
-def placed(readme: str, text: str, *, long: bool = False) -> str:
-    """``readme`` with the table in its place."""
-    before, rest = readme.split(BEGIN[long])
+def placed(page: str, text: str, *, long: bool = False) -> str:
+    """``page`` with the table in its place."""
+    before, rest = page.split(BEGIN[long])
     _, after = rest.split(END[long])
     return f"{before}{BEGIN[long]}\n{text}\n{END[long]}{after}"
 
 
-def listed(readme: str, *, long: bool = False) -> list[str]:
-    """The faults that the table in ``readme`` names."""
-    part = readme.split(BEGIN[long])[1].split(END[long])[0]
+def listed(page: str, *, long: bool = False) -> list[str]:
+    """The faults that the table in ``page`` names."""
+    part = page.split(BEGIN[long])[1].split(END[long])[0]
     rows = [line for line in part.splitlines() if line.startswith("| ")]
     return [row[2:].split(" | ")[0] for row in rows[1:]]
 
@@ -63,5 +63,5 @@ if __name__ == "__main__":
     lines = Path(sys.argv[1]).read_text().splitlines()
     long = sys.argv[2:] == ["long"]
     made = table(map(json.loads, lines), long=long)
-    README.write_text(placed(README.read_text(), made, long=long))
+    PAGE.write_text(placed(PAGE.read_text(), made, long=long))
     print(made)

@@ -141,9 +141,9 @@ def test_whatever_stands_in_a_setting_is_data(world: World, held: Held) -> None:
 
 def test_every_command_is_walked_through() -> None:
     """The walk finds the commands by itself: those the reference names."""
-    from tests.contract.reference import README
+    from tests.contract.pages import REFERENCE
 
-    named = set(re.findall(r"^### (seqdev .+)$", README.read_text(), re.M))
+    named = set(re.findall(r"^## (seqdev .+)$", REFERENCE.read_text(), re.M))
     walked = {f"seqdev {' '.join(path)}" for path, _ in LEAVES}
     groups = {name for name in named if any(other.startswith(name + " ") for other in named)}
     assert named - groups == walked

@@ -11,7 +11,7 @@ Connect = Callable[[str], "psycopg.Connection[Any]"]
 """Opens connections of the test's own."""
 
 MESSAGE_ID = "md5('seqdev message ' || sc.id)::uuid"
-"""The message of a contact, as README.md publishes it."""
+"""The message of a contact, as docs/policies-and-reasons.md publishes it."""
 
 
 class Host:
