@@ -188,8 +188,7 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
     found = embedded.status()
     used = not conninfo.is_named(application.settings.database_url)
     row = ServerStatus(
-        used,
-        found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
+        used, found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
     )
     application.writer(output).write(Table("server", ServerStatus, [row], single=True))
     if not used:
