@@ -14,7 +14,7 @@ from seqdev.postgres.queries import Query, Row
 from seqdev.settings import Policy, Settings, capacity
 
 if TYPE_CHECKING:
-    from seqdev.postgres.engine import Transaction
+    from seqdev.postgres.transaction import Transaction
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from seqdev.audit.rows import (
     IfLost,
 )
 from seqdev.postgres import lookup
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Row
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Settings
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "note"}

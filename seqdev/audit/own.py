@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, make_dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,10 @@ class OwnQuery(Query[SimpleNamespace]):
     """A query whose statement comes from outside ``sql/``, and whose columns are known once it has run."""
 
     own: Statement
+
+    def make(self, *columns: str) -> Callable[..., SimpleNamespace]:
+        """What makes a row: the file says what its columns are called."""
+        return lambda *values: SimpleNamespace(**dict(zip(columns, values, strict=True)))
 
     @property
     def statement(self) -> Statement:

@@ -26,7 +26,7 @@ from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import lookup, schema
-from seqdev.postgres.engine import Transaction
+from seqdev.postgres.transaction import Transaction
 
 
 def enroll(

@@ -36,7 +36,7 @@ from seqdev.leads.importing import (
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import lookup, schema
-from seqdev.postgres.engine import Transaction
+from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
 

@@ -13,7 +13,7 @@ from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, note
 from seqdev.postgres import schema
-from seqdev.postgres.engine import Transaction
+from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
 from seqdev.repair.apply import Manner, Outcome, apply

@@ -13,7 +13,7 @@ from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup
-from seqdev.postgres.engine import Transaction
+from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
 from seqdev.repair.jobs import Job, Scope

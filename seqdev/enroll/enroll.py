@@ -13,8 +13,9 @@ from seqdev.errors import Cancelled
 from seqdev.journal.runs import Run
 from seqdev.output.text import Phone
 from seqdev.postgres.bisect import Divisible, Found, bisect
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 BATCH = 10_000
 """Leads looked at in one transaction."""

@@ -30,7 +30,8 @@ from seqdev.explain.rows import (
 )
 from seqdev.output.text import Phone
 from seqdev.postgres import lookup
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings, capacity, window
 
 OTHER_MESSAGES = 10

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from seqdev import signals
 from seqdev.errors import Paused, SchemaError, Unavailable, UnfitSchema
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 T = TypeVar("T")
 

@@ -24,8 +24,9 @@ from seqdev.errors import (
     code_of,
 )
 from seqdev.journal import pause
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 _PATIENCE = timedelta(seconds=1)
 """For the end of a run that has failed: what matters then is the error, and that it is told soon."""

@@ -21,8 +21,9 @@ from seqdev.journal.runs import Run
 from seqdev.leads.file import LeadFile
 from seqdev.output.tables import LISTED
 from seqdev.output.text import spreadsheet_cell
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 _REPORT_EVERY = 1000
 

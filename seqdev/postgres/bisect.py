@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from seqdev.errors import Refused
-from seqdev.postgres.engine import Transaction
+from seqdev.postgres.transaction import Transaction
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")

@@ -9,26 +9,24 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.errors import Refused
 from seqdev.postgres import conninfo
-from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, is_refusal, reason, translate
-from seqdev.postgres.queries import Query, Row
+from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
+from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction, run_made
 from seqdev.settings import Settings
 
 if TYPE_CHECKING:
-    import psycopg
-    from psycopg import Copy
-    from sqlalchemy import Connection, CursorResult, Engine, Inspector, RootTransaction
+    from sqlalchemy import Connection, Engine, RootTransaction
 
 T = TypeVar("T")
 
@@ -37,9 +35,6 @@ RETRY_PATIENCE = timedelta(seconds=20)
 
 FIRST_CONNECTION = timedelta(seconds=3)
 """How long a server is tried that this process has not met yet."""
-
-_STREAMED = 5_000
-"""Rows that a stream fetches at a time."""
 
 _IDLE = timedelta(seconds=15)
 _ALIVE_CHECK = timedelta(milliseconds=200)
@@ -53,111 +48,6 @@ class Began:
 
 
 BEGIN = Query("postgres/begin.sql", Began)
-IMMEDIATE: Query[None] = Query("postgres/immediate.sql", type(None))
-
-
-class Transaction:
-    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name."""
-
-    def __init__(self, connection: "Connection", session: str) -> None:
-        self._connection = connection
-        self.session = session
-        self.now = datetime.min
-
-    def rows(self, query: Query[Row], **given: object) -> list[Row]:
-        """All rows of ``query``. Raises StatementError for parameters that the file does not have."""
-        return list(self._run(query, given))
-
-    def one(self, query: Query[Row], **given: object) -> Row:
-        """The single row of ``query``."""
-        (row,) = self.rows(query, **given)
-        return row
-
-    def stream(self, query: Query[Row], **given: object) -> Iterator[Row]:
-        """The rows of ``query`` through a cursor on the server: memory does not grow with them."""
-        return self._run(query, given, yield_per=_STREAMED)
-
-    def execute(self, query: Query[None], **given: object) -> int:
-        """Run a statement that returns no rows; the number of rows it touched."""
-        statement = query.statement
-        with driver_errors():
-            return self._connection.exec_driver_sql(statement.text, statement.bind(given)).rowcount
-
-    def constraints_immediate(self) -> None:
-        """Check deferred constraints at each statement from now on, so that a refusal names its row."""
-        self.execute(IMMEDIATE)
-
-    def inspector(self) -> "Inspector":
-        """What the database has, by SQLAlchemy's inspector. Its many round trips are not for a tick."""
-        from sqlalchemy import inspect
-
-        from seqdev.postgres.connections import Dialect
-
-        assert isinstance(self._connection.dialect, Dialect)
-        self._connection.dialect.ask(self._connection)
-        return inspect(self._connection)
-
-    @property
-    def backend_pid(self) -> int:
-        """The process of the server as the connection knows it: behind a pooler, none that there is."""
-        return self._driver.info.backend_pid
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """A part of the transaction that is undone alone when the server refuses its data: raises Refused."""
-        import psycopg
-
-        try:
-            with driver_errors(), self._connection.begin_nested():
-                yield
-        except psycopg.Error as error:
-            if is_refusal(error.sqlstate or ""):
-                raise Refused(reason(error)) from error
-            raise
-
-    @contextmanager
-    def cancellable(self) -> Iterator[None]:
-        """A part of the transaction whose cancellation by the server is raised as Cancelled here and now."""
-        import psycopg
-
-        try:
-            yield
-        except psycopg.errors.QueryCanceled as error:
-            raise translate(error) from error
-
-    def ddl(self, text: str) -> None:
-        """Run a statement that another statement has made, as the upgrade's plan does."""
-        with driver_errors():
-            _run_made(self._connection, text)
-
-    @contextmanager
-    def copy(self, query: Query[None]) -> "Iterator[Copy]":
-        """A COPY … FROM STDIN to write rows to."""
-        with self._driver.cursor() as cursor, cursor.copy(query.statement.text.encode()) as copy:
-            yield copy
-
-    @property
-    def _driver(self) -> "psycopg.Connection[Any]":
-        driver: psycopg.Connection[Any] | None = self._connection.connection.driver_connection
-        assert driver
-        return driver
-
-    def _run(self, query: Query[Row], given: Mapping[str, object], **options: Any) -> Iterator[Row]:
-        statement = query.statement
-        with (
-            driver_errors(),
-            self._connection.exec_driver_sql(
-                statement.text, statement.bind(given), execution_options=options
-            ) as result,
-        ):
-            names = tuple(result.keys())
-            for values in result:
-                yield query.row(**dict(zip(names, values, strict=True)))
-
-
-def _run_made(connection: "Connection", text: str) -> "CursorResult[Any]":
-    # Without parameters a % in it, such as of a name, is no placeholder.
-    return connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
 
 class Database:
@@ -242,7 +132,7 @@ class Database:
 
         try:
             with driver_errors(), self._connect() as connection:
-                _run_made(connection.execution_options(isolation_level="AUTOCOMMIT"), text)
+                run_made(connection.execution_options(isolation_level="AUTOCOMMIT"), text)
         except psycopg.Error as error:
             raise translate(error) from error
 

@@ -5,8 +5,9 @@ from enum import StrEnum
 
 from seqdev.errors import UsageError
 from seqdev.postgres import schema
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 
 class Role(StrEnum):

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from seqdev.postgres.engine import Transaction
 from seqdev.postgres.findings import Checked
+from seqdev.postgres.transaction import Transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import ReflectedIndex

@@ -6,8 +6,8 @@ from enum import Enum
 from uuid import UUID
 
 from seqdev.errors import NotFound, UsageError
-from seqdev.postgres.engine import Transaction
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 
 @dataclass(frozen=True)

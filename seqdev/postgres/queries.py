@@ -226,6 +226,10 @@ class Query(Generic[Row]):
     path: str
     row: type[Row]
 
+    def make(self, *columns: str) -> Callable[..., Row]:  # noqa: ARG002
+        """What makes a row of the values of these columns: they are the fields, which a test holds."""
+        return self.row
+
     @cached_property
     def statement(self) -> Statement:
         """The loaded file. Raises StatementError when it is missing or breaks a rule."""

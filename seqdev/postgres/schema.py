@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from seqdev.errors import SchemaError
 from seqdev.postgres import indexes
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 
 REPEAT_BATCH = 10_000
 """Rows a transaction of a remedy that is run until it touches no more rows."""

@@ -10,8 +10,8 @@ from uuid import UUID
 from seqdev.errors import StalePlan
 from seqdev.journal.runs import Run
 from seqdev.output.tables import LISTED
-from seqdev.postgres.engine import Transaction
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import Plan, PlanRow
 
 

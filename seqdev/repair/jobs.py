@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from seqdev.output.text import Phone
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import Header, Plan, PlanRow
 from seqdev.settings import Settings
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from seqdev import gates
 from seqdev.errors import Cancelled, Refused
 from seqdev.postgres.bisect import Divisible, Found, bisect
-from seqdev.postgres.engine import Transaction
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
 from seqdev.tick.backoff import Search
 from seqdev.tick.work import Batch, Size, Work

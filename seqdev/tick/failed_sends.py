@@ -8,8 +8,9 @@ from uuid import UUID
 
 from seqdev.errors import Cancelled
 from seqdev.postgres.bisect import Divisible, Found, bisect
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Settings
 
 MANY = 20

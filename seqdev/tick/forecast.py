@@ -7,8 +7,9 @@ from datetime import datetime
 from uuid import UUID
 
 from seqdev import gates
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings, window
 from seqdev.tick.batch import OVERFLOW
 

@@ -9,8 +9,9 @@ from uuid import UUID
 from seqdev import gates
 from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
 from seqdev.journal.runs import Run
-from seqdev.postgres.engine import Database, Transaction
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
 from seqdev.tick import failed_sends
 from seqdev.tick.backlog import Backlog

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from seqdev.enroll.enroll import APPLY
-from seqdev.postgres.engine import BEGIN, Database, Transaction
+from seqdev.postgres.engine import BEGIN, Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Settings
 from seqdev.tick.batch import CLAIM, LOCK
 from tests.world.command import Cli

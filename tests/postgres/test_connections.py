@@ -30,7 +30,7 @@ def test_a_tick_asks_for_nothing_but_its_own_statements(host: Host, seqdev: Cli)
     own = ("/* seqdev ", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
     assert [one for one in asked if not one.startswith(own)] == []
     assert {one for one in asked if one.startswith("BEGIN")} == {
-        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
         "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
     }
 
