@@ -134,9 +134,7 @@ class Writer:
             out.write(f"\n{table.name}\n\n" if self.format is Format.TABLE else f"\n**{table.name}**\n\n")
         align = ["left" if table.single or i not in right else "right" for i in range(len(names or [0, 0]))]
         style = "pipe" if self.format is Format.MARKDOWN else "plain" if table.single else "simple"
-        out.write(
-            tabulate(rows, names, tablefmt=style, disable_numparse=True, colalign=align)
-        )
+        out.write(tabulate(rows, names, tablefmt=style, disable_numparse=True, colalign=align))
         out.write("\n")
 
     def _plain(self, table: Table, row: object) -> dict[str, Any]:
