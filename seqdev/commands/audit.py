@@ -26,7 +26,7 @@ from seqdev.postgres.queries import Query
 
 app = typer.Typer(
     cls=Group,
-    help="What went wrong, why, and the repair that fits; read-only. Exit code 3: something was found.",
+    help="Find what went wrong, and the repair that fits; read-only. Exit code 3: something was found.",
 )
 
 LimitOption = Annotated[
@@ -95,7 +95,10 @@ def mismatches(
     show_all: AllMatchesOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Messages from another device than the one assigned: which, when, why, and the repair."""
+    """Messages from another device than the one assigned.
+
+    Which, when, why, and the repair.
+    """
     shown = _Shown(output, limit, show_all)
     scope = Scope(since, user, sequence, device, matches=show_all, limit=shown.rows)
     return _audit(ctx, audit_rows.MISMATCHES, scope, shown)
@@ -117,9 +120,10 @@ def devices(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Every device: its people, what waits for it and what it sends; those in trouble first.
+    """Every device: its people, its backlog, what it sends.
 
-    Zombies are online, yet a message waits for more than 15 minutes and none has left in that time.
+    Devices in trouble come first. A zombie is online, yet a message has waited for more than 15 minutes and
+    none was sent in that time.
     With --if-lost, exit code 3 says that the user's other devices cannot take its work.
     """
     if lost is None:
@@ -146,7 +150,9 @@ def contacts(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Rows of people that break a promise (done, but no message or next step), stand still, or are overdue.
+    """Contacts that are inconsistent, stuck or overdue.
+
+    Inconsistent: done, but the message or the next step is missing.
 
     --since bounds what is done and what was written; what is not done is looked at whatever its age.
     """
@@ -163,7 +169,10 @@ def sequences(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Sequences that cannot run as they are: no entry step, dangling or looping triggers, gaps, inactive."""
+    """Sequences that cannot run as they are.
+
+    No entry step, dangling or looping triggers, gaps, inactive.
+    """
     shown = _Shown(output, limit, show_all)
     return _audit(ctx, audit_rows.SEQUENCES, Scope(None, user, sequence, limit=shown.rows), shown)
 
@@ -178,7 +187,10 @@ def leads(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Leads without a device of their user, with a bad or shared phone, or triggers nobody listens to."""
+    """Leads without a device, or with bad data.
+
+    No device of their user, a bad or shared phone, or triggers that no sequence has.
+    """
     shown = _Shown(output, limit, show_all)
     return _audit(ctx, audit_rows.LEADS, Scope(None, user, sequence, device, limit=shown.rows), shown)
 
@@ -194,7 +206,10 @@ def collisions(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """People who are written to, or due, from two devices of one user; campaigns count too."""
+    """People whom two devices of one user write to.
+
+    Or will write to: rows that are due count, and campaigns too.
+    """
     shown = _Shown(output, limit, show_all)
     return _audit(ctx, audit_rows.COLLISIONS, Scope(since, user, sequence, device, limit=shown.rows), shown)
 
@@ -210,7 +225,10 @@ def writers(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Messages of sequences that seqdev did not make: a second processor is alive."""
+    """Messages of sequences that seqdev did not make.
+
+    They are the sign of a second processor.
+    """
     shown = _Shown(output, limit, show_all)
     return _audit(ctx, audit_rows.WRITERS, Scope(since, user, sequence, device, limit=shown.rows), shown)
 
@@ -233,7 +251,9 @@ def all_(
     user: UserOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Every audit in one line, the worst first, and how far behind the service is.
+    """Every audit in a line each, the worst first.
+
+    Also how far behind the service is.
 
     With --nagios only the four numbers are measured, and judged by their thresholds: a number above WARN
     is a warning, one above CRIT or no tick at all is critical, and a database out of reach is unknown.
@@ -276,9 +296,10 @@ def run(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Run your own audit, read-only: one SELECT, written like the files in sql/audit. Each row is a finding.
+    """Run an audit of your own, read-only.
 
-    The first line is its title, '-- …'; parameters are declared and defaulted as in seqdev's own files.
+    It is one SELECT, written like the files in sql/audit; each row is a finding. The first line is its
+    title, '-- …'; parameters are declared and defaulted as in seqdev's own files.
     """
     app: App = ctx.obj
     given = dict(_assignment(text) for text in set_ or ())

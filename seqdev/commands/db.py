@@ -22,7 +22,7 @@ from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
 from seqdev.url import without_secrets
 
-app = typer.Typer(cls=Group, help="The database seqdev works on: check, upgrade, init; the embedded server.")
+app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded server.")
 
 _JOURNAL = ("schema seqdev", "seqdev.run", "run.")
 """Without these there is no journal yet for an upgrade to be entered in."""
@@ -51,7 +51,9 @@ class ServerStatus:
 
 @app.command()
 def check(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
-    """Whether seqdev can work here: what is missing, why it is needed, what the upgrade would do.
+    """Check whether seqdev can work on the database.
+
+    Shows what is missing, why it is needed, and what the upgrade would do.
 
     Exit code 0: all in order; 3: it works, but something should be looked at; 10: commands that write refuse.
     """
@@ -69,10 +71,11 @@ def check(ctx: typer.Context, show_all: AllOption = False, output: FormatOption 
 
 @app.command()
 def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = Format.TABLE) -> int:
-    """Bring the database to where seqdev can work: shows the plan, asks, and does it.
+    """Add to the database what seqdev needs.
 
-    Adds columns, tables and indexes, without blocking the host; changes no value but an empty
-    sequence_stepid, deletes nothing. Ended at any point, the next run goes on from there.
+    Shows the plan, asks, and carries it out. Adds columns, tables and indexes, without blocking the host;
+    changes no value but an empty sequence_stepid, deletes nothing. Interrupted at any point, the next run
+    continues.
     """
     application: App = ctx.obj
     database = application.database("db upgrade")
@@ -105,7 +108,10 @@ def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
 
 @app.command()
 def init(ctx: typer.Context) -> int:
-    """Create the host's tables on an empty database: for a demo, tests, a new installation."""
+    """Create the host's tables in an empty database.
+
+    For a demo, for tests, or for a new installation.
+    """
     application: App = ctx.obj
     database = application.database("db init")
     schema.init(database)
@@ -143,10 +149,11 @@ def grants_(
     to: Annotated[str, typer.Option("--to", metavar="ROLE", help="The database role; it has to exist.")],
     yes: Annotated[bool, typer.Option("--yes", help="Grant it, in one transaction.")] = False,
 ) -> int:
-    """Print the SQL that gives a database role what a part of seqdev needs, and nothing more.
+    """Print the SQL that gives a role what it needs.
 
-    tick: tick. enroll: enroll, leads import. repair: repair, leads assign, all that audit does. audit: audit,
-    explain, every dry run; read-only. owner: db upgrade, db init. Nothing is granted without --yes.
+    A role gets what it needs for a part of seqdev, and nothing more. tick: tick. enroll: enroll, leads
+    import. repair: repair, leads assign, all that audit does. audit: audit, explain, every dry run;
+    read-only. owner: db upgrade, db init. Nothing is granted without --yes.
     """
     application: App = ctx.obj
     database = application.database("db grants")
@@ -174,7 +181,10 @@ def grants_(
 
 @app.command()
 def up() -> int:
-    """Start the embedded server, unless it runs. Other commands start it themselves."""
+    """Start the embedded server, unless it is running.
+
+    Other commands start it when they need it.
+    """
     embedded.start()
     note(f"the embedded server runs in {embedded.home()}")
     return Exit.DONE
@@ -189,7 +199,10 @@ def down() -> int:
 
 @app.command()
 def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
-    """Whether the embedded server runs, whether commands use it, and where its files are."""
+    """Show whether the embedded server runs and is used.
+
+    Also where its files are.
+    """
     application: App = ctx.obj
     found = embedded.status()
     used = not conninfo.is_named(application.settings.database_url)
@@ -204,7 +217,10 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(ctx: typer.Context) -> int:
-    """Open psql on the database seqdev works on; further arguments are psql's."""
+    """Open psql on the database that seqdev works on.
+
+    Further arguments are passed to psql.
+    """
     application: App = ctx.obj
     settings = application.settings
     # A password must not show in the process list.

@@ -19,9 +19,10 @@ from seqdev.settings import Settings
 
 
 def demo(ctx: typer.Context) -> int:
-    """Show the main job on the embedded server, in a scratch database: import, enrol, tick, an incident.
+    """Show seqdev at work, in a scratch database.
 
-    Never works on a configured database. Every run begins anew.
+    Imports leads, enrols them, ticks, and handles an incident, on the embedded server. Never works on a
+    configured database. Every run starts afresh.
     """
     application: App = ctx.obj
     root = ctx.find_root().command

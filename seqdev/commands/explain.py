@@ -19,10 +19,11 @@ def explain(
     user: UserOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Tell the whole story of a person: leads, enrolments, steps, and what stops the steps that wait.
+    """Tell the story of one person, and what stops them.
 
-    For each waiting step: the first gate that stops it, since when, what would unblock it, when it is next
-    eligible, and what each policy would do. Exit code 3 when nothing is known of the phone.
+    Their leads, enrolments and steps. For each waiting step: the first gate that stops it, since when,
+    what would unblock it, when it is next eligible, and what each policy would do. Exit code 3 when
+    nothing is known of the phone.
     """
     app: App = ctx.obj
     found = read(app.database("explain"), phone, user)

@@ -40,7 +40,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
 
-app = typer.Typer(cls=Group, help="The leads of a user: import them, give them devices.")
+app = typer.Typer(cls=Group, help="Import the leads of a user, and give them devices.")
 
 
 @app.command("import")
@@ -89,11 +89,12 @@ def import_(
     ] = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Import leads from a CSV file: all of it in one transaction, or nothing.
+    """Import leads from a CSV file.
 
-    Delimited by comma, semicolon or tab; UTF-8. The columns are found by their headers, in any order and
-    spelling: phone; and if there, name (or first name, last name), niche, trigger (a comma-separated list)
-    and device (its name or id). Phones are stored as digits with country code.
+    In one transaction: all lines or none. Delimited by comma, semicolon or tab; UTF-8. The columns are
+    found by their headers, in any order and spelling: phone; and if there, name (or first name, last
+    name), niche, trigger (a comma-separated list) and device (its name or id). Phones are stored as digits
+    with country code.
 
     Lines are rejected with a reason: missing_phone, bad_phone, duplicate_phone, no_device, unknown_device,
     device_of_other_user, ambiguous_device, too_long, bad_text, wrong_columns. Exit code 3 if there are any.
@@ -153,9 +154,10 @@ def assign(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Give leads a device: each user's leads to that user's devices, but for banned ones.
+    """Give leads a device of their user.
 
-    People who are in a sequence already go on with the device assigned there. Undone by repair undo.
+    Banned devices get none. People who are already in a sequence keep the device assigned there. Can be
+    undone with repair undo.
     """
     if not (distribute or rebalance):
         raise UsageError("nothing to do", "give --distribute, --rebalance or both")

@@ -25,12 +25,12 @@ def pause(
         ),
     ] = timedelta(seconds=30),
 ) -> int:
-    """Pause all commands that write: tick, enroll, leads, repair; on every host.
+    """Pause all commands that write, on every host.
 
-    Those that run end at their next batch, with exit code 4, as do those that begin; what was done stays.
-    Returns when no batch is running any more: exit code 0, or 13 when one still is after --wait; the pause is
-    set all the same. What only reads goes on, and so do db upgrade and dry runs. Paused already: the first
-    pause stays, with its reason.
+    These are tick, enroll, leads and repair. Running ones end at their next batch with exit code 4, and new
+    ones refuse to start; what was done stays. Returns when no batch is running any more: exit code 0, or 13
+    when one still is after --wait; the pause is set all the same. Commands that only read go on, and so do
+    db upgrade and dry runs. If a pause is set already, it stays, with its reason.
     """
     app: App = ctx.obj
     if not why.strip():

@@ -18,7 +18,7 @@ from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
 from seqdev.repair.jobs import Job, Scope
 
-app = typer.Typer(cls=Group, help="Put right what audits find. Every change is journaled and can be undone.")
+app = typer.Typer(cls=Group, help="Correct what audits find. Every change is journaled and can be undone.")
 
 SequenceOption = Annotated[
     str | None, typer.Option("--sequence", metavar="NAME|ID", help="Only this sequence.")
@@ -55,10 +55,11 @@ def assigned(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Assign the device that last wrote to a person in a sequence to that person's rows still to come.
+    """Assign the device that last wrote to a person.
 
-    For the people whose last message is a mismatch by the rules of the mismatch audit. Never a deleted device
-    or another user's. With --history a past row gets the device of its own last message.
+    For people whose last message in a sequence is a mismatch, by the rules of audit mismatches: their rows
+    still to come are assigned to the device that sent it. Never to a deleted device or another user's. With
+    --history, each past row is assigned to the device of its own last message instead.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
@@ -82,10 +83,11 @@ def missing(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Assign the device of the lead of the same user to the rows still to come that have none.
+    """Assign the lead's device where none is assigned.
 
-    Refused where the lead has no device, where it is gone or another user's, and where the person's other
-    rows and messages of that sequence name another device, so that more than one fits.
+    For rows still to come; the lead is the same user's. Refused where the lead has no device, where it is
+    gone or another user's, and where the person's other rows and messages of that sequence name another
+    device, so that more than one fits.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
@@ -120,9 +122,10 @@ def device(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Move the people of a lost device: their leads, and their rows still to come.
+    """Move the people of a lost device to other devices.
 
-    Those never written to come first. A person moves as a whole.
+    Moves their leads, and their rows still to come. Those never written to come first. A person moves as a
+    whole.
     """
     application: App = ctx.obj
     if bool(to) == spread:
@@ -175,9 +178,10 @@ def home(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Bring people back who left their device with --until-back, where it is online again.
+    """Bring people back to their device.
 
-    Whoever was moved on since stays. Those whose device is not back are listed, with exit code 3.
+    For those moved with repair device --until-back, once the device is online again. Whoever was moved
+    since stays. Those whose device is not back are listed, with exit code 3.
     """
     application: App = ctx.obj
 
@@ -201,7 +205,10 @@ def stuck(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Release the claims on rows still to come that a processor left behind (older than claim_timeout)."""
+    """Release claims that a processor left behind.
+
+    Claims on rows still to come, older than claim_timeout.
+    """
     application: App = ctx.obj
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
@@ -225,9 +232,10 @@ def quarantined(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Make people active again whom ticks have quarantined because the database refused their rows.
+    """Activate quarantined contacts again.
 
-    Correct the cause first: whom the database still refuses, the next tick quarantines again.
+    Ticks quarantine contacts that the database refuses. Correct the cause first: the next tick quarantines
+    again those that are still refused.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
@@ -246,9 +254,10 @@ def undo(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Bring back what a run has changed: itself a run, which can be undone.
+    """Undo what a run has changed.
 
-    Rows that were changed since, or whose step was done since, are kept and listed, with exit code 3.
+    This is itself a run, which can be undone. Rows that were changed since, or whose step was done since, are
+    left as they are and listed, with exit code 3.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(ctx, "repair undo", lambda tx: repair.undo(runs.find(tx, run, to_undo=True)), ways)
@@ -256,7 +265,10 @@ def undo(
 
 @app.command("list")
 def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
-    """List the runs that have changed rows, newest first: how much, and whether it was undone."""
+    """List the runs that have changed rows.
+
+    Newest first: how much each changed, and whether it was undone.
+    """
     application: App = ctx.obj
     found = repair.list_runs(application.database("repair list"), None if show_all else 20)
     writer = application.writer(output)

@@ -10,7 +10,7 @@ from seqdev.output.render import note
 
 
 def resume(ctx: typer.Context) -> int:
-    """Lift the pause: commands that write go on from now on. Nothing is started."""
+    """Lift the pause: commands that write work again. Starts nothing."""
     app: App = ctx.obj
     lifted = pause.resume(app.database("resume"), *who())
     note("the pause is lifted" if lifted else "nothing was paused")

@@ -72,14 +72,16 @@ def runs(
     show_all: Annotated[bool, typer.Option("--all", help="List all, not only 20.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Show who ran what, newest first, and how it ended: done, paused, stopped, failed, running, cut off.
+    """Show who ran what, newest first, and how it ended.
 
-    Every run of a command that writes. Cut off are those that were killed, or lost their host: what they had
-    committed stays. stopped: by a signal, between two batches. Options are kept without their values unless
+    Every run of a command that writes: done, paused, stopped, failed, running or cut off. A run is cut off
+    when it was killed or lost its host; what it had committed stays. It is stopped by a signal, between two
+    batches. Options are kept without their values unless
     those are numbers, durations, ids or words of seqdev's own.
 
-    With --every a time is listed when no tick began in it that came to a good end, and what ticks began there
-    instead; exit code 3 if there is any. It is off by default, as the database does not know your schedule.
+    With --every: list the times in which no tick began that ended well, and the ticks that began instead;
+    exit code 3 if there are any. Without it nothing is missed, since the database does not know your
+    schedule.
     """
     app: App = ctx.obj
     writer = app.writer(output)

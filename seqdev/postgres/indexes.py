@@ -52,7 +52,10 @@ def judge(transaction: Transaction, found: list[Checked]) -> list[Checked]:
     if not needed:
         return found
     there = _present(transaction, needed)
-    return [_judged(one, there[one.schema_name, one.table_name]) if one.table_name else one for one in found]
+    return [
+        _judged(one, there.get((one.schema_name, one.table_name), [])) if one.table_name else one
+        for one in found
+    ]
 
 
 def _judged(one: Checked, there: list[Present]) -> Checked:

@@ -517,6 +517,9 @@ from (
         end,
         exists (select 1 from making as m where m.schema_name = w.schema_name and m.index_name = w.index_name)
     from wanted as w
-    inner join relation as r using (schema_name, table_name)
+    left join relation as r using (schema_name, table_name)
+    left join table_made as made using (schema_name, table_name)
+    -- Of a table that the upgrade makes, its indexes are in the plan as well.
+    where r.oid is not null or made.definition is not null
 ) as f
 order by f.position, f.item;

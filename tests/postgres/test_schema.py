@@ -1,6 +1,7 @@
 """``seqdev db``: on a database that somebody else made, in every variant that is in the field."""
 
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -287,3 +288,17 @@ def test_the_journal_is_made_by_the_upgrade_alone(empty_database: str, connect: 
     seqdev("db", "check")
     seqdev("tick", "--dry-run")
     assert host.execute("select count(*) from pg_namespace where nspname = 'seqdev'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_first_upgrade_does_what_it_has_shown(
+    variant: str, empty_database: str, connect: Connect, seqdev: Cli
+) -> None:
+    make(connect(empty_database), variant, "timestamp")
+    ran = seqdev("db", "upgrade", "--yes", "--format", "json")
+    assert ran.code == 0
+    shown = {finding["item"] for finding in json.loads(ran.out)}
+    done = set(re.findall("^seqdev: upgrade: (.*)$", ran.err, re.MULTILINE))
+    # Rows are given their step where the column for it is there.
+    assert done - shown <= {"sequence_contacts without sequence_stepid"}
+    assert shown <= done

@@ -1,0 +1,47 @@
+"""A person at a terminal, who reads what a command says there and answers."""
+
+import os
+import pty
+import select
+import subprocess
+
+from tests.world.command import ROOT, Ran, command, hear
+
+PATIENCE = 30
+"""Seconds without a word after which a command is thought to wait for an answer that nobody has."""
+
+
+def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
+    """Run seqdev with stdin and stderr on a terminal, and type ``answers``, one at each question.
+
+    ``out`` is stdout, ``err`` what the terminal showed. A command that asks more often is ended.
+    """
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments),
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        # Wide enough that no cell is broken.
+        env=os.environ | {"COLUMNS": "500"},
+        preexec_fn=hear,
+    )
+    os.close(theirs)
+    said, left = "", [*answers]
+    while select.select([ours], [], [], PATIENCE)[0]:
+        try:
+            said += os.read(ours, 65_536).decode()
+        except OSError:  # the command has closed the terminal
+            break
+        if said.endswith("[y/N]:"):
+            if not left:
+                break
+            os.write(ours, f"{left.pop(0)}\n".encode())
+    else:
+        process.kill()
+    if process.poll() is None and said.endswith("[y/N]:"):
+        process.kill()
+    out, _ = process.communicate(timeout=PATIENCE)
+    os.close(ours)
+    return Ran(process.returncode, out.decode(), said.replace("\r\n", "\n"))
