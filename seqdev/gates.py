@@ -6,8 +6,8 @@ which the statements that need it take as a parameter of the same name.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from seqdev.postgres.queries import Query, Row
@@ -30,6 +30,7 @@ class Steps:
     next_steps: str
     next_step_days: str
     next_step_hours: str
+    active_sequences: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Devices:
     device_users: str
     device_reasons: str
     device_rooms: str
+    is_online: str
     out_of_service: str
     in_flight: str
     sent_in_hour: str
@@ -59,7 +61,7 @@ class Asked:
 
     devices: Iterable[UUID] = ()
     users: Iterable[UUID] = ()
-    counted: Literal["limit", "all", "no"] = "limit"
+    counted: str = "limit"
 
 
 ALL = Asked()
@@ -92,6 +94,23 @@ def devices(
             **capacity(settings),
         )
     )
+
+
+def needed_by(
+    query: Query[Row], transaction: "Transaction", settings: Settings, asked: Asked = ALL
+) -> Answers:
+    """What the gates of the file of ``query`` answer, as its parameters.
+
+    A file that is not the tick's says itself under which policy it asks, and what is counted.
+    """
+    statement = query.statement
+    answers: dict[str, str] = {}
+    if STEPS.path in statement.gates:
+        answers.update(steps(transaction, settings))
+    if DEVICES.path in statement.gates:
+        asked = replace(asked, counted=statement.asks.get("counted", asked.counted))
+        answers.update(devices(transaction, settings, Policy(statement.asks["policy"]), asked))
+    return handed_to(query, answers)
 
 
 def handed_to(query: Query[Row], *answers: Answers) -> Answers:
