@@ -97,7 +97,10 @@ def devices(
 
 
 def needed_by(
-    query: Query[Row], transaction: "Transaction", settings: Settings, asked: Asked = ALL
+    query: Query[Row],
+    transaction: "Transaction",
+    settings: Settings,
+    asked: Asked = ALL,
 ) -> Answers:
     """What the gates of the file of ``query`` answer, as its parameters.
 

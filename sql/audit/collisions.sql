@@ -132,6 +132,7 @@ finding as materialized (
         and (nullif(:'device', '')::uuid is null or bool_or(p.device_id = nullif(:'device', '')::uuid))
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

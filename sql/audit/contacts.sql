@@ -271,6 +271,7 @@ finding (kind, id) as materialized (
     where wrong.kind is not null
 ),
 
+-- The master of the tally: it stands, the same, in every audit that lists what it finds.
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

@@ -170,6 +170,7 @@ finding as materialized (
     from device as d
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

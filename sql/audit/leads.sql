@@ -116,6 +116,7 @@ finding (kind, id, detail) as materialized (
     where entry.trigger is null and m.member ~ '\S'
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

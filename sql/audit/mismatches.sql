@@ -159,6 +159,7 @@ finding as materialized (
     where :'matches'::boolean or w.assigned_device_id is distinct from w.device_id
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

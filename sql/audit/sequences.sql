@@ -210,6 +210,7 @@ finding (kind, sequence_id, step_id, detail, people) as (
     where s.flagged <> s.named
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

@@ -90,6 +90,7 @@ finding as materialized (
         and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,

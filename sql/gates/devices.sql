@@ -60,11 +60,7 @@ from (
             d.id,
             d.user_id,
             coalesce(d.status = any(:'online'::text []), false) as is_online,
-            exists (
-                select 1
-                from device_load_balance as b
-                where b.device_id = d.id and not b.is_available
-            ) as out_of_service,
+            resting.device_id is not null as out_of_service,
             coalesce(sent.in_flight, 0) as in_flight,
             coalesce(sent.in_hour, 0) as in_hour,
             coalesce(sent.in_day, 0) as in_day,
@@ -76,6 +72,11 @@ from (
                 ))
             end as room
         from user_devices as d
+        left join (
+            select distinct b.device_id
+            from device_load_balance as b
+            where not b.is_available
+        ) as resting on d.id = resting.device_id
         left join lateral (
             select
                 (
