@@ -96,24 +96,32 @@ def devices(
     )
 
 
-def needed_by(
+def needed_by(query: Query[Row], transaction: "Transaction", settings: Settings) -> Answers:
+    """What the gates of the file of ``query`` answer, of all devices, as its parameters."""
+    wanted = steps(transaction, settings) if asks_steps(query) else {}
+    return handed_to(query, wanted, devices_for(query, transaction, settings))
+
+
+def asks_steps(query: Query[Row]) -> bool:
+    """Whether the file of ``query`` takes the answer of the steps' gate."""
+    return STEPS.path in query.statement.gates
+
+
+def devices_for(
     query: Query[Row],
     transaction: "Transaction",
     settings: Settings,
     asked: Asked = ALL,
 ) -> Answers:
-    """What the gates of the file of ``query`` answer, as its parameters.
+    """What the devices' gate answers, under the policy and with the counts that the file of ``query`` sets.
 
-    A file that is not the tick's says itself under which policy it asks, and what is counted.
+    Nothing where it does not ask.
     """
     statement = query.statement
-    answers: dict[str, str] = {}
-    if STEPS.path in statement.gates:
-        answers.update(steps(transaction, settings))
-    if DEVICES.path in statement.gates:
-        asked = replace(asked, counted=statement.asks.get("counted", asked.counted))
-        answers.update(devices(transaction, settings, Policy(statement.asks["policy"]), asked))
-    return handed_to(query, answers)
+    if DEVICES.path not in statement.gates:
+        return {}
+    asked = replace(asked, counted=statement.asks.get("counted", asked.counted))
+    return devices(transaction, settings, Policy(statement.asks["policy"]), asked)
 
 
 def handed_to(query: Query[Row], *answers: Answers) -> Answers:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
 
@@ -160,8 +161,13 @@ class _Look:
         """The rows of an audit; what nobody has asked for stays the file's default."""
         parameters = query.statement.parameters
         given = {name: one for name, one in self._given.items() if name in parameters and one is not None}
-        answers = gates.needed_by(query, self._transaction, self._settings, self._asked(query))
-        return self._transaction.rows(query, **given, **answers)
+        steps = self._steps if gates.asks_steps(query) else {}
+        devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
+        return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices))
+
+    @cached_property
+    def _steps(self) -> gates.Answers:
+        return gates.steps(self._transaction, self._settings)
 
     def one(self, query: Query[Row]) -> Row:
         """The single row of an audit."""

@@ -97,10 +97,12 @@ judged as materialized (
     select
         m.*,
         case
-            when m.phone ~ '\S' and exists (
-                select 1
+            -- One lookup by key for each, whatever the planner expects.
+            when m.phone ~ '\S' and (
+                select true
                 from sequence_contacts as sc
                 where sc.sequence_id = m.sequence_id and sc.contact_phone = m.phone
+                limit 1
             ) then 'already_in'
             -- 6 to 15 digits (E.164), with the signs that people put between them.
             when regexp_replace(coalesce(m.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'
