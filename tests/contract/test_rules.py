@@ -170,8 +170,7 @@ IDENTITIES = {
 
 
 def test_an_id_of_seqdev_is_derived_in_the_same_way_everywhere() -> None:
-    for derived in IDENTITIES.values():
-        assert re.search(derived, SOURCES["tick/claim.sql"])
+    assert all(re.search(one, SOURCES["tick/claim.sql"]) for one in IDENTITIES.values())
     derived = re.compile("|".join(IDENTITIES.values()))
     assert [path for path, source in SOURCES.items() if "md5(" in derived.sub("", source)] == []
 
