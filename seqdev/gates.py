@@ -6,8 +6,8 @@ which the statements that need it take as a parameter of the same name.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from seqdev.postgres.queries import Query, Row
@@ -30,6 +30,7 @@ class Steps:
     next_steps: str
     next_step_days: str
     next_step_hours: str
+    active_sequences: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Devices:
     device_users: str
     device_reasons: str
     device_rooms: str
+    is_online: str
     out_of_service: str
     in_flight: str
     sent_in_hour: str
@@ -59,7 +61,7 @@ class Asked:
 
     devices: Iterable[UUID] = ()
     users: Iterable[UUID] = ()
-    counted: Literal["limit", "all", "no"] = "limit"
+    counted: str = "limit"
 
 
 ALL = Asked()
@@ -92,6 +94,34 @@ def devices(
             **capacity(settings),
         )
     )
+
+
+def needed_by(query: Query[Row], transaction: "Transaction", settings: Settings) -> Answers:
+    """What the gates of the file of ``query`` answer, of all devices, as its parameters."""
+    wanted = steps(transaction, settings) if asks_steps(query) else {}
+    return handed_to(query, wanted, devices_for(query, transaction, settings))
+
+
+def asks_steps(query: Query[Row]) -> bool:
+    """Whether the file of ``query`` takes the answer of the steps' gate."""
+    return STEPS.path in query.statement.gates
+
+
+def devices_for(
+    query: Query[Row],
+    transaction: "Transaction",
+    settings: Settings,
+    asked: Asked = ALL,
+) -> Answers:
+    """What the devices' gate answers, under the policy and with the counts that the file of ``query`` sets.
+
+    Nothing where it does not ask.
+    """
+    statement = query.statement
+    if DEVICES.path not in statement.gates:
+        return {}
+    asked = replace(asked, counted=statement.asks.get("counted", asked.counted))
+    return devices(transaction, settings, Policy(statement.asks["policy"]), asked)
 
 
 def handed_to(query: Query[Row], *answers: Answers) -> Answers:

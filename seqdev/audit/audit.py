@@ -1,12 +1,13 @@
 """The audits: what went wrong, why, and the repair that fits. Each is one file below ``sql/audit/``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
-from uuid import UUID
 
+from seqdev import gates
 from seqdev.audit.rows import (
     COLLISIONS,
     CONTACTS,
@@ -25,7 +26,7 @@ from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Settings
+from seqdev.settings import Settings, window
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "note"}
 """What the files below ``sql/audit/`` call 1, 2 and 3."""
@@ -97,16 +98,16 @@ class Line:
 
 def find(database: Database, query: Query[Row], scope: Scope) -> Result[Row]:
     """What the audit ``query`` finds in ``scope``, read-only."""
-    return database.retry(lambda tx: _find(tx, query, _given(tx, database.settings, scope)), read_only=True)
+    return database.retry(lambda tx: _find(_Look(tx, database.settings, scope), query), read_only=True)
 
 
 def everything(database: Database, scope: Scope) -> tuple[list[Line], Health]:
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 
     def work(transaction: Transaction) -> tuple[list[Line], Health]:
-        given = _given(transaction, database.settings, scope) | {"limit": 1}
-        found = [_find(transaction, query, given) for query in AUDITS]
-        return [_line(result) for result in sorted(found, key=_badness)], _health(transaction, given)
+        look = _Look(transaction, database.settings, replace(scope, limit=1))
+        found = [_find(look, query) for query in AUDITS]
+        return [_line(result) for result in sorted(found, key=_badness)], look.one(HEALTH)
 
     return database.retry(work, read_only=True)
 
@@ -115,8 +116,8 @@ def health(database: Database, scope: Scope) -> tuple[Health, int]:
     """How far behind the service is, and the number of mismatches."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
-        given = _given(transaction, database.settings, scope) | {"limit": 1}
-        return _health(transaction, given), _find(transaction, MISMATCHES, given).found
+        look = _Look(transaction, database.settings, replace(scope, limit=1))
+        return look.one(HEALTH), _find(look, MISMATCHES).found
 
     return database.retry(work, read_only=True)
 
@@ -125,14 +126,67 @@ def if_lost(database: Database, device: str, user: str | None) -> IfLost:
     """What would be lost with ``device``."""
 
     def work(transaction: Transaction) -> IfLost:
-        given = _given(transaction, database.settings, Scope(user=user, device=device))
-        return transaction.one(IF_LOST, **_declared(IF_LOST, given))
+        return _Look(transaction, database.settings, Scope(user=user, device=device)).one(IF_LOST)
 
     return database.retry(work, read_only=True)
 
 
-def _find(transaction: Transaction, query: Query[Row], given: dict[str, object]) -> Result[Row]:
-    rows = transaction.rows(query, **_declared(query, given))
+class _Look:
+    """A transaction made ready for audits, and what each of them is given."""
+
+    def __init__(self, transaction: Transaction, settings: Settings, scope: Scope) -> None:
+        self._transaction = transaction
+        self._settings = settings
+        transaction.one(SETTINGS)
+        user = lookup.resolve(transaction, lookup.Kind.USER, scope.user) if scope.user is not None else None
+
+        def known(kind: lookup.Kind, text: str | None) -> lookup.Found | None:
+            return lookup.find(transaction, kind, text, user) if text is not None else None
+
+        sequence = known(lookup.Kind.SEQUENCE, scope.sequence)
+        self._user = user
+        self._device = known(lookup.Kind.DEVICE, scope.device)
+        self._given: dict[str, object] = {
+            "now": transaction.now,
+            **window(settings, transaction.now),
+            "since": scope.since,
+            "user": user,
+            "sequence": sequence.id if sequence else None,
+            "device": self._device.id if self._device else None,
+            "matches": scope.matches,
+            "max_per_day": settings.max_per_day,
+            "limit": "" if scope.limit is None else scope.limit,
+        }
+
+    def rows(self, query: Query[Row]) -> list[Row]:
+        """The rows of an audit; what nobody has asked for stays the file's default."""
+        parameters = query.statement.parameters
+        given = {name: one for name, one in self._given.items() if name in parameters and one is not None}
+        steps = self._steps if gates.asks_steps(query) else {}
+        devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
+        return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices))
+
+    @cached_property
+    def _steps(self) -> gates.Answers:
+        return gates.steps(self._transaction, self._settings)
+
+    def one(self, query: Query[Row]) -> Row:
+        """The single row of an audit."""
+        (row,) = self.rows(query)
+        return row
+
+    def _asked(self, query: Query[Any]) -> gates.Asked:
+        """The devices that an audit has to know of."""
+        if self._device and query is IF_LOST:
+            return gates.Asked(users=[self._device.user_id])
+        return gates.Asked(
+            devices=[self._device.id] if self._device and query is DEVICES else (),
+            users=[self._user] if self._user else (),
+        )
+
+
+def _find(look: _Look, query: Query[Row]) -> Result[Row]:
+    rows = look.rows(query)
     if not rows:
         return Result(query, rows)
     first: Any = rows[0]
@@ -143,41 +197,6 @@ def _find(transaction: Transaction, query: Query[Row], given: dict[str, object])
         first.total,
         [Kind(name, SEVERITIES[one["severity"]], one["found"], one["repair"]) for name, one in kinds],
     )
-
-
-def _health(transaction: Transaction, given: dict[str, object]) -> Health:
-    return transaction.one(HEALTH, **_declared(HEALTH, given))
-
-
-def _given(transaction: Transaction, settings: Settings, scope: Scope) -> dict[str, object]:
-    """Every parameter that an audit may declare; and the transaction made ready for its work."""
-    transaction.one(SETTINGS)
-    user = lookup.resolve(transaction, lookup.Kind.USER, scope.user) if scope.user is not None else None
-
-    def known(kind: lookup.Kind, text: str | None) -> UUID | None:
-        return lookup.resolve(transaction, kind, text, user) if text is not None else None
-
-    return {
-        "now": transaction.now,
-        "since": scope.since,
-        "user": user,
-        "sequence": known(lookup.Kind.SEQUENCE, scope.sequence),
-        "device": known(lookup.Kind.DEVICE, scope.device),
-        "matches": scope.matches,
-        "active": settings.active_statuses,
-        "online": settings.online_statuses,
-        "claimed": settings.claim_timeout,
-        "max_in_flight": settings.max_in_flight,
-        "max_per_hour": settings.max_per_hour,
-        "max_per_day": settings.max_per_day,
-        "limit": "" if scope.limit is None else scope.limit,
-    }
-
-
-def _declared(query: Query[Any], given: dict[str, object]) -> dict[str, object]:
-    """Of ``given`` what the file takes; what is None stays the file's default."""
-    parameters = query.statement.parameters
-    return {name: value for name, value in given.items() if name in parameters and value is not None}
 
 
 def _badness(result: Result[Any]) -> tuple[int, int]:

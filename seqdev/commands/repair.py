@@ -127,7 +127,6 @@ def device(
     Moves their leads, and their rows still to come. Those never written to come first. A person moves as a
     whole.
     """
-    application: App = ctx.obj
     if bool(to) == spread:
         raise UsageError("where do the people go?", "give either --to NEW or --spread")
 
@@ -136,7 +135,7 @@ def device(
         target = _target(tx, to, owner) if to else None
         if target == lost:
             raise UsageError("--to names the lost device itself", "name another one")
-        return repair.device(application.settings, lost, target, most, until_back)
+        return repair.device(lost, target, most, until_back)
 
     return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
@@ -144,15 +143,14 @@ def device(
 def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
     """The lost device and its user; of a device that is deleted, its whole id is enough."""
     try:
-        found = lookup.resolve(tx, lookup.Kind.DEVICE, text)
+        found = lookup.find(tx, lookup.Kind.DEVICE, text)
     except NotFound:
         try:
             return UUID(text), None
         except ValueError:
             pass
         raise
-    (row,) = tx.rows(lookup.Kind.DEVICE.value, text=str(found), user=None)
-    return found, row.user_id
+    return found.id, found.user_id
 
 
 def _target(tx: Transaction, text: str, owner: UUID | None) -> UUID:
@@ -183,11 +181,10 @@ def home(
     For those moved with repair device --until-back, once the device is online again. Whoever was moved
     since stays. Those whose device is not back are listed, with exit code 3.
     """
-    application: App = ctx.obj
 
     def make(tx: Transaction) -> Job:
         scope = _scope(tx, user, None, device)
-        return repair.home(application.settings, scope.user, scope.device)
+        return repair.home(scope.user, scope.device)
 
     return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
@@ -209,12 +206,11 @@ def stuck(
 
     Claims on rows still to come, older than claim_timeout.
     """
-    application: App = ctx.obj
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
         ctx,
         "repair stuck",
-        lambda tx: repair.stuck(application.settings, _scope(tx, user, sequence, device)),
+        lambda tx: repair.stuck(_scope(tx, user, sequence, device)),
         ways,
     )
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.errors import Cancelled
 from seqdev.journal.runs import Run
 from seqdev.output.text import Phone
@@ -16,6 +17,7 @@ from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
+from seqdev.settings import Settings
 
 BATCH = 10_000
 """Leads looked at in one transaction."""
@@ -168,7 +170,10 @@ def enroll(
     settings = database.settings
     targets = database.retry(
         lambda tx: tx.rows(
-            SEQUENCES, sequences=scope.sequences, user=scope.user, active=settings.active_statuses
+            SEQUENCES,
+            sequences=scope.sequences,
+            user=scope.user,
+            **gates.needed_by(SEQUENCES, tx, settings),
         ),
         read_only=True,
     )
@@ -197,11 +202,10 @@ def _process(
                 "user": scope.user,
                 "device": scope.device,
                 "phones": phones,
-                "active": settings.active_statuses,
                 "most": _UNLIMITED if scope.limit is None else scope.limit - result.enrolled,
                 "listed": BATCH if scope.listed is None else max(0, scope.listed - len(result.refusals)),
             }
-            work = partial(_batch, write=write, given=given, result=result)
+            work = partial(_batch, settings=settings, write=write, given=given, result=result)
             try:
                 did = database.retry(work, read_only=not write)
             except Cancelled:
@@ -218,7 +222,10 @@ def _process(
             break
 
 
-def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], result: Result) -> _Batch:
+def _batch(
+    transaction: Transaction, settings: Settings, write: bool, given: Mapping[str, Any], result: Result
+) -> _Batch:
+    given = {**given, **gates.needed_by(APPLY if write else PLAN, transaction, settings)}
     if not write:
         rows = transaction.rows(PLAN, **given)
         return _Batch(rows, rows[0].last, rows[0].looked_at)

@@ -71,12 +71,13 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
 
 def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: UUID | None) -> Explanation:
     who = {"phones": phones, "user": user}
-    active, online = settings.active_statuses, settings.online_statuses
+    may_be_sent = gates.steps(tx, settings)
+    online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
     # The gates last: what they say is what the next tick finds.
-    leads = tx.rows(LEADS, **who, online=online)
-    calls = tx.rows(TRIGGERS, **who, active=active) if leads else []
+    leads = tx.rows(LEADS, **who, **gates.handed_to(LEADS, online))
+    calls = tx.rows(TRIGGERS, **who, **gates.handed_to(TRIGGERS, may_be_sent)) if leads else []
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
-    steps = tx.rows(STEPS, **who, active=active, online=online)
+    steps = tx.rows(STEPS, **who, **gates.handed_to(STEPS, may_be_sent, online))
     own = {step.device_id for step in steps if step.device_id}
     shown = tx.rows(
         GATES,
@@ -86,7 +87,7 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         **capacity(settings),
         **gates.handed_to(
             GATES,
-            gates.steps(tx, settings),
+            may_be_sent,
             # Without a device there is none to ask about.
             gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),
         ),

@@ -28,7 +28,12 @@ class Kind(Enum):
 
 
 def resolve(transaction: Transaction, kind: Kind, text: str, user: UUID | None = None) -> UUID:
-    """The id of the one ``kind`` (of ``user``, if given) whose id begins with ``text`` or that is named so.
+    """The id of the one that :func:`find` finds."""
+    return find(transaction, kind, text, user).id
+
+
+def find(transaction: Transaction, kind: Kind, text: str, user: UUID | None = None) -> Found:
+    """The one ``kind`` (of ``user``, if given) whose id begins with ``text`` or that is named so.
 
     An exact id or name wins over prefixes. Raises NotFound for none, UsageError for more than one.
     """
@@ -49,4 +54,4 @@ def resolve(transaction: Transaction, kind: Kind, text: str, user: UUID | None =
         named = "; ".join(f"{one.id} {one.name or ''}".strip() for one in found[:10])
         more = "; …" if len(found) > 10 else ""
         raise UsageError(f"{noun} {text!r} could be any of: {named}{more}", "give more of the id")
-    return found[0].id
+    return found[0]

@@ -8,7 +8,7 @@ found when it is loaded.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -58,6 +58,7 @@ class Statement:
     """A loaded file: its title, its parameters by name, and the text with ``%(name)s`` binds.
 
     ``gates`` are the files whose row it takes as parameters; psql runs them first where it is not given.
+    ``asks`` are the parameters of theirs that the file sets, since its own meaning depends on them.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Statement:
     parameters: Mapping[str, Parameter]
     text: str
     gates: tuple[str, ...] = ()
+    asks: Mapping[str, str] = field(default_factory=dict)
 
     def bind(self, given: Mapping[str, object]) -> dict[str, str | None]:
         """Values for every bind: what is given, as text that SQL casts; else the file's default.
@@ -122,14 +124,11 @@ def parse(source: str, path: str) -> Statement:
     lines = source.split("\n")
     if not lines or not lines[0].startswith("-- "):
         raise refuse("the first line must be the title, '-- …'")
-    header = list(takewhile(lambda line: line.startswith("--"), lines))
-    declared = {
-        match[1]: (match[2], match[3])
-        for line in _section(header, "Parameters")
-        if (match := _PARAMETER.match(line))
-    }
+    header = _header(source)
+    declared = _declared(header)
     defaults: dict[str, str] = {}
     gates: dict[str, Parameter] = {}
+    asked: set[str] = set()
     read: list[str] = []
     body = []
     for line in lines[len(header) :]:
@@ -138,6 +137,7 @@ def parse(source: str, path: str) -> Statement:
             if match[1] not in columns:
                 raise refuse(f"{match[2]} has no column {match[1]}")
             gates |= columns
+            asked |= _declared(_header(_read(match[2]))).keys()
             read.append(match[2])
         elif line == "\\gset":
             # The row becomes psql's variables: this ends the statement there as a semicolon does.
@@ -168,6 +168,7 @@ def parse(source: str, path: str) -> Statement:
     if statements != 1:
         raise refuse(f"one statement a file, ended by a semicolon; found {statements}")
     handed_on = used & gates.keys()
+    asks = {name: defaults.pop(name) for name in asked & defaults.keys() - declared.keys()}
     if not used - handed_on == declared.keys() == defaults.keys():
         raise refuse(
             f"parameters declared {sorted(declared)}, defaulted {sorted(defaults)}, used {sorted(used)}"
@@ -175,14 +176,26 @@ def parse(source: str, path: str) -> Statement:
     parameters = {
         name: Parameter(name, kind, meaning, defaults[name]) for name, (kind, meaning) in declared.items()
     } | {name: gates[name] for name in sorted(handed_on)}
-    return Statement(path, lines[0][3:].strip(), parameters, f"/* seqdev {path} */ {text}", tuple(read))
+    return Statement(path, lines[0][3:].strip(), parameters, f"/* seqdev {path} */ {text}", tuple(read), asks)
+
+
+def _header(source: str) -> list[str]:
+    return list(takewhile(lambda line: line.startswith("--"), source.split("\n")))
+
+
+def _declared(header: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The parameters of a header by name: type and meaning."""
+    return {
+        match[1]: (match[2], match[3])
+        for line in _section(header, "Parameters")
+        if (match := _PARAMETER.match(line))
+    }
 
 
 def _columns(path: str) -> dict[str, Parameter]:
     """The columns of a gate's row as parameters: each is a text, and its meaning begins with its type."""
-    header = takewhile(lambda line: line.startswith("--"), _read(path).split("\n"))
     columns = {}
-    for line in _section(header, "Row"):
+    for line in _section(_header(_read(path)), "Row"):
         if match := _PARAMETER.match(line):
             kind, _, meaning = match[3].partition(": ")
             columns[match[1]] = Parameter(match[1], kind, meaning, None)

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.output.text import Phone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import Header, Plan, PlanRow
-from seqdev.settings import Settings
+from seqdev.settings import Settings, window
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,11 @@ SHOW = Query("repair/show.sql", Change)
 
 @dataclass(frozen=True)
 class Job:
-    """A statement that plans, what it is given, and the name of its run.
-
-    ``at_once``: it wants the instant of its transaction. ``facts`` go into the counts of the run.
-    """
+    """A statement that plans, what it is given, and the name of its run. ``facts`` go into its counts."""
 
     command: str
     query: Query[PlanRow]
     given: Mapping[str, Any]
-    at_once: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def header(self, settings: Settings) -> Header:
@@ -96,7 +93,7 @@ class Scope:
 def assigned(scope: Scope, since: timedelta, history: bool) -> Job:
     """People get the device that last wrote to them; with ``history`` their past rows instead."""
     command = "repair assigned --history" if history else "repair assigned"
-    return Job(command, ASSIGNED, {"since": since, "history": history, **scope.given}, at_once=True)
+    return Job(command, ASSIGNED, {"since": since, "history": history, **scope.given})
 
 
 def missing(scope: Scope) -> Job:
@@ -104,24 +101,24 @@ def missing(scope: Scope) -> Job:
     return Job("repair missing", MISSING, scope.given)
 
 
-def device(settings: Settings, old: UUID, to: UUID | None, most: int | None, until_back: bool) -> Job:
+def device(old: UUID, to: UUID | None, most: int | None, until_back: bool) -> Job:
     """The people of ``old`` go to ``to``; None: to the same user's others. At most ``most`` of them."""
     return Job(
         "repair device --until-back" if until_back else "repair device",
         DEVICE,
-        {"old": old, "to": to, "most": most, "online": settings.online_statuses},
+        {"old": old, "to": to, "most": most},
         facts={"until_back": until_back},
     )
 
 
-def home(settings: Settings, user: UUID | None, device: UUID | None) -> Job:
+def home(user: UUID | None, device: UUID | None) -> Job:
     """People who left a device for a time return to it."""
-    return Job("repair home", HOME, {"online": settings.online_statuses, "user": user, "device": device})
+    return Job("repair home", HOME, {"user": user, "device": device})
 
 
-def stuck(settings: Settings, scope: Scope) -> Job:
+def stuck(scope: Scope) -> Job:
     """Claims that are too old are released."""
-    return Job("repair stuck", STUCK, {"claimed": settings.claim_timeout, **scope.given}, at_once=True)
+    return Job("repair stuck", STUCK, scope.given)
 
 
 def quarantined(scope: Scope) -> Job:
@@ -148,8 +145,10 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
     """Fill ``plan`` with what ``job`` would do now. Read-only."""
 
     def work(tx: Transaction) -> None:
-        now = {"now": tx.now} if job.at_once else {}
-        plan.fill(tx.stream(job.query, **job.given, **now))
+        settings = database.settings
+        instants = {"now": tx.now, **window(settings, tx.now)}
+        known = {name: at for name, at in instants.items() if name in job.query.statement.parameters}
+        plan.fill(tx.stream(job.query, **job.given, **known, **gates.needed_by(job.query, tx, settings)))
 
     database.retry(work, read_only=True)
 

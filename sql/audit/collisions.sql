@@ -13,8 +13,8 @@
 --   user      uuid         only people of this user
 --   sequence  uuid         only people to whom this sequence wrote, or is due
 --   device    uuid         only people to whom this device wrote, or is due
---   active    text[]       values of sequences.status that count as active
 --   limit     integer      rows to return; empty: all
+-- Gates: gates/steps.sql
 -- Row:
 --   finding     text         written or due
 --   phone       text         whom it is about
@@ -33,8 +33,8 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?active} \else \set active '{active}' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('written', 2, 'see why: seqdev audit mismatches, seqdev explain PHONE'),
@@ -97,8 +97,7 @@ contact as materialized (
     left join leads as l
         on sc.assigned_device_id is null and s.user_id = l.user_id and sc.contact_phone = l.phone
     where
-        s.is_active
-        and s.status = any(:'active'::text [])
+        s.id = any(:'active_sequences'::uuid [])
         and coalesce(sc.user_id, s.user_id) = s.user_id
         and coalesce(sc.assigned_device_id, l.device_id) is not null
         and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
@@ -133,13 +132,14 @@ finding as materialized (
         and (nullif(:'device', '')::uuid is null or bool_or(p.device_id = nullif(:'device', '')::uuid))
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
         coalesce(
             jsonb_object_agg(
                 t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
-            ),
+            ) filter (where t.kind is not null),
             '{}'
         ) as found
     from (
@@ -149,7 +149,7 @@ tally as (
         from finding
         group by finding.kind
     ) as t
-    inner join kind on t.kind = kind.kind
+    left join kind on t.kind = kind.kind
 ),
 
 listed as (

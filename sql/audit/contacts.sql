@@ -25,9 +25,9 @@
 --   user      uuid         only sequences of this user
 --   sequence  uuid         only this sequence
 --   device    uuid         only what is assigned to this device
---   active    text[]       values of sequences.status that count as active
---   claimed   interval     how long the claim of another processor is respected
+--   stale     timestamptz  a claim that another processor made later than that is respected
 --   limit     integer      rows to return; empty: all
+-- Gates: gates/steps.sql
 -- Row:
 --   finding             text         what is wrong
 --   phone               text         whose row it is
@@ -50,9 +50,9 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?stale} \else \set stale 'yesterday' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('done_no_message', 1, 'see who did it: seqdev explain PHONE; set it active to send it'),
@@ -74,14 +74,9 @@ with kind (kind, severity, repair) as (
 ),
 
 step as materialized (
-    select distinct on (st.id)
-        st.id,
-        st.sequence_id,
-        nx.id as next_id
-    from sequence_steps as st
-    left join sequence_steps as nx
-        on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger and st.next_trigger ~ '\S'
-    order by st.id, nx.day_number, nx.id
+    select s.*
+    from unnest(:'steps'::uuid [], :'step_sequences'::uuid [], :'next_steps'::uuid []) as s (id, sequence_id, next_id)
+    where s.id is not null
 ),
 
 done as materialized (
@@ -147,8 +142,8 @@ standing as materialized (
         sc.id,
         sc.status,
         sc.next_trigger_time,
-        sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval as is_stuck,
-        s.is_active and s.status = any(:'active'::text []) as is_running,
+        sc.processing_started_at <= :'stale'::timestamptz as is_stuck,
+        s.id = any(:'active_sequences'::uuid []) as is_running,
         case
             when s.id is null then 'sequence_gone'
             when step.id is null then 'step_gone'
@@ -172,7 +167,7 @@ standing as materialized (
             step.id is null
             or sc.status = 'set_aside'
             or d.user_id is distinct from s.user_id
-            or sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
+            or sc.processing_started_at <= :'stale'::timestamptz
             or sc.next_trigger_time <= :'now'::timestamptz - interval '15 minutes'
         )
         and (
@@ -276,13 +271,14 @@ finding (kind, id) as materialized (
     where wrong.kind is not null
 ),
 
+-- The master of the tally: it stands, the same, in every audit that lists what it finds.
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
         coalesce(
             jsonb_object_agg(
                 t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
-            ),
+            ) filter (where t.kind is not null),
             '{}'
         ) as found
     from (
@@ -292,7 +288,7 @@ tally as (
         from finding
         group by finding.kind
     ) as t
-    inner join kind on t.kind = kind.kind
+    left join kind on t.kind = kind.kind
 )
 
 select

@@ -10,16 +10,12 @@
 --   full               no room for another message, and something is due
 --
 -- Parameters:
---   now            timestamptz  the instant of the transaction
---   user           uuid         only devices of this user
---   sequence       uuid         only people of this sequence, and the devices that have any
---   device         uuid         only this device
---   active         text[]       values of sequences.status that count as active
---   online         text[]       values of user_devices.status that count as online
---   max_in_flight  integer      messages of a device in flight
---   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
---   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
---   limit          integer      rows to return; empty: all
+--   now       timestamptz  the instant of the transaction
+--   user      uuid         only devices of this user
+--   sequence  uuid         only people of this sequence, and the devices that have any
+--   device    uuid         only this device
+--   limit     integer      rows to return; empty: all
+-- Gates: gates/steps.sql, gates/devices.sql under strict of these devices, all their messages counted
 -- Row:
 --   device             text         its name
 --   device_id          uuid         the device
@@ -44,12 +40,11 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?online} \else \set online '{online}' \endif
-\if :{?max_in_flight} \else \set max_in_flight '50' \endif
-\if :{?max_per_hour} \else \set max_per_hour '80' \endif
-\if :{?max_per_day} \else \set max_per_day '800' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'all' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('zombie', 1, 'look at the phone; if it is lost: seqdev repair device DEVICE --spread'),
@@ -112,90 +107,70 @@ due as materialized (
     from due_row as r
     inner join sequences as s on r.sequence_id = s.id
     where
-        s.is_active
-        and s.status = any(:'active'::text [])
+        s.id = any(:'active_sequences'::uuid [])
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
     group by r.device_id
-),
-
-flight as materialized (
-    select
-        m.device_id,
-        count(*)::integer as messages,
-        min(coalesce(m.scheduled_at, m.created_at)) as oldest
-    from broadcast_messages as m
-    where
-        m.status in ('pending', 'queued', 'processing')
-        and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-    group by m.device_id
 ),
 
 device as materialized (
     select
         d.*,
-        d.status = any(:'online'::text []) as is_online,
+        g.is_online,
+        g.out_of_service,
+        g.room,
+        g.in_flight,
+        g.an_hour,
+        g.a_day,
         -- The one column here that an installation may lack.
         (to_jsonb(d) ->> 'last_seen')::timestamptz as seen,
         coalesce(assigned.contacts, 0) as assigned_contacts,
         coalesce(due.contacts, 0) as due,
-        due.oldest as oldest_due,
-        coalesce(flight.messages, 0) as in_flight,
-        flight.oldest as oldest_in_flight,
-        sent.hour,
-        sent.day,
-        sent.last,
-        greatest(
-            0,
-            least(
-                :'max_in_flight'::integer - coalesce(flight.messages, 0),
-                :'max_per_hour'::integer - coalesce(flight.messages, 0) - sent.hour,
-                :'max_per_day'::integer - coalesce(flight.messages, 0) - sent.day
-            )
-        ) as room
-    from user_devices as d
+        due.oldest as oldest_due
+    from unnest(
+        :'devices'::uuid [], :'is_online'::boolean [], :'out_of_service'::boolean [], :'device_rooms'::integer [],
+        :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer []
+    ) as g (id, is_online, out_of_service, room, in_flight, an_hour, a_day)
+    inner join user_devices as d on g.id = d.id
     left join assigned on d.id = assigned.device_id
     left join due on d.id = due.device_id
-    left join flight on d.id = flight.device_id
-    cross join lateral (
-        select
-            count(*) filter (where m.sent_at > :'now'::timestamptz - interval '60 minutes')::integer as hour,
-            count(*)::integer as day,
-            max(m.sent_at) as last
-        from broadcast_messages as m
-        where
-            m.device_id = d.id
-            and m.sent_at > :'now'::timestamptz - interval '24 hours'
-            and m.status not in ('pending', 'queued', 'processing', 'failed')
-    ) as sent
     where
         (nullif(:'user', '')::uuid is null or d.user_id = nullif(:'user', '')::uuid)
         and (nullif(:'device', '')::uuid is null or d.id = nullif(:'device', '')::uuid)
         and (nullif(:'sequence', '')::uuid is null or assigned.device_id is not null)
 ),
 
-judged as materialized (
+finding as materialized (
     select
         d.*,
         case
             when
                 d.is_online
-                and d.oldest_in_flight <= :'now'::timestamptz - interval '15 minutes'
-                and coalesce(d.last <= :'now'::timestamptz - interval '15 minutes', true)
-                then 'zombie'
-            when not coalesce(d.is_online, false) and d.due + d.in_flight > 0 then 'offline_with_work'
-            when
-                d.due + d.in_flight > 0
+                and d.in_flight > 0
                 and exists (
                     select 1
-                    from device_load_balance as b
-                    where b.device_id = d.id and not b.is_available
+                    from broadcast_messages as m
+                    where
+                        m.device_id = d.id
+                        and m.status in ('pending', 'queued', 'processing')
+                        and coalesce(m.scheduled_at, m.created_at) <= :'now'::timestamptz - interval '15 minutes'
                 )
-                then 'out_of_service'
+                and not exists (
+                    select 1
+                    from broadcast_messages as m
+                    where
+                        m.device_id = d.id
+                        and m.sent_at > :'now'::timestamptz - interval '15 minutes'
+                        and m.status not in ('pending', 'queued', 'processing', 'failed')
+                )
+                then 'zombie'
+            when not d.is_online and d.due + d.in_flight > 0 then 'offline_with_work'
+            when d.out_of_service and d.due + d.in_flight > 0 then 'out_of_service'
             when d.room = 0 and d.due > 0 then 'full'
         end as kind
     from device as d
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
@@ -207,38 +182,38 @@ tally as (
         ) as found
     from (
         select
-            judged.kind,
+            finding.kind,
             count(*) as number
-        from judged
-        group by judged.kind
+        from finding
+        group by finding.kind
     ) as t
     left join kind on t.kind = kind.kind
 )
 
 select
-    j.device_name::text as device,
-    j.id as device_id,
-    j.status::text as status,
-    case when j.is_online then 'Available' else 'Not Available' end as availability,
-    j.assigned_contacts,
-    j.kind as trouble,
-    j.due,
-    j.in_flight,
-    j.hour as sent_hour,
-    j.day as sent_day,
-    j.room,
-    j.oldest_due,
+    f.device_name::text as device,
+    f.id as device_id,
+    f.status::text as status,
+    case when f.is_online then 'Available' else 'Not Available' end as availability,
+    f.assigned_contacts,
+    f.kind as trouble,
+    f.due,
+    f.in_flight,
+    f.an_hour as sent_hour,
+    f.a_day as sent_day,
+    f.room,
+    f.oldest_due,
     case
-        when j.hour > 0 and j.is_online and coalesce(j.kind, '') <> 'zombie'
-            then (j.due + j.in_flight) * interval '1 hour' / j.hour
+        when f.an_hour > 0 and f.is_online and coalesce(f.kind, '') <> 'zombie'
+            then (f.due + f.in_flight) * interval '1 hour' / f.an_hour
     end as drain,
-    case when isfinite(j.seen) then j.seen end as last_seen,
-    j.user_id,
-    replace(kind.repair, 'DEVICE', j.id::text) as repair,
+    case when isfinite(f.seen) then f.seen end as last_seen,
+    f.user_id,
+    replace(kind.repair, 'DEVICE', f.id::text) as repair,
     tally.total,
     tally.found
-from judged as j
+from finding as f
 cross join tally
-left join kind on j.kind = kind.kind
-order by kind.severity nulls last, j.assigned_contacts desc, j.device_name, j.id
+left join kind on f.kind = kind.kind
+order by kind.severity nulls last, f.assigned_contacts desc, f.device_name, f.id
 limit nullif(:'limit', '')::integer;

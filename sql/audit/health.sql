@@ -1,9 +1,9 @@
 -- How far behind the service is: what is due, the oldest of it, the last tick that came to a good end
 --
 -- Parameters:
---   now     timestamptz  the instant of the transaction
---   user    uuid         only contacts of this user; ticks are everybody's
---   active  text[]       values of sequences.status that count as active
+--   now   timestamptz  the instant of the transaction
+--   user  uuid         only contacts of this user; ticks are everybody's
+-- Gates: gates/steps.sql
 -- Row:
 --   backlog     integer      contacts due now
 --   oldest_due  timestamptz  since when the first of them is due
@@ -16,7 +16,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?active} \else \set active '{active}' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with recursive assigned (device_id) as (
     -- Each assigned device once, by hopping from one to the next in the index.
     (
@@ -79,8 +79,7 @@ from (
     from due_row as r
     inner join sequences as s on r.sequence_id = s.id
     where
-        s.is_active
-        and s.status = any(:'active'::text [])
+        s.id = any(:'active_sequences'::uuid [])
         and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
 ) as due
 cross join (

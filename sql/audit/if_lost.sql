@@ -1,13 +1,10 @@
 -- What would be lost with a device: its people, what is due, and whether the user's other devices can take it
 --
 -- Parameters:
---   now            timestamptz  the instant of the transaction
---   device         uuid         the device
---   active         text[]       values of sequences.status that count as active
---   online         text[]       values of user_devices.status that count as online
---   max_in_flight  integer      messages of a device in flight
---   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
---   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+--   now          timestamptz  the instant of the transaction
+--   device       uuid         the device
+--   max_per_day  integer      messages of a device sent in 24 hours, plus those in flight
+-- Gates: gates/steps.sql, gates/devices.sql under strict of its user's devices, all their messages counted
 -- Row:
 --   device         text     its name
 --   device_id      uuid     the device
@@ -24,11 +21,11 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?online} \else \set online '{online}' \endif
-\if :{?max_in_flight} \else \set max_in_flight '50' \endif
-\if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'all' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with lost as materialized (
     select d.*
     from user_devices as d
@@ -43,7 +40,7 @@ coming as materialized (
     from lost
     inner join sequences as s on lost.user_id = s.user_id
     inner join sequence_contacts as sc on s.id = sc.sequence_id and lost.id = sc.assigned_device_id
-    where sc.status = 'active' and s.is_active and s.status = any(:'active'::text [])
+    where sc.status = 'active' and s.id = any(:'active_sequences'::uuid [])
     union all
     -- Contacts without an assigned device are their lead's.
     select
@@ -54,56 +51,27 @@ coming as materialized (
     inner join sequences as s on lost.user_id = s.user_id
     inner join sequence_contacts as sc on s.id = sc.sequence_id and sc.assigned_device_id is null
     inner join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone and lost.id = l.device_id
-    where sc.status = 'active' and s.is_active and s.status = any(:'active'::text [])
+    where sc.status = 'active' and s.id = any(:'active_sequences'::uuid [])
 ),
 
 load as materialized (
-    select
-        d.id,
-        flying.messages as flying,
-        sent.hour,
-        sent.day
-    from lost
-    inner join user_devices as d on lost.user_id = d.user_id
-    cross join lateral (
-        select count(*)::integer as messages
-        from broadcast_messages as m
-        where
-            m.device_id = d.id
-            and m.status in ('pending', 'queued', 'processing')
-            and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
-    ) as flying
-    cross join lateral (
-        select
-            count(*) filter (where m.sent_at > :'now'::timestamptz - interval '60 minutes')::integer as hour,
-            count(*)::integer as day
-        from broadcast_messages as m
-        where
-            m.device_id = d.id
-            and m.sent_at > :'now'::timestamptz - interval '24 hours'
-            and m.status not in ('pending', 'queued', 'processing', 'failed')
-    ) as sent
-    where
-        d.id = lost.id
-        or d.status = any(:'online'::text [])
-        and not exists (
-            select 1
-            from device_load_balance as b
-            where b.device_id = d.id and not b.is_available
-        )
+    select d.*
+    from unnest(
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
+        :'in_flight'::integer [], :'sent_in_day'::integer []
+    ) as d (id, user_id, reason, room, flying, day)
+    inner join lost on d.user_id = lost.user_id
 ),
 
 elsewhere as (
     select
         count(*)::integer as devices,
-        coalesce(sum(greatest(0, least(
-            :'max_in_flight'::integer - load.flying,
-            :'max_per_hour'::integer - load.flying - load.hour,
-            :'max_per_day'::integer - load.flying - load.day
-        ))), 0)::integer as room_1h,
+        coalesce(sum(load.room), 0)::integer as room_1h,
         coalesce(sum(greatest(0, :'max_per_day'::integer - load.flying - load.day)), 0)::integer as room_24h
     from load
     inner join lost on load.id <> lost.id
+    -- One that is full now is available.
+    where load.reason is null or load.reason = 'device_full'
 ),
 
 work as (

@@ -14,8 +14,8 @@
 --   user      uuid     only leads of this user
 --   sequence  uuid     only leads that are in this sequence
 --   device    uuid     only leads that this device owns
---   active    text[]   values of sequences.status that count as active
 --   limit     integer  rows to return; empty: all
+-- Gates: gates/steps.sql
 -- Row:
 --   finding    text     what is wrong
 --   phone      text     the lead's phone
@@ -32,8 +32,8 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?active} \else \set active '{active}' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('no_device', 2, 'seqdev leads assign --distribute'),
@@ -64,10 +64,10 @@ lead as not materialized (
 entry as materialized (
     select distinct
         s.user_id,
-        btrim(st.trigger) as trigger
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
-    where s.is_active and s.status = any(:'active'::text []) and st.is_entry_point and st.trigger ~ '\S'
+        btrim(s.trigger) as trigger
+    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+        as s (user_id, sequence_id, trigger)
+    where s.sequence_id = any(:'active_sequences'::uuid []) and s.trigger is not null
 ),
 
 finding (kind, id, detail) as materialized (
@@ -116,13 +116,14 @@ finding (kind, id, detail) as materialized (
     where entry.trigger is null and m.member ~ '\S'
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
         coalesce(
             jsonb_object_agg(
                 t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
-            ),
+            ) filter (where t.kind is not null),
             '{}'
         ) as found
     from (
@@ -132,7 +133,7 @@ tally as (
         from finding
         group by finding.kind
     ) as t
-    inner join kind on t.kind = kind.kind
+    left join kind on t.kind = kind.kind
 )
 
 select

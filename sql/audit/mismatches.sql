@@ -21,8 +21,8 @@
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
 --   matches   boolean      list the messages that match too
---   online    text[]       values of user_devices.status that count as online
 --   limit     integer      rows to return; empty: all
+-- Gates: gates/devices.sql of all devices, or the user's
 -- Row:
 --   verdict             text         MATCH or MISMATCH
 --   cause               text         why; null for a match
@@ -49,8 +49,10 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?matches} \else \set matches 'false' \endif
-\if :{?online} \else \set online '{online}' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('other_users_device', 1, 'find the writer: seqdev audit writers'),
@@ -62,6 +64,12 @@ with kind (kind, severity, repair) as (
         ('lead_reowned', 2, 'seqdev repair assigned'),
         ('fallback_used', 2, 'seqdev repair assigned, or bring the device back'),
         ('foreign_writer', 1, 'stop the writer: seqdev audit writers')
+),
+
+online as materialized (
+    select d.id
+    from unnest(:'devices'::uuid [], :'is_online'::boolean []) as d (id, is_online)
+    where d.is_online
 ),
 
 written as materialized (
@@ -108,7 +116,7 @@ written as materialized (
         )
 ),
 
-judged as materialized (
+finding as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
@@ -135,7 +143,7 @@ judged as materialized (
             when assigned.user_id <> w.user_id then 'other_users_assignment'
             when used.id is null then 'used_device_deleted'
             when l.device_id = w.device_id then 'lead_reowned'
-            when w.is_own or assigned.status <> all(:'online'::text []) then 'fallback_used'
+            when w.is_own or assigned.id not in (select online.id from online) then 'fallback_used'
             else 'foreign_writer'
         end as kind
     from written as w
@@ -151,6 +159,7 @@ judged as materialized (
     where :'matches'::boolean or w.assigned_device_id is distinct from w.device_id
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
@@ -162,36 +171,36 @@ tally as (
         ) as found
     from (
         select
-            judged.kind,
+            finding.kind,
             count(*) as number
-        from judged
-        group by judged.kind
+        from finding
+        group by finding.kind
     ) as t
     left join kind on t.kind = kind.kind
 )
 
 select
-    case when j.kind is null then 'MATCH' else 'MISMATCH' end as verdict,
-    j.kind as cause,
-    case when isfinite(j.created_at) then j.created_at::timestamptz end as at,
-    j.contact_phone::text as phone,
-    j.sequence_name::text as sequence,
-    j.sequence_id,
+    case when f.kind is null then 'MATCH' else 'MISMATCH' end as verdict,
+    f.kind as cause,
+    case when isfinite(f.created_at) then f.created_at::timestamptz end as at,
+    f.contact_phone::text as phone,
+    f.sequence_name::text as sequence,
+    f.sequence_id,
     st.day_number::integer as step,
-    j.sequence_stepid as step_id,
-    j.assigned_name::text as assigned_device,
-    j.assigned_device_id,
-    j.used_name::text as used_device,
-    j.device_id as used_device_id,
-    case when j.is_own then 'seqdev' else 'other' end as writer,
-    j.contact_id,
-    j.message_id,
-    replace(kind.repair, 'DEVICE', coalesce(j.assigned_device_id::text, 'DEVICE')) as repair,
+    f.sequence_stepid as step_id,
+    f.assigned_name::text as assigned_device,
+    f.assigned_device_id,
+    f.used_name::text as used_device,
+    f.device_id as used_device_id,
+    case when f.is_own then 'seqdev' else 'other' end as writer,
+    f.contact_id,
+    f.message_id,
+    replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE')) as repair,
     tally.total,
     tally.found
-from judged as j
+from finding as f
 cross join tally
-left join kind on j.kind = kind.kind
-left join sequence_steps as st on j.sequence_stepid = st.id
-order by j.kind is null, j.created_at desc, j.message_id
+left join kind on f.kind = kind.kind
+left join sequence_steps as st on f.sequence_stepid = st.id
+order by f.kind is null, f.created_at desc, f.message_id
 limit nullif(:'limit', '')::integer;

@@ -18,6 +18,7 @@
 --   sequence  uuid     only this sequence
 --   active    text[]   values of sequences.status that count as active
 --   limit     integer  rows to return; empty: all
+-- Gates: gates/steps.sql
 -- Row:
 --   finding      text     what is wrong
 --   sequence     text     its name
@@ -35,6 +36,7 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?active} \else \set active '{active}' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with recursive kind (kind, severity, repair) as (
     values
         ('no_entry_step', 1, 'flag the first step as is_entry_point, and give it a trigger'),
@@ -50,6 +52,7 @@ with recursive kind (kind, severity, repair) as (
 sequence as materialized (
     select
         s.*,
+        s.id = any(:'active_sequences'::uuid []) as runs,
         coalesce(s.is_active, false) as flagged,
         coalesce(s.status = any(:'active'::text []), false) as named
     from sequences as s
@@ -58,18 +61,24 @@ sequence as materialized (
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
+gate as materialized (
+    select s.*
+    from unnest(
+        :'steps'::uuid [], :'step_sequences'::uuid [], :'step_users'::uuid [], :'step_reasons'::text [],
+        :'entry_triggers'::text [], :'next_triggers'::text [], :'next_steps'::uuid []
+    ) as s (id, sequence_id, user_id, reason, entry_trigger, next_trigger, next_id)
+),
+
 step as materialized (
-    select distinct on (st.id)
-        st.*,
-        s.user_id,
-        coalesce(st.is_entry_point and st.trigger ~ '\S', false) as is_entry,
-        nx.id as next_id
-    from sequence as s
-    inner join sequence_steps as st on s.id = st.sequence_id
-    left join sequence_steps as nx
-        on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger and st.next_trigger ~ '\S'
-    where s.flagged and s.named
-    order by st.id, nx.day_number, nx.id
+    select
+        g.*,
+        st.day_number,
+        st.trigger,
+        g.entry_trigger is not null as is_entry
+    from gate as g
+    inner join sequence as s on g.sequence_id = s.id
+    inner join sequence_steps as st on g.id = st.id
+    where s.runs
 ),
 
 -- The way that a person goes, from each entry step to the end, or to a step that they had before.
@@ -99,8 +108,7 @@ finding (kind, sequence_id, step_id, detail, people) as (
         null::bigint
     from sequence as s
     where
-        s.flagged
-        and s.named
+        s.runs
         and not exists (
             select 1
             from step
@@ -111,7 +119,7 @@ finding (kind, sequence_id, step_id, detail, people) as (
         'looping_trigger',
         step.sequence_id,
         step.id,
-        step.next_trigger::text,
+        step.next_trigger,
         null
     from way
     inner join step on way.step_id = step.id
@@ -121,21 +129,19 @@ finding (kind, sequence_id, step_id, detail, people) as (
         'dangling_trigger',
         step.sequence_id,
         step.id,
-        step.next_trigger::text,
+        step.next_trigger,
         null
     from step
     where
-        step.next_trigger ~ '\S'
+        step.next_trigger is not null
         and step.next_id is null
         and not exists (
             select 1
-            from sequences as other
-            inner join sequence_steps as entry on other.id = entry.sequence_id
+            from gate as entry
             where
-                other.user_id = step.user_id
-                and other.id <> step.sequence_id
-                and entry.is_entry_point
-                and entry.trigger = step.next_trigger
+                entry.user_id = step.user_id
+                and entry.sequence_id <> step.sequence_id
+                and entry.entry_trigger = step.next_trigger
         )
     union all
     select
@@ -164,7 +170,7 @@ finding (kind, sequence_id, step_id, detail, people) as (
         null,
         null
     from step
-    where not (coalesce(step.content ~ '\S', false) or coalesce(step.media_url ~ '\S', false))
+    where step.reason = 'no_content'
     union all
     select
         'day_gap',
@@ -192,7 +198,7 @@ finding (kind, sequence_id, step_id, detail, people) as (
         from sequence_contacts as sc
         where sc.sequence_id = s.id and sc.status = 'active'
     ) as waiting
-    where not (s.flagged and s.named) and waiting.people > 0
+    where not s.runs and waiting.people > 0
     union all
     select
         'status_disagrees',
@@ -204,13 +210,14 @@ finding (kind, sequence_id, step_id, detail, people) as (
     where s.flagged <> s.named
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
         coalesce(
             jsonb_object_agg(
                 t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
-            ),
+            ) filter (where t.kind is not null),
             '{}'
         ) as found
     from (
@@ -220,7 +227,7 @@ tally as (
         from finding
         group by finding.kind
     ) as t
-    inner join kind on t.kind = kind.kind
+    left join kind on t.kind = kind.kind
 )
 
 select

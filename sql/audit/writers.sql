@@ -90,13 +90,14 @@ finding as materialized (
         and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
 ),
 
+-- tally: as in audit/contacts.sql
 tally as (
     select
         coalesce(sum(t.number), 0)::integer as total,
         coalesce(
             jsonb_object_agg(
                 t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
-            ),
+            ) filter (where t.kind is not null),
             '{}'
         ) as found
     from (
@@ -106,7 +107,7 @@ tally as (
         from finding
         group by finding.kind
     ) as t
-    inner join kind on t.kind = kind.kind
+    left join kind on t.kind = kind.kind
 )
 
 select

@@ -11,9 +11,9 @@
 --   user       uuid     only leads of this user
 --   device     uuid     only leads that this device owns
 --   phones     text[]   only these phones; empty: all
---   active     text[]   values of sequences.status that count as active
 --   most       integer  people to enrol, at most
 --   listed     integer  refused people to name, at most, for each sequence and reason
+-- Gates: gates/steps.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
 --   looked_at    integer  leads of this batch
@@ -29,9 +29,9 @@
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?phones} \else \set phones '{}' \endif
-\if :{?active} \else \set active '{active}' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?listed} \else \set listed '20' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with chunk as materialized (
     select
         l.id,
@@ -52,21 +52,21 @@ with chunk as materialized (
 
 entry as materialized (
     select
-        s.id as sequence_id,
-        s.user_id,
-        btrim(st.trigger) as trigger,
+        e.sequence_id,
+        e.user_id,
+        btrim(e.trigger) as trigger,
         first_value(st.id) over lowest_day as step_id,
         first_value(st.day_number) over lowest_day as day_number,
         first_value(st.trigger) over lowest_day as step_trigger
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
+    from unnest(
+        :'steps'::uuid [], :'step_sequences'::uuid [], :'step_users'::uuid [], :'entry_triggers'::text []
+    ) as e (id, sequence_id, user_id, trigger)
+    inner join sequence_steps as st on e.id = st.id
     where
-        s.is_active
-        and s.status = any(:'active'::text [])
-        and (:'sequences'::uuid [] = '{}' or s.id = any(:'sequences'::uuid []))
-        and st.is_entry_point
-        and st.trigger ~ '\S'
-    window lowest_day as (partition by s.id order by st.day_number, st.id)
+        e.sequence_id = any(:'active_sequences'::uuid [])
+        and (:'sequences'::uuid [] = '{}' or e.sequence_id = any(:'sequences'::uuid []))
+        and e.trigger is not null
+    window lowest_day as (partition by e.sequence_id order by st.day_number, st.id)
 ),
 
 matched as materialized (
@@ -90,10 +90,12 @@ judged as materialized (
     select
         m.*,
         case
-            when m.phone ~ '\S' and exists (
-                select 1
+            -- One lookup by key for each, whatever the planner expects.
+            when m.phone ~ '\S' and (
+                select true
                 from sequence_contacts as sc
                 where sc.sequence_id = m.sequence_id and sc.contact_phone = m.phone
+                limit 1
             ) then 'already_in'
             -- 6 to 15 digits (E.164), with the signs that people put between them.
             when regexp_replace(coalesce(m.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'

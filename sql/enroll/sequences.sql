@@ -3,7 +3,7 @@
 -- Parameters:
 --   sequences  uuid[]  these; empty: every active one
 --   user       uuid    only sequences of this user
---   active     text[]  values of sequences.status that count as active
+-- Gates: gates/steps.sql
 -- Row:
 --   id             uuid     the sequence
 --   name           text     its name
@@ -12,21 +12,21 @@
 -- Locks: none
 \if :{?sequences} \else \set sequences '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?active} \else \set active '{active}' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 select
     s.id,
     s.name::text as name,
-    coalesce(s.is_active and s.status = any(:'active'::text []), false) as is_active,
+    s.id = any(:'active_sequences'::uuid []) as is_active,
     (
         select count(*)
-        from sequence_steps as st
-        where st.sequence_id = s.id and st.is_entry_point and st.trigger ~ '\S'
+        from unnest(:'step_sequences'::uuid [], :'entry_triggers'::text []) as e (sequence_id, trigger)
+        where e.sequence_id = s.id and e.trigger is not null
     )::integer as entry_steps
 from sequences as s
 where
     (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
     and case
-        when :'sequences'::uuid [] = '{}' then s.is_active and s.status = any(:'active'::text [])
+        when :'sequences'::uuid [] = '{}' then s.id = any(:'active_sequences'::uuid [])
         else s.id = any(:'sequences'::uuid [])
     end
 order by s.name, s.id;

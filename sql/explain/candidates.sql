@@ -7,6 +7,7 @@
 --   device_name  text     its name
 --   room         integer  messages it can still take
 -- Locks: none
+\if :{?policy} \else \set policy 'strict' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with placed as (
     select

@@ -33,6 +33,8 @@
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'all' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with step_gate as materialized (
     select s.*

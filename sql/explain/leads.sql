@@ -3,7 +3,7 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only leads of this user
---   online  text[]  values of user_devices.status that count as online
+-- Gates: gates/devices.sql under strict of all devices, or the user's
 -- Row:
 --   user_id      uuid    whose lead it is
 --   lead_id      uuid    the lead
@@ -17,7 +17,9 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?online} \else \set online '{online}' \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 select
     l.user_id,
     l.id as lead_id,
@@ -39,19 +41,13 @@ select
             when l.device_id is null then 'no_device'
             when d.id is null then 'device_missing'
             when d.user_id <> l.user_id then 'device_of_other_user'
-            when
-                d.status = any(:'online'::text [])
-                and not exists (
-                    select 1
-                    from device_load_balance as b
-                    where b.device_id = d.id and not b.is_available
-                )
-                then 'online'
+            when g.reason is null then 'online'
             else 'offline'
         end
     )::text as device
 from leads as l
 left join user_devices as d on l.device_id = d.id
+left join unnest(:'devices'::uuid [], :'device_reasons'::text []) as g (id, reason) on l.device_id = g.id
 where
     l.phone = any(:'phones'::text [])
     and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)

@@ -5,8 +5,7 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only sequences of this user
---   active  text[]  values of sequences.status that count as active
---   online  text[]  values of user_devices.status that count as online
+-- Gates: gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   user_id                uuid         the sequence's user; the contact's own where the sequence is gone
 --   sequence_id            uuid         the sequence
@@ -37,15 +36,17 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?active} \else \set active '{active}' \endif
-\if :{?online} \else \set online '{online}' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with contact as materialized (
     select
         sc.*,
         coalesce(s.user_id, sc.user_id) as owner_id,
         s.user_id as lead_user_id,
         s.name as sequence_name,
-        coalesce(s.is_active and s.status = any(:'active'::text []), false) as sequence_active
+        coalesce(s.id = any(:'active_sequences'::uuid []), false) as sequence_active
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where
@@ -140,7 +141,13 @@ select
     m.error_message as message_error,
     m.device_id as message_device_id,
     case when b.user_id = p.owner_id then b.device_name end::text as message_device_name,
-    case when m.id is not null then coalesce(b.status = any(:'online'::text []), false) end as message_device_online,
+    case when m.id is not null then coalesce(
+        (
+            select g.is_online
+            from unnest(:'devices'::uuid [], :'is_online'::boolean []) as g (id, is_online)
+            where g.id = m.device_id
+        ), false
+    ) end as message_device_online,
     left(regexp_replace(left(m.content, 400), '\s+', ' ', 'g'), 40) as preview
 from place as p
 left join leads as l on p.lead_user_id = l.user_id and p.contact_phone = l.phone

@@ -5,7 +5,7 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only leads of this user
---   active  text[]  values of sequences.status that count as active
+-- Gates: gates/steps.sql
 -- Row:
 --   user_id        uuid  whose lead it is
 --   lead_id        uuid  the lead
@@ -17,7 +17,7 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?active} \else \set active '{active}' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 select
     l.user_id,
     l.id as lead_id,
@@ -55,14 +55,13 @@ left join lateral (
     select distinct
         s.id as sequence_id,
         s.name,
-        coalesce(s.is_active and s.status = any(:'active'::text []), false) as is_active
-    from sequences as s
-    inner join sequence_steps as st on s.id = st.sequence_id
+        s.id = any(:'active_sequences'::uuid []) as is_active
+    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+        as entry (user_id, sequence_id, trigger)
+    inner join sequences as s on entry.sequence_id = s.id
     where
-        s.user_id = l.user_id
-        and st.is_entry_point
-        and st.trigger ~ '\S'
-        and btrim(st.trigger) = called.trigger
+        entry.user_id = l.user_id
+        and btrim(entry.trigger) = called.trigger
 ) as e on true
 left join user_devices as d on l.device_id = d.id
 where

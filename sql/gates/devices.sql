@@ -22,6 +22,7 @@
 --   device_users    text  uuid[]: its user
 --   device_reasons  text  text[]: why it may not send: device_offline, device_full; null: it may
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
+--   is_online       text  boolean[]: whether its status counts as online
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
 --   in_flight       text  integer[]: its messages in flight
 --   sent_in_hour    text  integer[]: its messages sent in the last 60 minutes
@@ -41,6 +42,7 @@ select
     coalesce(array_agg(gate.user_id), '{}')::text as device_users,
     coalesce(array_agg(gate.reason), '{}')::text as device_reasons,
     coalesce(array_agg(gate.room), '{}')::text as device_rooms,
+    coalesce(array_agg(gate.is_online), '{}')::text as is_online,
     coalesce(array_agg(gate.out_of_service), '{}')::text as out_of_service,
     coalesce(array_agg(gate.in_flight), '{}')::text as in_flight,
     coalesce(array_agg(gate.in_hour), '{}')::text as sent_in_hour,
@@ -50,19 +52,15 @@ from (
         device.*,
         case
             when :'policy'::text = 'queue' then null
-            when device.out_of_service or not coalesce(device.status = any(:'online'::text []), false) then 'device_offline'
+            when device.out_of_service or not device.is_online then 'device_offline'
             when device.room = 0 then 'device_full'
         end as reason
     from (
         select
             d.id,
             d.user_id,
-            d.status,
-            exists (
-                select 1
-                from device_load_balance as b
-                where b.device_id = d.id and not b.is_available
-            ) as out_of_service,
+            coalesce(d.status = any(:'online'::text []), false) as is_online,
+            resting.device_id is not null as out_of_service,
             coalesce(sent.in_flight, 0) as in_flight,
             coalesce(sent.in_hour, 0) as in_hour,
             coalesce(sent.in_day, 0) as in_day,
@@ -74,6 +72,11 @@ from (
                 ))
             end as room
         from user_devices as d
+        left join (
+            select distinct b.device_id
+            from device_load_balance as b
+            where not b.is_available
+        ) as resting on d.id = resting.device_id
         left join lateral (
             select
                 (

@@ -4,7 +4,7 @@
 -- these columns as parameters of the same names, and hold none of these rules. A new reason why a step is not sent
 -- is a line of the case expression.
 --
--- The n-th elements of all arrays belong together. Besides its steps each sequence has an element without a step,
+-- The n-th elements of all arrays but the last belong together. Besides its steps each sequence has an element without a step,
 -- which tells of a contact whose step does not exist.
 --
 -- Parameters:
@@ -19,6 +19,7 @@
 --   next_steps        text  uuid[]: the step of the same sequence that next_trigger names; null: none
 --   next_step_days    text  integer[]: the day of that step
 --   next_step_hours   text  integer[]: hours after this step at which that one is due
+--   active_sequences  text  uuid[]: the sequences that are active; not by steps, each of them once
 -- Locks: none
 \if :{?active} \else \set active '{active}' \endif
 select
@@ -30,7 +31,10 @@ select
     coalesce(array_agg(gate.next_trigger), '{}')::text as next_triggers,
     coalesce(array_agg(gate.next_step), '{}')::text as next_steps,
     coalesce(array_agg(gate.next_day), '{}')::text as next_step_days,
-    coalesce(array_agg(gate.next_hours), '{}')::text as next_step_hours
+    coalesce(array_agg(gate.next_hours), '{}')::text as next_step_hours,
+    coalesce(
+        array_agg(gate.sequence_id) filter (where gate.step_id is null and gate.reason <> 'sequence_inactive'), '{}'
+    )::text as active_sequences
 from (
     select
         st.step_id,

@@ -6,10 +6,10 @@
 -- order, the first k are filled when raising them to the level of the k-th takes fewer people than there are.
 --
 -- Parameters:
---   old     uuid     the lost device
---   to      uuid     the device that gets its people; empty: spread them
---   online  text[]   values of user_devices.status that count as online
---   most    integer  people to move, at most; empty: all
+--   old   uuid     the lost device
+--   to    uuid     the device that gets its people; empty: spread them
+--   most  integer  people to move, at most; empty: all
+-- Gates: gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
@@ -27,8 +27,10 @@
 -- Locks: none
 \if :{?old} \else \set old '00000000-0000-0000-0000-000000000000' \endif
 \if :{?to} \else \set to '' \endif
-\if :{?online} \else \set online '{online}' \endif
 \if :{?most} \else \set most '' \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with theirs as materialized (
     select
         'sequence_contacts' as table_name,
@@ -58,18 +60,12 @@ target as materialized (
     select
         d.id,
         d.user_id
-    from user_devices as d
+    from unnest(:'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text []) as d (id, user_id, reason)
     where
         d.id <> :'old'::uuid
         and case
             when nullif(:'to', '')::uuid is not null then d.id = nullif(:'to', '')::uuid
-            else
-                d.status = any(:'online'::text [])
-                and not exists (
-                    select 1
-                    from device_load_balance as b
-                    where b.device_id = d.id and not b.is_available
-                )
+            else d.reason is null
         end
 ),
 

@@ -4,9 +4,9 @@
 -- the row is no longer what that run made of it; so does a row whose step is done.
 --
 -- Parameters:
---   online  text[]  values of user_devices.status that count as online
 --   user    uuid    only people of this user
 --   device  uuid    only people who left this device
+-- Gates: gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
@@ -22,9 +22,11 @@
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
-\if :{?online} \else \set online '{online}' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive undoing as materialized (
     select
         r.id,
@@ -144,12 +146,7 @@ select
     case
         when home.id is null then 'device_missing'
         when not coalesce(home.user_id = coalesce(s.user_id, l.user_id), false) then 'device_of_other_user'
-        when home.status <> all(:'online'::text []) then 'device_offline'
-        when exists (
-            select 1
-            from device_load_balance as b
-            where b.device_id = home.id and not b.is_available
-        ) then 'device_offline'
+        when home_gate.reason is not null then home_gate.reason
     end as refused,
     case
         when h.table_name = 'leads' then jsonb_build_object('device_id', l.device_id)
@@ -161,6 +158,7 @@ left join sequence_contacts as sc on h.table_name = 'sequence_contacts' and h.ro
 left join sequences as s on sc.sequence_id = s.id
 left join leads as l on h.table_name = 'leads' and h.row_id = l.id
 left join user_devices as home on h.home_id = home.id
+left join unnest(:'devices'::uuid [], :'device_reasons'::text []) as home_gate (id, reason) on h.home_id = home_gate.id
 left join user_devices as stand_in on h.stand_in_id = stand_in.id
 where
     (l.id is not null or sc.status = 'active')

@@ -1,8 +1,7 @@
 -- Release the claims that a processor has left behind on rows still to come
 --
 -- Parameters:
---   now       timestamptz  the instant of the transaction
---   claimed   interval     how long the claim of another processor is respected
+--   stale     timestamptz  a claim that another processor made later than that is respected
 --   user      uuid         only sequences of this user
 --   sequence  uuid         only this sequence
 --   device    uuid         only claims of this device
@@ -21,8 +20,7 @@
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
-\if :{?now} \else \set now 'now' \endif
-\if :{?claimed} \else \set claimed '5 minutes' \endif
+\if :{?stale} \else \set stale 'yesterday' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -49,7 +47,7 @@ inner join sequences as s on sc.sequence_id = s.id
 left join user_devices as d on sc.processing_device_id = d.id
 where
     sc.status = 'active'
-    and sc.processing_started_at <= :'now'::timestamptz - :'claimed'::interval
+    and sc.processing_started_at <= :'stale'::timestamptz
     and (
         nullif(:'user', '')::uuid is null
         or s.user_id = nullif(:'user', '')::uuid

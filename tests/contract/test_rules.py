@@ -1,0 +1,213 @@
+"""A rule of the domain stands in one place; where copies must remain, since a file runs alone in psql, they are equal.
+
+Each test looks for a rule by how it is written. So that no search goes blind, each has to find the rule at its
+master, too.
+"""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from seqdev.postgres.queries import ROOT
+
+_ELSEWHERE = ("demo", "postgres")
+"""Folders that write rows, or describe the schema: they judge nobody."""
+
+
+def sources() -> dict[str, str]:
+    """The statements without their headers and defaults, by path."""
+    found = {}
+    for file in sorted(ROOT.rglob("*.sql")):
+        path = file.relative_to(ROOT)
+        if path.parts[0] not in _ELSEWHERE:
+            lines = file.read_text().split("\n")
+            start = next(n for n, line in enumerate(lines) if not line.startswith(("--", "\\")))
+            found[str(path)] = "\n".join(line for line in lines[start:] if not line.startswith("\\"))
+    return found
+
+
+SOURCES = sources()
+
+
+def plain(text: str) -> str:
+    """``text`` without comments, its white space and names of tables evened out."""
+    text = re.sub(r"--[^\n]*", " ", text)
+    return " ".join(text.split())
+
+
+def blocks() -> Iterator[tuple[str, str, str]]:
+    """Every block of what makes a contact due: the file, whether it is the master's, the condition."""
+    mark = re.compile(
+        r"-- (?P<mark>due|due: as in tick/claim\.sql)\n(?P<block>.*?\n[^\n]*\bis true\b)", re.DOTALL
+    )
+    for path, source in SOURCES.items():
+        for match in mark.finditer(source):
+            yield path, match["mark"], match["block"]
+
+
+def due(block: str) -> str:
+    return re.sub(r"\(\((device|source|s|d|l)\.user_id,", "((USER,", plain(block))
+
+
+def test_what_makes_a_contact_due_is_the_same_everywhere() -> None:
+    masters = {due(block) for path, mark, block in blocks() if mark == "due"}
+    assert {path for path, mark, _ in blocks() if mark == "due"} == {"tick/claim.sql"}
+    assert len(masters) == 1
+    copies = [(path, due(block)) for path, mark, block in blocks() if mark != "due"]
+    assert copies
+    assert [path for path, block in copies if block not in masters] == []
+
+
+CLAIMS = {
+    "tick/plan.sql": "counts the claimed as a reason to wait",
+    "explain/gates.sql": "says until when the claim is respected",
+    "audit/contacts.sql": "finds what a processor has left claimed: the opposite",
+    "repair/stuck.sql": "releases it",
+}
+"""Who looks at a claim, or at how late somebody is, in other words than those of what is due, and why."""
+
+
+def test_nobody_else_looks_at_claims_and_lateness() -> None:
+    looks = re.compile(
+        r":'stale'|:'oldest'|:'claimed'|:'max_lateness'|processing_started_at(::timestamptz)? *(<|>|is null|between)"
+    )
+    inside = {path for path, _, block in blocks() if looks.search(block)}
+    outside = set()
+    for path, source in SOURCES.items():
+        for _, _, block in (one for one in blocks() if one[0] == path):
+            source = source.replace(block, "")
+        if looks.search(source):
+            outside.add(path)
+    assert "tick/claim.sql" in inside
+    assert outside == CLAIMS.keys()
+
+
+RULES = {
+    "a sequence is active": (
+        r"\bis_active\b\s+and\b|:'active'",
+        "gates/steps.sql",
+        {"audit/sequences.sql": "finds where is_active and status say different things"},
+    ),
+    "a step can be sent": (r"\b(content|media_url)\s*!?~", "gates/steps.sql", {}),
+    "a step is one to enter by": (r"\.is_entry_point\b", "gates/steps.sql", {}),
+    "what the next step is": (
+        r"\bnext_trigger\s*=\s*\w+\.trigger\b|\.trigger\s*=\s*\w+\.next_trigger\b",
+        "gates/steps.sql",
+        {},
+    ),
+    "a device is available": (r"\bis_available\b|:'online'", "gates/devices.sql", {}),
+    "the room of a device": (
+        r":'max_(in_flight|per_hour|per_day)'",
+        "gates/devices.sql",
+        {
+            "explain/gates.sql": "shows the limits, and when a message more fits",
+            "audit/if_lost.sql": "asks what the limit of a day alone would leave",
+        },
+    ),
+}
+"""How a rule is written, the gate that holds it, and who uses its words for something else, and why."""
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_stands_in_its_gate_alone(rule: str) -> None:
+    written, gate, others = RULES[rule]
+    assert {path for path, source in SOURCES.items() if re.search(written, plain(source))} == {gate, *others}
+
+
+def common_table(source: str, name: str) -> str:
+    """The common table expression ``name`` of a statement."""
+    found = re.search(
+        rf"^(?:with |with recursive )?{name} as [^\n]*\(\n.*?^\)", source, re.DOTALL | re.MULTILINE
+    )
+    assert found, f"no {name}"
+    return plain(found[0].removeprefix("with recursive ").removeprefix("with "))
+
+
+def test_every_audit_counts_what_it_finds_in_the_same_way() -> None:
+    tallies = {
+        path: common_table(source, "tally")
+        for path, source in SOURCES.items()
+        if "jsonb_object_agg(\n" in source and "tally" in source
+    }
+    counted = {
+        path for path, source in SOURCES.items() if path.startswith("audit/") and "tally.total" in source
+    }
+    assert tallies.keys() == counted
+    master = tallies.pop("audit/contacts.sql")
+    assert tallies
+    assert [path for path, tally in tallies.items() if tally != master] == []
+
+
+def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
+    found = {
+        path: common_table(source, r"assigned \(device_id\)").replace(":'by_user'::boolean and ", "")
+        for path, source in SOURCES.items()
+        if re.search(r"\bassigned \(device_id\) as", source)
+    }
+    master = found.pop("tick/plan.sql")
+    assert found
+    assert [path for path, hops in found.items() if hops != master] == []
+
+
+@pytest.mark.parametrize("name", ["chunk", "entry", "matched", "judged", "fit"])
+def test_the_dry_run_of_an_enrolment_judges_as_the_enrolment_does(name: str) -> None:
+    only_written = (
+        " and (:'leads'::uuid [] = '{}' or l.id = any(:'leads'::uuid []))",
+        " when :'refused'::boolean then 'refused_by_database'",
+    )
+    enrolment = common_table(SOURCES["enroll/apply.sql"], name)
+    for words in only_written:
+        enrolment = enrolment.replace(words, "")
+    assert common_table(SOURCES["enroll/plan.sql"], name) == enrolment
+
+
+IDENTITIES = {
+    "message": r"md5\('seqdev message ' \|\| \w+\.(id|contact_id)\)::uuid",
+    "contact": r"md5\('seqdev contact ' \|\| \w+\.id \|\| ' ' \|\| \w+\.next_id\)::uuid",
+}
+"""How an id is derived that seqdev gives to what it writes, in tick/claim.sql and for whoever looks for it."""
+
+
+def test_an_id_of_seqdev_is_derived_in_the_same_way_everywhere() -> None:
+    assert all(re.search(one, SOURCES["tick/claim.sql"]) for one in IDENTITIES.values())
+    derived = re.compile("|".join(IDENTITIES.values()))
+    assert [path for path, source in SOURCES.items() if "md5(" in derived.sub("", source)] == []
+
+
+def test_a_phone_is_refused_by_the_same_rule_everywhere() -> None:
+    found = {
+        (path, re.sub(r"coalesce\(PHONE, ''\)", "PHONE", re.sub(r"\b\w+\.phone\b", "PHONE", match)))
+        for path, source in SOURCES.items()
+        for match in re.findall(r"regexp_replace\([^\n]*?'\^\[0-9\][^']*'", source)
+    }
+    rules = {rule for _, rule in found}
+    assert {path for path, _ in found} == {
+        "enroll/apply.sql",
+        "enroll/plan.sql",
+        "explain/triggers.sql",
+        "audit/leads.sql",
+    }
+    assert len(rules) == 1
+
+
+AGREED = {
+    "which row a message belongs to": r"cross join lateral \(\n\s*select c\.\*.*?limit 1\n\s*\) as sc",
+    "the device was the assigned one then": r"select ch\.old_value.*?limit 1\n",
+}
+"""What an audit and the repair that it names must see in the same way, and how that begins and ends."""
+
+
+@pytest.mark.parametrize("rule", AGREED)
+def test_audit_and_repair_agree(rule: str) -> None:
+    # The header names the master.
+    assert f'-- Master of "{rule}": sql/audit/mismatches.sql' in (ROOT / "repair/assigned.sql").read_text()
+    audit, repair = (
+        {re.sub(r"\b\w+\.(contact_id|created_at)\b", r"ROW.\1", plain(match)) for match in found}
+        for found in (
+            re.findall(AGREED[rule], SOURCES[path], re.DOTALL)
+            for path in ("audit/mismatches.sql", "repair/assigned.sql")
+        )
+    )
+    assert len(audit) == 1
+    assert repair == audit
