@@ -32,9 +32,10 @@ AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order to
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """The embedded server. ``used``: no other database is named, so that commands work on this one."""
+    """The embedded server."""
 
     used: bool
+    """Whether commands work on it: no other database is named."""
     running: bool
     """Whether the server runs."""
     pid: int | None
