@@ -37,7 +37,7 @@ AUDITS: tuple[Query[Any], ...] = (MISMATCHES, DEVICES, CONTACTS, WRITERS, COLLIS
 
 
 @dataclass(frozen=True)
-class Scope:
+class Criteria:
     """What to look at, as people type it; None: no bound, or the file's own."""
 
     since: timedelta | None = None
@@ -96,27 +96,27 @@ class Line:
     """Findings, by kind."""
 
 
-def find(database: Database, query: Query[Row], scope: Scope) -> Result[Row]:
-    """What the audit ``query`` finds in ``scope``, read-only."""
-    return database.retry(lambda tx: _find(_Look(tx, database.settings, scope), query), read_only=True)
+def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
+    """What the audit ``query`` finds in ``criteria``, read-only."""
+    return database.retry(lambda tx: _find(_Look(tx, database.settings, criteria), query), read_only=True)
 
 
-def everything(database: Database, scope: Scope) -> tuple[list[Line], Health]:
+def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Health]:
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 
     def work(transaction: Transaction) -> tuple[list[Line], Health]:
-        look = _Look(transaction, database.settings, replace(scope, limit=1))
+        look = _Look(transaction, database.settings, replace(criteria, limit=1))
         found = [_find(look, query) for query in AUDITS]
         return [_line(result) for result in sorted(found, key=_badness)], look.one(HEALTH)
 
     return database.retry(work, read_only=True)
 
 
-def health(database: Database, scope: Scope) -> tuple[Health, int]:
+def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
     """How far behind the service is, and the number of mismatches."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
-        look = _Look(transaction, database.settings, replace(scope, limit=1))
+        look = _Look(transaction, database.settings, replace(criteria, limit=1))
         return look.one(HEALTH), _find(look, MISMATCHES).found
 
     return database.retry(work, read_only=True)
@@ -126,7 +126,7 @@ def if_lost(database: Database, device: str, user: str | None) -> IfLost:
     """What would be lost with ``device``."""
 
     def work(transaction: Transaction) -> IfLost:
-        return _Look(transaction, database.settings, Scope(user=user, device=device)).one(IF_LOST)
+        return _Look(transaction, database.settings, Criteria(user=user, device=device)).one(IF_LOST)
 
     return database.retry(work, read_only=True)
 
@@ -134,28 +134,32 @@ def if_lost(database: Database, device: str, user: str | None) -> IfLost:
 class _Look:
     """A transaction made ready for audits, and what each of them is given."""
 
-    def __init__(self, transaction: Transaction, settings: Settings, scope: Scope) -> None:
+    def __init__(self, transaction: Transaction, settings: Settings, criteria: Criteria) -> None:
         self._transaction = transaction
         self._settings = settings
         transaction.one(SETTINGS)
-        user = lookup.resolve(transaction, lookup.Kind.USER, scope.user) if scope.user is not None else None
+        user = (
+            lookup.resolve(transaction, lookup.Kind.USER, criteria.user)
+            if criteria.user is not None
+            else None
+        )
 
         def known(kind: lookup.Kind, text: str | None) -> lookup.Found | None:
             return lookup.find(transaction, kind, text, user) if text is not None else None
 
-        sequence = known(lookup.Kind.SEQUENCE, scope.sequence)
+        sequence = known(lookup.Kind.SEQUENCE, criteria.sequence)
         self._user = user
-        self._device = known(lookup.Kind.DEVICE, scope.device)
+        self._device = known(lookup.Kind.DEVICE, criteria.device)
         self._given: dict[str, object] = {
             "now": transaction.now,
             **window(settings, transaction.now),
-            "since": scope.since,
+            "since": criteria.since,
             "user": user,
             "sequence": sequence.id if sequence else None,
             "device": self._device.id if self._device else None,
-            "matches": scope.matches,
+            "matches": criteria.matches,
             "max_per_day": settings.max_per_day,
-            "limit": "" if scope.limit is None else scope.limit,
+            "limit": "" if criteria.limit is None else criteria.limit,
         }
 
     def rows(self, query: Query[Row]) -> list[Row]:

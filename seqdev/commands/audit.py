@@ -12,7 +12,7 @@ import typer
 from seqdev.audit import audit
 from seqdev.audit import own as audit_run
 from seqdev.audit import rows as audit_rows
-from seqdev.audit.audit import Kind, Line, Scope
+from seqdev.audit.audit import Criteria, Kind, Line
 from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
 from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.group import Group
@@ -100,8 +100,8 @@ def mismatches(
     Which, when, why, and the repair.
     """
     shown = _Shown(output, limit, show_all)
-    scope = Scope(since, user, sequence, device, matches=show_all, limit=shown.rows)
-    return _audit(ctx, audit_rows.MISMATCHES, scope, shown)
+    criteria = Criteria(since, user, sequence, device, matches=show_all, limit=shown.rows)
+    return _audit(ctx, audit_rows.MISMATCHES, criteria, shown)
 
 
 @app.command()
@@ -128,7 +128,9 @@ def devices(
     """
     if lost is None:
         shown = _Shown(output, limit, show_all)
-        return _audit(ctx, audit_rows.DEVICES, Scope(None, user, sequence, device, limit=shown.rows), shown)
+        return _audit(
+            ctx, audit_rows.DEVICES, Criteria(None, user, sequence, device, limit=shown.rows), shown
+        )
     if sequence or device or limit or show_all:
         raise UsageError("--if-lost takes no other option than --user and --format", "leave the others out")
     app: App = ctx.obj
@@ -157,7 +159,7 @@ def contacts(
     --since bounds what is done and what was written; what is not done is looked at whatever its age.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.CONTACTS, Scope(since, user, sequence, device, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.CONTACTS, Criteria(since, user, sequence, device, limit=shown.rows), shown)
 
 
 @app.command()
@@ -174,7 +176,7 @@ def sequences(
     No entry step, dangling or looping triggers, gaps, inactive.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.SEQUENCES, Scope(None, user, sequence, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.SEQUENCES, Criteria(None, user, sequence, limit=shown.rows), shown)
 
 
 @app.command()
@@ -192,7 +194,7 @@ def leads(
     No device of their user, a bad or shared phone, or triggers that no sequence has.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.LEADS, Scope(None, user, sequence, device, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.LEADS, Criteria(None, user, sequence, device, limit=shown.rows), shown)
 
 
 @app.command()
@@ -211,7 +213,9 @@ def collisions(
     Or will write to: rows that are due count, and campaigns too.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.COLLISIONS, Scope(since, user, sequence, device, limit=shown.rows), shown)
+    return _audit(
+        ctx, audit_rows.COLLISIONS, Criteria(since, user, sequence, device, limit=shown.rows), shown
+    )
 
 
 @app.command()
@@ -230,7 +234,7 @@ def writers(
     They are the sign of a second processor.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.WRITERS, Scope(since, user, sequence, device, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.WRITERS, Criteria(since, user, sequence, device, limit=shown.rows), shown)
 
 
 @app.command("all")
@@ -260,17 +264,17 @@ def all_(
     """
     app: App = ctx.obj
     database = app.database("audit all")
-    scope = Scope(since, user)
+    criteria = Criteria(since, user)
     if nagios:
         try:
             state, text = judge(
-                *audit.health(database, scope), Thresholds(overdue, backlog, mismatches, tick)
+                *audit.health(database, criteria), Thresholds(overdue, backlog, mismatches, tick)
             )
         except SeqdevError as error:
             state, text = 3, line(3, error.message)
         typer.echo(text)
         return state
-    lines, health = audit.everything(database, scope)
+    lines, health = audit.everything(database, criteria)
     state_of_things = Table("health", Health, [health], single=True)
     if for_people(output):
         state_of_things = replace(brief("health", Health, [health]).table, single=True)
@@ -317,9 +321,9 @@ def _assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _audit(ctx: typer.Context, query: Query[Any], scope: Scope, shown: _Shown) -> int:
+def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
-    result = audit.find(app.database(f"audit {Path(query.path).stem}"), query, scope)
+    result = audit.find(app.database(f"audit {Path(query.path).stem}"), query, criteria)
     if for_people(shown.output):
         width = get_terminal_size().columns if sys.stdout.isatty() and shown.output is Format.TABLE else None
         view = brief(result.name, query.row, result.rows, width)

@@ -85,7 +85,7 @@ def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = F
         note("nothing to do")
         return _remaining(database)
     application.writer(output).write(Table("plan", Finding, plan))
-    if not confirm(f"Do these {len(plan)} things?", yes):
+    if not confirm(f"Do {_steps(plan)}?", yes):
         note("nothing was changed")
         return Exit.DONE
     with ExitStack() as stack:
@@ -104,7 +104,11 @@ def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = F
 def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
     if not yes:
         application.writer(Format.TABLE, sys.stderr).write(Table("plan", Finding, plan))
-    return confirm(f"That is done. Do these {len(plan)} things too, which follow from it?", yes)
+    return confirm(f"That is done. Do {_steps(plan)} too, which only shows now?", yes)
+
+
+def _steps(plan: list[Finding]) -> str:
+    return "this step" if len(plan) == 1 else f"these {len(plan)} steps"
 
 
 @app.command()

@@ -20,7 +20,7 @@ from seqdev.commands.options import (
     journaled,
     open_input,
 )
-from seqdev.enroll.enroll import Enrolment, Refusal, Result, Scope
+from seqdev.enroll.enroll import Enrolment, Refusal, Result, Selection
 from seqdev.enroll.enroll import enroll as run_enroll
 from seqdev.errors import Exit
 from seqdev.output.progress import progress
@@ -62,9 +62,9 @@ def enroll(
     if not dry_run:
         schema.require(database)
 
-    def resolve(tx: Transaction) -> Scope:
+    def resolve(tx: Transaction) -> Selection:
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
-        return Scope(
+        return Selection(
             sequences=[lookup.resolve(tx, lookup.Kind.SEQUENCE, text, owner) for text in sequence or ()],
             user=owner,
             device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
@@ -72,27 +72,27 @@ def enroll(
             listed=None if show_all else 20,
         )
 
-    scope = database.retry(resolve, read_only=True)
+    selection = database.retry(resolve, read_only=True)
     asks = not (yes or dry_run)
     with ExitStack() as stack:
         if phones:
             numbers = _phones(stack.enter_context(open_input(phones)))
             # Who is asked sees the plan first, so that the phones are gone through twice.
-            scope = replace(scope, phones=list(numbers) if asks else numbers)
+            selection = replace(selection, phones=list(numbers) if asks else numbers)
         if asks:
-            planned = run_enroll(database, scope, None)
+            planned = run_enroll(database, selection, None)
             if not planned.enrolled:
                 app.writer(output).write(*_tables(planned))
-                return _account(planned, scope)
+                return _account(planned, selection)
             app.writer(Format.TABLE, sys.stderr).write(*_tables(planned))
             if not confirm(f"Enrol {planned.enrolled} people?", yes):
                 note("nothing was changed")
                 return Exit.DONE
         run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))
         with progress("leads") as bar:
-            result = run_enroll(database, scope, run, lambda r: bar(r.looked_at))
+            result = run_enroll(database, selection, run, lambda r: bar(r.looked_at))
         app.writer(output).write(*_tables(result))
-        return ended(run, _account(result, scope))
+        return ended(run, _account(result, selection))
 
 
 def _tables(result: Result) -> tuple[Table, Table]:
@@ -102,7 +102,7 @@ def _tables(result: Result) -> tuple[Table, Table]:
     )
 
 
-def _account(result: Result, scope: Scope) -> int:
+def _account(result: Result, selection: Selection) -> int:
     """Notes for people, and the exit code."""
     closed = False
     for target in result.targets:
@@ -112,7 +112,7 @@ def _account(result: Result, scope: Scope) -> int:
             note(f"sequence {target.name} has no entry step with a trigger: nobody can enter it")
         else:
             continue
-        closed = bool(scope.sequences)
+        closed = bool(selection.sequences)
     for reason, number in result.reasons.items():
         note(f"{number:,} leads refused by the database: {reason}")
     if result.stopped:
@@ -123,7 +123,7 @@ def _account(result: Result, scope: Scope) -> int:
     if result.looked_at < result.asked and not result.stopped:
         note(f"{result.asked} phones given, {result.looked_at} leads found")
     if result.over_limit:
-        note(f"stopped at --limit {scope.limit}: more people match")
+        note(f"stopped at --limit {selection.limit}: more people match")
     if result.refused > len(result.refusals):
         note(f"{result.refused} refused, {len(result.refusals)} of them listed: --all lists all")
     return Exit.FINDINGS if result.refused or closed else Exit.DONE

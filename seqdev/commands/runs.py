@@ -11,7 +11,7 @@ import typer
 from seqdev.commands.options import MOST, App, FormatOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import runs as journal
-from seqdev.journal.runs import Missed, RunRow
+from seqdev.journal.runs import ListedRun, Missed
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, published, short
 
@@ -92,7 +92,7 @@ def runs(
         if since or command or every or limit or show_all:
             raise UsageError("RUN is shown whole: it takes no other option than --format", "leave them out")
         found = journal.show(database, run)
-        writer.write(Table("run", published("run", RunRow, [found]).row, [found], single=True))
+        writer.write(Table("run", published("run", ListedRun, [found]).row, [found], single=True))
         return Exit.DONE
     if every is not None:
         if every < timedelta(seconds=1) or command:
@@ -102,7 +102,7 @@ def runs(
     if people:
         writer.write(Table("runs", RunLine, list(_lines(rows))))
     else:
-        writer.write(published("runs", RunRow, rows))
+        writer.write(published("runs", ListedRun, rows))
     if not rows:
         note("no such run is in the journal" if since or command else "no run is in the journal")
     elif len(rows) < rows[0].total:
@@ -133,7 +133,7 @@ def _missed(writer: Any, found: Sequence[Missed], people: bool) -> int:
     return Exit.FINDINGS
 
 
-def _lines(rows: Sequence[RunRow]) -> Iterator[RunLine]:
+def _lines(rows: Sequence[ListedRun]) -> Iterator[RunLine]:
     for row in rows:
         yield RunLine(
             run_id=row.run_id,
@@ -147,7 +147,7 @@ def _lines(rows: Sequence[RunRow]) -> Iterator[RunLine]:
         )
 
 
-def _further(row: RunRow) -> str:
+def _further(row: ListedRun) -> str:
     """The arguments that the command's name does not say already."""
     return " ".join(word for word in (row.arguments or "").split() if word not in row.command.split())
 

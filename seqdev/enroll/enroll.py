@@ -51,7 +51,7 @@ class Picked:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _EnrolledBatch:
     """What came of a batch. ``reasons``: why the database refused leads; ``whole``: all were tried."""
 
     rows: list[Verdict]
@@ -110,7 +110,7 @@ SEQUENCES = Query("enroll/sequences.sql", Target)
 
 
 @dataclass(frozen=True)
-class Scope:
+class Selection:
     """Whom to look at. ``phones``: normalised, any number of them; None: everybody."""
 
     sequences: Sequence[UUID] = ()
@@ -157,11 +157,11 @@ class Result:
 
 def enroll(
     database: Database,
-    scope: Scope,
+    selection: Selection,
     run: Run | None,
     progress: Callable[[Result], None] = lambda _: None,
 ) -> Result:
-    """Enrol everybody in ``scope`` who matches, or without a ``run``: tell, read-only, what that would do.
+    """Enrol all in ``selection`` who match, or without a ``run``: tell, read-only, what that would do.
 
     Works in transactions of BATCH leads, fewer where the server cancels that; ended at any point, a second
     run goes on where the first stopped, because everybody enrolled is found already in. A lead that the
@@ -171,39 +171,41 @@ def enroll(
     targets = database.retry(
         lambda tx: tx.rows(
             SEQUENCES,
-            sequences=scope.sequences,
-            user=scope.user,
+            sequences=selection.sequences,
+            user=selection.user,
             **gates.needed_by(SEQUENCES, tx, settings),
         ),
         read_only=True,
     )
     result = Result(targets)
     with run.work() if run else nullcontext():
-        _process(database, scope, result, run is not None, progress)
+        _process(database, selection, result, run is not None, progress)
     if run:
         run.counts = {"matched": result.looked_at, "enrolled": result.enrolled, "refused": result.refused}
     return result
 
 
 def _process(
-    database: Database, scope: Scope, result: Result, write: bool, progress: Callable[[Result], None]
+    database: Database, selection: Selection, result: Result, write: bool, progress: Callable[[Result], None]
 ) -> None:
     settings = database.settings
     names = {target.id: target.name for target in result.targets}
     batch = BATCH
-    for phones in _portions(scope.phones):
+    for phones in _portions(selection.phones):
         result.asked += len(phones)
         after = _FIRST
         while True:
             given = {
                 "after": after,
                 "batch": batch,
-                "sequences": scope.sequences,
-                "user": scope.user,
-                "device": scope.device,
+                "sequences": selection.sequences,
+                "user": selection.user,
+                "device": selection.device,
                 "phones": phones,
-                "most": _UNLIMITED if scope.limit is None else scope.limit - result.enrolled,
-                "listed": BATCH if scope.listed is None else max(0, scope.listed - len(result.refusals)),
+                "most": _UNLIMITED if selection.limit is None else selection.limit - result.enrolled,
+                "listed": BATCH
+                if selection.listed is None
+                else max(0, selection.listed - len(result.refusals)),
             }
             work = partial(_batch, settings=settings, write=write, given=given, result=result)
             try:
@@ -213,7 +215,7 @@ def _process(
                     raise
                 batch = batch // 2
                 continue
-            _add(result, did, names, scope)
+            _add(result, did, names, selection)
             progress(result)
             if did.looked_at < batch or did.last is None or result.over_limit or result.stopped:
                 break
@@ -224,22 +226,22 @@ def _process(
 
 def _batch(
     transaction: Transaction, settings: Settings, write: bool, given: Mapping[str, Any], result: Result
-) -> _Batch:
+) -> _EnrolledBatch:
     given = {**given, **gates.needed_by(APPLY if write else PLAN, transaction, settings)}
     if not write:
         rows = transaction.rows(PLAN, **given)
-        return _Batch(rows, rows[0].last, rows[0].looked_at)
+        return _EnrolledBatch(rows, rows[0].last, rows[0].looked_at)
     transaction.constraints_immediate()
     leads = _Leads(transaction, given, result)
     found = bisect(transaction, leads)
     rows = [row for rows in found.done for row in rows]
     if not leads.picked:
         # Refused, and gone when they were looked for: there are no more.
-        return _Batch(rows, rows[0].last, rows[0].looked_at) if rows else _Batch([], None, 0)
+        return _EnrolledBatch(rows, rows[0].last, rows[0].looked_at) if rows else _EnrolledBatch([], None, 0)
     if found.refused:
         rows += leads.part([lead for lead, _ in found.refused], refused=True)
     reasons = [why for _, why in found.refused]
-    return _Batch(rows, leads.picked[-1].lead_id, len(leads.picked), reasons, found.complete)
+    return _EnrolledBatch(rows, leads.picked[-1].lead_id, len(leads.picked), reasons, found.complete)
 
 
 class _Leads(Divisible[Picked, list[Verdict]]):
@@ -274,7 +276,7 @@ class _Leads(Divisible[Picked, list[Verdict]]):
         return refused >= MANY and refused > self._result.enrolled + self._enrolled
 
 
-def _add(result: Result, did: _Batch, names: dict[UUID, str | None], scope: Scope) -> None:
+def _add(result: Result, did: _EnrolledBatch, names: dict[UUID, str | None], selection: Selection) -> None:
     result.looked_at += did.looked_at
     result.reasons.update(did.reasons)
     result.stopped = not did.complete
@@ -289,7 +291,7 @@ def _add(result: Result, did: _Batch, names: dict[UUID, str | None], scope: Scop
         elif row.verdict != "already_in":
             result.refused += row.people
             for lead, phone in zip(row.leads or (), row.phones or (), strict=True):
-                if scope.listed is None or len(result.refusals) < scope.listed:
+                if selection.listed is None or len(result.refusals) < selection.listed:
                     shown = Phone(phone) if phone is not None else None
                     result.refusals.append(Refusal(names[row.sequence_id], shown, row.verdict, lead))
 

@@ -23,7 +23,7 @@ from seqdev.explain.rows import (
     Enrolment,
     Explanation,
     Gate,
-    Outcome,
+    PolicyOutcome,
     Step,
     Story,
     Waiting,
@@ -177,7 +177,9 @@ def _waiting(
     return waiting
 
 
-def _outcome(policy: str, step: Step, gates: Sequence[Gate], candidates: Sequence[Candidate]) -> Outcome:
+def _outcome(
+    policy: str, step: Step, gates: Sequence[Gate], candidates: Sequence[Candidate]
+) -> PolicyOutcome:
     """What ``policy`` does, by the table of the policies."""
     early = next((row for row in gates if row.open is False and row.gate not in _DEVICE_GATES), None)
     stop = next((row for row in gates if row.open is False and row.gate in _DEVICE_GATES), None)
@@ -189,7 +191,7 @@ def _outcome(policy: str, step: Step, gates: Sequence[Gate], candidates: Sequenc
             device = (others[0].device_id, others[0].device_name)
         else:
             later, device = stop.reason, (None, None)
-    return Outcome(
+    return PolicyOutcome(
         policy=policy,
         decision=early.reason if early else later,
         when_eligible=later,

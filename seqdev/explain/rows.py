@@ -128,7 +128,7 @@ NEAR = Query("explain/near.sql", Near)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PolicyOutcome:
     """What a policy would do with a waiting step."""
 
     policy: str
@@ -163,7 +163,7 @@ class Waiting:
     """When the step may be sent, at the earliest; None where that is not known."""
     gates: list[Gate]
     """Every gate, in the order of the tick."""
-    policies: list[Outcome]
+    policies: list[PolicyOutcome]
     """What each policy would do."""
 
 

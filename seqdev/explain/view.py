@@ -9,7 +9,7 @@ from typing import TypeVar, get_type_hints
 from uuid import UUID
 
 from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
-from seqdev.explain.rows import Enrolment, Explanation, Near, Outcome, Step, Story, Waiting
+from seqdev.explain.rows import Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
 
@@ -166,7 +166,7 @@ def _gates(waiting: Waiting) -> str:
     return "; ".join(f"{', '.join(gate for gate, _ in run)} {state}" for state, run in runs)
 
 
-def _outcome(outcome: Outcome, waiting: Waiting) -> str:
+def _outcome(outcome: PolicyOutcome, waiting: Waiting) -> str:
     queues = f"queues it on {_device(outcome.device_id, outcome.device_name)}"
     if outcome.device_id != waiting.step.device_id:
         queues += ", which it assigns" if outcome.reassigns else ", assignment unchanged"

@@ -36,7 +36,7 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Batch:
+class RunningBatch:
     """A row of ``journal/batches.sql``: a batch that is running now."""
 
     session: str | None
@@ -51,7 +51,7 @@ class Batch:
 LOOK = Query("journal/switch.sql", Pause)
 SET: Query[None] = Query("journal/pause.sql", type(None))
 LIFT: Query[None] = Query("journal/resume.sql", type(None))
-BATCHES = Query("journal/batches.sql", Batch)
+BATCHES = Query("journal/batches.sql", RunningBatch)
 
 
 def look(transaction: Transaction) -> Pause | None:

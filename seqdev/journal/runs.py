@@ -36,7 +36,7 @@ _LONG_NUMBER = re.compile(r"\d{7,}")
 
 
 @dataclass(frozen=True)
-class RunRow:
+class ListedRun:
     """A row of ``journal/list.sql``."""
 
     run_id: UUID
@@ -79,7 +79,7 @@ class FoundRun:
 
 START: Query[None] = Query("journal/start.sql", type(None))
 FINISH: Query[None] = Query("journal/finish.sql", type(None))
-LIST = Query("journal/list.sql", RunRow)
+LIST = Query("journal/list.sql", ListedRun)
 MISSED = Query("journal/missed.sql", Missed)
 FIND = Query("journal/find.sql", FoundRun)
 
@@ -197,14 +197,14 @@ def who() -> tuple[str, str]:
 
 def list_runs(
     database: Database, since: timedelta | None, command: str | None, most: int | None
-) -> list[RunRow]:
+) -> list[ListedRun]:
     """Runs, newest first: of ``command`` or all below it, begun within ``since``, at most ``most``."""
     return database.retry(
         lambda tx: tx.rows(LIST, now=tx.now, since=since, command=command, most=most), read_only=True
     )
 
 
-def show(database: Database, text: str) -> RunRow:
+def show(database: Database, text: str) -> ListedRun:
     """The one run whose id begins with ``text``. Raises UsageError as ``find`` does."""
     return database.retry(lambda tx: tx.one(LIST, now=tx.now, run=find(tx, text), most=None), read_only=True)
 

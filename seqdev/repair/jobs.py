@@ -16,7 +16,7 @@ from seqdev.settings import Settings, window
 
 
 @dataclass(frozen=True)
-class Run:
+class ChangingRun:
     """A row of ``repair/runs.sql``: a run that has changed rows."""
 
     run_id: UUID
@@ -54,7 +54,7 @@ STUCK = Query("repair/stuck.sql", PlanRow)
 QUARANTINED = Query("repair/quarantined.sql", PlanRow)
 ASSIGN = Query("repair/assign.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
-RUNS = Query("repair/runs.sql", Run)
+RUNS = Query("repair/runs.sql", ChangingRun)
 SHOW = Query("repair/show.sql", Change)
 
 
@@ -153,7 +153,7 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
     database.retry(work, read_only=True)
 
 
-def list_runs(database: Database, most: int | None) -> list[Run]:
+def list_runs(database: Database, most: int | None) -> list[ChangingRun]:
     """Runs that have changed rows, newest first."""
     return database.retry(lambda tx: tx.rows(RUNS, most=most), read_only=True)
 

@@ -10,7 +10,7 @@ from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.tables import LISTED, for_people, published
 from seqdev.output.text import Phone
 from seqdev.repair.apply import Outcome
-from seqdev.repair.jobs import Change, Run
+from seqdev.repair.jobs import Change, ChangingRun
 from seqdev.repair.plan import Plan, PlanRow
 
 
@@ -77,7 +77,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class RunLine:
+class ChangingRunLine:
     """A run on a screen."""
 
     run_id: UUID
@@ -212,11 +212,11 @@ class Counted:
             yield change
 
 
-def runs_table(writer: Writer, runs: Iterable[Run]) -> Table:
+def runs_table(writer: Writer, runs: Iterable[ChangingRun]) -> Table:
     """Runs that have changed rows."""
     if for_people(writer.format):
         lines = (
-            RunLine(
+            ChangingRunLine(
                 run.run_id,
                 f"{run.started:%Y-%m-%d %H:%M}",
                 re.sub(r"^(repair undo .{8}).*", r"\1", run.command),
@@ -225,8 +225,8 @@ def runs_table(writer: Writer, runs: Iterable[Run]) -> Table:
             )
             for run in runs
         )
-        return Table("runs", RunLine, lines)
-    return published("runs", Run, runs)
+        return Table("runs", ChangingRunLine, lines)
+    return published("runs", ChangingRun, runs)
 
 
 def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:

@@ -29,9 +29,9 @@ def test_what_shows_only_after_the_first_things_is_shown_and_asked_for_too(broke
     assert ran.code == 0
     first, second, _ = ran.err.split("[y/N]:")
     assert "drop index concurrently" in ran.out
-    assert first == "Do these 1 things? "
+    assert first == "Do this step? "
     assert "create index concurrently" in " ".join(second.split())
-    assert second.endswith("Do these 1 things too, which follow from it? ")
+    assert second.endswith("Do this step too, which only shows now? ")
     assert len(re.findall("upgrade: ", ran.err)) == 2
 
 
