@@ -5,6 +5,7 @@ Everything a transaction needs is set with SET LOCAL, and nothing is prepared on
 all of it holds behind PgBouncer in transaction pooling.
 """
 
+import gc
 import os
 import random
 import time
@@ -205,6 +206,9 @@ class Database:
             password = partial(_next_password, self.settings, self._passwords)
             self._engine = connections.engine(self.conninfo(), self.session, password)
             weakref.finalize(self, self._engine.dispose)
+            # All is imported, see __main__: from now on garbage is collected, but not looked for in modules.
+            gc.freeze()
+            gc.enable()
         return self._engine
 
 
