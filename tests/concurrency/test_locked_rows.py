@@ -70,12 +70,6 @@ def test_a_contact_that_changes_in_the_moment_of_the_claim_is_judged_as_it_is_no
 ) -> None:
     world = small(host, devices=2, contacts=10)
     old, new = world.devices
-    # A message for the claim to count, before it comes to the contacts.
-    host.rows(
-        "insert into broadcast_messages (user_id, device_id, recipient_phone, status, scheduled_at, campaign_id)"
-        " select %s, id, '6019', 'pending', now() at time zone 'UTC' - interval '1 minute', 1 from user_devices",
-        world.user,
-    )
     contacts = host.rows("select id from sequence_contacts where assigned_device_id = %s", old)
     taken, moved, claimed, later = (row.id for row in contacts[:4])
     with stopped_statement(host, connect, "claim.sql"):
@@ -108,7 +102,7 @@ def test_capacity_is_counted_only_once_the_device_is_held(host: Host, connect: C
     small(host, devices=1, contacts=60)
     options = ("--policy", "strict", "--budget", "20s")
     limits = {"SEQDEV_MAX_IN_FLIGHT": 5, "SEQDEV_LOCK_TIMEOUT": "60s"}
-    with stopped_statement(host, connect, "lock_devices.sql"):
+    with stopped_statement(host, connect, "lock.sql"):
         first = ticks.start(*options, **limits)
         until(lambda: waiting_for_a_lock(host) == 1, "the first to be about to lock the device")
         # It has begun, and sees an empty queue; the second fills it.
