@@ -20,7 +20,7 @@ from seqdev.demo.stage import DATABASE
 from seqdev.errors import Exit
 from seqdev.output.render import Format, Table, Writer
 from seqdev.postgres import embedded
-from tests.world.command import ROOT, Cli, Ran, command
+from tests.world.command import ROOT, Cli, Ran, command, hear
 
 ELSEWHERE = {
     "SEQDEV_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/production",
@@ -157,6 +157,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_broken(process: Cli, home: Path, tmp_
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear,
     ) as running:
         assert running.stderr
         for line in running.stderr:

@@ -165,9 +165,11 @@ def test_the_failpoints_of_a_tick_are_its_statements_and_commits(world: World) -
     """The names are found, not listed: the statements that matter are among them."""
     points = set(world.trace("tick", "--policy", "reassign", "--batch-size", 30))
     for statement in (
+        "gates/steps.sql",
+        "gates/devices.sql",
+        "tick/lock.sql",
         "tick/claim.sql",
         "tick/overflow.sql",
-        "tick/lock_users.sql",
         "tick/reflect_failed.sql",
     ):
         assert {f"{statement}:before", f"{statement}:after"} <= points

@@ -19,6 +19,7 @@ from seqdev.postgres.schema import check
 from seqdev.settings import Settings
 from tests.world.command import ROOT, Cli, command
 from tests.world.tcp import PASSWORD, Tcp
+from tests.world.waiting import until
 
 CANARY = "s3cr3t-Canary"
 
@@ -256,8 +257,13 @@ def test_a_command_that_fails_is_exit_12_and_its_output_is_never_shown(
     assert (ran.code, ran.out) == (12, "")
     assert f"seqdev: the password command {why}" in ran.err.splitlines()
     assert CANARY not in ran.err
-    left = [" ".join(cmdline(process)) for process in psutil.process_iter()]
-    assert [line for line in left if CANARY in line or "7391" in line] == []
+
+    def left() -> list[str]:
+        lines = [" ".join(cmdline(process)) for process in psutil.process_iter()]
+        return [line for line in lines if CANARY in line or "7391" in line]
+
+    # Killed, a process is seen for a moment more.
+    until(lambda: not left(), "what the command has started to be gone", patience=20)
 
 
 def test_the_command_runs_without_a_shell(
