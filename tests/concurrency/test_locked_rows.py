@@ -72,7 +72,7 @@ def test_a_contact_that_changes_in_the_moment_of_the_claim_is_judged_as_it_is_no
     old, new = world.devices
     contacts = host.rows("select id from sequence_contacts where assigned_device_id = %s", old)
     taken, moved, claimed, later = (row.id for row in contacts[:4])
-    with stopped_statement(host, connect, "claim.sql"):
+    with stopped_statement(host, connect, "tick/claim.sql"):
         host.rows("update sequence_contacts set next_trigger_time = next_trigger_time - interval '1 day'"
                   " where assigned_device_id = %s", old)  # fmt: skip
         process = ticks.start("--policy", "strict", SEQDEV_LOCK_TIMEOUT="60s")
@@ -102,7 +102,7 @@ def test_capacity_is_counted_only_once_the_device_is_held(host: Host, connect: C
     small(host, devices=1, contacts=60)
     options = ("--policy", "strict", "--budget", "20s")
     limits = {"SEQDEV_MAX_IN_FLIGHT": 5, "SEQDEV_LOCK_TIMEOUT": "60s"}
-    with stopped_statement(host, connect, "lock.sql"):
+    with stopped_statement(host, connect, "tick/lock.sql"):
         first = ticks.start(*options, **limits)
         until(lambda: waiting_for_a_lock(host) == 1, "the first to be about to lock the device")
         # It has begun, and sees an empty queue; the second fills it.

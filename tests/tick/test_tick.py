@@ -157,6 +157,11 @@ def test_an_inactive_sequence_sends_nothing(host: Host, seqdev: Cli) -> None:
         host.contact(sequence, step, "6012345678", device)
         host.rows(f"update sequences set {column} = %s where id = %s", value, sequence)
     assert tick(seqdev)["due"] == 0
+    # Nor where its device has something else to send.
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", device)
+    summary = tick(seqdev)
+    assert (summary["due"], summary["queued"]) == (1, 1)
 
 
 def test_the_claim_of_another_processor_is_respected_for_five_minutes(host: Host, seqdev: Cli) -> None:

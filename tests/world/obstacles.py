@@ -37,12 +37,13 @@ def stuck_tick(
 def stopped_statement(host: Host, connect: Connect, statement: str) -> Iterator[None]:
     """Within the block, the first ``statement`` that looks at a contact's phone stops there: after its start, when
     what it sees is settled, and before it comes to its locks. The host's schema has an operator for its phones
-    that fits better than the server's, and does it.
+    that fits better than the server's, and does it. Other files' comments name the statement, too: it is known by
+    its first line.
     """
     host.rows("create sequence stops")
     host.rows(
         "create function stop_matches(a varchar, b varchar) returns boolean language plpgsql as $$ begin"
-        f" if current_query() like '%/{statement}%' and nextval('stops') = 1"
+        f" if current_query() like '/* seqdev {statement} */%' and nextval('stops') = 1"
         " then perform pg_advisory_xact_lock_shared(42); end if; return a::text ~ b::text; end $$"
     )
     host.rows("create operator ~ (leftarg = varchar, rightarg = varchar, function = stop_matches)")
