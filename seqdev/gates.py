@@ -25,6 +25,7 @@ class Steps:
     step_sequences: str
     step_users: str
     step_reasons: str
+    step_faults: str
     entry_triggers: str
     next_triggers: str
     next_steps: str

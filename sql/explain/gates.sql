@@ -39,8 +39,9 @@
 with step_gate as materialized (
     select s.*
     from unnest(
-        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
-    ) as s (user_id, sequence_id, id, reason)
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
+        :'step_faults'::text []
+    ) as s (user_id, sequence_id, id, reason, fault)
 ),
 
 step as materialized (
@@ -81,7 +82,7 @@ waiting as materialized (
         sc.sequence_stepid,
         case when st.id is null then sg.reason else st.reason end as step_reason,
         st.id is not null as has_step,
-        st.reason is not null and st.reason <> 'sequence_inactive' as step_is_shut,
+        st.fault as step_fault,
         l.id is not null as has_lead,
         coalesce(sc.assigned_device_id, l.device_id) as device_id
     from sequence_contacts as sc
@@ -259,9 +260,9 @@ cross join lateral (
         ),
         (
             -- Whatever else the gate has against the step.
-            8, 'content', case when k.step_is_shut then k.step_reason else 'no_content' end,
-            case when k.has_step then not k.step_is_shut end, k.due_since, null,
-            case when k.step_reason = 'no_content' then 'the step has neither content nor media_url' end
+            8, 'content', coalesce(k.step_fault, 'no_content'),
+            case when k.has_step then k.step_fault is null end, k.due_since, null,
+            case when k.step_fault = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
             9, 'claim', 'claimed', not coalesce(k.claimed_at > :'stale'::timestamptz, false),

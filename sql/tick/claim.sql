@@ -4,9 +4,8 @@
 -- has locked are passed over. The message's id is a function of the row's id, and so is the id of the row
 -- of the next step: what a failover loses comes back with the same ids.
 --
--- This file is the master of what makes a contact due, apart from the gates: the lines below "due" stand, the same
--- but for the names of tables, in every file that looks for due contacts. "is true" keeps the last of them a lookup in a
--- hash, and the scan in the order of the index.
+-- This file is the master of what makes a contact due, gates apart: the lines below "due" stand in every file that
+-- looks for due contacts. "is true" keeps the last of them a lookup in a hash, and the scan in the index's order.
 --
 -- Parameters:
 --   now        timestamptz  the instant of the transaction
@@ -103,29 +102,31 @@ claimed as materialized (
                 for update of sc skip locked
             ) as own
             union all
-            select held.*
-            from given
-            cross join unnest(given.contact_ids) as contact (id)
-            cross join lateral (
-                select
-                    sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
-                    sc.assigned_device_id, sc.next_trigger_time
-                from sequence_contacts as sc
-                where
-                    sc.id = contact.id
-                    and (:'moves'::boolean or coalesce(sc.assigned_device_id, device.id) = device.id)
-                    -- due
-                    and sc.status = 'active'
-                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                    and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
-                    and sc.contact_phone ~ '\S'
-                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
-                        in (select step.user_id, step.sequence_id, step.id from step)) is true
-                limit 1
-                for update of sc skip locked
-            ) as held
-            where given.device_id = device.id
-            limit device.room
+            (
+                select held.*
+                from given
+                cross join unnest(given.contact_ids) as contact (id)
+                cross join lateral (
+                    select
+                        sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
+                        sc.assigned_device_id, sc.next_trigger_time
+                    from sequence_contacts as sc
+                    where
+                        sc.id = contact.id
+                        and (:'moves'::boolean or coalesce(sc.assigned_device_id, device.id) = device.id)
+                        -- due
+                        and sc.status = 'active'
+                        and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                        and sc.contact_phone ~ '\S'
+                        and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                            in (select step.user_id, step.sequence_id, step.id from step)) is true
+                    limit 1
+                    for update of sc skip locked
+                ) as held
+                where given.device_id = device.id
+                limit device.room
+            )
         ) as pick
         order by pick.next_trigger_time
         limit device.room
@@ -278,8 +279,7 @@ lead_changed as (
         ), '')
     from trigger_change as c
     where
-        l.user_id = c.user_id
-        and l.phone = c.contact_phone
+        (l.user_id, l.phone) = (c.user_id, c.contact_phone)
         and c.becomes ?| array(select btrim(m.member) from unnest(string_to_array(l.trigger, ',')) as m (member))
     returning l.user_id, l.phone
 )

@@ -31,7 +31,7 @@ with recursive step as materialized (
 sequence as materialized (
     select step.*
     from step
-    where step.id is null
+    where step.id is null and step.reason <> 'sequence_inactive'
 ),
 
 device as materialized (
@@ -134,7 +134,6 @@ judged as materialized (
         left join step on due.sequence_stepid = step.id and due.sequence_id = step.sequence_id
     ) as due
     left join device on due.device_id = device.id
-    where due.reason is distinct from 'sequence_inactive'
     group by 1, 2
 )
 

@@ -128,6 +128,14 @@ def test_every_gate_stops_with_the_ticks_own_reason(
     assert "not yours" not in screen.out
 
 
+def test_a_step_without_content_says_so_although_its_sequence_is_inactive(scene: Scene, seqdev: Cli) -> None:
+    scene.set("sequences", is_active=False)
+    scene.set("sequence_steps", content=" ")
+    one = waiting(seqdev)
+    assert one["reason"] == "sequence_inactive"
+    assert [gate["reason"] for gate in one["gates"] if gate["open"] is False] == ["sequence_inactive", "no_content"]
+
+
 def test_a_phone_of_blanks_is_bad(host: Host, seqdev: Cli) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
