@@ -197,4 +197,4 @@ left join lateral (
     limit 1
 ) as m on true
 left join user_devices as b on m.device_id = b.id
-order by p.owner_id, p.contact_phone, p.sequence_name, p.sequence_id, p.day, p.due_at, p.contact_id;
+order by p.owner_id, p.contact_phone, p.sequence_name, p.sequence_id, p.day, p.due_at, p.contact_id, p.step_id;
