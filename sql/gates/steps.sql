@@ -4,8 +4,8 @@
 -- these columns as parameters of the same names, and hold none of these rules. A new reason why a step is not sent
 -- is a line of a case expression.
 --
--- The n-th elements of all arrays but the last belong together. Besides its steps each sequence has an element without a step,
--- which tells of a contact whose step does not exist.
+-- The n-th elements of all arrays but the last belong together. Besides its steps each sequence has an element without
+-- a step, which tells of a contact whose step does not exist.
 --
 -- Parameters:
 --   active  text[]  values of sequences.status that count as active
@@ -14,7 +14,7 @@
 --   step_sequences    text  uuid[]: its sequence
 --   step_users        text  uuid[]: the sequence's user
 --   step_reasons      text  text[]: why it is not sent: sequence_inactive, step_missing, no_content; null: it is
---   step_faults       text  text[]: of these reasons, the one that is the step's own, also where the sequence is inactive
+--   step_faults       text  text[]: of these, the reason that is the step's own, also where the sequence is inactive
 --   entry_triggers    text  text[]: the trigger by which it enters its sequence; null: it is no entry step
 --   next_triggers     text  text[]: its next_trigger, null where that is blank
 --   next_steps        text  uuid[]: the step of the same sequence that next_trigger names; null: none
@@ -44,9 +44,9 @@ from (
         st.user_id,
         case
             when not coalesce(st.is_active and st.status = any(:'active'::text []), false) then 'sequence_inactive'
-            else own.fault
+            else flaw.fault
         end as reason,
-        own.fault,
+        flaw.fault,
         case when st.is_entry_point and st.trigger ~ '\S' then st.trigger end as entry_trigger,
         case when st.next_trigger ~ '\S' then st.next_trigger end as next_trigger,
         nx.id as next_step,
@@ -86,7 +86,7 @@ from (
                 when st.step_id is null then 'step_missing'
                 when not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false)) then 'no_content'
             end as fault
-    ) as own
+    ) as flaw
     left join (
         select distinct on (n.sequence_id, n.trigger) n.*
         from sequence_steps as n
