@@ -98,6 +98,22 @@ def test_a_contact_that_changes_in_the_moment_of_the_claim_is_judged_as_it_is_no
     assert sent[moved] == new, "the message went from the device the contact was moved away from"
 
 
+def test_a_contact_that_is_assigned_between_its_choice_and_the_claim_is_counted_once(
+    host: Host, connect: Connect, ticks: Ticks
+) -> None:
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    host.lead(user, device, "60123456789")
+    host.contact(sequence, step, "60123456789", None)
+    with stopped_statement(host, connect, "tick/pick.sql"):
+        process = ticks.start(SEQDEV_LOCK_TIMEOUT="60s")
+        until(lambda: waiting_for_a_lock(host) == 1, "the choice to have begun")
+        host.rows("update sequence_contacts set assigned_device_id = %s", device)
+    assert ticks.end(process)["queued"] == 1
+    assert host.value("select count(*) from broadcast_messages") == 1
+
+
 def test_capacity_is_counted_only_once_the_device_is_held(host: Host, connect: Connect, ticks: Ticks) -> None:
     small(host, devices=1, contacts=60)
     options = ("--policy", "strict", "--budget", "20s")
