@@ -1,8 +1,8 @@
 -- Claim the due contacts of locked devices: message queued, step completed, next step made, in one go
 --
 -- Each due row is locked and itself updated, so that nobody can claim it twice; rows that somebody else
--- has locked are passed over. The message's id is a function of the row's id, and so is the id of the row
--- of the next step: what a failover loses comes back with the same ids.
+-- has locked are passed over. The ids of the message and of the next step's row are functions of the row's id:
+-- what a failover loses comes back with the same ids.
 --
 -- This file is the master of what makes a contact due, gates apart: the lines below "due" stand in every file that
 -- looks for due contacts. "is true" keeps the last of them a lookup in a hash, and the scan in the index's order.
@@ -54,8 +54,7 @@ with step as materialized (
 ),
 
 entry as materialized (
-    select s.*
-    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+    select s.* from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
         as s (user_id, sequence_id, trigger)
     where s.trigger is not null
 ),
@@ -70,8 +69,8 @@ device as materialized (
 ),
 
 given as materialized (
-    select g.device_id, array_agg(g.contact_id) as contact_ids
-    from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
+    select g.device_id, array_agg(g.contact_id order by g.place) as contact_ids
+    from unnest(:'contacts'::uuid [], :'onto'::uuid []) with ordinality as g (contact_id, device_id, place)
     group by g.device_id
 ),
 
@@ -102,6 +101,7 @@ claimed as materialized (
                 for update of sc skip locked
             ) as own
             union all
+            -- A limit on the union would keep what comes first, not what is oldest.
             (
                 select held.*
                 from given
@@ -113,7 +113,9 @@ claimed as materialized (
                     from sequence_contacts as sc
                     where
                         sc.id = contact.id
-                        and (:'moves'::boolean or coalesce(sc.assigned_device_id, device.id) = device.id)
+                        -- Who was assigned to the device since is among its own.
+                        and case when :'moves'::boolean or sc.assigned_device_id is null then true
+                            else not :'own'::boolean and sc.assigned_device_id = device.id end
                         -- due
                         and sc.status = 'active'
                         and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
@@ -136,9 +138,8 @@ claimed as materialized (
 
 reassigned as (
     insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
-    select
-        :'run'::uuid, 'sequence_contacts', c.id, 'assigned_device_id', c.assigned_device_id::text, c.assignment::text,
-        :'now'::timestamptz
+    select :'run'::uuid, 'sequence_contacts', c.id, 'assigned_device_id', c.assigned_device_id::text,
+        c.assignment::text, :'now'::timestamptz
     from claimed as c
     where c.assignment is distinct from c.assigned_device_id
 ),
@@ -256,8 +257,7 @@ completed as (
 
 -- What becomes of each entry trigger in the list of each lead: the next sequence's, or nothing.
 trigger_change as materialized (
-    select
-        o.user_id, o.contact_phone,
+    select o.user_id, o.contact_phone,
         jsonb_object_agg(btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end) as becomes
     from outcome as o
     inner join entry on o.sequence_id = entry.sequence_id
