@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISVTX
@@ -185,6 +185,8 @@ def window(settings: Settings, due_by: datetime) -> dict[str, object]:
 
     A contact that was due before ``oldest`` is too late; with ``max_lateness`` zero nobody is.
     """
+    # In UTC: Python subtracts from what the wall clock shows, which jumps where summer time begins or ends.
+    due_by = due_by.astimezone(UTC)
     return {
         "due_by": due_by,
         "oldest": due_by - settings.max_lateness if settings.max_lateness else "-infinity",
