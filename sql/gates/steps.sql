@@ -19,7 +19,7 @@
 --   next_triggers     text  text[]: its next_trigger, null where that is blank
 --   next_steps        text  uuid[]: the step of the same sequence that next_trigger names; null: none
 --   next_step_days    text  integer[]: the day of that step
---   next_step_hours   text  integer[]: hours after this step at which that one is due
+--   next_step_hours   text  numeric[]: hours after this step at which that one is due
 --   active_sequences  text  uuid[]: the sequences that are active; not by steps, each of them once
 -- Locks: none
 \if :{?active} \else \set active '{active}' \endif

@@ -48,7 +48,7 @@ with step as materialized (
     select s.*
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
-        :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::integer []
+        :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::numeric []
     ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
     where s.reason is null
 ),

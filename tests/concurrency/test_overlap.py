@@ -15,7 +15,7 @@ def test_overlapping_and_killed_ticks_send_everything_exactly_once(stage: Stage)
     overlap_under_queue(
         stage,
         Size(3_000, users=3, devices=5),
-        Storm(processes=4, batch=50, breaks=3, pace=0.002),
+        Storm(processes=4, batch=50, breaks=3),
     )
 
 

@@ -18,7 +18,7 @@ def test_ticks_through_a_transaction_pooler_send_everything_exactly_once(
     overlap_under_queue(
         stage,
         Size(1_000, users=2, devices=5),
-        Storm(processes=8, batch=20, pace=0.005),
+        Storm(processes=8, batch=20),
     )
 
 

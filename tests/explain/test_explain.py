@@ -133,7 +133,10 @@ def test_a_step_without_content_says_so_although_its_sequence_is_inactive(scene:
     scene.set("sequence_steps", content=" ")
     one = waiting(seqdev)
     assert one["reason"] == "sequence_inactive"
-    assert [gate["reason"] for gate in one["gates"] if gate["open"] is False] == ["sequence_inactive", "no_content"]
+    assert [gate["reason"] for gate in one["gates"] if gate["open"] is False] == [
+        "sequence_inactive",
+        "no_content",
+    ]
 
 
 def test_a_phone_of_blanks_is_bad(host: Host, seqdev: Cli) -> None:
