@@ -1,9 +1,9 @@
 -- Whether each device may send, and how many messages it has room for
 --
--- Decided once a transaction, from small tables and the devices' own messages, after the locks: what the holder
--- before has written is counted. The row goes on to other statements as it is: they take these columns as parameters
--- of the same names, and hold none of these rules. A new reason why a device may not send is a line of the case
--- expression.
+-- Decided from small tables and the devices' own messages. A tick asks before its locks without counting, and again
+-- after them: what the holder before has written is counted. The row goes on to other statements as it is: they take
+-- these columns as parameters of the same names, and hold none of these rules. A new reason why a device may not send
+-- is a line of the case expression.
 --
 -- The n-th elements of all arrays belong together. A device that does not exist is not among them.
 --

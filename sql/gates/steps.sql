@@ -1,8 +1,8 @@
 -- Whether each step may be sent, and what follows it
 --
--- Decided once a transaction, from small tables alone. The row goes on to other statements as it is: they take
--- these columns as parameters of the same names, and hold none of these rules. A new reason why a step is not sent
--- is a line of a case expression.
+-- Decided once a transaction, from small tables alone; a tick asks before its locks, which need the answer. The row
+-- goes on to other statements as it is: they take these columns as parameters of the same names, and hold none of
+-- these rules. A new reason why a step is not sent is a line of a case expression.
 --
 -- The n-th elements of all arrays but the last belong together. Besides its steps each sequence has an element without
 -- a step, which tells of a contact whose step does not exist.
