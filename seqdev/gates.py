@@ -73,7 +73,9 @@ Answers = Mapping[str, str]
 
 def steps(transaction: "Transaction", settings: Settings) -> Answers:
     """Which steps may be sent, why the others are not, and what follows each."""
-    return asdict(transaction.one(STEPS, active=settings.active_statuses))
+    return asdict(
+        transaction.one(STEPS, active=settings.active_statuses, default_delay=settings.default_delay)
+    )
 
 
 def devices(
@@ -89,6 +91,7 @@ def devices(
             now=transaction.now,
             policy=policy.value,
             online=settings.online_statuses,
+            failed=settings.failed_statuses,
             asked=list(asked.devices),
             users=list(asked.users),
             counted=asked.counted,

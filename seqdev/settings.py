@@ -57,8 +57,28 @@ class Settings:
     """Device policy of a tick."""
     active_statuses: tuple[str, ...] = ("active",)
     """Values of sequences.status that count as active."""
+    inactive_statuses: tuple[str, ...] = ("inactive", "draft", "paused", "completed")
+    """Values of sequences.status that count as inactive, known to be so."""
     online_statuses: tuple[str, ...] = ("online",)
     """Values of user_devices.status that count as online."""
+    away_statuses: tuple[str, ...] = ("offline", "disconnected")
+    """Values of user_devices.status of a device that may come back."""
+    gone_statuses: tuple[str, ...] = ("banned", "deleted", "blocked")
+    """Values of user_devices.status of a device that does not come back."""
+    sent_statuses: tuple[str, ...] = ("sent", "delivered", "read")
+    """Values of broadcast_messages.status of a message that was sent."""
+    failed_statuses: tuple[str, ...] = ("failed", "error", "skipped", "expired", "cancelled")
+    """Values of broadcast_messages.status of a message that will never be sent."""
+    waiting_statuses: tuple[str, ...] = ("pending",)
+    """Values of sequence_contacts.status of a later step's row that was made beforehand."""
+    done_statuses: tuple[str, ...] = ("completed", "sent", "failed")
+    """Values of sequence_contacts.status of a step that is done."""
+    stopped_statuses: tuple[str, ...] = ("paused", "stopped", "set_aside")
+    """Values of sequence_contacts.status that somebody has set so that nothing is sent."""
+    default_delay: timedelta = timedelta(hours=24)
+    """When a step is due whose trigger_delay_hours is empty, zero or negative."""
+    without_lead: bool = False
+    """Whether people are written to whose lead is deleted, or has another phone now."""
     max_in_flight: int = 50
     """Messages of a device that may be pending, queued or processing at once."""
     max_per_hour: int = 80
@@ -181,7 +201,9 @@ def _convert(name: str, value: object, default: object) -> object:
 
 
 def window(settings: Settings, due_by: datetime) -> dict[str, object]:
-    """The instants between which a contact must be due, and after which another's claim on it is respected.
+    """What makes a contact due, as parameters.
+
+    Between which instants it must be due, after which another's claim is respected, whether it needs a lead.
 
     A contact that was due before ``oldest`` is too late; with ``max_lateness`` zero nobody is.
     """
@@ -191,6 +213,7 @@ def window(settings: Settings, due_by: datetime) -> dict[str, object]:
         "due_by": due_by,
         "oldest": due_by - settings.max_lateness if settings.max_lateness else "-infinity",
         "stale": due_by - settings.claim_timeout,
+        "without_lead": settings.without_lead,
     }
 
 

@@ -144,6 +144,12 @@ def seqdev(capfd: pytest.CaptureFixture[str]) -> Cli:
 
 
 @pytest.fixture
+def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose trigger_delay_hours is zero is due at once."""
+    monkeypatch.setenv("SEQDEV_DEFAULT_DELAY", "0s")
+
+
+@pytest.fixture
 def process() -> Cli:
     """The command line as a process of its own."""
 

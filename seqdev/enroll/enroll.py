@@ -206,6 +206,7 @@ def _process(
                 "listed": BATCH
                 if selection.listed is None
                 else max(0, selection.listed - len(result.refusals)),
+                "waiting": settings.waiting_statuses,
             }
             work = partial(_batch, settings=settings, write=write, given=given, result=result)
             try:

@@ -3,6 +3,7 @@
 UNBLOCK = {
     "row_not_active": "the host set this status: nothing is sent until it is active again",
     "quarantined": "the database refused the row: correct the cause, then seqdev repair quarantined",
+    "step_before": "nothing: the step before it makes it active; if that is done: seqdev repair stranded",
     "sequence_missing": "the sequence is deleted: see seqdev audit contacts",
     "sequence_inactive": "activate the sequence in the application (is_active, and status active)",
     "not_due": "nothing: it goes when it is due",
@@ -15,6 +16,7 @@ UNBLOCK = {
     "device_missing": "move its people: seqdev repair device {device} --spread",
     "device_of_other_user": "assign a device of user {user}; what set it: seqdev audit mismatches",
     "device_offline": "bring the device back, or move its people: seqdev repair device {device} --spread",
+    "no_lead": "the lead was deleted or has another phone now: see seqdev audit contacts",
     "device_full": "wait, or move people: seqdev repair device {device} --spread --max N",
 }
 """What to do about each gate that stops a step."""

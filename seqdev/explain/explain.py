@@ -39,6 +39,8 @@ OTHER_MESSAGES = 10
 
 _DEVICE_GATES = ("device_assigned", "device_exists", "same_user", "online", "capacity")
 _AVAILABILITY = ("online", "capacity")
+_LEAD_GATE = "lead"
+"""Asked last, as the tick does: the lookup of the leads of all who wait would take long."""
 # The signs that people put between digits, and what phones copied from chats are wrapped in.
 _SIGNS = re.compile("[\\s().+/\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\ufeff-]+")
 _SAME_DIGITS = 8
@@ -75,7 +77,11 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
     # The gates last: what they say is what the next tick finds.
     leads = tx.rows(LEADS, **who, **gates.handed_to(LEADS, online))
-    calls = tx.rows(TRIGGERS, **who, **gates.handed_to(TRIGGERS, may_be_sent)) if leads else []
+    calls = (
+        tx.rows(TRIGGERS, **who, waiting=settings.waiting_statuses, **gates.handed_to(TRIGGERS, may_be_sent))
+        if leads
+        else []
+    )
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
     steps = tx.rows(STEPS, **who, **gates.handed_to(STEPS, may_be_sent, online))
     own = {step.device_id for step in steps if step.device_id}
@@ -85,6 +91,8 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         **who,
         **window(settings, tx.now),
         **capacity(settings),
+        waiting=settings.waiting_statuses,
+        failed=settings.failed_statuses,
         **gates.handed_to(
             GATES,
             may_be_sent,
@@ -181,13 +189,16 @@ def _outcome(
     policy: str, step: Step, gates: Sequence[Gate], candidates: Sequence[Candidate]
 ) -> PolicyOutcome:
     """What ``policy`` does, by the table of the policies."""
-    early = next((row for row in gates if row.open is False and row.gate not in _DEVICE_GATES), None)
-    stop = next((row for row in gates if row.open is False and row.gate in _DEVICE_GATES), None)
+    shut = [row for row in gates if row.open is False]
+    early = next((row for row in shut if row.gate not in (*_DEVICE_GATES, _LEAD_GATE)), None)
+    asked = [row for row in shut if policy != "queue" or row.gate not in _AVAILABILITY]
+    stop = next((row for row in asked if row.gate in (*_DEVICE_GATES, _LEAD_GATE)), None)
     device: tuple[UUID | None, str | None] = (step.device_id, step.device_name)
     later = "queue"
-    if stop and not (policy == "queue" and stop.gate in _AVAILABILITY):
+    if stop:
         others = [one for one in candidates if one.device_id != step.device_id]
-        if policy in ("fallback", "reassign") and others:
+        leadless = any(row.gate == _LEAD_GATE for row in shut)
+        if policy in ("fallback", "reassign") and others and not leadless:
             device = (others[0].device_id, others[0].device_name)
         else:
             later, device = stop.reason, (None, None)

@@ -246,6 +246,8 @@ class _Claims(Divisible[Pick, list[Claim]]):
             take=one.take if own else most,
             most=most,
             run=one.work.run,
+            waiting=one.work.settings.waiting_statuses,
+            done=one.work.settings.done_statuses,
             **one.work.window,
             **gates.handed_to(CLAIM, one.steps, one.devices),
         )

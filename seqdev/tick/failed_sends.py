@@ -25,6 +25,7 @@ class FailedSend:
 
 
 REFLECT_FAILED: Query[None] = Query("tick/reflect_failed.sql", type(None))
+REFLECT_SENT: Query[None] = Query("tick/reflect_sent.sql", type(None))
 PICK_FAILED = Query("tick/pick_failed.sql", FailedSend)
 
 
@@ -48,6 +49,24 @@ def reflect(database: Database, most: int) -> tuple[int, Counter[str]]:
             return shown, Counter(why for _, why in found.refused)
 
 
+def reflect_sent(database: Database, most: int) -> int:
+    """Show on the steps' rows that failed messages were queued again and sent: how many."""
+
+    def batch(transaction: Transaction) -> int:
+        return transaction.execute(
+            REFLECT_SENT,
+            now=transaction.now,
+            within=database.settings.failed_within,
+            sent=database.settings.sent_statuses,
+            most=most,
+        )
+
+    shown = 0
+    while number := database.retry(batch):
+        shown += number
+    return shown
+
+
 def _batch(transaction: Transaction, settings: Settings, most: int) -> Found[FailedSend, int]:
     transaction.constraints_immediate()
     return bisect(transaction, _Reflection(transaction, settings, most))
@@ -59,7 +78,11 @@ class _Reflection(Divisible[FailedSend, int]):
     def __init__(self, transaction: Transaction, settings: Settings, most: int) -> None:
         self._transaction = transaction
         self._most = most
-        self._given = {"now": transaction.now, "within": settings.failed_within}
+        self._given = {
+            "now": transaction.now,
+            "within": settings.failed_within,
+            "failed": settings.failed_statuses,
+        }
 
     def whole(self) -> int:
         return self._transaction.execute(REFLECT_FAILED, most=self._most, **self._given)

@@ -20,7 +20,7 @@ from seqdev.tick.work import Limits, Work
 
 NOTE_REASONS: Query[None] = Query("tick/note_reasons.sql", type(None))
 
-_NOTED = {"bad_phone", "step_missing", "no_content"}
+_NOTED = {"bad_phone", "step_missing", "no_content", "no_lead"}
 """Reasons to wait that somebody has to put right: they are written on the contacts' rows."""
 
 
@@ -179,7 +179,8 @@ class _Tick:
     def _show_failed_sends(self) -> None:
         try:
             self._shown = _Shown(*failed_sends.reflect(self._database, self._limits.batch_size))
-        except Cancelled as error:
+            failed_sends.reflect_sent(self._database, self._limits.batch_size)
+        except (Cancelled, Refused) as error:
             self._trouble(f"failed sends were not shown on their rows: {error.message}")
 
     def _count_waiting(self) -> Counter[str] | None:
@@ -210,6 +211,7 @@ class _Tick:
                 NOTE_REASONS,
                 now=transaction.now,
                 most=self._limits.batch_size,
+                without_lead=self._work.settings.without_lead,
                 **gates.handed_to(NOTE_REASONS, gates.steps(transaction, self._work.settings)),
             )
 

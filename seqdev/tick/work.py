@@ -23,7 +23,7 @@ class Work:
 
     @property
     def window(self) -> dict[str, object]:
-        """The instants that make a contact due, as parameters."""
+        """What makes a contact due, as parameters."""
         return window(self.settings, self.due_by)
 
 

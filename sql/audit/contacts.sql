@@ -142,7 +142,10 @@ standing as materialized (
         sc.id,
         sc.status,
         sc.next_trigger_time,
-        sc.processing_started_at <= :'stale'::timestamptz as is_stuck,
+        -- Of a claim without an instant it is known only that the row was due.
+        coalesce(
+            sc.processing_started_at, case when sc.completed_at is null then sc.next_trigger_time end
+        ) <= :'stale'::timestamptz and sc.processing_device_id is not null as is_stuck,
         s.id = any(:'active_sequences'::uuid []) as is_running,
         case
             when s.id is null then 'sequence_gone'
@@ -167,7 +170,9 @@ standing as materialized (
             step.id is null
             or sc.status = 'set_aside'
             or d.user_id is distinct from s.user_id
-            or sc.processing_started_at <= :'stale'::timestamptz
+            or coalesce(
+                sc.processing_started_at, case when sc.completed_at is null then sc.next_trigger_time end
+            ) <= :'stale'::timestamptz and sc.processing_device_id is not null
             or sc.next_trigger_time <= :'now'::timestamptz - interval '15 minutes'
         )
         and (

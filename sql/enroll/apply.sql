@@ -1,4 +1,4 @@
--- Enrol the leads that match: one row each, for the entry step
+-- Enrol the leads that match: one row each, for the entry step; who has waiting rows only begins with the first of them
 --
 -- Goes through the leads by id, one batch after the other. A lead matches a sequence of its user when the
 -- trigger of one of the entry steps is a member of the lead's comma-separated list.
@@ -6,16 +6,17 @@
 --
 -- Parameters:
 --   now        timestamptz  the instant of the transaction
---   after      uuid     the last lead of the batch before
---   batch      integer  leads to look at
---   sequences  uuid[]   only these sequences; empty: every active one
---   user       uuid     only leads of this user
---   device     uuid     only leads that this device owns
---   phones     text[]   only these phones; empty: all
---   leads      uuid[]   only these leads; empty: all
---   refused    boolean  whether the database has refused those who fit, so that they are not tried
---   most       integer  people to enrol, at most
---   listed     integer  refused people to name, at most, for each sequence and reason
+--   after      uuid         the last lead of the batch before
+--   batch      integer      leads to look at
+--   sequences  uuid[]       only these sequences; empty: every active one
+--   user       uuid         only leads of this user
+--   device     uuid         only leads that this device owns
+--   phones     text[]       only these phones; empty: all
+--   leads      uuid[]       only these leads; empty: all
+--   refused    boolean      whether the database has refused those who fit, so that they are not tried
+--   most       integer      people to enrol, at most
+--   listed     integer      refused people to name, at most, for each sequence and reason
+--   waiting    text[]       values of sequence_contacts.status: a step's row that was made beforehand, and waits
 -- Gates: gates/steps.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
@@ -25,7 +26,7 @@
 --   people       integer  leads with this verdict
 --   leads        uuid[]   the refused among them, in the order of their ids
 --   phones       text[]   their phones
--- Locks: none but the rows it inserts
+-- Locks: the rows it inserts, and the waiting rows that become active
 \if :{?now} \else \set now 'now' \endif
 \if :{?after} \else \set after '00000000-0000-0000-0000-000000000000' \endif
 \if :{?batch} \else \set batch '10000' \endif
@@ -37,6 +38,7 @@
 \if :{?refused} \else \set refused 'false' \endif
 \if :{?most} \else \set most '0' \endif
 \if :{?listed} \else \set listed '20' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with chunk as materialized (
     select
@@ -101,7 +103,10 @@ judged as materialized (
             when m.phone ~ '\S' and (
                 select true
                 from sequence_contacts as sc
-                where sc.sequence_id = m.sequence_id and sc.contact_phone = m.phone
+                where
+                    sc.sequence_id = m.sequence_id
+                    and sc.contact_phone = m.phone
+                    and coalesce(sc.status <> all(:'waiting'::text []), true)
                 limit 1
             ) then 'already_in'
             -- 6 to 15 digits (E.164), with the signs that people put between them.
@@ -118,7 +123,16 @@ judged as materialized (
 fit as materialized (
     select
         j.*,
-        row_number() over (order by j.id, j.sequence_id) <= :'most'::integer as within_limit
+        row_number() over (order by j.id, j.sequence_id) <= :'most'::integer as within_limit,
+        -- The host made the rows of all steps, and none of them active yet: the first of them begins.
+        (
+            select sc.id
+            from sequence_contacts as sc
+            left join sequence_steps as st on sc.sequence_stepid = st.id
+            where sc.sequence_id = j.sequence_id and sc.contact_phone = j.phone
+            order by st.day_number, sc.current_step, sc.next_trigger_time, sc.id
+            limit 1
+        ) as waits_at
     from judged as j
     where j.refusal is null
 ),
@@ -141,10 +155,22 @@ enrolled as (
         f.step_id,
         f.user_id
     from fit as f
-    where f.within_limit
+    where f.within_limit and f.waits_at is null
     -- Somebody else enrolled them in this moment.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
     returning sequence_id, contact_phone
+),
+
+adopted as (
+    update sequence_contacts as sc
+    set
+        status = 'active',
+        next_trigger_time = greatest(sc.next_trigger_time, :'now'::timestamptz),
+        assigned_device_id = coalesce(sc.assigned_device_id, f.device_id)
+    from fit as f
+    -- Somebody else may have activated it in this moment.
+    where sc.id = f.waits_at and f.within_limit and sc.status = any(:'waiting'::text [])
+    returning sc.sequence_id, sc.contact_phone
 ),
 
 verdict as (
@@ -168,6 +194,11 @@ verdict as (
                     e.sequence_id,
                     e.contact_phone
                 from enrolled as e
+                union all
+                select
+                    a.sequence_id,
+                    a.contact_phone
+                from adopted as a
             ) then 'enrolled'
             when f.within_limit then 'already_in'
             else 'over_limit'

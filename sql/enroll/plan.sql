@@ -13,6 +13,7 @@
 --   phones     text[]   only these phones; empty: all
 --   most       integer  people to enrol, at most
 --   listed     integer  refused people to name, at most, for each sequence and reason
+--   waiting    text[]   values of sequence_contacts.status: a step's row that was made beforehand, and waits
 -- Gates: gates/steps.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
@@ -31,6 +32,7 @@
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?listed} \else \set listed '20' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with chunk as materialized (
     select
@@ -94,7 +96,10 @@ judged as materialized (
             when m.phone ~ '\S' and (
                 select true
                 from sequence_contacts as sc
-                where sc.sequence_id = m.sequence_id and sc.contact_phone = m.phone
+                where
+                    sc.sequence_id = m.sequence_id
+                    and sc.contact_phone = m.phone
+                    and coalesce(sc.status <> all(:'waiting'::text []), true)
                 limit 1
             ) then 'already_in'
             -- 6 to 15 digits (E.164), with the signs that people put between them.
@@ -110,7 +115,16 @@ judged as materialized (
 fit as materialized (
     select
         j.*,
-        row_number() over (order by j.id, j.sequence_id) <= :'most'::integer as within_limit
+        row_number() over (order by j.id, j.sequence_id) <= :'most'::integer as within_limit,
+        -- The host made the rows of all steps, and none of them active yet: the first of them begins.
+        (
+            select sc.id
+            from sequence_contacts as sc
+            left join sequence_steps as st on sc.sequence_stepid = st.id
+            where sc.sequence_id = j.sequence_id and sc.contact_phone = j.phone
+            order by st.day_number, sc.current_step, sc.next_trigger_time, sc.id
+            limit 1
+        ) as waits_at
     from judged as j
     where j.refusal is null
 ),

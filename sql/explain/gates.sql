@@ -10,6 +10,9 @@
 --   due_by         timestamptz  contacts are due that are due by then: the instant the run began
 --   oldest         timestamptz  contacts that were due before are too late, and left out
 --   stale          timestamptz  a claim that another processor made later than that is respected
+--   without_lead   boolean      people without a lead of the sequence's user are due, too
+--   waiting        text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   failed         text[]       values of broadcast_messages.status of a message that will never be sent
 --   max_in_flight  integer      messages of a device in flight
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
 --   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
@@ -29,6 +32,9 @@
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
@@ -73,6 +79,7 @@ waiting as materialized (
         sc.next_trigger_time,
         sc.next_trigger_time::timestamptz as due_at,
         sc.processing_started_at::timestamptz as claimed_at,
+        sc.completed_at is not null as was_done,
         sc.processing_device_id,
         sc.assigned_device_id,
         s.id is not null as has_sequence,
@@ -116,8 +123,15 @@ ahead as materialized (
                 -- due: as in tick/claim.sql
                 and sc.status = 'active'
                 and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
                 and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (d.user_id, sc.contact_phone) limit 1
+                ))
                 and ((d.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.next_trigger_time <= w.next_trigger_time
@@ -132,8 +146,15 @@ ahead as materialized (
                 -- due: as in tick/claim.sql
                 and sc.status = 'active'
                 and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
                 and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (l.user_id, sc.contact_phone) limit 1
+                ))
                 and ((l.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.next_trigger_time <= w.next_trigger_time
@@ -193,6 +214,7 @@ cross join lateral (
                     and m.device_id = k.device_id
                     and m.sent_at > :'now'::timestamptz - interval '60 minutes'
                     and m.status not in ('pending', 'queued', 'processing', 'failed')
+                    and m.status <> all(:'failed'::text [])
                 order by m.sent_at
                 limit 1
                 offset greatest(0, k.hour_over - 1)
@@ -205,6 +227,7 @@ cross join lateral (
                     and m.device_id = k.device_id
                     and m.sent_at > :'now'::timestamptz - interval '24 hours'
                     and m.status not in ('pending', 'queued', 'processing', 'failed')
+                    and m.status <> all(:'failed'::text [])
                 order by m.sent_at
                 limit 1
                 offset greatest(0, k.day_over - 1)
@@ -214,7 +237,12 @@ cross join lateral (
 cross join lateral (
     values
         (
-            1, 'row_active', case k.status when 'set_aside' then 'quarantined' else 'row_not_active' end,
+            1, 'row_active',
+            case
+                when k.status = 'set_aside' then 'quarantined'
+                when k.status = any(:'waiting'::text []) then 'step_before'
+                else 'row_not_active'
+            end,
             coalesce(k.status = 'active', false),
             null::timestamptz, null::timestamptz,
             case k.status
@@ -265,9 +293,11 @@ cross join lateral (
             case when k.step_fault = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
-            9, 'claim', 'claimed', not coalesce(k.claimed_at > :'stale'::timestamptz, false),
+            9, 'claim', 'claimed',
+            coalesce(k.claimed_at <= :'stale'::timestamptz, k.processing_device_id is null or k.was_done),
             k.claimed_at, k.claimed_at + (:'due_by'::timestamptz - :'stale'::timestamptz),
             'claimed for device ' || left(k.processing_device_id::text, 8)
+            || case when k.claimed_at is null then '; nobody wrote since when' else '' end
         ),
         (
             10, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
@@ -296,7 +326,12 @@ cross join lateral (
             end
         ),
         (
-            14, 'capacity', 'device_full',
+            14, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
+            k.due_since, null,
+            case when k.has_sequence and not k.has_lead then 'no lead of the user has this phone' end
+        ),
+        (
+            15, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case

@@ -3,8 +3,9 @@
 -- The rules are those of enroll/plan.sql, for one phone, and the triggers that call for nothing beside.
 --
 -- Parameters:
---   phones  text[]  the phone, in every writing that is tried
---   user    uuid    only leads of this user
+--   phones   text[]  the phone, in every writing that is tried
+--   user     uuid    only leads of this user
+--   waiting  text[]  values of sequence_contacts.status: a step's row that was made beforehand, and waits
 -- Gates: gates/steps.sql
 -- Row:
 --   user_id        uuid  whose lead it is
@@ -17,6 +18,7 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 select
     l.user_id,
@@ -31,7 +33,10 @@ select
             when l.phone ~ '\S' and exists (
                 select 1
                 from sequence_contacts as sc
-                where sc.sequence_id = e.sequence_id and sc.contact_phone = l.phone
+                where
+                    sc.sequence_id = e.sequence_id
+                    and sc.contact_phone = l.phone
+                    and coalesce(sc.status <> all(:'waiting'::text []), true)
             ) then 'already_in'
             when not e.is_active then 'sequence_inactive'
             -- 6 to 15 digits (E.164), with the signs that people put between them.

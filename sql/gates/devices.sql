@@ -11,6 +11,7 @@
 --   now            timestamptz  the instant of the transaction
 --   policy         text         queue asks no device whether it may send; the others do
 --   online         text[]       values of user_devices.status that count as online
+--   failed         text[]       values of broadcast_messages.status of a message that will never be sent
 --   asked          uuid[]       devices that are asked about; empty: all
 --   users          uuid[]       only devices of these users; empty: of all
 --   counted        text         messages: limit: counted, though no further than the limits; all: every one; no: none
@@ -22,7 +23,7 @@
 --   device_users    text  uuid[]: its user
 --   device_reasons  text  text[]: why it may not send: device_offline, device_full; null: it may
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
---   is_online       text  boolean[]: whether its status counts as online
+--   is_online       text  boolean[]: whether it counts as online: by its status, or as a platform's device
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
 --   in_flight       text  integer[]: its messages in flight
 --   sent_in_hour    text  integer[]: its messages sent in the last 60 minutes
@@ -31,6 +32,7 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?policy} \else \set policy 'queue' \endif
 \if :{?online} \else \set online '{online}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?asked} \else \set asked '{}' \endif
 \if :{?users} \else \set users '{}' \endif
 \if :{?counted} \else \set counted 'limit' \endif
@@ -59,7 +61,8 @@ from (
         select
             d.id,
             d.user_id,
-            coalesce(d.status = any(:'online'::text []), false) as is_online,
+            -- A device of a platform is always online, whatever its status says.
+            coalesce(d.status = any(:'online'::text []), false) or coalesce(d.platform ~ '\S', false) as is_online,
             resting.device_id is not null as out_of_service,
             coalesce(sent.in_flight, 0) as in_flight,
             coalesce(sent.in_hour, 0) as in_hour,
@@ -87,7 +90,13 @@ from (
                         where
                             m.device_id = d.id
                             and m.status in ('pending', 'queued', 'processing')
-                            and (m.scheduled_at is null or m.scheduled_at <= :'now'::timestamptz)
+                            -- What was to be sent at once is in flight, whatever its naive instant reads: in the hour
+                            -- that the end of summer time repeats, or when the clock has gone back, that lies ahead.
+                            and (
+                                m.scheduled_at is null
+                                or m.scheduled_at <= :'now'::timestamptz
+                                or m.scheduled_at <= m.created_at
+                            )
                         limit case :'counted'::text when 'limit' then :'max_in_flight'::integer end
                     ) as m
                 ) as in_flight,
@@ -100,6 +109,7 @@ from (
                             m.device_id = d.id
                             and m.sent_at > :'now'::timestamptz - interval '60 minutes'
                             and m.status not in ('pending', 'queued', 'processing', 'failed')
+                            and m.status <> all(:'failed'::text [])
                         limit case :'counted'::text when 'limit' then :'max_per_hour'::integer end
                     ) as m
                 ) as in_hour,
@@ -112,6 +122,7 @@ from (
                             m.device_id = d.id
                             and m.sent_at > :'now'::timestamptz - interval '24 hours'
                             and m.status not in ('pending', 'queued', 'processing', 'failed')
+                            and m.status <> all(:'failed'::text [])
                         limit case :'counted'::text when 'limit' then :'max_per_day'::integer end
                     ) as m
                 ) as in_day

@@ -8,7 +8,8 @@
 -- a step, which tells of a contact whose step does not exist.
 --
 -- Parameters:
---   active  text[]  values of sequences.status that count as active
+--   active         text[]    values of sequences.status that count as active
+--   default_delay  interval  when a step is due whose trigger_delay_hours is empty, zero or negative
 -- Row:
 --   steps             text  uuid[]: the step; null: none of the sequence's
 --   step_sequences    text  uuid[]: its sequence
@@ -23,6 +24,7 @@
 --   active_sequences  text  uuid[]: the sequences that are active; not by steps, each of them once
 -- Locks: none
 \if :{?active} \else \set active '{active}' \endif
+\if :{?default_delay} \else \set default_delay '24 hours' \endif
 select
     coalesce(array_agg(gate.step_id), '{}')::text as steps,
     coalesce(array_agg(gate.sequence_id), '{}')::text as step_sequences,
@@ -51,7 +53,11 @@ from (
         case when st.next_trigger ~ '\S' then st.next_trigger end as next_trigger,
         nx.id as next_step,
         nx.day_number as next_day,
-        greatest(0, coalesce(nx.trigger_delay_hours, 24)) as next_hours
+        -- Zero and less mean the default to the host, too.
+        case
+            when nx.trigger_delay_hours > 0 then nx.trigger_delay_hours
+            else extract(epoch from :'default_delay'::interval) / 3600
+        end as next_hours
     from (
         select
             own.id as step_id,

@@ -38,6 +38,7 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (112, null, 'user_devices', 'user_id', 'uuid', null, 'a device never serves another user'),
             (113, null, 'user_devices', 'device_name', 'text', null, 'devices are named by it'),
             (114, null, 'user_devices', 'status', 'text', null, 'which devices are online'),
+            (115, null, 'user_devices', 'platform', 'text', 'varchar(255)', 'which devices are always online'),
             (121, null, 'leads', 'id', 'uuid', null, 'the people'),
             (122, null, 'leads', 'user_id', 'uuid', null, 'a phone may belong to two users'),
             (123, null, 'leads', 'device_id', 'uuid', 'uuid', 'the device that owns the person'),
@@ -247,8 +248,14 @@ index_needed (position, schema_name, table_name, index_name, column_names, predi
         ),
         (
             404, :'schema'::text, 'broadcast_messages', 'seqdev_messages_failed', '{created_at}',
-            'status = ''failed'' and sequence_stepid is not null',
+            'sequence_stepid is not null and status <> all'
+            ' (array[''pending'', ''queued'', ''processing'', ''sent'', ''delivered'', ''read''])',
             'failed sends that the step must show'
+        ),
+        (
+            404, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_failed', '{completed_at}',
+            'status = ''failed''',
+            'failed steps whose message was sent after all'
         ),
         (
             405, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_phone', '{contact_phone}', null,

@@ -1,25 +1,29 @@
--- Claim the due contacts of locked devices: message queued, step completed, next step made, in one go
+-- Claim the due contacts of locked devices: message queued, step completed, next step made or activated, in one go
 --
 -- Each due row is locked and itself updated, so that nobody can claim it twice; rows that somebody else
 -- has locked are passed over. The ids of the message and of the next step's row are functions of the row's id:
 -- what a failover loses comes back with the same ids.
 --
 -- This file is the master of what makes a contact due, gates apart: the lines below "due" stand in every file that
--- looks for due contacts. "is true" keeps the last of them a lookup in a hash, and the scan in the index's order.
+-- looks for due contacts. A device without an instant is a claim, too, but on a row that was done before, where it is
+-- the device of the message. "is true" keeps the last of them a lookup in a hash, and the scan in the index's order.
 --
 -- Parameters:
---   now        timestamptz  the instant of the transaction
---   due_by     timestamptz  contacts are due that are due by then: the instant the run began
---   oldest     timestamptz  contacts that were due before are too late, and left out
---   stale      timestamptz  a claim that another processor made later than that is respected
---   own        boolean      claim the contacts that are assigned to the devices
---   contacts   uuid[]       contacts to claim besides (pick.sql, overflow.sql)
---   onto       uuid[]       the device for each of them
---   moves      boolean      they leave their own device for it; else it is theirs, or their lead's
---   reassigns  boolean      those who leave their own device are assigned to the other from then on
---   take       integer      contacts to claim for one device, at most
---   most       integer      contacts to claim in all, at most
---   run        uuid         the run, for the journal of reassigned contacts
+--   now           timestamptz  the instant of the transaction
+--   due_by        timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest        timestamptz  contacts that were due before are too late, and left out
+--   stale         timestamptz  a claim that another processor made later than that is respected
+--   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   own           boolean      claim the contacts that are assigned to the devices
+--   contacts      uuid[]       contacts to claim besides (pick.sql, overflow.sql)
+--   onto          uuid[]       the device for each of them
+--   moves         boolean      they leave their own device for it; else it is theirs, or their lead's
+--   reassigns     boolean      those who leave their own device are assigned to the other from then on
+--   take          integer      contacts to claim for one device, at most
+--   most          integer      contacts to claim in all, at most
+--   run           uuid         the run, for the journal of reassigned contacts
+--   waiting       text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   done          text[]       values of sequence_contacts.status: the step is done
 -- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
 -- Row:
 --   device_id  uuid     a device that was asked for
@@ -34,6 +38,7 @@
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?own} \else \set own 'true' \endif
 \if :{?contacts} \else \set contacts '{}' \endif
 \if :{?onto} \else \set onto '{}' \endif
@@ -42,6 +47,8 @@
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with step as materialized (
@@ -85,15 +92,22 @@ claimed as materialized (
             select own.* from (
                 select
                     sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
-                    sc.assigned_device_id, sc.next_trigger_time
+                    sc.assigned_device_id, sc.next_trigger_time, sc.processing_started_at
                 from sequence_contacts as sc
                 where
                     sc.assigned_device_id = device.id
                     -- due
                     and sc.status = 'active'
                     and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                    and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                    and coalesce(
+                        sc.processing_started_at <= :'stale'::timestamptz,
+                        sc.processing_device_id is null or sc.completed_at is not null
+                    )
                     and sc.contact_phone ~ '\S'
+                    and (:'without_lead'::boolean or (
+                        select true from leads as person
+                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                    ))
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
                 order by sc.next_trigger_time
@@ -103,28 +117,42 @@ claimed as materialized (
             union all
             -- A limit on the union would keep what comes first, not what is oldest.
             (
-                select held.*
+                select
+                    held.id, held.sequence_id, held.sequence_stepid, held.contact_phone, held.contact_name,
+                    held.assigned_device_id, held.next_trigger_time, held.processing_started_at
                 from given
                 cross join unnest(given.contact_ids) as contact (id)
+                -- By key alone, and judged after the lock: without statistics the planner would take an index of the due.
                 cross join lateral (
-                    select
-                        sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
-                        sc.assigned_device_id, sc.next_trigger_time
-                    from sequence_contacts as sc
+                    select sc.*
+                    from (
+                        select
+                            sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
+                            sc.assigned_device_id, sc.next_trigger_time, sc.processing_started_at,
+                            sc.processing_device_id, sc.completed_at, sc.status
+                        from sequence_contacts as sc
+                        where sc.id = contact.id
+                        limit 1
+                        for update of sc skip locked
+                    ) as sc
                     where
-                        sc.id = contact.id
                         -- Who was assigned to the device since is among its own.
-                        and case when :'moves'::boolean or sc.assigned_device_id is null then true
+                        case when :'moves'::boolean or sc.assigned_device_id is null then true
                             else not :'own'::boolean and sc.assigned_device_id = device.id end
                         -- due
                         and sc.status = 'active'
                         and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                        and coalesce(
+                            sc.processing_started_at <= :'stale'::timestamptz,
+                            sc.processing_device_id is null or sc.completed_at is not null
+                        )
                         and sc.contact_phone ~ '\S'
+                        and (:'without_lead'::boolean or (
+                            select true from leads as person
+                            where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                        ))
                         and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                             in (select step.user_id, step.sequence_id, step.id from step)) is true
-                    limit 1
-                    for update of sc skip locked
                 ) as held
                 where given.device_id = device.id
                 limit device.room
@@ -136,21 +164,55 @@ claimed as materialized (
     limit :'most'::integer
 ),
 
-reassigned as (
-    insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
-    select :'run'::uuid, 'sequence_contacts', c.id, 'assigned_device_id', c.assigned_device_id::text,
-        c.assignment::text, :'now'::timestamptz
-    from claimed as c
-    where c.assignment is distinct from c.assigned_device_id
-),
-
+-- Of whom the sequence is over, whether next_trigger enters another sequence of the user's, unless the person has
+-- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
 decided as materialized (
     select
         c.*, step.next_trigger, step.next_id, step.next_day, step.next_hours,
         md5('seqdev message ' || c.id)::uuid as message_id,
-        md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row
+        md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row,
+        there.id as there_id, there.assigned_device_id as there_assigned,
+        chain.known, chain.open,
+        case
+            when step.next_id is null then 'none'
+            when there.id is null then 'new'
+            -- Behind the person already: the steps go in a circle, and end here.
+            when there.id = c.id or there.status = any(:'done'::text []) then 'done'
+            when there.status = any(:'waiting'::text []) then 'waits'
+            else 'there'
+        end as next_is,
+        -- A processor that died between its message and its row has left the message.
+        c.processing_started_at is not null and coalesce((
+            select true
+            from broadcast_messages as m
+            where
+                (m.recipient_phone, m.sequence_id) = (c.contact_phone, c.sequence_id)
+                and coalesce(m.sequence_stepid = c.sequence_stepid, m.created_at >= c.processing_started_at)
+            limit 1
+        ), false) as is_sent
     from claimed as c
     inner join step on c.sequence_stepid = step.id
+    left join lateral (
+        select x.id, x.status, x.assigned_device_id
+        from sequence_contacts as x
+        where (x.sequence_id, x.contact_phone, x.sequence_stepid) = (c.sequence_id, c.contact_phone, step.next_id)
+        limit 1
+    ) as there on true
+    cross join lateral (
+        select
+            count(*) > 0 as known,
+            coalesce(bool_or((
+                select true
+                from sequence_contacts as x
+                where x.sequence_id = entry.sequence_id and x.contact_phone = c.contact_phone
+                limit 1
+            ) is null), false) as open
+        from entry
+        where
+            step.next_id is null
+            and (entry.user_id, entry.trigger) = (c.user_id, step.next_trigger)
+            and entry.sequence_id <> c.sequence_id
+    ) as chain
     -- Neighbours in the index that the next step's rows go into.
     order by c.sequence_id, c.contact_phone
     -- Cuts nothing off: of a limit unknown to the planner it expects a tenth, and looks rows up by key below,
@@ -158,22 +220,62 @@ decided as materialized (
     limit (select :'most'::integer)
 ),
 
+reassigned as (
+    insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
+    select :'run'::uuid, 'sequence_contacts', r.id, 'assigned_device_id', r.old::text, r.new::text, :'now'::timestamptz
+    from (
+        select d.id, d.assigned_device_id as old, d.assignment as new
+        from decided as d
+        union all
+        select d.there_id, d.there_assigned, coalesce(d.assignment, d.there_assigned)
+        from decided as d
+        where d.next_is = 'waits'
+    ) as r
+    where r.old is distinct from r.new
+),
+
 message as (
     insert into broadcast_messages (
         id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
         message_type, content, media_url, status, scheduled_at, created_at
     )
+    -- No text is null: the host's worker could not read the message, and would pass it over for ever.
     select
-        d.message_id, d.user_id, d.device_id, d.sequence_id, d.sequence_stepid, d.contact_phone, d.contact_name,
-        coalesce(st.message_type, 'text'), coalesce(st.content, ''), st.media_url,
-        'pending', :'now'::timestamptz, :'now'::timestamptz
+        d.message_id, d.user_id, d.device_id, d.sequence_id, d.sequence_stepid, d.contact_phone,
+        coalesce(d.contact_name, ''), coalesce(substring(st.message_type from '\S+'), 'text'),
+        coalesce(st.content, ''), coalesce(st.media_url, ''), 'pending', :'now'::timestamptz, :'now'::timestamptz
     from decided as d
     inner join sequence_steps as st on d.sequence_stepid = st.id
+    where not d.is_sent
     -- The id only: a conflict with any other key of the host's is an error, never a message lost.
     on conflict (id) do nothing
     returning id
 ),
 
+completed as (
+    update sequence_contacts as sc
+    set
+        status = 'completed',
+        completed_at = :'now'::timestamptz,
+        assigned_device_id = d.assignment,
+        -- Kept, so that a processor that looks for rows without a device does not find this one.
+        processing_device_id = d.device_id,
+        processing_started_at = null,
+        last_error = case
+            when d.next_is not in ('none', 'done') then null
+            when d.next_id is not null then 'ended: the next step was done before'
+            when d.next_trigger is null then null
+            when not d.known then 'ended: next_trigger ' || d.next_trigger || ' names no step or sequence'
+            when not d.open then 'ended: was in the sequence of ' || d.next_trigger || ' before'
+        end
+    from decided as d
+    -- By key alone: that it is active was judged under the lock.
+    where sc.id = d.id
+    returning sc.id
+),
+
+-- After the row is completed, and not before: hosts have a key of one active row a person, and a trigger that lets no
+-- step become active before those before it are done. The lookup in "completed" makes that order.
 next_step as (
     insert into sequence_contacts (
         id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
@@ -183,76 +285,44 @@ next_step as (
         d.next_row, d.sequence_id, d.contact_phone, d.contact_name, d.next_day, 'active', d.next_trigger,
         :'now'::timestamptz + d.next_hours * interval '1 hour', 0, d.assignment, d.next_id, d.user_id
     from decided as d
-    where d.next_id is not null
+    where d.next_is = 'new' and (d.id in (select c.id from completed as c)) is true
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
     returning id
 ),
 
--- Whose sequence is over, and which other sequence of the user next_trigger enters, unless the person has
--- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
-outcome as materialized (
-    select o.*, o.next_is in ('none', 'done') as ends
-    from (
-        select
-            d.id, d.device_id, d.assignment, d.user_id, d.sequence_id, d.contact_phone, d.next_trigger,
-            d.next_id is not null as loops,
-            case
-                when d.message_id in (select m.id from message as m) then 'new'
-                when d.message_id in (select m.id from broadcast_messages as m where m.id = d.message_id) then 'there'
-                else 'swallowed'
-            end as message_is,
-            case
-                when d.next_id is null then 'none'
-                when d.next_row in (select n.id from next_step as n) then 'new'
-                else coalesce((
-                    select
-                        -- Behind the person already: the steps go in a circle, and end here.
-                        case when x.status in ('completed', 'failed') or x.id = d.id then 'done' else 'waits' end
-                    from sequence_contacts as x
-                    where
-                        (x.sequence_id, x.contact_phone, x.sequence_stepid)
-                        = (d.sequence_id, d.contact_phone, d.next_id)
-                ), 'swallowed')
-            end as next_is,
-            chain.known, chain.open
-        from decided as d
-        cross join lateral (
-            select
-                count(*) > 0 as known,
-                coalesce(bool_or((
-                    select true
-                    from sequence_contacts as x
-                    where x.sequence_id = entry.sequence_id and x.contact_phone = d.contact_phone
-                    limit 1
-                ) is null), false) as open
-            from entry
-            where
-                d.next_id is null
-                and (entry.user_id, entry.trigger) = (d.user_id, d.next_trigger)
-                and entry.sequence_id <> d.sequence_id
-        ) as chain
-    ) as o
-),
-
-completed as (
+activated as (
     update sequence_contacts as sc
     set
-        status = 'completed',
-        completed_at = :'now'::timestamptz,
-        assigned_device_id = o.assignment,
-        -- Kept, so that a processor that looks for rows without a device does not find this one.
-        processing_device_id = o.device_id,
-        processing_started_at = null,
-        last_error = case
-            when not o.ends then null
-            when o.loops then 'ended: the next step was done before'
-            when not o.known then 'ended: next_trigger ' || o.next_trigger || ' names no step or sequence'
-            when not o.open then 'ended: was in the sequence of ' || o.next_trigger || ' before'
-        end
-    from outcome as o
-    -- By key alone: that it is active was judged under the lock.
-    where sc.id = o.id
+        status = 'active',
+        next_trigger_time = greatest(
+            sc.next_trigger_time, :'now'::timestamptz + d.next_hours * interval '1 hour'
+        ),
+        assigned_device_id = coalesce(d.assignment, sc.assigned_device_id)
+    from decided as d
+    where
+        sc.id = d.there_id
+        and d.next_is = 'waits'
+        -- Another processor may have been faster.
+        and sc.status = any(:'waiting'::text [])
+        and (d.id in (select c.id from completed as c)) is true
+    returning sc.id
+),
+
+outcome as materialized (
+    select
+        d.*,
+        d.next_is in ('none', 'done') as ends,
+        case
+            when d.message_id in (select m.id from message as m) then 'new'
+            when d.is_sent then 'there'
+            when d.message_id in (select m.id from broadcast_messages as m where m.id = d.message_id) then 'there'
+            else 'swallowed'
+        end as message_is,
+        d.id not in (select c.id from completed as c)
+        or d.next_is = 'new' and d.next_row not in (select n.id from next_step as n)
+        or d.next_is = 'waits' and d.there_id not in (select a.id from activated as a) as is_stopped
+    from decided as d
 ),
 
 -- What becomes of each entry trigger in the list of each lead: the next sequence's, or nothing.
@@ -293,7 +363,7 @@ select
     count(o.id) filter (
         where o.ends and o.open and (o.user_id, o.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
     )::integer as chained,
-    count(o.id) filter (where 'swallowed' in (o.message_is, o.next_is))::integer as swallowed
+    count(o.id) filter (where o.message_is = 'swallowed' or o.is_stopped)::integer as swallowed
 from device
 left join outcome as o on device.id = o.device_id
 group by device.id;

@@ -6,13 +6,14 @@
 -- many no more than a quarter is taken at once, to leave some to the ticks that run beside.
 --
 -- Parameters:
---   due_by   timestamptz  contacts are due that are due by then: the instant the run began
---   oldest   timestamptz  contacts that were due before are too late, and left out
---   stale    timestamptz  a claim that another processor made later than that is respected
---   by_user  boolean      lock users, not devices: fallback and reassign
---   done     uuid[]       devices to leave out, or all of their users: this run has nothing more for them
---   few      integer      so many are locked even where they are more than a quarter
---   most     integer      devices or users to lock, at most
+--   due_by        timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest        timestamptz  contacts that were due before are too late, and left out
+--   stale         timestamptz  a claim that another processor made later than that is respected
+--   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   by_user       boolean      lock users, not devices: fallback and reassign
+--   done          uuid[]       devices to leave out, or all of their users: this run has nothing more for them
+--   few           integer      so many are locked even where they are more than a quarter
+--   most          integer      devices or users to lock, at most
 -- Gates: gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
@@ -22,6 +23,7 @@
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?by_user} \else \set by_user 'false' \endif
 \if :{?done} \else \set done '{}' \endif
 \if :{?few} \else \set few '25' \endif
@@ -133,8 +135,15 @@ candidate as materialized (
                 -- due: as in tick/claim.sql
                 and sc.status = 'active'
                 and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
                 and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (source.user_id, sc.contact_phone) limit 1
+                ))
                 and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
             order by sc.next_trigger_time
@@ -160,8 +169,15 @@ candidate as materialized (
             -- due: as in tick/claim.sql
             and sc.status = 'active'
             and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-            and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+            and coalesce(
+                sc.processing_started_at <= :'stale'::timestamptz,
+                sc.processing_device_id is null or sc.completed_at is not null
+            )
             and sc.contact_phone ~ '\S'
+            and (:'without_lead'::boolean or (
+                select true from leads as person
+                where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+            ))
             and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
                 in (select step.user_id, step.sequence_id, step.id from step)) is true
             and case

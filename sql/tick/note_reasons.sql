@@ -3,16 +3,19 @@
 -- They stay active, and go on as soon as the data is put right; last_error says what to put right.
 --
 -- Parameters:
---   now   timestamptz  the instant of the transaction
---   most  integer      contacts, at most
+--   now           timestamptz  the instant of the transaction
+--   most          integer      contacts, at most
+--   without_lead  boolean      people without a lead of the sequence's user are due, too
 -- Gates: gates/steps.sql
 -- Locks: the contacts it changes; those somebody else has locked are left for the next run
 \if :{?now} \else \set now 'now' \endif
 \if :{?most} \else \set most '10000' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 with step as materialized (
     select s.*
-    from unnest(:'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []) as s (sequence_id, id, reason)
+    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [])
+        as s (user_id, sequence_id, id, reason)
 )
 
 update sequence_contacts as sc
@@ -33,6 +36,13 @@ from (
                     then 'waits: step_missing: sequence_stepid names no step of the sequence'
                 when step.reason = 'no_content'
                     then 'waits: no_content: the step has neither content nor media_url'
+                when not :'without_lead'::boolean and (
+                    select true
+                    from leads as person
+                    where (person.user_id, person.phone) = (s.user_id, c.contact_phone)
+                    limit 1
+                ) is null
+                    then 'waits: no_lead: no lead of the user has this phone'
             end as reason
     ) as why
     where

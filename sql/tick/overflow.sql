@@ -5,10 +5,11 @@
 -- answer: a tick does what this says, and a dry run counts it.
 --
 -- Parameters:
---   due_by  timestamptz  contacts are due that are due by then: the instant the run began
---   oldest  timestamptz  contacts that were due before are too late, and left out
---   stale   timestamptz  a claim that another processor made later than that is respected
---   most    integer      contacts, at most
+--   due_by        timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest        timestamptz  contacts that were due before are too late, and left out
+--   stale         timestamptz  a claim that another processor made later than that is respected
+--   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   most          integer      contacts, at most
 -- Gates: gates/steps.sql, gates/devices.sql of all devices of the users it is about
 -- Row:
 --   contact_id   uuid  the contact
@@ -20,6 +21,7 @@
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -60,8 +62,15 @@ unassigned as materialized (
         -- due: as in tick/claim.sql
         and sc.status = 'active'
         and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+        and coalesce(
+            sc.processing_started_at <= :'stale'::timestamptz,
+            sc.processing_device_id is null or sc.completed_at is not null
+        )
         and sc.contact_phone ~ '\S'
+        and (:'without_lead'::boolean or (
+            select true from leads as person
+            where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+        ))
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
         and (s.user_id in (select free_device.user_id from free_device)) is true
@@ -83,8 +92,15 @@ taken as materialized (
                 -- due: as in tick/claim.sql
                 and sc.status = 'active'
                 and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
                 and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                ))
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
             limit device.room
@@ -201,8 +217,15 @@ pick as materialized (
                         -- due: as in tick/claim.sql
                         and sc.status = 'active'
                         and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                        and coalesce(
+                            sc.processing_started_at <= :'stale'::timestamptz,
+                            sc.processing_device_id is null or sc.completed_at is not null
+                        )
                         and sc.contact_phone ~ '\S'
+                        and (:'without_lead'::boolean or (
+                            select true from leads as person
+                            where (person.user_id, person.phone) = (source.user_id, sc.contact_phone) limit 1
+                        ))
                         and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
                             in (select step.user_id, step.sequence_id, step.id from step)) is true
                     order by sc.next_trigger_time

@@ -5,12 +5,13 @@
 -- until the contact that is refused stands alone.
 --
 -- Parameters:
---   due_by  timestamptz  contacts are due that are due by then: the instant the run began
---   oldest  timestamptz  contacts that were due before are too late, and left out
---   stale   timestamptz  a claim that another processor made later than that is respected
---   own     boolean      those assigned to a device too
---   take    integer      contacts for one device, at most
---   most    integer      contacts in all, at most
+--   due_by        timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest        timestamptz  contacts that were due before are too late, and left out
+--   stale         timestamptz  a claim that another processor made later than that is respected
+--   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   own           boolean      those assigned to a device too
+--   take          integer      contacts for one device, at most
+--   most          integer      contacts in all, at most
 -- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
 -- Row:
 --   contact_id  uuid  a contact
@@ -19,6 +20,7 @@
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?own} \else \set own 'true' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
@@ -63,8 +65,15 @@ unassigned as materialized (
         -- due: as in tick/claim.sql
         and sc.status = 'active'
         and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-        and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+        and coalesce(
+            sc.processing_started_at <= :'stale'::timestamptz,
+            sc.processing_device_id is null or sc.completed_at is not null
+        )
         and sc.contact_phone ~ '\S'
+        and (:'without_lead'::boolean or (
+            select true from leads as person
+            where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+        ))
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
         and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
@@ -89,8 +98,15 @@ cross join lateral (
                 -- due: as in tick/claim.sql
                 and sc.status = 'active'
                 and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and (sc.processing_started_at is null or sc.processing_started_at <= :'stale'::timestamptz)
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
                 and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                ))
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
             order by sc.next_trigger_time

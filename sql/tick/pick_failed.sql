@@ -6,12 +6,14 @@
 -- Parameters:
 --   now     timestamptz  the instant of the transaction
 --   within  interval     age of the messages that are looked at
+--   failed  text[]       values of broadcast_messages.status of a message that will never be sent
 --   most    integer      messages, at most
 -- Row:
 --   message_id  uuid  a message
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?within} \else \set within '7 days' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?most} \else \set most '10000' \endif
 select m.id as message_id
 from broadcast_messages as m
@@ -27,7 +29,9 @@ cross join lateral (
     limit 1
 ) as c
 where
-    m.status = 'failed'
+    m.status = any(:'failed'::text [])
+    -- As the index has it.
+    and m.status not in ('pending', 'queued', 'processing', 'sent', 'delivered', 'read')
     and m.sequence_stepid is not null
     and m.created_at > :'now'::timestamptz - :'within'::interval
 limit :'most'::integer;

@@ -4,9 +4,10 @@
 -- joined to anything, so that a long backlog stays cheap.
 --
 -- Parameters:
---   due_by  timestamptz  contacts are due that are due by then: the instant the run began
---   oldest  timestamptz  contacts that were due before are too late, and wait
---   stale   timestamptz  a claim that another processor made later than that is respected
+--   due_by        timestamptz  contacts are due that are due by then: the instant the run began
+--   oldest        timestamptz  contacts that were due before are too late, and wait
+--   stale         timestamptz  a claim that another processor made later than that is respected
+--   without_lead  boolean      people without a lead of the sequence's user are due, too
 -- Gates: gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict (overflow.sql says who goes
 --   to another device)
 -- Row:
@@ -18,6 +19,7 @@
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive step as materialized (
@@ -67,20 +69,31 @@ due as materialized (
         a.device_id,
         counted.*
     from assigned as a
+    left join device on a.device_id = device.id
     cross join lateral (
         select
             sc.sequence_id,
             sc.sequence_stepid,
             coalesce(sc.contact_phone ~ '\S', false) as has_phone,
-            coalesce(sc.processing_started_at > :'stale'::timestamptz, false) as is_claimed,
+            not coalesce(
+                sc.processing_started_at <= :'stale'::timestamptz,
+                sc.processing_device_id is null or sc.completed_at is not null
+            ) as is_claimed,
             sc.next_trigger_time < :'oldest'::timestamptz as is_late,
+            -- Asked last, and only of those that could go: the lookups of all who wait would take long.
+            coalesce(device.reason, 'device_full') = 'device_full' and not :'without_lead'::boolean and (
+                select true
+                from leads as person
+                where (person.user_id, person.phone) = (device.user_id, sc.contact_phone)
+                limit 1
+            ) is null as is_leadless,
             count(*) as contacts
         from sequence_contacts as sc
         where
             sc.assigned_device_id = a.device_id
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
-        group by 1, 2, 3, 4, 5
+        group by 1, 2, 3, 4, 5, 6
     ) as counted
     union all
     -- Contacts without an assigned device are their lead's.
@@ -89,8 +102,12 @@ due as materialized (
         sc.sequence_id,
         sc.sequence_stepid,
         coalesce(sc.contact_phone ~ '\S', false),
-        coalesce(sc.processing_started_at > :'stale'::timestamptz, false),
+        not coalesce(
+            sc.processing_started_at <= :'stale'::timestamptz,
+            sc.processing_device_id is null or sc.completed_at is not null
+        ),
         sc.next_trigger_time < :'oldest'::timestamptz,
+        false,
         count(*)
     from sequence_contacts as sc
     inner join sequence as s on sc.sequence_id = s.sequence_id
@@ -121,6 +138,7 @@ judged as materialized (
             when device.user_id <> due.user_id then 'device_of_other_user'
             -- Those who go on it are counted below: one more than none is one too many.
             when device.reason <> 'device_full' then device.reason
+            when due.is_leadless then 'no_lead'
             else 'queue'
         end as decision,
         sum(due.contacts) as contacts

@@ -1,24 +1,29 @@
--- Show failed sends of the broadcast worker on the step's row
+-- Show on the step's row that its message will never be sent
 --
 -- Parameters:
 --   now     timestamptz  the instant of the transaction
 --   within  interval     age of the messages that are looked at
 --   only    uuid[]       only the messages of these ids; empty: all
+--   failed  text[]       values of broadcast_messages.status of a message that will never be sent
 --   most    integer      contacts, at most
 -- Locks: the contacts it changes; those somebody else has locked are left for the next run
 \if :{?now} \else \set now 'now' \endif
 \if :{?within} \else \set within '7 days' \endif
 \if :{?only} \else \set only '{}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?most} \else \set most '10000' \endif
 update sequence_contacts as sc
 set
     status = 'failed',
-    last_error = coalesce(nullif(btrim(failed.error_message), ''), 'the broadcast worker gave no reason'),
+    last_error = failed.error,
     retry_count = coalesce(sc.retry_count, 0) + 1
 from (
     select
         c.id,
-        m.error_message
+        coalesce(
+            nullif(btrim(m.error_message), ''),
+            'the broadcast worker gave no reason' || case when m.status <> 'failed' then ': ' || m.status else '' end
+        ) as error
     from broadcast_messages as m
     cross join lateral (
         select x.id
@@ -33,7 +38,9 @@ from (
         for update of x skip locked
     ) as c
     where
-        m.status = 'failed'
+        m.status = any(:'failed'::text [])
+        -- As the index has it.
+        and m.status not in ('pending', 'queued', 'processing', 'sent', 'delivered', 'read')
         and m.sequence_stepid is not null
         and (:'only'::uuid [] = '{}' or m.id = any(:'only'::uuid []))
         and m.created_at > :'now'::timestamptz - :'within'::interval

@@ -489,7 +489,9 @@ def test_a_user_filter_lets_no_other_users_phone_through(host: Host, seqdev: Cli
             host.contact(sequence, steps[1], f"{phone}5", uuid4(), timedelta(days=-2))
         # A row that says it is the other user's.
         theirs = {"user_id": users[1 - number]}
-        contact = host.contact(sequence, steps[0], f"60{1 - number}1118", first, timedelta(days=-2), **theirs)
+        contact = host.contact(
+            sequence, steps[0], f"60{1 - number}1118", first, timedelta(days=-2), lead=False, **theirs
+        )
         write(host, contact, second, done=False)
     for name in NAMES:
         ran = seqdev("audit", name, "--all", "--user", str(users[0]))

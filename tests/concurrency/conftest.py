@@ -20,6 +20,11 @@ from tests.world.waiting import until
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
+@pytest.fixture(autouse=True)
+def _without_delay(without_delay: None) -> None:
+    """The crowd's second steps are due at once."""
+
+
 @pytest.fixture
 def ticks(database: str) -> Iterator[Ticks]:
     made = Ticks(database)

@@ -92,6 +92,7 @@ def test_every_reason_to_wait_is_explained() -> None:
     stopped_without_being_due = {
         "row_not_active",
         "quarantined",
+        "step_before",
         "sequence_missing",
         "sequence_inactive",
         "not_due",

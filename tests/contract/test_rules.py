@@ -47,7 +47,7 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 
 
 def due(block: str) -> str:
-    return re.sub(r"\(\((device|source|s|d|l)\.user_id,", "((USER,", plain(block))
+    return re.sub(r"(?<== \(|.\(\()(device|source|s|d|l)\.user_id,", "USER,", plain(block))
 
 
 def test_what_makes_a_contact_due_is_the_same_everywhere() -> None:

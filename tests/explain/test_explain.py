@@ -19,7 +19,7 @@ from tests.world.hostile import HOSTILE
 PHONE = "60123456789"
 GATES = [
     *("row_active", "sequence_exists", "sequence_active", "due", "phone", "step", "content", "claim"),
-    *("device_assigned", "device_exists", "same_user", "online", "capacity"),
+    *("device_assigned", "device_exists", "same_user", "online", "lead", "capacity"),
 ]
 
 
@@ -87,7 +87,7 @@ def scene(host: Host) -> Scene:
     return Scene(host)
 
 
-STOPS: dict[str, tuple[str, Callable[[Scene], None]]] = {
+STOPS: dict[str, tuple[str, Callable[[Scene], object]]] = {
     "row_not_active": ("row_active", lambda s: s.set("sequence_contacts", status="paused")),
     "sequence_inactive": ("sequence_active", lambda s: s.set("sequences", is_active=False)),
     "not_due": (
@@ -104,6 +104,8 @@ STOPS: dict[str, tuple[str, Callable[[Scene], None]]] = {
         lambda s: s.set("sequence_contacts", assigned_device_id=s.host.device(s.host.user(), "not yours")),
     ),
     "device_offline": ("online", lambda s: s.set("user_devices", status="offline")),
+    "no_lead": ("lead", lambda s: s.host.rows("delete from leads")),
+    "step_before": ("row_active", lambda s: s.set("sequence_contacts", status="pending")),
     "device_full": ("capacity", lambda s: fill(s.host, s.user, s.device, 50, "pending", "1 minute")),
 }
 
@@ -466,6 +468,7 @@ def test_phones_as_they_were_typed_and_with_a_plus() -> None:
 def test_a_phone_stored_with_its_signs_is_found_and_two_writings_are_pointed_out(
     scene: Scene, seqdev: Cli
 ) -> None:
+    scene.host.rows("delete from leads")
     scene.host.lead(scene.user, scene.device, "+60 12-345 6789", "WARM")
     assert len(explained(seqdev, "+60 12-345 6789")["stories"][0]["leads"]) == 1
     assert "two writings" in seqdev("explain", "+60 12-345 6789").out

@@ -43,8 +43,16 @@ def held(request: pytest.FixtureRequest, server: str) -> Iterator[Held]:
         counted.save()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _without_delay(_clean_environment: None) -> Iterator[None]:
+    """The steps of the world are due at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQDEV_DEFAULT_DELAY", "0s")
+        yield
+
+
 @pytest.fixture(scope="session")
-def forks(_clean_environment: None) -> Iterator[Forks]:
+def forks(_without_delay: None) -> Iterator[Forks]:
     """Starts processes of seqdev quickly."""
     started = Forks()
     yield started

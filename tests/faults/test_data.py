@@ -94,6 +94,8 @@ def test_nobody_is_sent_early_or_twice_by_a_clock_change(make_world: Worlds, hel
         " md5('device 11')::uuid, %s::timestamp + h * interval '30 minutes' from generate_series(0, 400) h",
         begin,
     )
+    world.host.make_leads()
+    world.host.rows("insert into was.leads select * from leads where id not in (select id from was.leads)")
     world.host.rows(
         "insert into was.sequence_contacts select * from sequence_contacts where contact_phone ~ '^601990'"
     )

@@ -225,6 +225,7 @@ def test_between_pause_and_resume_nothing_is_written_however_many_ticks_run(
         step,
         devices,
     )
+    host.make_leads()
     done = threading.Event()
 
     def ticks() -> None:

@@ -28,7 +28,20 @@ from hypothesis.stateful import (
 
 from seqdev.cli import main
 from tests.world.host import MESSAGE_ID, Host
-from tests.world.model import DAY, HOUR, Contact, Device, Key, Lead, Limits, Message, Model, Sequence, Step
+from tests.world.model import (
+    DAY,
+    FAILED,
+    HOUR,
+    Contact,
+    Device,
+    Key,
+    Lead,
+    Limits,
+    Message,
+    Model,
+    Sequence,
+    Step,
+)
 
 LIMITS = Limits(in_flight=3, hour=4, day=6)
 PHONES = tuple(f"601200000{number}" for number in range(8))
@@ -41,6 +54,9 @@ EVENTS = (
     "a_lead_signs_up",
     "somebody_adds_a_contact",
     "somebody_changes_a_contact",
+    "the_host_makes_all_steps_rows",
+    "a_lead_is_deleted",
+    "failed_messages_are_queued_again",
     "a_device_changes",
     "a_sequence_is_paused_or_resumed",
     "a_campaign_is_queued",
@@ -83,10 +99,16 @@ class Ticking(RuleBasedStateMachine):
         for user in self.users:
             for _ in range(rng.randint(1, 4)):
                 status = rng.choice(["online", "online", "offline", "banned"])
+                platform = rng.choice([None, None, None, "", " ", "Wablas"])
                 device = self.host._insert(
-                    "user_devices", id=self.new_id(), user_id=user, device_name="one", status=status
+                    "user_devices",
+                    id=self.new_id(),
+                    user_id=user,
+                    device_name="one",
+                    status=status,
+                    platform=platform,
                 )
-                self.model.devices[device] = Device(user, status)
+                self.model.devices[device] = Device(user, status, platform=platform)
         for user in self.users:
             for entry in rng.sample(TRIGGERS, rng.randint(2, 4)):
                 self.sequence(user, entry, rng)
@@ -151,7 +173,9 @@ class Ticking(RuleBasedStateMachine):
             return
         device, minutes = self.some_device(sequence.user, rng), rng.choice([0, 0, 5, DAY])
         self.model.contacts[identity, phone, step] = Contact(device, self.model.clock - minutes)
-        self.host.contact(identity, step, phone, device, -timedelta(minutes=minutes), id=self.new_id())
+        self.host.contact(
+            *(identity, step, phone, device, -timedelta(minutes=minutes)), lead=False, id=self.new_id()
+        )
 
     def somebody_changes_a_contact(self, rng: random.Random) -> None:
         active = [key for key, contact in self.model.contacts.items() if contact.status == "active"]
@@ -160,10 +184,13 @@ class Ticking(RuleBasedStateMachine):
         key = rng.choice(active)
         contact = self.model.contacts[key]
         if rng.random() < 0.3:
-            contact.claimed_at = self.model.clock
+            contact.claimed_at, contact.claimed_by = rng.choice(
+                [(self.model.clock, None), (self.model.clock, self.gone), (None, self.gone)]
+            )
             self.host.rows(
-                "update sequence_contacts set processing_started_at = now() at time zone 'UTC' where id = %s",
-                self.ids[key],
+                "update sequence_contacts set processing_device_id = %s,"
+                " processing_started_at = case when %s then now() at time zone 'UTC' end where id = %s",
+                *(contact.claimed_by, contact.claimed_at is not None, self.ids[key]),
             )
         else:
             contact.assigned = self.some_device(self.model.sequences[key[0]].user, rng)
@@ -171,6 +198,39 @@ class Ticking(RuleBasedStateMachine):
                 "update sequence_contacts set assigned_device_id = %s where id = %s",
                 *(contact.assigned, self.ids[key]),
             )
+
+    def the_host_makes_all_steps_rows(self, rng: random.Random) -> None:
+        """Of a person who is not in the sequence: all of them waiting, or the first of them active."""
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        phone = rng.choice(PHONES)
+        if self.model.has_been_in(identity, phone):
+            return
+        device, first = self.some_device(sequence.user, rng), rng.choice(["active", "pending"])
+        for place, step in enumerate(sequence.steps):
+            minutes = rng.choice([0, -5, 2 * DAY]) + place * DAY
+            status = first if place == 0 else "pending"
+            due = self.model.clock + minutes
+            self.model.contacts[identity, phone, step.id] = Contact(device, due, status)
+            self.host.contact(
+                *(identity, step.id, phone, device, timedelta(minutes=minutes)),
+                lead=False,
+                id=self.new_id(),
+                status=status,
+            )
+
+    def a_lead_is_deleted(self, rng: random.Random) -> None:
+        if self.model.leads and rng.random() < 0.5:
+            key = rng.choice(list(self.model.leads))
+            del self.model.leads[key]
+            self.host.rows("delete from leads where user_id = %s and phone = %s", *key)
+
+    def failed_messages_are_queued_again(self, rng: random.Random) -> None:
+        for message in self.model.messages:
+            if message.status in FAILED and rng.random() < 0.5:
+                message.status = "queued"
+                self.host.rows(
+                    "update broadcast_messages set status = 'queued' where id = %s", self.message_id(message)
+                )
 
     def a_device_changes(self, rng: random.Random) -> None:
         identity, device = rng.choice(list(self.model.devices.items()))
@@ -210,7 +270,7 @@ class Ticking(RuleBasedStateMachine):
         waiting = [message for message in self.model.messages if message.status in ("pending", "queued")]
         fails = rng.choice([None, None, "no such number", " "])
         for message in rng.sample(waiting, min(len(waiting), rng.randint(1, 12))):
-            message.status = "sent" if fails is None else "failed"
+            message.status = rng.choice(("sent", "read") if fails is None else FAILED)
             if fails is None:
                 message.sent = self.model.clock
             else:
@@ -282,7 +342,7 @@ class Ticking(RuleBasedStateMachine):
         before = {message.contact for message in self.model.messages}
         summary = self.run("tick", *options, "--batch-size", str(batch))
         sent = {key: device for key, device in self.sent().items() if key not in before}
-        assigned = {key: self.model.contacts[key].assigned for key in sent}
+        assigned = {key: contact.assigned for key, contact in self.model.contacts.items()}
         expected = self.model.tick(policy, sent, most)
         for key, device in assigned.items():
             if self.model.contacts[key].assigned != device:
@@ -314,7 +374,7 @@ class Ticking(RuleBasedStateMachine):
             assert (row.status, row.assigned_device_id) == (contact.status, contact.assigned), key
             assert (row.retry_count or 0) == contact.retries
             self.is_at(row.next_trigger_time, contact.due, row.clock)
-            if contact.status == "active":
+            if contact.status in ("active", "pending"):
                 assert row.completed_at is None
                 # The reasons to wait are written a moment after the tick has judged what is due.
                 assert row.last_error is None or row.last_error.startswith("waits: ")

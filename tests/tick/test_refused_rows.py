@@ -56,6 +56,7 @@ def people(
         " from generate_series(%s::int, %s::int) as i",
         *(sequence, step, device, first, first + number - 1),
     )
+    host.make_leads()
     return [f"6012{i:07}" for i in range(first, first + number)]
 
 
@@ -135,6 +136,7 @@ def test_each_rule_of_the_host_is_named_as_the_reason_and_no_value(
     host.rows("update sequence_contacts set contact_phone = '6012000000' where contact_phone = '60120000004'")
     long = "6012000000" + "9" * 12
     host.rows("update sequence_contacts set contact_phone = %s where contact_phone = '60120000013'", long)
+    host.make_leads()
     host.rows(rule)
     summary, err = tick(seqdev, code=3)
     assert (summary["queued"], summary["quarantined"]) == (19, 1)

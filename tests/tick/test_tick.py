@@ -223,6 +223,7 @@ def test_a_chain_that_comes_back_stops_there(host: Host, seqdev: Cli) -> None:
     assert not host.broken_promises()
 
 
+@pytest.mark.usefixtures("without_delay")
 def test_steps_in_a_circle_end_with_the_reason(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)
@@ -293,6 +294,7 @@ def test_failed_sends_show_on_the_step_and_the_steps_after_it_go_on(host: Host, 
     assert not host.broken_promises()
 
 
+@pytest.mark.usefixtures("without_delay")
 def test_nobody_gets_two_messages_from_one_tick(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)

@@ -20,4 +20,5 @@ def test_a_change_of_the_clocks_moves_no_instant(due_by: datetime) -> None:
         "due_by": due_by,
         "stale": due_by - timedelta(minutes=5),
         "oldest": due_by - timedelta(hours=2),
+        "without_lead": False,
     }

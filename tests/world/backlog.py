@@ -17,4 +17,5 @@ def fill(host: Host, contacts: int, users: int = USERS) -> None:
             " from generate_series(1, %s) as n",
             *(sequence, first, user, host.device(user), contacts // users),
         )
+    host.make_leads()
     host.rows("alter table broadcast_messages add column writer integer default pg_backend_pid()")

@@ -10,6 +10,9 @@ import psycopg
 Connect = Callable[[str], "psycopg.Connection[Any]"]
 """Opens connections of the test's own."""
 
+MADE = "made for a contact"
+"""The name of a lead that its contact was given."""
+
 MESSAGE_ID = "md5('seqdev message ' || sc.id)::uuid"
 """The message of a contact, as docs/policies-and-reasons.md publishes it."""
 
@@ -68,7 +71,19 @@ class Host:
     def lead(
         self, user: UUID, device: UUID | None, phone: str, trigger: str | None = "", name: str = "Somebody"
     ) -> UUID:
+        # Instead of the one that its contact was given.
+        self.rows("delete from leads where user_id = %s and phone = %s and name = %s", user, phone, MADE)
         return self._insert("leads", user_id=user, device_id=device, phone=phone, trigger=trigger, name=name)
+
+    def make_leads(self) -> None:
+        """A lead without a device for everybody who is in a sequence and has none."""
+        self.rows(
+            "insert into leads (user_id, phone, name)"
+            " select distinct s.user_id, sc.contact_phone, %s"
+            " from sequence_contacts as sc join sequences as s on s.id = sc.sequence_id where not exists"
+            " (select 1 from leads as l where l.user_id = s.user_id and l.phone = sc.contact_phone)",
+            MADE,
+        )
 
     def contact(
         self,
@@ -77,10 +92,18 @@ class Host:
         phone: str,
         device: UUID | None,
         due_in: timedelta = timedelta(minutes=-1),
+        lead: bool = True,
         **columns: object,
     ) -> UUID:
-        """A contact whose step is due ``due_in`` from now, by the server's clock in UTC."""
+        """A contact whose step is due ``due_in`` from now, by the server's clock in UTC; with a lead, if there is none."""
         columns = {"status": "active", **columns}
+        if lead and phone:
+            self.rows(
+                "insert into leads (user_id, phone, name) select s.user_id, %s, %s from sequences as s"
+                " where s.id = %s and not exists"
+                " (select 1 from leads as l where l.user_id = s.user_id and l.phone = %s)",
+                *(phone, MADE, sequence, phone),
+            )
         contact = self._insert(
             "sequence_contacts",
             sequence_id=sequence,
@@ -151,7 +174,7 @@ class Host:
               on nx.sequence_id = st.sequence_id and nx.trigger = st.next_trigger and nx.trigger <> ''
             join sequence_contacts n
               on n.sequence_id = sc.sequence_id and n.contact_phone = sc.contact_phone
-             and n.sequence_stepid = nx.id and n.id <> sc.id
+             and n.sequence_stepid = nx.id and n.id <> sc.id and n.status <> 'pending'
             where sc.status not in ('completed', 'failed')
             """
         )

@@ -13,6 +13,8 @@ from uuid import UUID
 HOUR, DAY = 60, 24 * 60
 CLAIM_TIMEOUT = 5
 IN_FLIGHT = ("pending", "queued", "processing")
+FAILED = ("failed", "error", "skipped", "expired", "cancelled")
+SENT = ("sent", "delivered", "read")
 
 Key = tuple[UUID, str, UUID | None]
 """Sequence, phone and step: one row each."""
@@ -23,10 +25,12 @@ class Device:
     user: UUID
     status: str
     is_available: bool | None = None
+    platform: str | None = None
 
     @property
     def is_up(self) -> bool:
-        return self.status == "online" and self.is_available is not False
+        online = self.status == "online" or bool((self.platform or "").strip())
+        return online and self.is_available is not False
 
 
 @dataclass
@@ -73,6 +77,8 @@ class Contact:
     due: int
     status: str = "active"
     claimed_at: int | None = None
+    claimed_by: UUID | None = None
+    done_at: int | None = None
     sent_from: UUID | None = None
     error: str = ""
     """A part of last_error; empty: there is none."""
@@ -137,15 +143,29 @@ class Model:
                 entries = sequence.entries()
                 if not {step.trigger for step in entries} & set(lead.triggers):
                     continue
-                if self.has_been_in(sequence_id, phone):
+                if self.is_in(sequence_id, phone):
                     continue
                 reason = self._refusal(lead.device, user)
                 if reason:
                     refused[reason] += 1
                     continue
                 enrolled += 1
-                self.contacts[sequence_id, phone, entries[0].id] = Contact(lead.device, self.clock)
+                made = [key for key in self.contacts if key[:2] == (sequence_id, phone)]
+                if made:
+                    # All of them wait: the first of them begins.
+                    days: dict[UUID | None, int] = {step.id: step.day for step in sequence.steps}
+                    first = self.contacts[min(made, key=lambda key: days[key[2]])]
+                    first.status, first.due = "active", max(first.due, self.clock)
+                    first.assigned = first.assigned or lead.device
+                else:
+                    self.contacts[sequence_id, phone, entries[0].id] = Contact(lead.device, self.clock)
         return enrolled, refused
+
+    def is_in(self, sequence: UUID, phone: str) -> bool:
+        """Whether the person has a row that does not wait for the steps before it."""
+        return any(
+            key[:2] == (sequence, phone) and row.status != "pending" for key, row in self.contacts.items()
+        )
 
     def has_been_in(self, sequence: UUID, phone: str) -> bool:
         return any(key[:2] == (sequence, phone) for key in self.contacts)
@@ -174,7 +194,7 @@ class Model:
         gone = [
             self.clock - message.sent
             for message in own
-            if message.sent is not None and message.status not in (*IN_FLIGHT, "failed")
+            if message.sent is not None and message.status not in (*IN_FLIGHT, *FAILED)
         ]
         limits = self.limits
         return max(
@@ -211,14 +231,17 @@ class Model:
             summary.due += 1
             device = self.preferred(key)
             reason = self._data_fault(key) or self._refusal(device, sequence.user)
+            has_lead = (sequence.user, key[1]) in self.leads
             if reason in ("no_device", "device_missing"):
                 waiting[key] = reason
-                elsewhere[sequence.user].append(key)
+                elsewhere[sequence.user] += [key] * has_lead
             elif reason:
                 waiting[key] = reason
             elif policy != "queue" and device and not self.devices[device].is_up:
                 waiting[key] = "device_offline"
-                elsewhere[sequence.user].append(key)
+                elsewhere[sequence.user] += [key] * has_lead
+            elif not has_lead:
+                waiting[key] = "no_lead"
             elif device:
                 own[device].append(key)
         room = {device: len(keys) if policy == "queue" else self.room(device) for device, keys in own.items()}
@@ -258,7 +281,7 @@ class Model:
         number = 0
         for message in self.messages:
             if (
-                message.status != "failed"
+                message.status not in FAILED
                 or message.contact is None
                 or self.clock - message.created >= 7 * DAY
             ):
@@ -268,6 +291,11 @@ class Model:
                 contact.status, contact.error = "failed", message.error or "no reason"
                 contact.retries += 1
                 number += 1
+        for message in self.messages:
+            contact = self.contacts[message.contact] if message.contact else Contact(None, 0)
+            if message.status in SENT and contact.status == "failed" and contact.done_at is not None:
+                recent = self.clock - contact.done_at < 7 * DAY
+                contact.status, contact.error = ("completed", "") if recent else ("failed", contact.error)
         return number
 
     def _data_fault(self, key: Key) -> str | None:
@@ -279,7 +307,9 @@ class Model:
             return "step_missing"
         if not (step.content or "").strip():
             return "no_content"
-        if contact.claimed_at is not None and self.clock - contact.claimed_at < CLAIM_TIMEOUT:
+        if contact.claimed_at is None:
+            return "claimed" if contact.claimed_by else None
+        if self.clock - contact.claimed_at < CLAIM_TIMEOUT:
             return "claimed"
         return None
 
@@ -327,6 +357,7 @@ class Model:
     def _send(self, key: Key, device: UUID, moved: str) -> None:
         contact = self.contacts[key]
         contact.status, contact.sent_from, contact.claimed_at, contact.error = "completed", device, None, ""
+        contact.done_at = self.clock
         if moved == "reassign":
             contact.assigned = device
         self.messages.append(Message(device, "pending", self.clock, self.clock, contact=key))
@@ -345,10 +376,16 @@ class Model:
             if following:
                 next_key = (key[0], key[1], following.id)
                 if next_key not in self.contacts:
-                    delay = 24 if following.delay is None else max(0, following.delay)
+                    delay = following.delay if following.delay and following.delay > 0 else 24
                     self.contacts[next_key] = Contact(contact.assigned, self.clock + delay * HOUR)
                     continue
-                if self.contacts[next_key].status == "active":
+                behind = self.contacts[next_key]
+                if behind.status == "pending":
+                    delay = following.delay if following.delay and following.delay > 0 else 24
+                    behind.status, behind.due = "active", max(behind.due, self.clock + delay * HOUR)
+                    behind.assigned = contact.assigned or behind.assigned
+                    continue
+                if behind.status == "active":
                     continue
                 contact.error = "done before"
             elif (step.next_trigger or "").strip():

@@ -39,6 +39,11 @@ with needed (position, schema_name, table_name, privilege, why) as (
             'who is enrolled'
         ),
         (
+            135, :'schema'::text, 'sequence_contacts',
+            'update (status, next_trigger_time, assigned_device_id)',
+            'whose rows the host made beforehand'
+        ),
+        (
             140, :'schema'::text, 'broadcast_messages',
             'select (sent_at, created_at)',
             'db check looks for times that lie in the future'

@@ -21,7 +21,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
         (
             40, :'schema'::text, 'user_devices',
-            'select (id, user_id, device_name, status)',
+            'select (id, user_id, device_name, status, platform)',
             'which devices are available'
         ),
         (50, :'schema'::text, 'device_load_balance', 'select', 'devices taken out of service'),
@@ -42,9 +42,9 @@ with needed (position, schema_name, table_name, privilege, why) as (
         ),
         (
             120, :'schema'::text, 'sequence_contacts',
-            'update (status, completed_at, assigned_device_id, processing_device_id, processing_started_at, '
-            'last_error, retry_count)',
-            'claims, failed sends, reasons to wait'
+            'update (status, completed_at, next_trigger_time, assigned_device_id, processing_device_id, '
+            'processing_started_at, last_error, retry_count)',
+            'claims, next steps made beforehand, failed sends, reasons to wait'
         ),
         (
             130, :'schema'::text, 'broadcast_messages',
