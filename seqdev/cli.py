@@ -85,7 +85,8 @@ def root(
         str | None, typer.Option(metavar="NAME", help="Schema of the host's tables. [default: public]")
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Time zone of naive timestamps. [default: UTC]")
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone of naive timestamps. [default: the database's]"),
     ] = None,
     mask: Annotated[bool, typer.Option("--mask", help="Hide phones on screen.")] = False,
     _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,

@@ -49,8 +49,8 @@ class Settings:
     """Command whose first line of output is the password, run without a shell for every connection."""
     schema: str = "public"
     """Schema of the host's tables."""
-    timezone: str = "UTC"
-    """Time zone in which naive timestamps are read."""
+    timezone: str = ""
+    """Time zone in which naive timestamps are read; empty: the one kept with the database, else UTC."""
     mask: bool = False
     """Hide phones on screen."""
     policy: Policy = Policy.QUEUE

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,11 +13,13 @@ import typer
 from seqdev.commands.group import Group
 from seqdev.commands.options import App, FormatOption, YesOption, confirm, journaled
 from seqdev.errors import Exit, ReaderGoneError
+from seqdev.journal.runs import who
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.text import visible
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import conninfo, embedded, grants, schema
+from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
@@ -109,6 +112,32 @@ def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
 
 def _steps(plan: list[Finding]) -> str:
     return "this step" if len(plan) == 1 else f"these {len(plan)} steps"
+
+
+@app.command("zone")
+def keep_zone(
+    ctx: typer.Context,
+    zone: Annotated[
+        str | None, typer.Argument(metavar="[ZONE]", help="The zone, as PostgreSQL names it.")
+    ] = None,
+) -> int:
+    """Show or set the zone in which the naive timestamps of this database are read.
+
+    It is kept with the database, and holds for all commands on all hosts. Without it they are read in the
+    configured zone, or in UTC. Nothing is rewritten: naive timestamps mean other instants from then on.
+    """
+    application: App = ctx.obj
+    # What is configured may be what this is to put right.
+    database = Database(replace(application.settings, timezone=""), "db zone", note)
+    if zone is None:
+        kept = database.retry(zones.kept, read_only=True)
+        note(f"naive timestamps are read in {kept}" if kept else "no zone is kept with this database")
+        return Exit.DONE
+    schema.require(database)
+    with journaled(ctx, database, "db zone") as run, run.work():
+        kept = database.retry(partial(zones.keep, zone=zone, who="@".join(who())))
+    note(f"naive timestamps are read in {kept}, by every command from now on")
+    return Exit.DONE
 
 
 @app.command()

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.postgres import conninfo
+from seqdev.postgres import conninfo, zone
 from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction, run_made
@@ -69,6 +69,8 @@ class Database:
         self._passwords: SimpleQueue[str | None] = SimpleQueue()
         """Found beforehand, for connections of other threads."""
         self._met = False
+        self._zone: str | None = None
+        """In which naive timestamps are read; None: not yet known."""
 
     @contextmanager
     def transaction(
@@ -170,16 +172,20 @@ class Database:
             begun = connection.begin()
             try:
                 transaction = Transaction(connection, self.session)
-                transaction.now = transaction.one(
-                    BEGIN,
-                    schema=self.settings.schema,
-                    timezone=self.settings.timezone,
-                    lock_timeout=_milliseconds(self.settings.lock_timeout),
-                    statement_timeout=_milliseconds(statement_timeout),
-                    idle_timeout=_milliseconds(_IDLE),
-                    alive_check=_milliseconds(_ALIVE_CHECK),
-                    batch=guard is not None,
-                ).now
+                begin = {
+                    "schema": self.settings.schema,
+                    "timezone": self._zone or self.settings.timezone or zone.DEFAULT,
+                    "lock_timeout": _milliseconds(self.settings.lock_timeout),
+                    "statement_timeout": _milliseconds(statement_timeout),
+                    "idle_timeout": _milliseconds(_IDLE),
+                    "alive_check": _milliseconds(_ALIVE_CHECK),
+                    "batch": guard is not None,
+                }
+                transaction.now = transaction.one(BEGIN, **begin).now
+                if self._zone is None:
+                    self._zone = zone.decide(transaction, self.settings)
+                    if self._zone != begin["timezone"]:
+                        transaction.one(BEGIN, **begin | {"timezone": self._zone})
                 if guard:
                     guard(transaction)
                 yield transaction

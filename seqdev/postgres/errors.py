@@ -161,9 +161,10 @@ def translate(error: "psycopg.Error") -> SeqdevError:
         )
     if state == "25006":
         return ReadOnly("the server is read-only", "point seqdev at the primary")
-    if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10"}:
+    # The last three: a generated column, a key that may be checked at COMMIT, an unsupported kind of table.
+    if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10", "428C9", "55000", "0A000"}:
         return UnfitSchema("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
-    if state == "22023" and "TimeZone" in str(diag.message_primary):
+    if state == "22023" and "timezone" in str(diag.message_primary).lower().replace(" ", ""):
         return UsageError(
             "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 
 from seqdev.errors import SchemaError
-from seqdev.postgres import indexes
+from seqdev.postgres import indexes, zone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.queries import Query
@@ -19,6 +19,8 @@ CHECK_TIMEOUT = timedelta(minutes=1)
 
 CHECK = Query("postgres/check.sql", Checked)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
+CHECK_MESSAGES = Query("postgres/check_messages.sql", Finding)
+CHECK_ZONE = Query("postgres/check_zone.sql", Finding)
 FILL_STEPS: Query[None] = Query("postgres/fill_steps.sql", type(None))
 INIT: tuple[Query[None], ...] = tuple(
     Query(f"postgres/init/{table}.sql", type(None))
@@ -44,9 +46,23 @@ def check(database: Database) -> list[Finding]:
         # A standby lacks nothing but writability, so its data can be looked at.
         if not any(finding.blocks and finding.item != "server writable" for finding in found):
             found += transaction.rows(CHECK_DATA)
+            found += _look(transaction, CHECK_MESSAGES)
+            found += transaction.rows(CHECK_ZONE, kept=zone.kept(transaction) or "")
         return found
 
     return database.retry(work, read_only=True)
+
+
+def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
+    """The rows of ``query``; or that the role may not read what it looks at."""
+    import psycopg
+
+    try:
+        with transaction.savepoint():
+            return transaction.rows(query)
+    except psycopg.errors.InsufficientPrivilege:
+        item = query.statement.title
+        return [Finding(item, "ok", "not looked at: this role may not read all of it", None, None)]
 
 
 def require(database: Database) -> None:

@@ -117,6 +117,10 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (226, 'seqdev', 'change', 'old_value', 'text', null, 'the journal of changes'),
             (227, 'seqdev', 'change', 'new_value', 'text', null, 'the journal of changes'),
             (228, 'seqdev', 'change', 'changed_at', 'instant', null, 'the journal of changes'),
+            (229, 'seqdev', 'setting', 'name', 'text', null, 'what is kept with the database: the zone'),
+            (229, 'seqdev', 'setting', 'value', 'text', null, 'what is kept with the database'),
+            (229, 'seqdev', 'setting', 'set_at', 'instant', null, 'what is kept with the database'),
+            (229, 'seqdev', 'setting', 'set_by', 'text', null, 'what is kept with the database'),
             (231, 'seqdev', 'pause', 'paused_at', 'instant', null, 'the pause switch'),
             (232, 'seqdev', 'pause', 'os_user', 'text', null, 'the pause switch'),
             (233, 'seqdev', 'pause', 'host', 'text', null, 'the pause switch'),
@@ -147,6 +151,10 @@ table_made (position, schema_name, table_name, definition) as (
             '(id bigint generated always as identity primary key, run_id uuid not null,'
             ' table_name text not null, row_id uuid not null, column_name text not null,'
             ' old_value text, new_value text, changed_at timestamptz not null)'
+        ),
+        (
+            229, 'seqdev', 'setting',
+            '(name text primary key, value text not null, set_at timestamptz not null, set_by text not null)'
         ),
         (
             231, 'seqdev', 'pause',

@@ -26,7 +26,7 @@ HOST_TABLES = [
     "broadcast_messages",
     "device_load_balance",
 ]
-OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause"]
+OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting"]
 
 READS = [
     "db check",
@@ -248,7 +248,10 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
         monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
         ran = seqdev(*world.arguments(command))
         assert expected.code in (0, 3), expected.err
-        assert (ran.code, without_ids(ran.err)) == (expected.code, without_ids(expected.err)), command
+        assert ran.code == expected.code, command
+        # A role that may not write, or not read every message, makes a check or two less, and says so.
+        if command != "db check":
+            assert without_ids(ran.err) == without_ids(expected.err), command
         assert len(ran.out.splitlines()) == len(expected.out.splitlines()), command
         after = state(by_owner)
         assert state(by_role) == after, command

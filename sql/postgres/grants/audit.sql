@@ -30,6 +30,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
         (120, 'seqdev', 'run', 'select', 'who did what, when'),
         (130, 'seqdev', 'change', 'select', 'what was changed'),
+        (139, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
         (140, 'seqdev', 'pause', 'select', 'whether seqdev is paused')
 )
 

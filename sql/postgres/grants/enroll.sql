@@ -51,6 +51,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),
         (170, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
+        (174, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused')
 )
 

@@ -36,6 +36,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (140, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (150, 'seqdev', 'run', 'select', 'and finds itself again'),
         (160, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
+        (164, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
         (165, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (166, 'seqdev', 'pause', 'insert', 'to pause'),
         (167, 'seqdev', 'pause', 'update (resumed_at, resumed_by)', 'to go on'),
