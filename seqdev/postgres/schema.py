@@ -9,6 +9,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
+from seqdev.settings import meanings
 
 REPEAT_BATCH = 10_000
 """Rows a transaction of a remedy that is run until it touches no more rows."""
@@ -19,6 +20,7 @@ CHECK_TIMEOUT = timedelta(minutes=1)
 
 CHECK = Query("postgres/check.sql", Checked)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
+CHECK_STATUSES = Query("postgres/check_statuses.sql", Finding)
 FILL_STEPS: Query[None] = Query("postgres/fill_steps.sql", type(None))
 INIT: tuple[Query[None], ...] = tuple(
     Query(f"postgres/init/{table}.sql", type(None))
@@ -44,6 +46,7 @@ def check(database: Database) -> list[Finding]:
         # A standby lacks nothing but writability, so its data can be looked at.
         if not any(finding.blocks and finding.item != "server writable" for finding in found):
             found += transaction.rows(CHECK_DATA)
+            found += transaction.rows(CHECK_STATUSES, **meanings(database.settings))
         return found
 
     return database.retry(work, read_only=True)
