@@ -224,3 +224,12 @@ def capacity(settings: Settings) -> dict[str, object]:
         "max_per_hour": settings.max_per_hour,
         "max_per_day": settings.max_per_day,
     }
+
+
+def meanings(settings: Settings) -> dict[str, object]:
+    """What each value of a status column means, as parameters."""
+    return {
+        field.name.removesuffix("_statuses"): getattr(settings, field.name)
+        for field in fields(settings)
+        if field.name.endswith("_statuses")
+    }

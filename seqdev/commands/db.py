@@ -23,6 +23,7 @@ from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
+from seqdev.probe import probe
 from seqdev.url import without_secrets
 
 app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded server.")
@@ -30,6 +31,13 @@ app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded 
 _JOURNAL = ("schema seqdev", "seqdev.run", "run.")
 """Without these there is no journal yet for an upgrade to be entered in."""
 
+ProbeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--probe/--no-probe",
+        help="Make the probe, also beside triggers that could write outside the database; or make none.",
+    ),
+]
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
 
 
@@ -54,15 +62,29 @@ class ServerStatus:
 
 
 @app.command()
-def check(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
+def check(
+    ctx: typer.Context,
+    show_all: AllOption = False,
+    probing: ProbeOption = None,
+    output: FormatOption = Format.TABLE,
+) -> int:
     """Check whether seqdev can work on the database.
 
-    Shows what is missing, why it is needed, and what the upgrade would do.
+    Shows what is missing, why it is needed, and what the upgrade would do. A probe then shows whether the
+    host's keys, constraints and triggers take what enroll and tick write: people made for it enter every
+    sequence and go through its steps, in a transaction that is rolled back. Nobody else sees them; what stays
+    is that serial ids have moved on.
 
     Exit code 0: all in order; 3: it works, but something should be looked at; 10: commands that write refuse.
     """
     application: App = ctx.obj
-    found = schema.check(application.database("db check"))
+    database = application.database("db check")
+    found = schema.check(database)
+    if probing is not False and not any(finding.blocks for finding in found):
+        probed = probe.probe(database, risk=probing is True)
+        found += probed.findings
+        if probed.not_made:
+            note(f"no probe was made of what enroll and tick write: {probed.not_made}")
     shown = [finding for finding in found if show_all or finding.status != "ok"]
     application.writer(output).write(Table("findings", Finding, shown))
     in_order = sum(finding.status == "ok" for finding in found)

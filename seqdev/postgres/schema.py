@@ -9,6 +9,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
+from seqdev.settings import meanings
 
 REPEAT_BATCH = 10_000
 """Rows a transaction of a remedy that is run until it touches no more rows."""
@@ -21,6 +22,7 @@ CHECK = Query("postgres/check.sql", Checked)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
 CHECK_MESSAGES = Query("postgres/check_messages.sql", Finding)
 CHECK_ZONE = Query("postgres/check_zone.sql", Finding)
+CHECK_STATUSES = Query("postgres/check_statuses.sql", Finding)
 FILL_STEPS: Query[None] = Query("postgres/fill_steps.sql", type(None))
 INIT: tuple[Query[None], ...] = tuple(
     Query(f"postgres/init/{table}.sql", type(None))
@@ -48,6 +50,7 @@ def check(database: Database) -> list[Finding]:
             found += transaction.rows(CHECK_DATA)
             found += _look(transaction, CHECK_MESSAGES)
             found += transaction.rows(CHECK_ZONE, kept=zone.kept(transaction) or "")
+            found += transaction.rows(CHECK_STATUSES, **meanings(database.settings))
         return found
 
     return database.retry(work, read_only=True)

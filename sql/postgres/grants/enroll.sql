@@ -21,7 +21,11 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
         (40, null, null, 'temporary', 'leads import keeps a file''s lines in a temporary table'),
         (50, :'schema'::text, 'users', 'select (id)', 'users are named by the beginning of their id'),
-        (60, :'schema'::text, 'user_devices', 'select (id, user_id, device_name, status)', 'which devices own leads'),
+        (
+            60, :'schema'::text, 'user_devices',
+            'select (id, user_id, device_name, status, platform)',
+            'which devices own leads'
+        ),
         (70, :'schema'::text, 'sequences', 'select', 'which sequences are active'),
         (80, :'schema'::text, 'sequence_steps', 'select', 'which triggers enter them'),
         (
@@ -45,8 +49,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         ),
         (
             140, :'schema'::text, 'broadcast_messages',
-            'select (sent_at, created_at)',
-            'db check looks for times that lie in the future'
+            'select (status, sent_at, created_at)',
+            'db check looks for times that lie in the future, and statuses that no setting names'
         ),
         (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),

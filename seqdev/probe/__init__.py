@@ -1,0 +1,1 @@
+"""A probe of the database: does it take what enroll and tick write."""
