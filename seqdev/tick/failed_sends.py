@@ -45,21 +45,23 @@ def reflect(database: Database, most: int) -> tuple[int, Counter[str]]:
             continue
         shown += sum(found.done)
         # Those refused would be found again: the next run looks for what came after them.
-        if found.refused or not found.complete or sum(found.done) < most:
-            return shown, Counter(why for _, why in found.refused)
+        if found.refused or found.held or not found.complete or sum(found.done) < most:
+            refused = [why for _, why in found.refused] + [why.reason for _, why in found.held]
+            return shown, Counter(refused)
 
 
 def reflect_sent(database: Database, most: int) -> int:
     """Show on the steps' rows that failed messages were queued again and sent: how many."""
 
     def batch(transaction: Transaction) -> int:
-        return transaction.execute(
-            REFLECT_SENT,
-            now=transaction.now,
-            within=database.settings.failed_within,
-            sent=database.settings.sent_statuses,
-            most=most,
-        )
+        with transaction.savepoint(passes_by=True):
+            return transaction.execute(
+                REFLECT_SENT,
+                now=transaction.now,
+                within=database.settings.failed_within,
+                sent=database.settings.sent_statuses,
+                most=most,
+            )
 
     shown = 0
     while number := database.retry(batch):
@@ -74,6 +76,8 @@ def _batch(transaction: Transaction, settings: Settings, most: int) -> Found[Fai
 
 class _Reflection(Divisible[FailedSend, int]):
     """Failed sends to be shown; done: the rows that show them now."""
+
+    passes_by = True
 
     def __init__(self, transaction: Transaction, settings: Settings, most: int) -> None:
         self._transaction = transaction
