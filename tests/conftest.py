@@ -19,6 +19,7 @@ from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
 from tests.world.command import ROOT, Cli, Ran, Start, command, hear, url
+from tests.world.generations import GENERATIONS
 from tests.world.host import Host
 from tests.world.tcp import tcp as tcp
 
@@ -68,6 +69,9 @@ def template(server: str) -> str:
         connection.execute("create database host_template")
     code = main(["--database-url", url(server, "host_template"), "db", "init"])
     assert code == 0
+    if generation := os.environ.get("SEQDEV_TEST_GENERATION"):
+        with psycopg.connect(url(server, "host_template"), autocommit=True) as connection:
+            connection.execute(GENERATIONS[generation].encode())
     return "host_template"
 
 

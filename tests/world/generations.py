@@ -1,0 +1,68 @@
+"""What hosts of different ages add to the tables: their keys, checks, triggers and kinds of columns.
+
+``SEQDEV_TEST_GENERATION=NAME make test`` runs the tests on such a host. A test whose own world breaks a rule of that
+host (a row without a due time, two active rows of a person) is none about it: it is skipped there, with the rule's name.
+"""
+
+GENERATIONS = {
+    "one active row": """
+        create unique index one_active_per_contact on sequence_contacts (sequence_id, contact_phone)
+        where status = 'active';
+        alter table sequence_contacts add constraint step_range check (current_step between 0 and 100);
+    """,
+    "steps in order": """
+        create function check_step_order() returns trigger language plpgsql as $$
+        begin
+            if new.status = 'active' and old.status = 'pending' and exists (
+                select 1 from sequence_contacts as c
+                where c.sequence_id = new.sequence_id and c.contact_phone = new.contact_phone
+                    and c.current_step < new.current_step and c.status not in ('completed', 'sent', 'failed')
+            ) then raise exception 'step % is not next', new.current_step;
+            end if;
+            return new;
+        end $$;
+        create trigger step_order before update on sequence_contacts
+        for each row execute function check_step_order();
+    """,
+    "two names of a time": """
+        alter table sequence_contacts add column next_send_at timestamp, add column updated_at timestamp default now();
+        create function sync_times() returns trigger language plpgsql as $$
+        begin
+            if new.next_send_at is distinct from old.next_send_at then new.next_trigger_time = new.next_send_at; end if;
+            if new.next_trigger_time is distinct from old.next_trigger_time then
+                new.next_send_at = new.next_trigger_time;
+            end if;
+            new.updated_at = now();
+            return new;
+        end $$;
+        create trigger sync_times before update on sequence_contacts for each row execute function sync_times();
+    """,
+    "strict messages": """
+        alter table broadcast_messages
+            alter column message_type set default 'text', alter column message_type set not null,
+            alter column content set default '', alter column content set not null,
+            alter column media_url set default '', alter column media_url set not null,
+            alter column recipient_name set default '', alter column recipient_name set not null,
+            add column updated_at timestamp default now(), add column min_delay integer default 10;
+        create function wants_a_trigger() returns trigger language plpgsql as $$
+        begin
+            if new.sequence_id is not null and not exists (
+                select 1 from leads as l where l.phone = new.recipient_phone and l.trigger <> ''
+            ) then raise notice 'no trigger'; end if;
+            return new;
+        end $$;
+        create trigger wants_a_trigger before insert on broadcast_messages
+        for each row execute function wants_a_trigger();
+    """,
+    "aware timestamps": """
+        alter table sequence_contacts
+            alter column next_trigger_time type timestamptz using next_trigger_time at time zone 'UTC',
+            alter column completed_at type timestamptz using completed_at at time zone 'UTC',
+            alter column processing_started_at type timestamptz using processing_started_at at time zone 'UTC';
+        alter table broadcast_messages
+            alter column scheduled_at type timestamptz using scheduled_at at time zone 'UTC',
+            alter column sent_at type timestamptz using sent_at at time zone 'UTC',
+            alter column created_at type timestamptz using created_at at time zone 'UTC';
+    """,
+}
+"""By name, the statements that make a host of that kind out of the usual one."""
