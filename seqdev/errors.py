@@ -100,6 +100,17 @@ class Refused(SeqdevError):
         self.reason = reason
 
 
+class Held(Refused):
+    """Another session holds a lock that a statement needs, or a trigger says to try again later.
+
+    ``table`` is the table of the row that is locked; empty where that is not known.
+    """
+
+    def __init__(self, reason: str, table: str = "") -> None:
+        super().__init__(reason)
+        self.table = table
+
+
 class AllRefused(SeqdevError):
     """The database refuses every row that is tried: it is not the rows that are wrong."""
 

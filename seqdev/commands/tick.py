@@ -117,6 +117,8 @@ def _explain(report: Report) -> None:
     ):
         for reason, number in counts.items():
             note(f"{number:,} {what}: {reason}")
+    for holder in report.holders:
+        note(f"contacts wait as locked_by_other: {holder}")
     if report.quarantined:
         note("once the cause is corrected: seqdev repair quarantined")
     for trouble in report.troubles:

@@ -207,6 +207,16 @@ def _condition(error: "psycopg.Error") -> str:
     return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'none'}"
 
 
+_LOCKED = re.compile(r"""\(\d+,\d+\)[^"»„«「]*["»„«「]([^"«“”»」]+)""")
+"""A row and its table in the context of an error, in whatever language the server speaks."""
+
+
+def locked_table(error: "psycopg.Error") -> str:
+    """The table of the row that a statement has waited for in vain; empty where the server does not say."""
+    found = _LOCKED.search(error.diag.context or "")
+    return found[1] if found else ""
+
+
 # Data, constraints and views; and what triggers raise: RAISE itself, or a code of their own.
 _CLASSES = {"21", "22", "23", "2F", "38", "39", "44", "45", "P0"}
 _SERVERS_OWN = {"53", "54", "55", "57", "58", "72", "F0", "HV", "XX"}

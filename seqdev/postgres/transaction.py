@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
-from seqdev.errors import Refused
-from seqdev.postgres.errors import driver_errors, is_refusal, reason, translate
+from seqdev.errors import Held, Refused
+from seqdev.postgres.errors import CONFLICT, driver_errors, is_refusal, locked_table, reason, translate
 from seqdev.postgres.queries import Query, Row
 
 if TYPE_CHECKING:
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from psycopg import Copy
     from sqlalchemy import Connection, CursorResult, Inspector
 
+
+@dataclass(frozen=True)
+class LockTimeout:
+    """The row of ``postgres/lock_timeout.sql``."""
+
+    lock_timeout: str
+
+
 IMMEDIATE: Query[None] = Query("postgres/immediate.sql", type(None))
+LOCK_TIMEOUT = Query("postgres/lock_timeout.sql", LockTimeout)
 
 _STREAMED = 5_000
 """Rows that a stream fetches at a time."""
@@ -67,18 +77,35 @@ class Transaction:
         """The process of the server as the connection knows it: behind a pooler, none that there is."""
         return self._driver.info.backend_pid
 
+    def wait_at_most(self, wait: timedelta) -> None:
+        """From now on no statement waits longer for a lock: a shorter limit of the settings stays."""
+        self.one(LOCK_TIMEOUT, most=wait)
+
     @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """A part of the transaction that is undone alone when the server refuses its data: raises Refused."""
+    def savepoint(self, *, passes_by: bool = False) -> Iterator[None]:
+        """A part of the transaction that is undone alone when the server refuses its data: raises Refused.
+
+        With ``passes_by``, also when another session holds a lock for too long: raises Held.
+        """
         import psycopg
 
         try:
             with driver_errors(), self._connection.begin_nested():
                 yield
         except psycopg.Error as error:
+            if passes_by and error.sqlstate in CONFLICT:
+                raise Held(reason(error), locked_table(error)) from error
             if is_refusal(error.sqlstate or ""):
                 raise Refused(reason(error)) from error
             raise
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """A part of the transaction of which only the answers are wanted: its locks go with its end."""
+        with driver_errors():
+            nested = self._connection.begin_nested()
+            yield
+            nested.rollback()
 
     @contextmanager
     def cancellable(self) -> Iterator[None]:

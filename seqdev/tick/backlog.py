@@ -11,7 +11,7 @@ from seqdev.errors import Cancelled, SeqdevError
 from seqdev.postgres.engine import Database
 from seqdev.tick.backoff import Backoff, Search
 from seqdev.tick.batch import claim_batch
-from seqdev.tick.work import Batch, Limits, Size, Totals, Work
+from seqdev.tick.work import Aside, Batch, Limits, Passed, Size, Totals, Work
 from seqdev.tick.worker import Worker, pause
 
 BACKLOG = 2_000
@@ -19,6 +19,9 @@ BACKLOG = 2_000
 
 PATIENCE = timedelta(seconds=3)
 """How long a run waits for devices that others hold. A killed tick's locks are gone much sooner."""
+
+_FRUITLESS = 3
+"""Batches that run out of time and claim nobody, because others hold too much, before a run stops."""
 
 _LAST_BATCH = 30.0
 """Seconds that workers have for their last batches, at least: the run has until its deadline for them."""
@@ -38,10 +41,19 @@ class Backlog:
         self._deadline = deadline
         self._progress = progress
         self._workers: list[Worker] = []
-        self._done: frozenset[UUID] = frozenset()
-        """Devices that this run has nothing more for."""
+        self._aside = Aside()
+        self._too_slow: frozenset[UUID] = frozenset()
+        """Devices with a contact that the server cancels."""
         self._patient_until: float | None = None
         """While nothing can be locked: when to stop trying."""
+        self._pause = 0.1
+        self._held_until: float | None = None
+        """Where nothing is left but what other sessions hold: when to stop trying."""
+
+    @property
+    def passed(self) -> Passed:
+        """What was left because other sessions hold it."""
+        return self._aside.passed
 
     def claim(self) -> None:
         """Claim it. Raises Cancelled and AllRefused where batches of any size come to nothing."""
@@ -57,6 +69,7 @@ class Backlog:
 
     def _claim_batches(self) -> None:
         cancelled: Cancelled | None = None
+        fruitless = 0
         while time.monotonic() < self._deadline and (size := self._size()).contacts > 0:
             try:
                 batch = self._claim_batch(size)
@@ -65,6 +78,8 @@ class Backlog:
                 self._give_way(error, size)
                 continue
             if not batch.waiting:
+                if self._comes_back():
+                    continue
                 return
             if not batch.devices:
                 if self._is_patient():
@@ -73,6 +88,10 @@ class Backlog:
                 return
             cancelled = None
             self._add(batch)
+            fruitless = fruitless + 1 if batch.passed and not (batch.complete or batch.claimed) else 0
+            if fruitless == _FRUITLESS:
+                self.totals.troubles.append("stopped: other sessions hold what too many contacts need")
+                return
             if (batch.quarantined or batch.left) and self.backoff.is_full():
                 self.totals.troubles.append(
                     f"stopped: the database has refused {self.backoff.refused} contacts, "
@@ -93,7 +112,7 @@ class Backlog:
     def _claim_batch(self, size: Size) -> Batch:
         search = Search(self.backoff, self._deadline)
         return self._database.retry(
-            partial(claim_batch, work=self._work, size=size, done=self._done, search=search),
+            partial(claim_batch, work=self._work, size=size, aside=self._aside, search=search),
             patience=timedelta(seconds=max(1.0, self._deadline - time.monotonic())),
         )
 
@@ -103,7 +122,26 @@ class Backlog:
         if size.contacts == 1:
             if not error.devices or self.backoff.is_hopeless:
                 raise self.backoff.too_slow()
-            self._done |= error.devices
+            self._too_slow |= error.devices
+            self._leave(error.devices, Passed())
+
+    def _leave(self, devices: frozenset[UUID], passed: Passed) -> None:
+        self._aside = Aside(self._aside.devices | devices, self._aside.passed | passed)
+
+    def _comes_back(self) -> bool:
+        """Whether to try again what other sessions hold: as long as the settings say to wait for a lock."""
+        if not self.passed:
+            return False
+        now = time.monotonic()
+        wait = self._work.settings.lock_timeout.total_seconds()
+        # Zero stands for no limit.
+        self._held_until = self._held_until or (min(now + wait, self._deadline) if wait else self._deadline)
+        if now + self._pause > self._held_until:
+            return False
+        signals.sleep(self._pause)
+        self._pause *= 2
+        self._aside = Aside(self._too_slow)
+        return True
 
     def _is_patient(self) -> bool:
         """Whether to try again what others hold, who may finish it, or be killed at it."""
@@ -116,7 +154,7 @@ class Backlog:
 
     def _add(self, batch: Batch) -> None:
         self._patient_until = None
-        self._done |= batch.exhausted
+        self._leave(batch.exhausted, batch.passed)
         self.totals.add(batch)
         self.backoff.succeeded(batch)
         self._report()

@@ -1,25 +1,30 @@
 """One batch in one transaction: lock devices, ask the gates, claim what is due, quarantine the refused."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from seqdev import gates
-from seqdev.errors import Cancelled, Refused
+from seqdev.errors import Cancelled, Held, Refused
 from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
 from seqdev.tick.backoff import Search
-from seqdev.tick.work import Batch, Size, Work
+from seqdev.tick.held import Dependents, close
+from seqdev.tick.work import Aside, Batch, Size, Work
 
 DEVICES_A_BATCH = 100
 """Devices locked by one transaction. A server's lock table holds 6,400 entries by default."""
 
 USERS_A_BATCH = 20
 """Users locked by one transaction, under the policies that send from any device of a user."""
+
+LOCK_WAIT = timedelta(milliseconds=50)
+"""How long a claim waits for a lock. Meanwhile it holds rows that the other session may want next, and the
+server ends whoever finds out about a deadlock: rather the claim gives way, and comes again."""
 
 _FEW_DEVICES, _FEW_USERS = 25, 1
 """So many are locked at once even where that is more than a quarter of those that have something due."""
@@ -89,24 +94,28 @@ QUARANTINE = Query("tick/quarantine.sql", Quarantined)
 
 
 def claim_batch(
-    transaction: Transaction, work: Work, size: Size, done: frozenset[UUID], search: Search | None
+    transaction: Transaction, work: Work, size: Size, aside: Aside, search: Search | None
 ) -> Batch:
-    """Claim due contacts of devices that nobody else works on, not of those in ``done``.
+    """Claim due contacts of devices that nobody else works on, but those that are left ``aside``.
 
-    A contact that the database refuses is quarantined, and the others go on. Without a ``search`` for it,
-    Refused is raised, and nothing is done. Raises Cancelled with the devices that it was about; AllRefused.
+    A contact that the database refuses is quarantined, one that another session keeps from being claimed is
+    passed by, and the others go on. Without a ``search`` for these, Refused is raised, and nothing is done.
+    Raises Cancelled with the devices that it was about; AllRefused.
     """
     transaction.constraints_immediate()
-    steps = gates.steps(transaction, work.settings)
-    locked = _lock(transaction, work, size, done, steps)
+    steps = close(transaction, gates.steps(transaction, work.settings), aside.passed.parents)
+    locked = _lock(transaction, work, size, aside.devices, steps)
     devices = frozenset(row.device_id for row in locked if row.device_id)
     if not devices:
         return Batch(locked[0].waiting, devices, devices)
     # Later than anything the holder before has written, or its messages would not count as in flight.
     transaction.now = max(row.locked_at for row in locked)
+    transaction.wait_at_most(LOCK_WAIT)
     try:
         with transaction.cancellable():
-            return _Claiming(transaction, work, size, steps, search).claim(locked[0].waiting, devices)
+            claiming = _Claiming(transaction, work, size, steps, search)
+            claiming.passed = aside.passed.contacts
+            return claiming.claim(locked[0].waiting, devices)
     except Cancelled as error:
         error.devices = devices
         raise
@@ -140,6 +149,9 @@ class _Claiming:
         self.search = search
         self.steps = steps
         self.devices: gates.Answers = {}
+        self.passed: frozenset[UUID] = frozenset()
+        """Contacts that this run has met before, kept from being claimed by another session."""
+        self.dependents = Dependents(transaction, steps)
         self.take = 0
         """Contacts for one device, at most."""
 
@@ -155,8 +167,15 @@ class _Claiming:
             # What was claimed has taken room.
             self._ask(devices)
             moved = self._bisect(_Moved(self, found, self.size.contacts - claimed))
-            found = Found(found.done + moved.done, found.refused + moved.refused, moved.complete)
+            found = Found(
+                found.done + moved.done,
+                found.refused + moved.refused,
+                found.held + moved.held,
+                moved.complete,
+            )
         batch = self._account(waiting, devices, found)
+        if found.held:
+            batch = self._pass_by(found, batch)
         return self._quarantine(found, batch) if found.refused or not found.complete else batch
 
     def _ask(self, devices: frozenset[UUID]) -> None:
@@ -165,7 +184,7 @@ class _Claiming:
 
     def _bisect(self, claims: "_Claims") -> Found[Pick, list[Claim]]:
         if self.search is None:
-            with self.transaction.savepoint():
+            with self.transaction.savepoint(passes_by=True):
                 return Found([claims.whole()])
         return bisect(self.transaction, claims)
 
@@ -193,6 +212,13 @@ class _Claiming:
             chained=total["chained"],
         )
 
+    def _pass_by(self, found: Found[Pick, list[Claim]], batch: Batch) -> Batch:
+        """``batch``, with what other sessions hold: who depends on it is left for now."""
+        held = [(pick.contact_id, pick.device_id, why) for pick, why in found.held]
+        passed = self.dependents.passed(held, self.work.policy.moves)
+        # Who has more is not known where part of the devices' contacts was passed by.
+        return replace(batch, passed=passed, exhausted=passed.devices)
+
     def _quarantine(self, found: Found[Pick, list[Claim]], batch: Batch) -> Batch:
         """``batch``, with what became of the contacts that the database refused.
 
@@ -210,7 +236,7 @@ class _Claiming:
             quarantined=Counter(why for pick, why in refused if pick.contact_id in quarantined),
             left=Counter(why for _, why in left),
             # Who has more is not known where part of the devices' contacts was refused.
-            exhausted=frozenset(pick.device_id for pick, _ in left),
+            exhausted=batch.passed.devices | {pick.device_id for pick, _ in left},
             complete=found.complete,
         )
 
@@ -219,6 +245,7 @@ class _Claims(Divisible[Pick, list[Claim]]):
     """Claims of contacts by locked devices."""
 
     moves = False
+    passes_by = True
 
     def __init__(self, claiming: _Claiming, before: Found[Pick, list[Claim]] | None = None) -> None:
         self._claiming = claiming
@@ -227,11 +254,18 @@ class _Claims(Divisible[Pick, list[Claim]]):
     def part(self, items: Sequence[Pick]) -> list[Claim]:
         return self._claim(items, len(items), own=False)
 
+    def keys(self, items: Sequence[Pick], why: Held) -> Sequence[Hashable]:
+        contacts = [pick.contact_id for pick in items]
+        return self._claiming.dependents.keys(contacts, [pick.device_id for pick in items], why)
+
     def is_enough(self, found: Found[Pick, list[Claim]]) -> bool:
         search = self._claiming.search
         assert search is not None
         before = self._before
         return search.is_over(_claimed(before) + _claimed(found), len(before.refused) + len(found.refused))
+
+    def _to_be_tried(self, picked: Sequence[Pick]) -> list[Pick]:
+        return [pick for pick in picked if pick.contact_id not in self._claiming.passed]
 
     def _claim(self, given: Sequence[Pick], most: int, own: bool) -> list[Claim]:
         one = self._claiming
@@ -261,18 +295,25 @@ class _Own(_Claims):
     """The contacts that are the devices' own: assigned to them, or else their leads'."""
 
     def whole(self) -> list[Claim]:
+        if self._claiming.passed:
+            items = self.items()
+            return self.part(items) if items else []
         return self._claim(self._pick(own=False), self._claiming.size.contacts, own=True)
 
     def items(self) -> list[Pick]:
-        return self._pick(own=True)
+        # Not under their locks: the session that holds what some of them depend on may be about to want them.
+        with self._claiming.transaction.undone():
+            picked = self._pick(own=True)
+        return self._to_be_tried(picked)[: self._claiming.size.contacts]
 
     def _pick(self, own: bool) -> list[Pick]:
         one = self._claiming
+        more = len(one.passed)
         return one.transaction.rows(
             PICK,
             own=own,
-            take=one.take,
-            most=one.size.contacts,
+            take=one.take + more,
+            most=one.size.contacts + more,
             **one.work.window,
             **gates.handed_to(PICK, one.steps, one.devices),
         )
@@ -291,7 +332,7 @@ class _Moved(_Claims):
             **claiming.work.window,
             **gates.handed_to(OVERFLOW, claiming.steps, claiming.devices),
         )
-        self._items = [Pick(one.contact_id, one.device_id) for one in overflow]
+        self._items = self._to_be_tried([Pick(one.contact_id, one.device_id) for one in overflow])
 
     def whole(self) -> list[Claim]:
         return self.part(self._items) if self._items else []
@@ -302,6 +343,8 @@ class _Moved(_Claims):
 
 class _Quarantine(Divisible[tuple[Pick, str], list[Quarantined]]):
     """Contacts that the database refuses, with the reason, are no longer due."""
+
+    passes_by = True
 
     def __init__(self, transaction: Transaction, run: UUID, refused: Sequence[tuple[Pick, str]]) -> None:
         self._transaction = transaction

@@ -45,8 +45,9 @@ def reflect(database: Database, most: int) -> tuple[int, Counter[str]]:
             continue
         shown += sum(found.done)
         # Those refused would be found again: the next run looks for what came after them.
-        if found.refused or not found.complete or sum(found.done) < most:
-            return shown, Counter(why for _, why in found.refused)
+        if found.refused or found.held or not found.complete or sum(found.done) < most:
+            refused = [why for _, why in found.refused] + [why.reason for _, why in found.held]
+            return shown, Counter(refused)
 
 
 def reflect_sent(database: Database, most: int) -> int:
@@ -74,6 +75,8 @@ def _batch(transaction: Transaction, settings: Settings, most: int) -> Found[Fai
 
 class _Reflection(Divisible[FailedSend, int]):
     """Failed sends to be shown; done: the rows that show them now."""
+
+    passes_by = True
 
     def __init__(self, transaction: Transaction, settings: Settings, most: int) -> None:
         self._transaction = transaction

@@ -12,6 +12,7 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings, window
 from seqdev.tick.batch import OVERFLOW
+from seqdev.tick.held import close
 
 _UNLIMITED = 2**31 - 1
 
@@ -64,11 +65,18 @@ PLAN = Query("tick/plan.sql", Planned)
 
 
 def decide(
-    transaction: Transaction, settings: Settings, policy: Policy, due_by: datetime | None = None
+    transaction: Transaction,
+    settings: Settings,
+    policy: Policy,
+    due_by: datetime | None = None,
+    held: frozenset[UUID] = frozenset(),
 ) -> list[Decision]:
-    """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first."""
+    """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first.
+
+    ``held``: users, sequences and steps that other sessions hold, whose contacts wait.
+    """
     instants = window(settings, due_by or transaction.now)
-    steps = gates.steps(transaction, settings)
+    steps = close(transaction, gates.steps(transaction, settings), held)
     devices = gates.devices(transaction, settings, policy)
     names: dict[UUID | None, str | None] = {}
     contacts = Counter[tuple[UUID | None, str]]()

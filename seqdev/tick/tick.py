@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -65,6 +65,8 @@ class Report:
     quarantined: Mapping[str, int]
     left: Mapping[str, int]
     """Contacts refused, but active still: they could not be quarantined either."""
+    holders: Iterable[str]
+    """Who holds what contacts wait for."""
     failed_left: Mapping[str, int]
     """Failed sends that could not be shown."""
     troubles: list[str]
@@ -173,7 +175,13 @@ class _Tick:
             duration=round(time.monotonic() - self._started, 3),
         )
         return Report(
-            summary, backoff.quarantined, backoff.left, self._shown.refused, totals.troubles, self._error
+            summary=summary,
+            quarantined=backoff.quarantined,
+            left=backoff.left,
+            holders=sorted(self._backlog.passed.holders),
+            failed_left=self._shown.refused,
+            troubles=totals.troubles,
+            error=self._error,
         )
 
     def _show_failed_sends(self) -> None:
@@ -185,11 +193,11 @@ class _Tick:
 
     def _count_waiting(self) -> Counter[str] | None:
         """Who still waits, by reason; None: nobody knows."""
-        work = self._work
+        work, passed = self._work, self._backlog.passed
         waiting = Counter[str]()
         try:
             decisions = self._database.retry(
-                lambda tx: decide(tx, work.settings, work.policy, work.due_by), read_only=True
+                lambda tx: decide(tx, work.settings, work.policy, work.due_by, passed.parents), read_only=True
             )
         except Cancelled as error:
             # All that was to be queued is queued: the run does not fail because its account is missing.
@@ -197,23 +205,30 @@ class _Tick:
             return None
         for decision in decisions:
             # What could go but did not: out of time or messages, or another tick holds its device.
-            waiting["next_tick" if decision.decision == "queue" else decision.decision] += decision.contacts
-        if left := min(self._backlog.backoff.left.total(), waiting["next_tick"]):
-            waiting["refused_by_database"] = left
-            waiting["next_tick"] -= left
+            waits = "locked_by_other" if decision.device_id in passed.devices else "next_tick"
+            waiting[waits if decision.decision == "queue" else decision.decision] += decision.contacts
+        for reason, number in (
+            ("refused_by_database", self._backlog.backoff.left.total()),
+            ("locked_by_other", len(passed.contacts)),
+        ):
+            number = min(number, waiting["next_tick"])
+            waiting[reason] += number
+            waiting["next_tick"] -= number
         return +waiting
 
     def _note_reasons(self) -> None:
         """Write on the rows of those who wait what somebody has to put right."""
 
         def note(transaction: Transaction) -> int:
-            return transaction.execute(
-                NOTE_REASONS,
-                now=transaction.now,
-                most=self._limits.batch_size,
-                without_lead=self._work.settings.without_lead,
-                **gates.handed_to(NOTE_REASONS, gates.steps(transaction, self._work.settings)),
-            )
+            steps = gates.steps(transaction, self._work.settings)
+            with transaction.savepoint(passes_by=True):
+                return transaction.execute(
+                    NOTE_REASONS,
+                    now=transaction.now,
+                    most=self._limits.batch_size,
+                    without_lead=self._work.settings.without_lead,
+                    **gates.handed_to(NOTE_REASONS, steps),
+                )
 
         try:
             while self._database.retry(note) == self._limits.batch_size:

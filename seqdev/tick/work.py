@@ -46,6 +46,41 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Passed:
+    """What a transaction passed by because another session holds it."""
+
+    contacts: frozenset[UUID] = frozenset()
+    """Contacts that wait for it one by one."""
+    parents: frozenset[UUID] = frozenset()
+    """Users, sequences and steps that are held: all their contacts wait."""
+    devices: frozenset[UUID] = frozenset()
+    """Devices that are held: all contacts on them wait."""
+    holders: frozenset[str] = frozenset()
+    """Who holds what, in words."""
+
+    def __or__(self, other: "Passed") -> "Passed":
+        """Both."""
+        return Passed(
+            self.contacts | other.contacts,
+            self.parents | other.parents,
+            self.devices | other.devices,
+            self.holders | other.holders,
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.holders)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a run leaves alone: devices that have nothing more for it, and what others hold."""
+
+    devices: frozenset[UUID] = frozenset()
+    passed: Passed = Passed()
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one transaction did. ``waiting``: devices or users that had something due, locked or not."""
 
@@ -64,6 +99,7 @@ class Batch:
     """Contacts that the database refuses, by reason."""
     left: Mapping[str, int] = field(default_factory=dict)
     """Refused too, but active still: they could not be quarantined."""
+    passed: Passed = Passed()
     complete: bool = True
     """Whether every contact was tried; false where the search for those refused was ended."""
 

@@ -7,10 +7,10 @@ from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from seqdev import signals
-from seqdev.errors import Interrupted, SeqdevError
+from seqdev.errors import Held, Interrupted, SeqdevError
 from seqdev.postgres.engine import Database
 from seqdev.tick.batch import claim_batch
-from seqdev.tick.work import Batch, Size, Totals, Work
+from seqdev.tick.work import Aside, Batch, Size, Totals, Work
 
 _FRUITLESS = 5
 """Batches in a row without a device to lock after which a worker ends: others hold what there is."""
@@ -70,15 +70,18 @@ class Worker(threading.Thread):
         done: frozenset[UUID] = frozenset()
         fruitless = 0
         while fruitless < _FRUITLESS:
-            with self._database.transaction() as transaction:
-                # In this order: who stops it sees either that it is in a batch, or that it begins none.
-                self.in_batch = True
-                if self._stopping.is_set() or time.monotonic() >= self._deadline:
-                    return
-                batch = claim_batch(transaction, self._work, self._size, done, search=None)
-            if not batch.waiting:
+            try:
+                with self._database.transaction() as transaction:
+                    # In this order: who stops it sees either that it is in a batch, or that it begins none.
+                    self.in_batch = True
+                    if self._stopping.is_set() or time.monotonic() >= self._deadline:
+                        return
+                    batch = claim_batch(transaction, self._work, self._size, Aside(done), search=None)
+            except Held:
+                batch = None
+            if batch and not batch.waiting:
                 return
-            if batch.devices:
+            if batch and batch.devices:
                 self._batches.put(batch)
                 done |= batch.exhausted
                 fruitless = 0

@@ -14,7 +14,7 @@ def test_a_tick_killed_in_its_batch_leaves_nothing_and_the_next_waits_for_its_lo
     host: Host, connect: Connect, ticks: Ticks
 ) -> None:
     world = small(host, devices=1, contacts=20)
-    with stuck_tick(host, connect, ticks, world.leads[0], SEQDEV_LOCK_TIMEOUT="60s") as process:
+    with stuck_tick(host, connect, ticks, world.leads[0]) as process:
         following = ticks.start()
         # The following one has seen that the device is taken, and has begun to wait for it.
         until(lambda: host.value("select count(*) from seqdev.run") == 2, "the following tick to begin")

@@ -7,7 +7,7 @@ import pytest
 from tests.world.crowd import small
 from tests.world.host import MESSAGE_ID, Connect, Host
 from tests.world.obstacles import stopped_statement, stuck_tick
-from tests.world.sessions import TICKING, waiting_for_a_lock
+from tests.world.sessions import TICKING, stopped, waiting_for_a_lock
 from tests.world.ticks import Ticks
 from tests.world.waiting import until
 
@@ -27,8 +27,9 @@ def test_two_ticks_that_end_two_sequences_of_a_person_at_once_lose_neither_chang
         for device, trigger, then in zip(devices, ("LEFT", "RIGHT"), ("", "NEXT"), strict=True):
             sequence = host.sequence(user)
             host.contact(sequence, host.step(sequence, 1, trigger, then), "6012345678", device)
-            both.append(ticks.start())
-            until(lambda: waiting_for_a_lock(host) == len(both), "the tick to be about to change the lead")
+            both.append(ticks.start(SEQDEV_LOCK_TIMEOUT="60s"))
+            until(lambda: waiting_for_a_lock(host) > 0, "the tick to be about to change the lead")
+        time.sleep(0.5)
     summaries = [ticks.end(process) for process in both]
     assert sum(summary["queued"] for summary in summaries) == 2
     assert host.value("select trigger from leads where id = %s", lead) == "KEEP,NEXT"
@@ -75,8 +76,8 @@ def test_a_contact_that_changes_in_the_moment_of_the_claim_is_judged_as_it_is_no
     with stopped_statement(host, connect, "tick/claim.sql"):
         host.rows("update sequence_contacts set next_trigger_time = next_trigger_time - interval '1 day'"
                   " where assigned_device_id = %s", old)  # fmt: skip
-        process = ticks.start("--policy", "strict", SEQDEV_LOCK_TIMEOUT="60s")
-        until(lambda: waiting_for_a_lock(host) == 1, "the claim to have begun")
+        process = ticks.start("--policy", "strict")
+        until(lambda: stopped(host) == 1, "the claim to have begun")
         for change, contact in (
             ("status = 'taken'", taken),
             (f"assigned_device_id = '{new}'", moved),
@@ -107,8 +108,8 @@ def test_a_contact_that_is_assigned_between_its_choice_and_the_claim_is_counted_
     host.lead(user, device, "60123456789")
     host.contact(sequence, step, "60123456789", None)
     with stopped_statement(host, connect, "tick/pick.sql"):
-        process = ticks.start(SEQDEV_LOCK_TIMEOUT="60s")
-        until(lambda: waiting_for_a_lock(host) == 1, "the choice to have begun")
+        process = ticks.start()
+        until(lambda: stopped(host) == 1, "the choice to have begun")
         host.rows("update sequence_contacts set assigned_device_id = %s", device)
     assert ticks.end(process)["queued"] == 1
     assert host.value("select count(*) from broadcast_messages") == 1
@@ -117,10 +118,10 @@ def test_a_contact_that_is_assigned_between_its_choice_and_the_claim_is_counted_
 def test_capacity_is_counted_only_once_the_device_is_held(host: Host, connect: Connect, ticks: Ticks) -> None:
     small(host, devices=1, contacts=60)
     options = ("--policy", "strict", "--budget", "20s")
-    limits = {"SEQDEV_MAX_IN_FLIGHT": 5, "SEQDEV_LOCK_TIMEOUT": "60s"}
+    limits = {"SEQDEV_MAX_IN_FLIGHT": 5}
     with stopped_statement(host, connect, "tick/lock.sql"):
         first = ticks.start(*options, **limits)
-        until(lambda: waiting_for_a_lock(host) == 1, "the first to be about to lock the device")
+        until(lambda: stopped(host) == 1, "the first to be about to lock the device")
         # It has begun, and sees an empty queue; the second fills it.
         assert ticks.run(*options, **limits)["queued"] == 5
     assert ticks.end(first)["queued"] == 0

@@ -6,9 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from tests.world.host import Connect, Host
-from tests.world.sessions import waiting_for_a_lock
+from tests.world.sessions import stopped
 from tests.world.ticks import Ticks
 from tests.world.waiting import until
+
+_WAIT_FOR_42 = "while not pg_try_advisory_xact_lock_shared(42) loop perform pg_sleep(0.01); end loop;"
+"""Stops, without waiting for a lock: a tick does not wait long for one."""
 
 
 def slow(host: Host, table: str, event: str, seconds: float) -> None:
@@ -24,12 +27,21 @@ def slow(host: Host, table: str, event: str, seconds: float) -> None:
 def stuck_tick(
     host: Host, connect: Connect, ticks: Ticks, lead: UUID, *options: object, **environment: object
 ) -> Iterator[Any]:
-    """A tick stopped in the middle of its batch, by somebody who holds a lead until the block ends."""
-    holder = Host(connect(host.url))
-    with holder.connection.transaction():
-        holder.rows("select from leads where id = %s for update", lead)
+    """A tick stopped in the middle of its batch, at the message of a lead, until the block ends."""
+    phone = host.value("select phone from leads where id = %s", lead)
+    host.rows(
+        "create function stop() returns trigger language plpgsql as"
+        f" $$ begin {_WAIT_FOR_42} return new; end $$"
+    )
+    host.rows(
+        "create trigger stop before insert on broadcast_messages for each row"
+        f" when (new.recipient_phone = '{phone}') execute function stop()"
+    )
+    holder = connect(host.url)
+    with holder.transaction():
+        holder.execute("select pg_advisory_xact_lock(42)")
         process = ticks.start(*options, **environment)
-        until(lambda: waiting_for_a_lock(host) == 1, "the tick to be in its batch")
+        until(lambda: stopped(host) == 1, "the tick to be in its batch")
         yield process
 
 
@@ -44,7 +56,7 @@ def stopped_statement(host: Host, connect: Connect, statement: str) -> Iterator[
     host.rows(
         "create function stop_matches(a varchar, b varchar) returns boolean language plpgsql as $$ begin"
         f" if current_query() like '/* seqdev {statement} */%' and nextval('stops') = 1"
-        " then perform pg_advisory_xact_lock_shared(42); end if; return a::text ~ b::text; end $$"
+        f" then {_WAIT_FOR_42} end if; return a::text ~ b::text; end $$"
     )
     host.rows("create operator ~ (leftarg = varchar, rightarg = varchar, function = stop_matches)")
     holder = connect(host.url)

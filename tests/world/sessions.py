@@ -13,6 +13,11 @@ def waiting_for_a_lock(host: Host) -> int:
     return int(host.value(TICKING + " and wait_event_type = 'Lock'"))
 
 
+def stopped(host: Host) -> int:
+    """Tick sessions that an obstacle has stopped."""
+    return int(host.value(TICKING + " and wait_event = 'PgSleep'"))
+
+
 def at_work(host: Host) -> int:
     """Seqdev's sessions that are doing something."""
     found = host.value(

@@ -1,0 +1,212 @@
+"""A row that somebody keeps locked holds back those who depend on it, and nobody else."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.world.command import Cli
+from tests.world.host import Connect, Host
+
+LOCKS = {
+    "lead renamed": "update leads set name = 'Ana' where phone = '60120000007'",
+    "lead": "select from leads where phone = '60120000007' for update",
+    "leads": "select from leads where phone like '6012000%' for update",
+    "device": "select from user_devices where device_name = 'held' for update",
+    "sequence": "select from sequences where name = 'held' for update",
+    "step": "select from sequence_steps where trigger = 'HELD' for update",
+    "user": "select from users where id in (select user_id from user_devices where device_name = 'held') for update",
+}
+DEPEND = {
+    "lead renamed": "contact_phone = '60120000007'",
+    "lead": "contact_phone = '60120000007'",
+    "leads": "contact_phone like '6012000%' and sequence_stepid in"
+    " (select id from sequence_steps where next_trigger = '')",
+    "device": "assigned_device_id in (select id from user_devices where device_name = 'held')",
+    "sequence": "sequence_id in (select id from sequences where name = 'held')",
+    "step": "sequence_stepid in (select id from sequence_steps where trigger = 'HELD')",
+    "user": "sequence_id in (select s.id from sequences s join user_devices d using (user_id)"
+    " where d.device_name = 'held')",
+}
+"""Whom each of these holds back: the rows of ``sequence_contacts``."""
+
+
+def crowd(host: Host, number: int = 500) -> None:
+    """Four times ``number`` people of two users, each with two devices and two sequences; every second of one user
+    is at the last step."""
+    for prefix in ("6012", "6013"):
+        user = host.user()
+        first = prefix == "6012"
+        devices = [host.device(user, "held" if first else ""), host.device(user)]
+        for place, device in enumerate(devices):
+            name = "held" if first and place == 0 else f"sequence {prefix} {place}"
+            sequence = host.sequence(user, name)
+            last = host.step(sequence, 1, "HELD" if name == "held" else f"T{place}", "")
+            other = host.step(sequence, 2, f"U{place}", f"V{place}")
+            host.step(sequence, 3, f"V{place}", "")
+            given = {"user": user, "devices": devices, "last": last, "other": other, "sequence": sequence,
+                     "prefix": prefix, "trigger": "HELD" if name == "held" else f"T{place}", "from": place * number, "number": number, "device": device}  # fmt: skip
+            host.rows(
+                "insert into leads (user_id, device_id, phone, name, trigger) select %(user)s, %(device)s,"
+                " %(prefix)s || lpad(i::text, 7, '0'), 'Somebody', 'KEEP,' || %(trigger)s"
+                " from generate_series(%(from)s::int, %(from)s::int + %(number)s - 1) as i",
+                given,
+            )
+            host.rows(
+                "insert into sequence_contacts (sequence_id, sequence_stepid, contact_phone, assigned_device_id,"
+                " status, next_trigger_time) select %(sequence)s, case when i %% 2 = 1 then %(last)s::uuid else"
+                " %(other)s::uuid end, %(prefix)s || lpad(i::text, 7, '0'), (%(devices)s::uuid[])[1 + i / 2 %% 2],"
+                " 'active', now() at time zone 'UTC' - interval '1 hour' + i * interval '1 ms'"
+                " from generate_series(%(from)s::int, %(from)s::int + %(number)s - 1) as i",
+                given,
+            )
+
+
+@contextmanager
+def locked(host: Host, connect: Connect, statement: str) -> Iterator[Host]:
+    """A psql-like session that has run ``statement``, and is left open."""
+    other = Host(connect(host.url))
+    other.rows("set application_name = 'forgotten psql'")
+    with other.connection.transaction():
+        other.rows(statement)
+        yield other
+
+
+def tick(seqdev: Cli, *options: str, code: int = 0) -> tuple[Any, str]:
+    ran = seqdev("tick", "--format", "json", *options)
+    assert ran.code == code, ran
+    return json.loads(ran.out), ran.err
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQDEV_LOCK_TIMEOUT", "400ms")
+
+
+@pytest.mark.parametrize("what", LOCKS)
+def test_who_depends_on_a_locked_row_waits_and_all_others_go(
+    host: Host, connect: Connect, seqdev: Cli, what: str
+) -> None:
+    crowd(host)
+    host.rows("alter table broadcast_messages add foreign key (sequence_stepid) references sequence_steps")
+    dependent: set[UUID] = {
+        row.id for row in host.rows(f"select id from sequence_contacts where {DEPEND[what]}")
+    }
+    assert dependent
+    with locked(host, connect, LOCKS[what]) as other:
+        began = time.monotonic()
+        summary, err = tick(seqdev)
+        took = time.monotonic() - began
+        waiting = {row.id for row in host.rows("select id from sequence_contacts where status = 'active'"
+                                               " and next_trigger_time < now() at time zone 'UTC'")}  # fmt: skip
+        assert waiting == dependent
+        assert (summary["queued"], summary["waiting"]) == (
+            2000 - len(dependent),
+            {"locked_by_other": len(dependent)},
+        )
+        table = {"user": "users", "device": "user_devices", "sequence": "sequences", "step": "sequence_steps"}
+        assert (
+            f"contacts wait as locked_by_other: a row of {table.get(what, 'leads')} is held by session"
+            f" {other.connection.info.backend_pid} (forgotten psql, role {other.connection.info.user},"
+            " in a transaction since "
+        ) in err
+        assert len(err.splitlines()) == 1
+        assert took < 10, f"the tick took {took:.1f} s"
+    assert not host.broken_promises()
+    summary, err = tick(seqdev)
+    assert (summary["queued"], summary["waiting"], err) == (len(dependent), {}, "")
+    assert not host.broken_promises()
+
+
+@pytest.mark.parametrize("policy", ["strict", "fallback", "reassign"])
+@pytest.mark.parametrize("what", ["lead renamed", "sequence", "device"])
+def test_under_every_policy_a_locked_row_holds_back_nobody_else(
+    host: Host, connect: Connect, seqdev: Cli, what: str, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("IN_FLIGHT", "PER_HOUR", "PER_DAY"):
+        monkeypatch.setenv(f"SEQDEV_MAX_{limit}", "5000")
+    crowd(host, 50)
+    dependent = host.value(f"select count(*) from sequence_contacts where {DEPEND[what]}")
+    with locked(host, connect, LOCKS[what]):
+        summary, _ = tick(seqdev, "--policy", policy)
+        assert (summary["queued"], summary["waiting"]) == (200 - dependent, {"locked_by_other": dependent})
+    assert tick(seqdev, "--policy", policy)[0]["queued"] == dependent
+    assert not host.value("select count(*) from seqdev.change"), "somebody was moved because of a lock"
+    assert not host.broken_promises()
+
+
+def test_batches_go_on_past_what_is_locked(host: Host, connect: Connect, seqdev: Cli) -> None:
+    crowd(host, 100)
+    # The oldest of all, more than a batch of them.
+    with locked(
+        host, connect, "select from leads where phone < '60120000120' and phone like '6012%' for update"
+    ):
+        summary, _ = tick(seqdev, "--batch-size", "20", "--jobs", "1")
+        assert (summary["queued"], summary["waiting"]) == (340, {"locked_by_other": 60})
+    assert tick(seqdev)[0]["queued"] == 60
+    assert not host.broken_promises()
+
+
+@pytest.mark.parametrize("state", ["55P03", "40001", "40P01"])
+def test_a_contact_whose_trigger_says_to_try_again_keeps_nobody_back(
+    host: Host, seqdev: Cli, state: str
+) -> None:
+    crowd(host, 75)
+    host.rows(
+        "create function busy() returns trigger language plpgsql as"
+        f" $$ begin raise exception 'busy: %', new using errcode = '{state}'; end $$"
+    )
+    host.rows(
+        "create trigger busy before insert on broadcast_messages for each row"
+        " when (new.recipient_phone = '60120000033') execute function busy()"
+    )
+    summary, err = tick(seqdev)
+    assert (summary["queued"], summary["waiting"], summary["quarantined"]) == (299, {"locked_by_other": 1}, 0)
+    assert err == (f"seqdev: contacts wait as locked_by_other: SQLSTATE {state}, raised by function busy\n")
+    host.rows("drop trigger busy on broadcast_messages")
+    assert tick(seqdev)[0]["queued"] == 1
+    assert not host.broken_promises()
+
+
+def test_a_lock_that_goes_while_the_tick_runs_is_waited_for(
+    host: Host, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQDEV_LOCK_TIMEOUT", "30s")
+    crowd(host, 20)
+    other = connect(host.url)
+    other.execute("begin")
+    other.execute(LOCKS["sequence"].encode())
+    # Ended by the server's clock, while the tick runs in this very process.
+    other.execute("set idle_in_transaction_session_timeout = '1s'")
+    summary, err = tick(seqdev)
+    assert (summary["queued"], summary["waiting"], err) == (80, {}, "")
+    assert not host.broken_promises()
+
+
+def test_a_failed_send_and_a_reason_that_a_trigger_puts_off_do_not_stop_the_tick(
+    host: Host, seqdev: Cli
+) -> None:
+    crowd(host, 5)
+    tick(seqdev)
+    host.rows("update broadcast_messages set status = 'failed' where recipient_phone = '60120000001'")
+    host.rows("update sequence_contacts set contact_phone = ' ' where contact_phone = '60120000002'"
+              " and status = 'active'")  # fmt: skip
+    host.make_all_due()
+    host.rows(
+        "create function busy() returns trigger language plpgsql as"
+        " $$ begin raise exception 'busy: %', new using errcode = '55P03'; end $$"
+    )
+    host.rows(
+        "create trigger busy before update on sequence_contacts for each row"
+        " when (new.status = 'failed' or new.contact_phone = ' ') execute function busy()"
+    )
+    began = time.monotonic()
+    summary, err = tick(seqdev, code=3)
+    assert time.monotonic() - began < 10
+    assert (summary["failed_reflected"], summary["queued"], summary["waiting"]) == (0, 9, {"bad_phone": 1})
+    assert "1 failed sends not shown on their rows: SQLSTATE 55P03, raised by function busy" in err
+    assert "why contacts wait was not written to last_error" in err
