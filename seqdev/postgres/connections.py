@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.string import TextLoader
 from sqlalchemy import create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -67,6 +68,14 @@ class Instants(TimestamptzLoader):
             return (datetime.min if before else datetime.max).replace(tzinfo=UTC)
 
 
+class Bytes(TextLoader):
+    r"""Reads text of a database that checks no encoding: what is not UTF-8 as escapes such as ``\xe9``."""
+
+    def load(self, data: "Buffer") -> str:
+        """The text of ``data``."""
+        return bytes(data).decode(errors="backslashreplace")
+
+
 def engine(conninfo: str, session: str, password: Callable[[], str | None]) -> "Engine":
     """The engine for ``conninfo``. Its pool grows with the threads that are in a transaction at once.
 
@@ -83,6 +92,13 @@ def engine(conninfo: str, session: str, password: Callable[[], str | None]) -> "
             password=password(),
         )
         connection.adapters.register_loader("timestamptz", Instants)
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            # Or the server would refuse to send what is not UTF-8. Poolers keep this setting for each client.
+            connection.execute("set client_encoding to sql_ascii")
+            connection.commit()
+            # The last stands for all types that have no loader of their own.
+            for kind in ("text", "varchar", "bpchar", "name", '"char"', 0):
+                connection.adapters.register_loader(kind, Bytes)
         return connection
 
     # What they have to say (a rollback on a lost connection) is said by the error that follows.

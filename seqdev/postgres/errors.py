@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seqdev.errors import (
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 CONFLICT = {"40001", "40P01", "55P03"}
 """Serialization, deadlock, lock timeout: the same transaction may get through another time."""
+
+TOO_MUCH = {
+    "57014": "time limit or a person",
+    "53200": "out of memory or locks: see max_locks_per_transaction",
+    "53400": "over a limit of the server's: see temp_file_limit",
+}
+"""What a statement may be cancelled for that a smaller one may get through."""
 
 _NOT_ADMITTED = ("authentication failed", "no pg_hba.conf entry", "client certificate")
 _UNPROVEN = (
@@ -140,7 +148,8 @@ def translate(error: "psycopg.Error") -> SeqdevError:
 
     state = error.sqlstate or ""
     diag = error.diag
-    where = ".".join(name for name in (diag.table_name, diag.column_name or diag.constraint_name) if name)
+    names = _names(error)
+    where = ".".join(name for name in (names.table, names.column or names.constraint) if name)
     if state == "" and isinstance(error, psycopg.OperationalError):
         if final := _never_connected(error):
             return final
@@ -172,8 +181,8 @@ def translate(error: "psycopg.Error") -> SeqdevError:
         return Unavailable(
             f"other sessions held the rows for too long ({_condition(error)})", "run the command again"
         )
-    if state == "57014":
-        return Cancelled("the server cancelled a statement (time limit or a person)", "run the command again")
+    if state in TOO_MUCH:
+        return Cancelled(f"the server cancelled a statement ({TOO_MUCH[state]})", "run the command again")
     if state in _LOST or state.startswith("53"):
         return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
     if is_refusal(state):
@@ -213,7 +222,9 @@ _LOCKED = re.compile(r"""\(\d+,\d+\)[^"»„«「]*["»„«「]([^"«“”»�
 
 def locked_table(error: "psycopg.Error") -> str:
     """The table of the row that a statement has waited for in vain; empty where the server does not say."""
-    found = _LOCKED.search(error.diag.context or "")
+    if _is_raised(error):
+        return ""
+    found = _LOCKED.search((error.diag.context or "").split("\n")[0])
     return found[1] if found else ""
 
 
@@ -241,20 +252,40 @@ def is_refusal(state: str) -> bool:
     return state[:2] in _CLASSES or own_code
 
 
+@dataclass(frozen=True)
+class _Names:
+    """The names of the schema in an error; None: none that can be shown."""
+
+    table: str | None = None
+    column: str | None = None
+    constraint: str | None = None
+
+
+def _is_raised(error: "psycopg.Error") -> bool:
+    """Whether a procedure raises it (RAISE of pl_exec.c, plpy.error …), not the server."""
+    return (error.diag.source_file or "").startswith("pl")
+
+
+def _names(error: "psycopg.Error") -> _Names:
+    """The names that the server itself gives. A procedure may call anything a name, such as a phone."""
+    diag = error.diag
+    if _is_raised(error):
+        return _Names()
+    return _Names(diag.table_name, diag.column_name, diag.constraint_name)
+
+
 def reason(error: "psycopg.Error") -> str:
     """Why the server refused: its SQLSTATE and names of the schema, never a value.
 
     The server's own text and its DETAIL are not used: they print phones.
     """
-    state, diag = error.sqlstate or "", error.diag
-    table = f" of {diag.table_name}" if diag.table_name else ""
+    state, diag, names = error.sqlstate or "", error.diag, _names(error)
+    table = f" of {names.table}" if names.table else ""
     raised_by = re.search(r"PL/pgSQL\W\w+ ([\w.]+)\(", diag.context or "")
-    if diag.constraint_name:
-        words = f'{_CONSTRAINTS.get(state, "constraint")} "{diag.constraint_name}"{table}'
-    elif diag.column_name:
-        words = (
-            f'column "{diag.column_name}"{table} {"must not be null" if state == "23502" else "refuses it"}'
-        )
+    if names.constraint:
+        words = f'{_CONSTRAINTS.get(state, "constraint")} "{names.constraint}"{table}'
+    elif names.column:
+        words = f'column "{names.column}"{table} {"must not be null" if state == "23502" else "refuses it"}'
     else:
         words = _WORDS.get(state, f"raised{table}" if raised_by else type(error).__name__ + table)
     return f"SQLSTATE {state}, {words}{f' by function {raised_by[1]}' if raised_by else ''}"

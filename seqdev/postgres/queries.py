@@ -162,6 +162,9 @@ def parse(source: str, path: str) -> Statement:
         if match["bind"]:
             used.add(match["name"])
             return f"%({match['name']})s"
+        if match["comment"]:
+            # To a database of the encoding SQL_ASCII, the driver sends nothing else.
+            return match[0].encode("ascii", "replace").decode().replace("%", "%%")
         return match[0].replace("%", "%%")
 
     text = _substitute("\n".join(body), replace).strip()

@@ -8,7 +8,15 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from seqdev.errors import Held, Refused
-from seqdev.postgres.errors import CONFLICT, driver_errors, is_refusal, locked_table, reason, translate
+from seqdev.postgres.errors import (
+    CONFLICT,
+    TOO_MUCH,
+    driver_errors,
+    is_refusal,
+    locked_table,
+    reason,
+    translate,
+)
 from seqdev.postgres.queries import Query, Row
 
 if TYPE_CHECKING:
@@ -114,8 +122,10 @@ class Transaction:
 
         try:
             yield
-        except psycopg.errors.QueryCanceled as error:
-            raise translate(error) from error
+        except psycopg.Error as error:
+            if error.sqlstate in TOO_MUCH:
+                raise translate(error) from error
+            raise
 
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""

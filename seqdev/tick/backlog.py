@@ -118,7 +118,7 @@ class Backlog:
 
     def _give_way(self, error: Cancelled, size: Size) -> None:
         """After a cancelled batch: take less; leave the devices of a single contact that is too slow."""
-        self.backoff.cancelled(size.contacts)
+        self.backoff.cancelled(size.contacts, error)
         if size.contacts == 1:
             if not error.devices or self.backoff.is_hopeless:
                 raise self.backoff.too_slow()

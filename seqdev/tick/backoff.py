@@ -38,6 +38,7 @@ class Backoff:
         """Contacts refused, and not quarantined because that was refused too, by reason."""
         self.singles = 0
         """Batches of one contact that were cancelled."""
+        self._why = ""
         self._steady = 0
 
     def succeeded(self, batch: Batch) -> None:
@@ -52,8 +53,9 @@ class Backoff:
         if self._steady >= _STEADY:
             self.size, self._steady = min(self._largest, self.size * 2), 0
 
-    def cancelled(self, contacts: int) -> None:
+    def cancelled(self, contacts: int, error: Cancelled) -> None:
         """The server has cancelled a batch of so many contacts."""
+        self._why = error.message
         if contacts > 1:
             self._halve(contacts)
         else:
@@ -70,9 +72,8 @@ class Backoff:
     def too_slow(self) -> Cancelled:
         """The error of a run in which the server cancelled a batch of one contact."""
         return Cancelled(
-            "the server cancelled a statement even for a single contact (time limit or a person), "
-            f"{self.singles} times",
-            "raise statement_timeout, or see what makes the database slow, or who cancels",
+            f"{self._why}, even for a single contact",
+            "raise the limit (statement_timeout), or see what makes the database slow, or who cancels",
         )
 
     @property
