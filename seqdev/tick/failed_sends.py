@@ -54,13 +54,14 @@ def reflect_sent(database: Database, most: int) -> int:
     """Show on the steps' rows that failed messages were queued again and sent: how many."""
 
     def batch(transaction: Transaction) -> int:
-        return transaction.execute(
-            REFLECT_SENT,
-            now=transaction.now,
-            within=database.settings.failed_within,
-            sent=database.settings.sent_statuses,
-            most=most,
-        )
+        with transaction.savepoint(passes_by=True):
+            return transaction.execute(
+                REFLECT_SENT,
+                now=transaction.now,
+                within=database.settings.failed_within,
+                sent=database.settings.sent_statuses,
+                most=most,
+            )
 
     shown = 0
     while number := database.retry(batch):

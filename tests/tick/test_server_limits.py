@@ -16,6 +16,11 @@ def people(host: Host, number: int) -> UUID:
     device = host.device(user)
     sequence, (step, _) = host.simple_sequence(user, steps=2)
     host.rows(
+        "insert into leads (user_id, device_id, phone, name) select %s, %s, '6012' || lpad(i::text, 7, '0'),"
+        " 'Somebody' from generate_series(1, %s::int) as i",
+        *(user, device, number),
+    )
+    host.rows(
         "insert into sequence_contacts (sequence_id, sequence_stepid, contact_phone, assigned_device_id,"
         " status, next_trigger_time) select %s, %s, '6012' || lpad(i::text, 7, '0'), %s, 'active',"
         " now() at time zone 'UTC' - interval '1 hour' from generate_series(1, %s::int) as i",
