@@ -19,6 +19,7 @@ from seqdev import signals
 from seqdev.errors import SeqdevError, UsageError
 from seqdev.journal.runs import Run
 from seqdev.leads.file import LeadFile
+from seqdev.output.files import plain_file
 from seqdev.output.tables import LISTED
 from seqdev.output.text import spreadsheet_cell
 from seqdev.postgres.engine import Database
@@ -142,9 +143,7 @@ class RejectsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.realpath(path))
-        if self.path.exists() and not self.path.is_file():
-            raise UsageError(f"cannot write {path}: not a regular file", "name a file for the rejected lines")
+        self.path = plain_file(path)
         try:
             # Made with mode 0600: it holds phones.
             handle, self._temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)

@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 from uuid import UUID
 
 from seqdev.errors import SeqdevError, UsageError
+from seqdev.output.files import plain_file
 from seqdev.output.text import Phone
 
 VERSION = 1
@@ -161,6 +162,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the plan to ``path``, all of it or nothing. Raises SeqdevError when that fails."""
+        path = plain_file(path)
         temporary = None
         try:
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
