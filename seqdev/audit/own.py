@@ -1,18 +1,22 @@
-"""An operator's own audit: a file with the header of those below ``sql/``, run read-only."""
+"""An operator's own audit: a file with the header of those below ``sql/``, run read-only.
+
+A transaction that is read-only keeps tables from being written, and nothing else. So it is run as the audit
+role where there is one, and may call no function that is volatile.
+"""
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, make_dataclass
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from seqdev.errors import UsageError
+from seqdev.errors import PermissionRefused, SeqdevError, UsageError
 from seqdev.output.text import Phone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Statement, StatementError, parse
+from seqdev.postgres.transaction import Transaction
 
 if TYPE_CHECKING:
     import psycopg
@@ -21,15 +25,44 @@ _NAME = "audit run"
 """What the server's log shows in place of a path: a comment, which must not hold just any character."""
 
 
+_NAME_PART = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
+_TOKEN = re.compile(
+    rf"""
+      --[^\n]* | /\*.*?\*/ | [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    | (?P<name>{_NAME_PART}(?:\s*\.\s*{_NAME_PART})*)(?P<called>(?:\s|--[^\n]*\n|/\*.*?\*/)*\()?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""What may hold a name that is none, and names, and whether a bracket follows them."""
+
+
 @dataclass(frozen=True)
-class OwnQuery(Query[SimpleNamespace]):
+class Acting:
+    """The row of ``audit/own_role.sql``."""
+
+    role: str
+
+
+@dataclass(frozen=True)
+class Volatile:
+    """A row of ``audit/own_volatile.sql``."""
+
+    name: str
+
+
+OWN_ROLE = Query("audit/own_role.sql", Acting)
+OWN_VOLATILE = Query("audit/own_volatile.sql", Volatile)
+
+
+@dataclass(frozen=True)
+class OwnQuery(Query[Any]):
     """A query whose statement comes from outside ``sql/``, and whose columns are known once it has run."""
 
     own: Statement
 
-    def make(self, *columns: str) -> Callable[..., SimpleNamespace]:
+    def make(self, *columns: str) -> Callable[..., Any]:
         """What makes a row: the file says what its columns are called."""
-        return lambda *values: SimpleNamespace(**dict(zip(columns, values, strict=True)))
+        return _row(columns)
 
     @property
     def statement(self) -> Statement:
@@ -59,16 +92,39 @@ def run(database: Database, file: Path, given: Mapping[str, str], limit: int | N
     if unknown:
         known = ", ".join(statement.parameters) or "none"
         raise UsageError(f"{file} has no parameter {', '.join(sorted(unknown))}", f"it declares: {known}")
-    query = OwnQuery(_NAME, SimpleNamespace, statement)
+    query = OwnQuery(_NAME, object, statement)
     with database.transaction(read_only=True) as transaction:
+        transaction.take_any_value()
+        role = next((acting.role for acting in transaction.rows(OWN_ROLE)), None)
+        _refuse_volatile(transaction, file, statement)
         try:
             rows = transaction.stream(query, **given)
             kept = list(islice(rows, limit))
             total = len(kept) + sum(1 for _ in rows)
         except psycopg.Error as error:
-            raise _refusal(file, statement, error) or error from error
-    row = _row(vars(kept[0])) if kept else make_dataclass("Row", [])
-    return Found(row, [row(*vars(one).values()) for one in kept], total)
+            raise _refusal(file, statement, error, role) or error from error
+    return Found(type(kept[0]) if kept else make_dataclass("Row", []), kept, total)
+
+
+def _refuse_volatile(transaction: Transaction, file: Path, statement: Statement) -> None:
+    called = set(_called(statement.text))
+    given = {"schemas": [schema for schema, _ in called], "names": [name for _, name in called]}
+    if found := transaction.rows(OWN_VOLATILE, **given):
+        raise UsageError(
+            f"{file} may do more than read: {', '.join(one.name for one in found)} is volatile",
+            "audit run is read-only: call only functions that are STABLE or IMMUTABLE, such as now()",
+        )
+
+
+def _called(text: str) -> Iterator[tuple[str, str]]:
+    """What may be a function in an SQL text: its schema (empty: none is named) and its name."""
+    for match in _TOKEN.finditer(text):
+        if match["called"]:
+            *above, name = (
+                part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()
+                for part in re.findall(_NAME_PART, match["name"])
+            )
+            yield above[-1] if above else "", name
 
 
 def _load(file: Path) -> Statement:
@@ -85,11 +141,18 @@ def _load(file: Path) -> Statement:
         ) from error
 
 
-def _refusal(file: Path, statement: Statement, error: "psycopg.Error") -> UsageError | None:
+def _refusal(
+    file: Path, statement: Statement, error: "psycopg.Error", role: str | None
+) -> SeqdevError | None:
     """What the server has against the operator's text; None where the text is not to blame."""
     state = error.sqlstate or ""
     if state == "25006" or state == "0A000":
         return UsageError(f"{file} writes", "audit run is read-only: one SELECT a file")
+    if state == "42501" and role:
+        return PermissionRefused(
+            f"{file}: the role {role} may not read what it asks for",
+            f"grant it select, or first: seqdev db grants audit --to {role}",
+        )
     if state == "42501" or state[:2] not in ("42", "22"):
         return None
     # Class 22 complains of values, and repeats them: they may be phones.
@@ -105,7 +168,7 @@ def _row(columns: Iterable[str]) -> type[Any]:
     kinds: dict[str, Any] = {}
     for column in columns:
         name = re.sub(r"\W", "_", column) or "column"
-        if keyword.iskeyword(name) or name[0].isdecimal() or name in kinds:
+        while keyword.iskeyword(name) or name[0].isdecimal() or name in kinds:
             name = f"column_{len(kinds) + 1}_{name}"
         kinds[name] = Phone if "phone" in name.lower() else Any
     return make_dataclass("Row", kinds.items())

@@ -9,13 +9,18 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
+from math import isfinite
 from typing import Any, TextIO, get_type_hints
 from uuid import UUID
 
 from seqdev.errors import OutputError, ReaderGoneError
 from seqdev.output.text import Phone, escape_json, mask, spreadsheet_cell, visible
+
+_DIGITS = 300
+"""Digits of the largest numbers that JSON shows as numbers."""
 
 
 class Format(StrEnum):
@@ -108,7 +113,10 @@ class Writer:
         writer.writerow([field.name for field in fields(table.row)])
         for row in table.rows:
             plain = self._plain(table, row)
-            writer.writerow([spreadsheet_cell(c) if isinstance(c, str) else _cell(c) for c in plain.values()])
+            writer.writerow(
+                spreadsheet_cell(_cell(c)) if isinstance(c, str | list | tuple | dict) else _cell(c)
+                for c in plain.values()
+            )
 
     def _pretty(self, table: Table, titled: bool, out: TextIO) -> None:
         rows = [[_cell(value) for value in self._plain(table, row).values()] for row in table.rows]
@@ -152,13 +160,21 @@ def note(text: str) -> None:
 
 
 def _encode(value: object) -> str:
-    return escape_json(json.dumps(value, default=_scalar, ensure_ascii=False))
+    try:
+        text = json.dumps(value, default=_scalar, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        # What is no number to JSON is text, as PostgreSQL has it: NaN, Infinity.
+        plain = json.loads(json.dumps(value, default=_scalar), parse_constant=str)
+        text = json.dumps(plain, ensure_ascii=False)
+    return escape_json(text)
 
 
 def _scalar(value: object) -> object:
     """A value JSON does not know: instants ISO 8601, durations in seconds, ids as text."""
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return _number(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, UUID):
@@ -168,16 +184,30 @@ def _scalar(value: object) -> object:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
+def _number(value: Decimal) -> object:
+    """A number where JSON's readers would get this very number, else text."""
+    if value.is_finite() and value.adjusted() < _DIGITS:
+        whole = value == value.to_integral_value()
+        number: int | float = int(value) if whole else float(value)
+        if Decimal(repr(number)) == value:
+            return number
+    return str(value)
+
+
 def _cell(value: object) -> str:
     """A value as one line of harmless text for a table or a CSV cell."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and not isfinite(value):
+        return json.dumps(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, timedelta):
         return f"{value.total_seconds():.1f}s"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
     if isinstance(value, dict):
         return visible(", ".join(f"{name} {number}" for name, number in value.items()))
     return visible(str(value))

@@ -127,6 +127,12 @@ class Transaction:
                 raise translate(error) from error
             raise
 
+    def take_any_value(self) -> None:
+        """From now on, take what no type of Python's can hold (24:00, infinity) as the server writes it."""
+        from seqdev.postgres import values
+
+        values.take_any(self._driver)
+
     def ddl(self, text: str) -> None:
         """Run a statement that another statement has made, as the upgrade's plan does."""
         with driver_errors():
