@@ -17,6 +17,7 @@ from seqdev.commands.group import Group
 from seqdev.commands.options import App
 from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
 from seqdev.output.render import note
+from seqdev.output.text import escape_what_cannot_be_written
 from seqdev.url import refuse_secret
 
 COMMANDS = (
@@ -99,7 +100,7 @@ def root(
     if database_url:
         refuse_secret(database_url)
     flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
-    ctx.obj = App(config.load(config_file, os.environ, flags))
+    ctx.obj = App(config.load(config_file, os.environ, flags, note))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -108,6 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     The one error boundary: no exception leaves it, and no traceback is shown without ``--debug``.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    # Stderr does so by itself.
+    escape_what_cannot_be_written(sys.stdout)
     caught: BaseException
     try:
         code = int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -97,18 +97,22 @@ class Settings:
     """How long one statement may run."""
 
 
-def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    say: Callable[[str], None] = lambda _: None,
+) -> Settings:
     """The settings from the file at ``path`` (None: the default place, which may be missing), the
     environment and the flags (None: not given).
 
-    Raises UsageError for a file that cannot be read, a key that does not exist, a value of the wrong kind.
+    A default place that nobody can look into is passed over, and ``say`` is told. Raises UsageError for a
+    file that cannot be read, a key that does not exist, a value of the wrong kind.
     """
     settings = Settings()
     if path is None:
-        default = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "seqdev" / "config.toml"
-        given = _read(default) if default.is_file() else {}
-    else:
-        given = _read(path)
+        path = _default_file(environ, say)
+    given = _read(path) if path else {}
     known = {field.name for field in fields(Settings)}
     for key in given:
         if key not in known:
@@ -124,6 +128,21 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     }
     values |= {name: value for name, value in flags.items() if value is not None}
     return replace(settings, **values)
+
+
+def _default_file(environ: Mapping[str, str], say: Callable[[str], None]) -> Path | None:
+    """The configuration file at the default place; None where there is none, or nobody can say."""
+    folder = environ.get("XDG_CONFIG_HOME")
+    try:
+        default = Path(folder or Path.home() / ".config") / "seqdev" / "config.toml"
+    except RuntimeError:
+        # Neither HOME nor an entry for the user.
+        return None
+    try:
+        return default if default.is_file() else None
+    except OSError as error:
+        say(f"passed over: the configuration file {default} cannot be looked for: {error.strerror}")
+        return None
 
 
 def _read(path: Path) -> dict[str, object]:

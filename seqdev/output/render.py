@@ -17,7 +17,7 @@ from typing import Any, TextIO, get_type_hints
 from uuid import UUID
 
 from seqdev.errors import OutputError, ReaderGoneError
-from seqdev.output.text import Phone, escape_json, mask, spreadsheet_cell, visible
+from seqdev.output.text import Phone, escape_json, is_unicode, mask, spreadsheet_cell, visible
 
 _DIGITS = 300
 """Digits of the largest numbers that JSON shows as numbers."""
@@ -85,18 +85,18 @@ class Writer:
         def encode(table: Table) -> None:
             rows = (self._plain(table, row) for row in table.rows)
             if table.single:
-                out.write(_encode(next(rows)))
+                out.write(_encode(next(rows), out))
                 return
             out.write("[")
             for number, row in enumerate(rows):
-                out.write((",\n " if number else "\n ") + _encode(row))
+                out.write((",\n " if number else "\n ") + _encode(row, out))
             out.write("\n]" if table.rows else "]")
 
         if len(tables) == 1:
             encode(tables[0])
         else:
             for number, table in enumerate(tables):
-                out.write(("{" if number == 0 else ",\n") + _encode(table.name) + ": ")
+                out.write(("{" if number == 0 else ",\n") + _encode(table.name, out) + ": ")
                 encode(table)
             out.write("}")
         out.write("\n")
@@ -104,7 +104,7 @@ class Writer:
     def _lines(self, table: Table, out: TextIO) -> None:
         if self.format is Format.JSONL:
             for row in table.rows:
-                out.write(_encode(self._plain(table, row)) + "\n")
+                out.write(_encode(self._plain(table, row), out) + "\n")
             return
         if self.format is Format.CSV:
             writer = csv.writer(out, lineterminator="\n")
@@ -159,13 +159,15 @@ def note(text: str) -> None:
     print(f"seqdev: {visible(text)}", file=sys.stderr, flush=True)
 
 
-def _encode(value: object) -> str:
+def _encode(value: object, out: TextIO) -> str:
+    # What ``out`` cannot write, JSON has escapes for.
+    ascii_only = not is_unicode(out)
     try:
-        text = json.dumps(value, default=_scalar, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, default=_scalar, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
         # What is no number to JSON is text, as PostgreSQL has it: NaN, Infinity.
         plain = json.loads(json.dumps(value, default=_scalar), parse_constant=str)
-        text = json.dumps(plain, ensure_ascii=False)
+        text = json.dumps(plain, ensure_ascii=ascii_only)
     return escape_json(text)
 
 

@@ -1,7 +1,8 @@
 """Strings from the database made harmless before a terminal, a spreadsheet or a log sees them."""
 
 import re
-from typing import NewType
+from io import TextIOWrapper
+from typing import NewType, TextIO
 
 Phone = NewType("Phone", str)
 """A phone number: the one kind of value that ``--mask`` hides."""
@@ -31,3 +32,14 @@ def spreadsheet_cell(text: str) -> str:
 def mask(phone: str) -> str:
     """A phone with its middle hidden: ``601*****678``."""
     return phone[:3] + "*" * (len(phone) - 6) + phone[-3:] if len(phone) > 6 else "*" * len(phone)
+
+
+def is_unicode(out: TextIO) -> bool:
+    """Whether every character can be written to ``out``."""
+    return (out.encoding or "utf-8").lower().replace("_", "-").startswith("utf")
+
+
+def escape_what_cannot_be_written(out: TextIO) -> None:
+    r"""Let ``out`` write what its locale has no character for as an escape such as ``\xe9``."""
+    if isinstance(out, TextIOWrapper) and not is_unicode(out):
+        out.reconfigure(errors="backslashreplace")

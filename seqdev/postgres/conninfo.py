@@ -43,7 +43,7 @@ def find(database_url: str, say: Callable[[str], None]) -> str:
 
     if is_named(database_url):
         options = read(database_url) if database_url else {}
-        return make_conninfo("", **(_ALIVE | options | _tls(options)))
+        return make_conninfo("", **(_ALIVE | options | _tls(options, say)))
     say(f"no database named: working on the embedded server in {embedded.home()}")
     return embedded.start()
 
@@ -132,7 +132,7 @@ def _no_password(why: str) -> PermissionRefused:
     )
 
 
-def _tls(given: Mapping[str, str]) -> dict[str, str]:
+def _tls(given: Mapping[str, str], say: Callable[[str], None]) -> dict[str, str]:
     """The options to add to those ``given``: how the server has to prove who it is."""
     default = {"PGSSLMODE": os.environ.get("PGSSLMODE") or "verify-full"}
     # What libpq would do with the rest: its variables and the service file, which it reads for PGSERVICE.
@@ -143,11 +143,24 @@ def _tls(given: Mapping[str, str]) -> dict[str, str]:
         return {}
     found = {"sslmode": options["sslmode"]}
     certificates = options.get("sslrootcert")
-    if certificates is None and (Path.home() / ".postgresql" / "root.crt").exists():
+    if certificates is None and _has_root_certificates(say):
         return found
     if found["sslmode"] == "verify-full" and certificates in (None, "system"):
         found["sslrootcert"] = _system_certificates()
     return found
+
+
+def _has_root_certificates(say: Callable[[str], None]) -> bool:
+    """Whether the user has a file of authorities, which libpq takes by itself."""
+    try:
+        file = Path.home() / ".postgresql" / "root.crt"
+    except RuntimeError:
+        return False
+    try:
+        return file.exists()
+    except OSError as error:
+        say(f"passed over: the certificates {file} cannot be looked for: {error.strerror}")
+        return False
 
 
 def _defaults() -> dict[str, str]:
