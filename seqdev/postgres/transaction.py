@@ -93,7 +93,9 @@ class Transaction:
     def savepoint(self, *, passes_by: bool = False) -> Iterator[None]:
         """A part of the transaction that is undone alone when the server refuses its data: raises Refused.
 
-        With ``passes_by``, also when another session holds a lock for too long: raises Held.
+        With ``passes_by``, also when another session holds a row for too long, or a trigger says to try
+        again later: raises Held. A whole table that is held keeps everything from being done: that is raised
+        as it is.
         """
         import psycopg
 
@@ -101,7 +103,8 @@ class Transaction:
             with driver_errors(), self._connection.begin_nested():
                 yield
         except psycopg.Error as error:
-            if passes_by and error.sqlstate in CONFLICT:
+            # Only what happens at a row, or in a trigger, has a context.
+            if passes_by and error.sqlstate in CONFLICT and error.diag.context:
                 raise Held(reason(error), locked_table(error)) from error
             if is_refusal(error.sqlstate or ""):
                 raise Refused(reason(error)) from error

@@ -210,3 +210,37 @@ def test_a_failed_send_and_a_reason_that_a_trigger_puts_off_do_not_stop_the_tick
     assert (summary["failed_reflected"], summary["queued"], summary["waiting"]) == (0, 9, {"bad_phone": 1})
     assert "1 failed sends not shown on their rows: SQLSTATE 55P03, raised by function busy" in err
     assert "why contacts wait was not written to last_error" in err
+
+
+def test_a_table_that_is_locked_for_a_while_only_delays(host: Host, connect: Connect, seqdev: Cli) -> None:
+    crowd(host, 10)
+    other = connect(host.url)
+    # As CREATE INDEX locks it; ended by the server, while the tick runs in this very process.
+    other.execute("begin")
+    other.execute("lock table broadcast_messages in share mode")
+    other.execute("set idle_in_transaction_session_timeout = '8s'")
+    summary, err = tick(seqdev)
+    assert (summary["queued"], summary["waiting"], err) == (40, {}, "")
+
+
+def test_a_trigger_that_waits_for_a_row_of_its_own_keeps_back_only_those_it_is_for(
+    host: Host, connect: Connect, seqdev: Cli
+) -> None:
+    crowd(host, 50)
+    host.rows("create table tally (device_id uuid primary key, messages int default 0)")
+    host.rows("insert into tally select id from user_devices")
+    host.rows(
+        "create function tally() returns trigger language plpgsql as"
+        " $$ begin update tally set messages = messages + 1 where device_id = new.device_id; return null; end $$"
+    )
+    host.rows("create trigger tally after insert on broadcast_messages for each row execute function tally()")
+    (device,) = host.rows("select id from user_devices where device_name = 'held'")
+    due = host.value("select count(*) from sequence_contacts where assigned_device_id = %s", device.id)
+    with locked(host, connect, f"select from tally where device_id = '{device.id}' for update") as other:
+        summary, err = tick(seqdev, "--budget", "8s")
+        assert summary["queued"] == 200 - due
+        assert summary["waiting"]["locked_by_other"] > 0
+        assert f"a row of tally is held by session {other.connection.info.backend_pid} (forgotten psql" in err
+    tick(seqdev)
+    assert host.value("select count(*) from broadcast_messages") == 200
+    assert not host.broken_promises()
