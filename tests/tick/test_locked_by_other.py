@@ -244,3 +244,27 @@ def test_a_trigger_that_waits_for_a_row_of_its_own_keeps_back_only_those_it_is_f
     tick(seqdev)
     assert host.value("select count(*) from broadcast_messages") == 200
     assert not host.broken_promises()
+
+
+@pytest.mark.parametrize("what", ["lead renamed", "device", "sequence", "user"])
+def test_the_rights_of_the_tick_are_enough(
+    host: Host, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    crowd(host, 20)
+    dependent = host.value(f"select count(*) from sequence_contacts where {DEPEND[what]}")
+    owner = host.value("select current_user")
+    host.rows("create role locked_ticker login")
+    try:
+        assert seqdev("db", "grants", "tick", "--to", "locked_ticker", "--yes").code == 0
+        monkeypatch.setenv("SEQDEV_DATABASE_URL", host.url.replace(f"user={owner}", "user=locked_ticker"))
+        with locked(host, connect, LOCKS[what]) as other:
+            summary, err = tick(seqdev)
+        assert summary["waiting"] == {"locked_by_other": dependent}
+        # When another role's transaction began is not for this one to see.
+        assert err.endswith(
+            f" is held by session {other.connection.info.backend_pid} (forgotten psql, role {owner})\n"
+        )
+        assert tick(seqdev)[0]["queued"] == dependent
+    finally:
+        host.rows("drop owned by locked_ticker")
+        host.rows("drop role locked_ticker")
