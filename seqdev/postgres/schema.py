@@ -19,6 +19,7 @@ CHECK_TIMEOUT = timedelta(minutes=1)
 
 
 CHECK = Query("postgres/check.sql", Checked)
+CHECK_UNSUPPORTED = Query("postgres/check_unsupported.sql", Finding)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
 CHECK_MESSAGES = Query("postgres/check_messages.sql", Finding)
 CHECK_ZONE = Query("postgres/check_zone.sql", Finding)
@@ -45,6 +46,7 @@ def check(database: Database) -> list[Finding]:
     def work(transaction: Transaction) -> list[Finding]:
         checked = indexes.judge(transaction, transaction.rows(CHECK, schema=database.settings.schema))
         found = [Finding(one.item, one.status, one.why, one.remedy, one.mode) for one in checked]
+        found += transaction.rows(CHECK_UNSUPPORTED, schema=database.settings.schema)
         # A standby lacks nothing but writability, so its data can be looked at.
         if not any(finding.blocks and finding.item != "server writable" for finding in found):
             found += transaction.rows(CHECK_DATA)
@@ -71,8 +73,9 @@ def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
 def require(database: Database) -> None:
     """Raise SchemaError, naming the command that helps, unless seqdev can write here."""
     # Not by the configured time limit, which is for statements over the host's rows.
+    schema = database.settings.schema
     found = database.retry(
-        lambda tx: tx.rows(CHECK, schema=database.settings.schema),
+        lambda tx: [*tx.rows(CHECK, schema=schema), *tx.rows(CHECK_UNSUPPORTED, schema=schema)],
         read_only=True,
         statement_timeout=CHECK_TIMEOUT,
     )

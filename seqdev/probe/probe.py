@@ -107,7 +107,8 @@ def probe(database: Database, risk: bool) -> Probed:
     except (PermissionRefused, ReadOnly, Unavailable) as error:
         return Probed(not_made=error.message)
     except SeqdevError as error:
-        made.refused.setdefault((made.stage, error.message), []).append("every sequence")
+        why = f"{error.message}; a command that does the same ends so, too"
+        return Probed([Finding(f"probe: {made.stage}", "advised", why, None, None)])
     return Probed(made.findings())
 
 

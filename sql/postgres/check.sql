@@ -169,7 +169,8 @@ relation as (
     select
         n.nspname as schema_name,
         c.relname as table_name,
-        c.oid
+        c.oid,
+        c.relkind = 'p' as is_partitioned
     from pg_class as c
     inner join pg_namespace as n on c.relnamespace = n.oid
     where c.relkind in ('r', 'p') and n.nspname in (:'schema'::text, 'seqdev')
@@ -508,9 +509,15 @@ from (
         w.position,
         w.item,
         w.status,
-        w.why,
+        w.why
+        || case
+            when r.is_partitioned and w.status <> 'ok' and w.index_name is not null
+                then '; the table is partitioned: without locking writers out, an index is built on each partition'
+                    ' first, and then on the table, which takes them as they are'
+            else ''
+        end,
         case
-            when w.status <> 'ok' and w.index_name is not null
+            when w.status <> 'ok' and w.index_name is not null and r.is_partitioned is not true
                 then format(
                     '%s if not exists %I on %I.%I (%s)%s',
                     w.making,

@@ -2,7 +2,7 @@
 --
 -- Runs only where every column is there. Each value of a status column means what the settings say, compared exactly
 -- as written. A device of a platform is left out: it counts as online whatever its status.
--- Reads the four tables as a whole, once: 3 million messages took less than 2 seconds.
+-- Reads the four tables as a whole, once.
 --
 -- Parameters:
 --   online    text[]  values of user_devices.status: online

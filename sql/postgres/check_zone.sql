@@ -48,7 +48,18 @@ naive as (
 other as (
     select string_agg(distinct zone.place || ' is ' || zone.name, ', ') as zones
     from zone
-    where now() at time zone zone.name <> localtimestamp
+    -- All year round: in winter, London tells the time of UTC.
+    where exists (
+        select 1
+        from generate_series(now(), now() + interval '1 year', interval '1 month') as x (moment)
+        where
+            x.moment at time zone current_setting('TimeZone') <> case
+                -- Written as hours.
+                when zone.name ~ '^[+-]?[0-9]+([.][0-9]+)?$'
+                    then x.moment at time zone (zone.name::numeric * interval '1 hour')
+                else x.moment at time zone zone.name
+            end
+    )
 )
 
 select

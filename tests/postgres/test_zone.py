@@ -79,3 +79,14 @@ def test_check_says_where_another_zone_is_set(host: Host, seqdev: Cli, level: st
         assert seqdev("db", "check").code == 0
     finally:
         host.rows(f"alter {level.format(**names)} reset timezone")
+
+
+@pytest.mark.parametrize(
+    ("zone", "code"), [("8", 3), ("-3.5", 3), ("0", 0), ("Europe/London", 3), ("Etc/Zulu", 0)]
+)
+def test_zones_are_compared_by_the_time_that_they_tell_all_year_round(
+    zone: str, code: int, host: Host, seqdev: Cli
+) -> None:
+    host.rows(f"alter database {host.value('select current_database()')} set timezone = '{zone}'")
+    ran = seqdev("db", "check")
+    assert (ran.code, zone in ran.out) == (code, code == 3)

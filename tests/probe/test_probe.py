@@ -93,6 +93,13 @@ def test_a_probe_goes_through_every_step_and_leaves_nothing(
             ["SQLSTATE P0001", "by function angry", "warm, day 1"],
         ),
         (
+            RAISES.format(
+                name="odd", event="insert on broadcast_messages", body="raise feature_not_supported;"
+            ),
+            "probe: claim",
+            ["the schema is not one seqdev can work on", "a command that does the same ends so, too"],
+        ),
+        (
             RAISES.format(name="deaf", event="insert on broadcast_messages", body="return null;"),
             "probe: claim",
             ["keeps a row from being written, without an error", "warm, day 1"],
