@@ -4,25 +4,27 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
 from seqdev.commands.group import Group
-from seqdev.commands.options import App, FormatOption, YesOption, confirm, journaled
-from seqdev.errors import Exit, ReaderGoneError
+from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
+from seqdev.errors import Exit, ReaderGoneError, UsageError
 from seqdev.journal.runs import who
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
-from seqdev.output.text import visible
+from seqdev.output.text import Phone, visible
 from seqdev.postgres import binaries as server_binaries
-from seqdev.postgres import conninfo, embedded, grants, schema
+from seqdev.postgres import conninfo, embedded, grants, places, schema
 from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
+from seqdev.postgres.places import By
 from seqdev.probe import probe
 from seqdev.url import without_secrets
 
@@ -39,6 +41,37 @@ ProbeOption = Annotated[
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
+
+
+PlaceByOption = Annotated[
+    By | None,
+    typer.Option("--place-by", help="Which value tells a contact's step where its row's values disagree."),
+]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contact without a step, as people see it."""
+
+    phone: Phone | None
+    """whose row it is"""
+    sequence: str | None
+    """name of the sequence"""
+    status: str | None
+    """of the row"""
+    by_trigger: int | None
+    """day of the step that current_trigger names"""
+    by_day: int | None
+    """day of the step that current_day names"""
+    by_step: int | None
+    """day of the step that current_step names"""
+    step: int | None
+    """day of the step that the upgrade would give to the row; null: none"""
+    why: str
+    """disagree; no_step: nothing names a step; several_steps: more than one is named; step_taken: another row
+    of the person has that step, or would get it"""
+    contact_id: UUID
+    """the row"""
 
 
 @dataclass(frozen=True)
@@ -96,20 +129,39 @@ def check(
 
 
 @app.command()
-def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = Format.TABLE) -> int:
+def upgrade(
+    ctx: typer.Context,
+    place_by: PlaceByOption = None,
+    yes: YesOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
     """Add to the database what seqdev needs.
 
     Shows the plan, asks, and carries it out. Adds columns, tables and indexes, without blocking the host;
-    changes no value but an empty sequence_stepid, deletes nothing. Interrupted at any point, the next run
-    continues.
+    changes no value but an empty sequence_stepid, deletes nothing. What can refuse is asked before the first
+    change. Interrupted at any point, the next run continues.
+
+    Exit code 10: something has to be done by hand first; 2: --place-by has to be given. Nothing was changed
+    then.
     """
     application: App = ctx.obj
     database = application.database("db upgrade")
-    plan = schema.pending(schema.check(database))
+    found = schema.check(database, place_by)
+    plan = schema.pending(found)
+    if schema.beyond_help(found):
+        note("nothing was changed")
+        return _remaining(schema.beyond_help(found))
+    if plan:
+        application.writer(output).write(Table("plan", Finding, plan))
+    if not place_by and (number := places.undecided(database)):
+        raise UsageError(
+            f"nothing was changed: of {number:,} contacts, trigger, day and step number name different steps",
+            "see them: seqdev db places; then say which is right: --place-by trigger|day|step",
+        )
     if not plan:
         note("nothing to do")
-        return _remaining(database)
-    application.writer(output).write(Table("plan", Finding, plan))
+        return _remaining(found)
+    schema.require_rights(database, plan)
     if not confirm(f"Do {_steps(plan)}?", yes):
         note("nothing was changed")
         return Exit.DONE
@@ -117,13 +169,13 @@ def upgrade(ctx: typer.Context, yes: YesOption = False, output: FormatOption = F
         run = None
         if not any(finding.item.startswith(_JOURNAL) for finding in plan):
             run = stack.enter_context(journaled(ctx, database, "db upgrade"))
-        done = _upgrade(database, plan)
+        done = _upgrade(database, plan, place_by)
         # What was asked for is done. What only shows now is asked for too.
-        while (plan := schema.following(database, done)) and _agreed(application, plan, yes):
-            done += _upgrade(database, plan)
+        while (plan := schema.following(database, done, place_by)) and _agreed(application, plan, yes):
+            done += _upgrade(database, plan, place_by)
         if run:
             run.counts = {"planned": len(plan) + len(done), "done": len(done)}
-    return _remaining(database)
+    return _remaining(schema.check(database, place_by))
 
 
 def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
@@ -162,6 +214,31 @@ def keep_zone(
     return Exit.DONE
 
 
+@app.command(name="places")
+def places_(
+    ctx: typer.Context,
+    place_by: PlaceByOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Rows to show.")] = 20,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Show contacts without a step that the upgrade has to ask about, or cannot place.
+
+    Each with the steps that its trigger, its day and its step number name, and the step that it would get.
+    Exit code 3: there are some.
+    """
+    application: App = ctx.obj
+    found = places.listed(application.database("db places"), place_by, limit)
+    rows = [Standing(*(getattr(one, field.name) for field in fields(Standing))) for one in found]
+    application.writer(output).write(Table("places", Standing, rows))
+    total = found[0].total if found else 0
+    note(
+        f"{total:,} contacts"
+        if len(found) == total
+        else f"the first {len(found):,} of {total:,} contacts: see --limit"
+    )
+    return Exit.FINDINGS if found else Exit.DONE
+
+
 @app.command()
 def init(ctx: typer.Context) -> int:
     """Create the host's tables in an empty database.
@@ -173,22 +250,22 @@ def init(ctx: typer.Context) -> int:
     schema.init(database)
     done: list[Finding] = []
     while plan := schema.following(database, done):
-        done += _upgrade(database, plan)
-    return _remaining(database)
+        done += _upgrade(database, plan, None)
+    return _remaining(schema.check(database))
 
 
-def _upgrade(database: Database, plan: list[Finding]) -> list[Finding]:
+def _upgrade(database: Database, plan: list[Finding], place_by: By | None) -> list[Finding]:
     """Do what ``plan`` says; the findings that are done."""
     done = []
     with progress("done") as bar:
-        for finding in schema.upgrade(database, plan, note):
+        for finding in schema.upgrade(database, plan, place_by, note):
             done.append(finding)
             bar(len(done))
     return done
 
 
-def _remaining(database: Database) -> int:
-    blocking = [finding for finding in schema.check(database) if finding.blocks]
+def _remaining(found: list[Finding]) -> int:
+    blocking = [finding for finding in found if finding.blocks]
     if not blocking:
         note("the database is ready")
         return Exit.DONE
@@ -266,6 +343,8 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
         used, found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
     )
     application.writer(output).write(Table("server", ServerStatus, [row], single=True))
+    for old in embedded.left_behind(found.home, server_binaries.major(found.version)):
+        note(f"{found.home / old / 'data'} has data of PostgreSQL {old}, which {found.version} cannot read")
     if not used:
         note("commands work on the database that is named, not on the embedded server: see seqdev db check")
     return Exit.DONE

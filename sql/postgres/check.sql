@@ -209,7 +209,7 @@ key as (
     select
         r.schema_name,
         r.table_name,
-        i.indexrelid::regclass as qualified_name,
+        i.indexrelid as index_oid,
         con.conname as constraint_name,
         i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null as usable,
         i.indimmediate as immediate,
@@ -296,9 +296,13 @@ making as (
 
 old_shape as (
     select
-        k.qualified_name,
-        k.constraint_name
+        format('%I.%I', :'schema'::text, x.relname) as qualified_name,
+        k.constraint_name,
+        -- Another table's foreign key, or a subscriber of its changes, would be left without it.
+        i.indisreplident or exists (select from pg_constraint as f where f.contype = 'f' and f.conindid = x.oid) as held
     from key as k
+    inner join pg_index as i on k.index_oid = i.indexrelid
+    inner join pg_class as x on k.index_oid = x.oid
     where k.schema_name = :'schema'::text and k.table_name = 'sequence_contacts' and k.usable and k.column_names = '{contact_phone, sequence_id}'
 ),
 
@@ -413,21 +417,14 @@ finding (position, item, status, why, remedy, mode) as (
         and n.column_name is null
     union all
     select
-        310,
-        'sequence_contacts: one row per person',
-        'wrong',
-        'each step needs a row of its own; the new rows get their step from current_step',
-        'fill sequence_stepid from current_step: sql/postgres/fill_steps.sql',
-        'repeat'
-    where exists (select 1 from old_shape)
-    union all
-    select
         312,
         'sequence_contacts unique (sequence_id, contact_phone)',
         'wrong',
         'it allows one row per person only; the new key replaces it, no row changes.'
-        ' Whatever says ON CONFLICT (sequence_id, contact_phone) must name sequence_stepid too',
+        ' Whatever says ON CONFLICT (sequence_id, contact_phone) must name sequence_stepid too'
+        || case when o.held then '. First take off the foreign key or the replica identity that rests on it' else '' end,
         case
+            when o.held then null
             when o.constraint_name is not null
                 then format(
                     'alter table %I.sequence_contacts drop constraint %I', :'schema'::text, o.constraint_name

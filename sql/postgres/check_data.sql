@@ -5,10 +5,10 @@
 --
 -- Row:
 --   item      text  what is looked at
---   status    text  ok, or advised: a person, or the upgrade, should look at it
+--   status    text  ok, or advised: a person should look at it
 --   why       text  what was found
---   remedy    text  what the upgrade would do; null where a person has to decide
---   mode      text  how it runs: repeat (until it touches no more rows)
+--   remedy    text  none: a person has to decide
+--   mode      text  none
 -- Locks: none
 with future (item, rows_found) as (
     select
@@ -28,20 +28,6 @@ with future (item, rows_found) as (
         count(*)
     from sequence_contacts
     where completed_at > now() + interval '5 minutes'
-),
-
-stepless (rows_found) as (
-    select count(*)
-    from sequence_contacts as sc
-    where
-        sc.sequence_stepid is null
-        and exists (
-            select 1
-            from sequence_steps as st
-            where
-                st.sequence_id = sc.sequence_id
-                and (st.day_number = sc.current_step or st.trigger = sc.current_trigger)
-        )
 )
 
 select
@@ -54,16 +40,6 @@ select
     null::text as remedy,
     null::text as mode
 from future
-union all
-select
-    'sequence_contacts without sequence_stepid' as item,
-    case when rows_found > 0 then 'advised' else 'ok' end as status,
-    rows_found || ' rows that current_step gives a step' as why,
-    case
-        when rows_found > 0 then 'fill sequence_stepid from current_step: sql/postgres/fill_steps.sql'
-    end as remedy,
-    case when rows_found > 0 then 'repeat' end as mode
-from stepless
 union all
 select
     'pause switch' as item,

@@ -76,6 +76,9 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     for number in range(6, 9):
         host.lead(user, None, f"6012000000{number}", "WARM")
     (folder / "leads.csv").write_text("phone,name\n60123456789,Ann\n123,Too short\n")
+    nowhere = host.contact(sequence, None, "60120000000", None)
+    run("db places")
+    host.rows("delete from sequence_contacts where id = %s", nowhere)
     run("leads import", folder / "leads.csv", "--user", user, "--device", a)
     run("enroll", "--dry-run")
     run("enroll", "--yes")
