@@ -95,11 +95,8 @@ def require(database: Database) -> None:
     schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
-        return [
-            finding
-            for query in (OWNERS, CHECK, CHECK_UNSUPPORTED)
-            for finding in transaction.rows(query, schema=schema)
-        ]
+        found = [*transaction.rows(OWNERS, schema=schema), *transaction.rows(CHECK, schema=schema)]
+        return found + transaction.rows(CHECK_UNSUPPORTED, schema=schema)
 
     # Not by the configured time limit, which is for statements over the host's rows.
     found = database.retry(work, read_only=True, statement_timeout=CHECK_TIMEOUT)
