@@ -14,6 +14,11 @@
 --   fallback_used           seqdev wrote it, or the assigned device is not online now: another stood in
 --   foreign_writer          another processor wrote it, although the assigned device is online
 --
+-- A mismatch is repaired, and no longer open, once a repair has assigned a row of the person in the sequence since,
+-- and was not undone: the journal has it. Such are counted as repaired, whatever the cause.
+--
+-- Master of written and judged, which repair/assigned.sql repeats.
+--
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
@@ -26,6 +31,7 @@
 -- Row:
 --   verdict             text         MATCH or MISMATCH
 --   cause               text         why; null for a match
+--   state               text         open, or repaired; null for a match
 --   at                  timestamptz  when the message was made
 --   phone               text         whom it went to
 --   sequence            text         name of the sequence
@@ -41,7 +47,7 @@
 --   message_id          uuid         the message
 --   repair              text         what to do about it
 --   total               integer      rows in all, listed or not
---   found               jsonb        mismatches in all by cause: number, severity, repair
+--   found               jsonb        open mismatches by cause, and the repaired: number, severity, repair
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 hour' \endif
@@ -62,8 +68,9 @@ with kind (kind, severity, repair) as (
         ('other_users_assignment', 1, 'seqdev repair assigned'),
         ('used_device_deleted', 3, 'nothing: the next step goes to the assigned device'),
         ('lead_reowned', 2, 'seqdev repair assigned'),
-        ('fallback_used', 2, 'seqdev repair assigned, or bring the device back'),
-        ('foreign_writer', 1, 'stop the writer: seqdev audit writers')
+        ('fallback_used', 2, 'nothing, if the assigned device comes back; if it does not: seqdev repair assigned'),
+        ('foreign_writer', 1, 'stop the writer: seqdev audit writers'),
+        ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),
 
 online as materialized (
@@ -109,18 +116,51 @@ written as materialized (
             and coalesce(sc.user_id, s.user_id) = s.user_id
         )
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+),
+
+looked_at as (
+    select w.*
+    from written as w
+    where
+        (:'matches'::boolean or w.assigned_device_id is distinct from w.device_id)
         and (
             nullif(:'device', '')::uuid is null
-            or sc.assigned_device_id = nullif(:'device', '')::uuid
-            or m.device_id = nullif(:'device', '')::uuid
+            or w.assigned_device_id = nullif(:'device', '')::uuid
+            or w.device_id = nullif(:'device', '')::uuid
         )
 ),
 
-finding as materialized (
+judged as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
+        used.id as used_id,
+        used.user_id as used_user_id,
         used.device_name as used_name,
+        used.status as used_status,
+        (w.assigned_device_id is distinct from w.device_id)
+        and exists (
+            select 1
+            from sequence_contacts as other
+            cross join lateral (
+                -- What is in effect: the last change of its device.
+                select r.command
+                from seqdev.change as ch
+                inner join seqdev.run as r on ch.run_id = r.id
+                where
+                    ch.row_id = other.id
+                    and ch.table_name = 'sequence_contacts'
+                    and ch.column_name = 'assigned_device_id'
+                    and ch.changed_at > w.created_at
+                order by ch.id desc
+                limit 1
+            ) as last
+            where
+                other.sequence_id = w.sequence_id
+                and other.contact_phone = w.contact_phone
+                and other.id <> w.contact_id
+                and last.command ~ '^repair (?!undo)'
+        ) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
             when used.user_id <> w.user_id then 'other_users_device'
@@ -145,8 +185,8 @@ finding as materialized (
             when l.device_id = w.device_id then 'lead_reowned'
             when w.is_own or assigned.id not in (select online.id from online) then 'fallback_used'
             else 'foreign_writer'
-        end as kind
-    from written as w
+        end as cause
+    from looked_at as w
     left join user_devices as assigned on w.assigned_device_id = assigned.id
     left join user_devices as used on w.device_id = used.id
     -- One look into the index a message, however wrong the estimate of their number is.
@@ -156,7 +196,13 @@ finding as materialized (
         where lead.user_id = w.user_id and lead.phone = w.contact_phone
         limit 1
     ) as l on true
-    where :'matches'::boolean or w.assigned_device_id is distinct from w.device_id
+),
+
+finding as materialized (
+    select
+        j.*,
+        case when j.is_repaired and j.cause <> 'assigned_since' then 'repaired' else j.cause end as kind
+    from judged as j
 ),
 
 -- tally: as in audit/contacts.sql
@@ -181,7 +227,8 @@ tally as (
 
 select
     case when f.kind is null then 'MATCH' else 'MISMATCH' end as verdict,
-    f.kind as cause,
+    f.cause,
+    case when f.kind = 'repaired' then 'repaired' when f.kind is not null then 'open' end as state,
     case when isfinite(f.created_at) then f.created_at::timestamptz end as at,
     f.contact_phone::text as phone,
     f.sequence_name::text as sequence,
@@ -202,5 +249,5 @@ from finding as f
 cross join tally
 left join kind on f.kind = kind.kind
 left join sequence_steps as st on f.sequence_stepid = st.id
-order by f.kind is null, f.created_at desc, f.message_id
+order by f.kind is null, f.kind = 'repaired', f.created_at desc, f.message_id
 limit nullif(:'limit', '')::integer;
