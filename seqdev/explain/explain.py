@@ -92,6 +92,7 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         **window(settings, tx.now),
         **capacity(settings),
         waiting=settings.waiting_statuses,
+        done=settings.done_statuses,
         failed=settings.failed_statuses,
         **gates.handed_to(
             GATES,

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TypeVar, get_type_hints
 from uuid import UUID
 
-from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
+from seqdev.explain.advice import ENROL, GONE, GONE_OPENS, OPENS, UNBLOCK
 from seqdev.explain.rows import Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
@@ -141,10 +141,11 @@ def _stop(waiting: Waiting, found: Explanation) -> _Stop:
         detail = f" ({gate.detail})" if gate.detail else ""
         of_device = reason.startswith("device_") and f": {_device(step.device_id, step.device_name)}"
         answer = f"{'WAITS' if _goes(waiting) else 'STOPPED'}: {reason}{of_device or ''}{detail}"
+        to_do = _to_do(reason, step)
+        opens = OPENS.get(reason, "unknown: when it is repaired")
         if reason == "device_offline" and step.device_gone:
             answer += f", which is {_away(gone=True)}"
-        to_do = _to_do(reason, step)
-        opens = OPENS.get(_said(reason, step), "unknown: when it is repaired")
+            opens = GONE_OPENS
         if waiting.eligible_at:
             earliest = ", at the earliest" if reason == "device_full" else ""
             opens = _when(waiting.eligible_at, found.now) + earliest
@@ -198,15 +199,11 @@ def _away(gone: bool) -> str:
     return "GONE: it does not come back" if gone else "OFFLINE and the sender waits for it"
 
 
-def _said(reason: str, step: Step) -> str:
-    """The reason as advice knows it: to the tick, a device that does not come back is offline as well."""
-    return "device_gone" if reason == "device_offline" and step.device_gone else reason
-
-
 def _to_do(reason: str, step: Step) -> str:
     if reason == "not_due" and not step.due_at:
         return "give the row a next_trigger_time in the application: it is never due without"
-    return UNBLOCK[_said(reason, step)].format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
+    advice = GONE if reason == "device_offline" and step.device_gone else UNBLOCK[reason]
+    return advice.format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
 
 
 def _answers(story: Story, now: datetime) -> Iterator[_Answer]:

@@ -126,6 +126,12 @@ def test_the_advice_for_an_offline_device_clears_it(host: Host, seqdev: Cli) -> 
     assert trouble(seqdev, one.old)["trouble"] is None
 
 
+def test_a_platforms_device_is_online_whatever_its_status(host: Host, seqdev: Cli) -> None:
+    one = Replaced(host)
+    host.rows("update user_devices set platform = 'Wablas' where id = %s", one.old)
+    assert trouble(seqdev, one.old)["availability"] == "Available"
+
+
 def test_nobody_goes_to_a_device_that_is_gone(host: Host, seqdev: Cli) -> None:
     one = Replaced(host)
     with only(host, {}):
