@@ -230,23 +230,32 @@ stranded as materialized (
     select distinct on (sc.sequence_id, sc.contact_phone)
         sc.id,
         before.completed_at,
-        step.next_hours
+        coalesce(
+            last.next_hours,
+            (
+                select max(step.next_hours)
+                from step
+                where step.next_id = sc.sequence_stepid
+            ),
+            0
+        ) as next_hours
     from sequence_contacts as sc
-    inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
+    inner join step as own on sc.sequence_stepid = own.id and sc.sequence_id = own.sequence_id
     inner join sequence_contacts as before
-        on
-            sc.sequence_id = before.sequence_id
-            and sc.contact_phone = before.contact_phone
-            and step.id = before.sequence_stepid
+        on sc.sequence_id = before.sequence_id and sc.contact_phone = before.contact_phone
+    left join step as last on before.sequence_stepid = last.id and before.sequence_id = last.sequence_id
     where
         sc.status = any(:'waiting'::text [])
         and before.status = any(:'done'::text [])
+        -- Where the step that was done is deleted since, the days tell the order.
+        and (last.next_id = sc.sequence_stepid or last.id is null and sc.current_step > before.current_step)
         and not exists (
             select 1
             from sequence_contacts as x
             where x.sequence_id = sc.sequence_id and x.contact_phone = sc.contact_phone and x.status = 'active'
         )
-    order by sc.sequence_id, sc.contact_phone, before.completed_at desc nulls last, sc.id
+    order by
+        sc.sequence_id, sc.contact_phone, last.id is null, sc.current_step, before.completed_at desc nulls last, sc.id
 ),
 
 rescheduled as materialized (

@@ -1,10 +1,11 @@
 -- Bring people on whose step was deleted: to the step that took its place, or the one that follows; or end them
 --
 -- The host makes all steps of a sequence anew when somebody edits it: the step is the one with the row's trigger. Else
--- it is the first one of the row's day or later. In no case a step that the person has had, by a row that is done or a
--- message; steps are counted, too, since those of the past may be deleted as well. Where that day cannot be relied on
--- (current_step is empty, or 1 as in hosts that never moved it on), the row is refused. Whoever has no step left ends.
--- Where the person has a row of that step already, the row of the deleted step ends, and that one goes on.
+-- it is the first one of the row's day or later; the first one after it, where another processor has written the message
+-- of the deleted step. In no case a step that the person has had, by a row that is done or a message. Some hosts never move current_step on: where it is 1, as many steps are passed over as the person has had;
+-- where nothing tells that, unless the lead still has the trigger that the row waits for, the row is refused. Whoever has
+-- no step left ends. Where the person has a row of that step already, the row of the deleted step ends, and that one
+-- goes on.
 --
 -- Parameters:
 --   user      uuid     only sequences of this user
@@ -55,7 +56,11 @@ waits as materialized (
         s.name as sequence_name,
         sc.status = 'active' as goes_on,
         had.steps as had,
-        sc.current_step > 1
+        -- The first day that comes into question.
+        coalesce(named.day_number, sc.current_step) + case when written.is_there then 1 else 0 end as from_day,
+        named.day_number is not null as is_named,
+        named.day_number is not null
+        or sc.current_step > 1
         or had.steps > 0
         or coalesce(btrim(sc.current_trigger) = any(lead.triggers), false) as has_place
     from sequence_contacts as sc
@@ -78,6 +83,21 @@ waits as materialized (
             )
         ) as steps
     ) as had
+    left join lateral (
+        select min(st.day_number) as day_number
+        from step as st
+        where st.sequence_id = sc.sequence_id and st.trigger = sc.current_trigger and st.trigger ~ '\S'
+    ) as named on true
+    left join lateral (
+        select true as is_there
+        from broadcast_messages as m
+        where
+            m.recipient_phone = sc.contact_phone
+            and m.sequence_id = sc.sequence_id
+            and m.sequence_stepid = sc.sequence_stepid
+            and m.id <> md5('seqdev message ' || sc.id)::uuid
+        limit 1
+    ) as written on true
     left join lateral (
         select array(
             select btrim(m.member)
@@ -141,10 +161,9 @@ placed as materialized (
         where
             step.sequence_id = w.sequence_id
             and (there.id is null or there.status = 'active' or there.status = any(:'waiting'::text []))
-            and (
-                coalesce(step.trigger = w.current_trigger and step.trigger ~ '\S', false)
-                or coalesce(w.has_place, false) and step.day_number >= w.current_step and step.place > w.had
-            )
+            and coalesce(w.has_place, false)
+            and step.day_number >= w.from_day
+            and (w.is_named or w.current_step > 1 or step.place > w.had)
             and not exists (
                 select 1
                 from broadcast_messages as m
@@ -152,6 +171,27 @@ placed as materialized (
                     m.recipient_phone = w.contact_phone
                     and m.sequence_id = w.sequence_id
                     and m.sequence_stepid = step.id
+            )
+            -- Nor by another row of the person, whose step is deleted as well.
+            and not exists (
+                select 1
+                from sequence_contacts as x
+                where
+                    x.sequence_id = w.sequence_id
+                    and x.contact_phone = w.contact_phone
+                    and x.id <> w.id
+                    and (x.current_trigger = step.trigger or x.current_step = step.day_number)
+                    and (
+                        x.status = any(:'done'::text [])
+                        or exists (
+                            select 1
+                            from broadcast_messages as m
+                            where
+                                m.recipient_phone = x.contact_phone
+                                and m.sequence_id = x.sequence_id
+                                and m.sequence_stepid = x.sequence_stepid
+                        )
+                    )
             )
         order by is_named desc, step.day_number, step.id
         limit 1

@@ -87,9 +87,10 @@ def test_rows_of_the_host_and_other_people_are_left_alone(host: Host, seqdev: Cl
 
 def test_hostile_delays_stop_nothing(host: Host, seqdev: Cli) -> None:
     scene = Scene(host, seqdev)
-    scene.delay(2**31 - 1)
+    host.rows("alter table sequence_steps alter trigger_delay_hours type bigint")
+    scene.delay(10**15)
     host.rows("update sequence_contacts set completed_at = 'infinity' where id = %s", scene.first)
-    assert seqdev("audit", "contacts").code in (0, 3)
+    assert found(seqdev) == []
     host.rows("update sequence_contacts set completed_at = now() where id = %s", scene.first)
     assert len(found(seqdev)) == 1
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from tests.world.command import Cli
 from tests.world.host import Host
-from tests.world.repairs import only, repair, run_of, snapshot
+from tests.world.repairs import message, only, repair, run_of, snapshot
 
 OLD, NEW = "6012000001", "6012000002"
 ENDED = {"status": "stopped", "last_error": "ended: no lead of the user has this phone"}
@@ -150,3 +150,14 @@ def test_mask_hides_the_phones_of_plan_and_journal(host: Host, seqdev: Cli) -> N
         assert ran.code == 0
         assert not [phone for phone in (OLD, NEW) if phone in ran.out], output
     assert NEW in seqdev("repair", "show", run).out
+
+
+def test_an_undo_makes_nothing_active_that_another_processor_has_written_since(
+    host: Host, seqdev: Cli
+) -> None:
+    scene = Scene(host, seqdev)
+    result = repair(seqdev, "no-lead", "--end")
+    message(host, scene.waits, scene.device, "1 minute", own=False)
+    with only(host, {}):
+        undone = repair(seqdev, "undo", run_of(result), code=3)
+    assert reasons(undone) == {"message_exists": 1}

@@ -168,11 +168,26 @@ def test_rows_that_wait_for_steps_made_anew_are_placed_each_at_its_own(
         repair(seqdev, "step-gone")
 
 
-def test_a_step_that_the_person_has_had_is_passed_over(scene: Scene, host: Host, seqdev: Cli) -> None:
+@pytest.mark.parametrize("trace", ["row", "message"])
+def test_a_step_that_the_person_has_had_is_passed_over(
+    scene: Scene, host: Host, seqdev: Cli, trace: str
+) -> None:
+    """A row that is done, whose message the host has deleted; or a message, whose row it has deleted."""
     done = scene.row(2, "completed")
-    message(host, done, scene.device)
+    if trace == "message":
+        message(host, done, scene.device)
+        host.rows("delete from sequence_contacts where id = %s", done)
     scene.delete(1)
     with only(host, on(scene.waits, place(scene.steps[3], 4, "WARM_4"))):
+        repair(seqdev, "step-gone")
+
+
+def test_a_deleted_step_that_another_processor_has_written_counts_as_had(
+    scene: Scene, host: Host, seqdev: Cli
+) -> None:
+    message(host, scene.waits, scene.device, own=False)
+    steps = scene.make_anew()
+    with only(host, on(scene.waits, place(steps[3], 3, "WARM_3"))):
         repair(seqdev, "step-gone")
 
 
@@ -184,6 +199,12 @@ def test_steps_that_were_had_count_even_where_they_are_deleted_too(
     host.rows("update sequence_steps set trigger = 'X' || day_number, next_trigger = 'X' || day_number + 1")
     host.rows("update sequence_contacts set current_step = 1 where id = %s", scene.waits)
     with only(host, on(scene.waits, place(steps[2], 2, "X2"))):
+        repair(seqdev, "step-gone")
+
+
+def test_steps_of_the_past_that_are_deleted_count_no_longer(scene: Scene, host: Host, seqdev: Cli) -> None:
+    scene.delete(0, 1, 2)
+    with only(host, on(scene.waits, place(scene.steps[3], 4, "WARM_4"))):
         repair(seqdev, "step-gone")
 
 

@@ -113,3 +113,17 @@ def test_an_index_of_one_active_row_is_no_trouble(host: Host, seqdev: Cli) -> No
         "create unique index one_active on sequence_contacts (sequence_id, contact_phone) where status = 'active'"
     )
     assert repair(seqdev, "stranded")["summary"]["changed"] == 1
+
+
+def test_where_the_step_that_was_done_is_deleted_the_days_tell_the_order(host: Host, seqdev: Cli) -> None:
+    """As after an edit of the sequence, and a repair of the rows of deleted steps."""
+    one = Beforehand(host)
+    for day, row in enumerate((one.first, one.second, one.third), 1):
+        host.rows("update sequence_contacts set current_step = %s where id = %s", day, row)
+    host.rows("update sequence_contacts set sequence_stepid = gen_random_uuid() where id = %s", one.first)
+    assert found(seqdev) == [(str(one.second), "seqdev repair stranded")]
+    result = repair(seqdev, "stranded")
+    assert [row["row_id"] for row in result["rows"]] == [str(one.second)]
+    assert one.due(one.second) == host.value(
+        "select completed_at + interval '24 hours' from sequence_contacts where id = %s", one.first
+    )
