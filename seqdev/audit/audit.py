@@ -169,6 +169,7 @@ class _Look:
             "without_lead": settings.without_lead,
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,
+            "failed": settings.failed_statuses,
             "gone": settings.gone_statuses,
             "limit": "" if criteria.limit is None else criteria.limit,
         }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -23,16 +24,23 @@ class InQueue:
     is_online: bool
 
 
-CAUSES = (
-    *("other_users_device", "assignment_missing", "assigned_since", "device_deleted"),
-    *("other_users_assignment", "used_device_deleted", "lead_reowned", "fallback_used", "foreign_writer"),
-)
-"""Why a message came from another device than the one assigned, as ``audit/mismatches.sql`` says."""
+class Cause(StrEnum):
+    """Why a message came from another device than the one assigned, as ``audit/mismatches.sql`` says."""
 
-REPAIRED = "repaired"
-"""What the audit calls a mismatch that a repair has dealt with."""
+    OTHER_USERS_DEVICE = "other_users_device"
+    ASSIGNMENT_MISSING = "assignment_missing"
+    ASSIGNED_SINCE = "assigned_since"
+    DEVICE_DELETED = "device_deleted"
+    OTHER_USERS_ASSIGNMENT = "other_users_assignment"
+    USED_DEVICE_DELETED = "used_device_deleted"
+    LEAD_REOWNED = "lead_reowned"
+    FALLBACK_USED = "fallback_used"
+    FOREIGN_WRITER = "foreign_writer"
+    REPAIRED = "repaired"
+    """Not a cause: a repair has dealt with it."""
 
-RECOMMENDED = ("fallback_used", "lead_reowned", "other_users_assignment")
+
+RECOMMENDED = (Cause.FALLBACK_USED, Cause.LEAD_REOWNED, Cause.OTHER_USERS_ASSIGNMENT)
 """The causes for which the audit recommends ``repair assigned``."""
 
 NOTHING = LeftAlone({})
@@ -95,7 +103,7 @@ class Mismatches:
 
     since: timedelta
     history: bool
-    causes: tuple[str, ...]
+    causes: tuple[Cause, ...]
 
 
 def assigned(scope: Scope, which: Mismatches, found: Mapping[str, int]) -> Job:

@@ -17,6 +17,7 @@
 --   sequence  uuid         only people of this sequence, and the devices that have any
 --   device    uuid         only this device
 --   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   failed    text[]       values of broadcast_messages.status of a message that will never be sent
 --   gone      text[]       values of user_devices.status of a device that does not come back
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/steps.sql, gates/devices.sql under strict of these devices, all their messages counted
@@ -45,6 +46,7 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
@@ -175,6 +177,7 @@ finding as materialized (
                         m.device_id = d.id
                         and m.sent_at > :'now'::timestamptz - interval '15 minutes'
                         and m.status not in ('pending', 'queued', 'processing', 'failed')
+                        and m.status <> all(:'failed'::text [])
                 )
                 then 'zombie'
             when not d.is_online and (d.due > 0 or waits.pending) and not d.is_gone then 'offline_with_work'

@@ -26,6 +26,7 @@
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
 --   matches   boolean      list the messages that match too
+--   gone      text[]       values of user_devices.status of a device that does not come back
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/devices.sql of all devices, or the user's
 -- Row:
@@ -55,6 +56,7 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?matches} \else \set matches 'false' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
@@ -134,6 +136,7 @@ judged as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
+        assigned.status as assigned_status,
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
@@ -242,7 +245,14 @@ select
     case when f.is_own then 'seqdev' else 'other' end as writer,
     f.contact_id,
     f.message_id,
-    replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE')) as repair,
+    case
+        when
+            f.kind = 'fallback_used'
+            and f.assigned_status = any(:'gone'::text [])
+            and f.assigned_device_id not in (select online.id from online)
+            then 'seqdev repair assigned'
+        else replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE'))
+    end as repair,
     tally.total,
     tally.found
 from finding as f

@@ -119,6 +119,7 @@ judged as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
+        assigned.status as assigned_status,
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,

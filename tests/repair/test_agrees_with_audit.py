@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seqdev.repair.jobs import CAUSES, RECOMMENDED
+from seqdev.repair.jobs import RECOMMENDED, Cause
 from tests.world.command import Cli
 from tests.world.host import MESSAGE_ID, Host
 
@@ -130,7 +130,7 @@ def planned(seqdev: Cli, *options: str) -> dict[str, tuple[str, str]]:
     return {row["row_id"]: (row["to_device"], row["why"]) for row in rows}
 
 
-ALL = tuple(cause for cause in CAUSES if cause != "assigned_since")
+ALL = tuple(cause for cause in Cause if cause != "assigned_since")
 
 
 @pytest.mark.parametrize("causes", [RECOMMENDED, ALL, ("foreign_writer",)])

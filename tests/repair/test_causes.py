@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from seqdev.postgres.queries import ROOT
-from seqdev.repair.jobs import CAUSES, RECOMMENDED, REPAIRED
+from seqdev.repair.jobs import RECOMMENDED, Cause
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.repairs import message, only, repair, run, run_of
@@ -46,7 +46,7 @@ def causes(seqdev: Cli) -> dict[str, int]:
 def test_the_causes_are_those_of_the_audit_and_its_advice() -> None:
     audit = (ROOT / "audit" / "mismatches.sql").read_text()
     advice = dict(re.findall(r"^ +\('(\w+)', \d, '(.*)'\)", audit, re.MULTILINE))
-    assert advice.keys() == {*CAUSES, REPAIRED}
+    assert advice.keys() == set(Cause)
     assert {cause for cause, words in advice.items() if "repair assigned" in words} == set(RECOMMENDED)
 
 
@@ -90,7 +90,8 @@ def test_others_are_taken_by_name(host: Host, seqdev: Cli, incident: Incident) -
         result = repair(seqdev, "assigned", "--cause", "foreign_writer")
     assert result["summary"]["left_alone"] == {"fallback_used": 3}
     ran = seqdev("repair", "assigned", "--cause", "nonsense", "--yes")
-    assert (ran.code, "known: " in ran.err) == (2, True)
+    assert (ran.code, "'nonsense'" in ran.err) == (2, True)
+    assert host.value("select arguments from seqdev.run") == "--cause foreign_writer --yes --format json"
 
 
 def test_nobody_is_assigned_to_a_device_that_is_gone(host: Host, seqdev: Cli, incident: Incident) -> None:

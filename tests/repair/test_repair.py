@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seqdev.repair.jobs import CAUSES
+from seqdev.repair.jobs import Cause
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.repairs import Person, message, only, people_of, reasons, repair, run, setting, snapshot
 
-EVERY = [word for cause in CAUSES for word in ("--cause", cause)]
+EVERY = [word for cause in Cause for word in ("--cause", cause)]
 
 
 def test_assigned_gives_the_rows_to_come_the_device_that_last_wrote(host: Host, seqdev: Cli) -> None:
