@@ -150,6 +150,23 @@ unsent as materialized (
     where own.is_there is null
 ),
 
+-- Without the row of the next step.
+orphan as materialized (
+    select done.*
+    from done
+    inner join step on done.sequence_stepid = step.id and done.sequence_id = step.sequence_id
+    left join lateral (
+        select true as is_there
+        from sequence_contacts as n
+        where
+            n.sequence_id = done.sequence_id
+            and n.contact_phone = done.contact_phone
+            and n.sequence_stepid = step.next_id
+        limit 1
+    ) as next_row on true
+    where step.next_id is not null and next_row.is_there is null
+),
+
 -- Messages of the window whose row is not done.
 early as materialized (
     select
@@ -314,29 +331,16 @@ finding (kind, id) as materialized (
     union all
     select
         'next_step_missing',
-        done.id
-    from done
-    inner join step on done.sequence_stepid = step.id and done.sequence_id = step.sequence_id
-    left join lateral (
-        select true as is_there
-        from sequence_contacts as n
-        where
-            n.sequence_id = done.sequence_id
-            and n.contact_phone = done.contact_phone
-            and n.sequence_stepid = step.next_id
-        limit 1
-    ) as next_row on true
-    where
-        step.next_id is not null
-        and next_row.is_there is null
-        -- When a sequence is over its trigger leaves the lead: a step that was added later is not missing.
-        and exists (
-            select 1
-            from leads as l
-            cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
-            inner join entry on btrim(m.member) = entry.trigger
-            where l.user_id = done.user_id and l.phone = done.contact_phone and entry.sequence_id = done.sequence_id
-        )
+        orphan.id
+    from orphan
+    -- When a sequence is over its trigger leaves the lead: a step that was added later is not missing.
+    where exists (
+        select 1
+        from leads as l
+        cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
+        inner join entry on btrim(m.member) = entry.trigger
+        where l.user_id = orphan.user_id and l.phone = orphan.contact_phone and entry.sequence_id = orphan.sequence_id
+    )
     union all
     select
         one.kind,

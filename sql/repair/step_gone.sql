@@ -66,8 +66,14 @@ waits as materialized (
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
     left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+    left join lateral (
+        select min(st.day_number) as day_number
+        from step as st
+        where st.sequence_id = sc.sequence_id and st.trigger = sc.current_trigger and st.trigger ~ '\S'
+    ) as named on true
     cross join lateral (
-        select greatest(
+        -- Asked only where neither the trigger nor the day tells the place.
+        select case when named.day_number is null and coalesce(sc.current_step, 0) <= 1 then greatest(
             (
                 select count(*)
                 from sequence_contacts as x
@@ -81,13 +87,8 @@ waits as materialized (
                 from broadcast_messages as m
                 where m.recipient_phone = sc.contact_phone and m.sequence_id = sc.sequence_id
             )
-        ) as steps
+        ) end as steps
     ) as had
-    left join lateral (
-        select min(st.day_number) as day_number
-        from step as st
-        where st.sequence_id = sc.sequence_id and st.trigger = sc.current_trigger and st.trigger ~ '\S'
-    ) as named on true
     left join lateral (
         select true as is_there
         from broadcast_messages as m
