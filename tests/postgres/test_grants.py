@@ -193,6 +193,11 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             " values (%s, %s, '60120000905', 'pending')",
             *(user, off),
         )
+        # As the host writes them.
+        host.rows(
+            "update broadcast_messages set content = coalesce(content, ''), media_url = coalesce(media_url, ''),"
+            " recipient_name = coalesce(recipient_name, '')"
+        )
         assert seqdev("repair", "device", "OFF", "--to", "B", "--max", "1", "--yes") == 0
         run = host.value("select id from seqdev.run where command like 'repair%%'")
     leads = tmp_path / "leads.csv"
