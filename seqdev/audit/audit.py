@@ -101,6 +101,12 @@ def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Ro
     return database.retry(lambda tx: _find(_Look(tx, database.settings, criteria), query), read_only=True)
 
 
+def counted(tx: Transaction, settings: Settings, query: Query[Row], criteria: Criteria) -> dict[str, int]:
+    """How often the audit ``query`` finds each kind of thing in ``criteria``."""
+    found = _find(_Look(tx, settings, replace(criteria, limit=1)), query)
+    return {kind.finding: kind.found for kind in found.kinds}
+
+
 def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Health]:
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 
@@ -113,11 +119,12 @@ def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Heal
 
 
 def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
-    """How far behind the service is, and the number of mismatches."""
+    """How far behind the service is, and the number of mismatches that somebody has to do something about."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
         look = _Look(transaction, database.settings, replace(criteria, limit=1))
-        return look.one(HEALTH), _find(look, MISMATCHES).found
+        kinds = _find(look, MISMATCHES).kinds
+        return look.one(HEALTH), sum(kind.found for kind in kinds if kind.severity != "note")
 
     return database.retry(work, read_only=True)
 
@@ -159,6 +166,11 @@ class _Look:
             "device": self._device.id if self._device else None,
             "matches": criteria.matches,
             "max_per_day": settings.max_per_day,
+            "without_lead": settings.without_lead,
+            "waiting": settings.waiting_statuses,
+            "done": settings.done_statuses,
+            "failed": settings.failed_statuses,
+            "gone": settings.gone_statuses,
             "limit": "" if criteria.limit is None else criteria.limit,
         }
 

@@ -23,6 +23,7 @@ class Mismatch(Audited):
     brief = (
         "phone",
         "cause",
+        "state",
         "assigned_device",
         "used_device",
         "at",
@@ -34,6 +35,7 @@ class Mismatch(Audited):
 
     verdict: str
     cause: str | None
+    state: str | None
     at: datetime | None
     phone: Phone
     sequence: str

@@ -12,12 +12,12 @@ from seqdev.commands.options import App, confirm, ended, journaled
 from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, note
-from seqdev.postgres import schema
+from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
 from seqdev.repair.apply import Manner, Outcome, apply
-from seqdev.repair.jobs import Job
+from seqdev.repair.jobs import Job, Scope
 from seqdev.repair.plan import Plan
 
 BATCH = 5_000
@@ -31,6 +31,10 @@ PlanOption = Annotated[
         "transaction; if a single row has changed since, nothing, and the exit code is 14.",
     ),
 ]
+SequenceOption = Annotated[
+    str | None, typer.Option("--sequence", metavar="NAME|ID", help="Only this sequence.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID", help="Only this device's.")]
 BatchOption = Annotated[
     int, typer.Option("--batch-size", min=1, max=100_000, help="Rows in one transaction, about.")
 ]
@@ -83,3 +87,13 @@ def carry_out(ctx: typer.Context, name: str, make: Callable[[Transaction], Job],
                 outcome = apply(run, plan, manner, job.facts, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
             return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)
+
+
+def scope(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Scope:
+    """Whom a repair is about, by what was typed."""
+    owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
+    return Scope(
+        user=owner,
+        sequence=lookup.resolve(tx, lookup.Kind.SEQUENCE, sequence, owner) if sequence is not None else None,
+        device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
+    )

@@ -6,33 +6,34 @@ from uuid import UUID
 
 import typer
 
+from seqdev.audit import audit
+from seqdev.audit import rows as audit_rows
+from seqdev.audit.audit import Criteria
+from seqdev.commands import standing
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
-from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
+from seqdev.commands.planned import (
+    BATCH,
+    AllOption,
+    BatchOption,
+    DeviceOption,
+    PlanOption,
+    SequenceOption,
+    Ways,
+    carry_out,
+    scope,
+)
 from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup
 from seqdev.postgres.transaction import Transaction
+from seqdev.repair import history as repair_history
 from seqdev.repair import jobs as repair
-from seqdev.repair import view as repair_view
-from seqdev.repair.jobs import Job, Scope
+from seqdev.repair.jobs import Cause, Job, Mismatches, Removal
 
 app = typer.Typer(cls=Group, help="Correct what audits find. Every change is journaled and can be undone.")
-
-SequenceOption = Annotated[
-    str | None, typer.Option("--sequence", metavar="NAME|ID", help="Only this sequence.")
-]
-DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID", help="Only this device's.")]
-
-
-def _scope(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Scope:
-    owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
-    return Scope(
-        user=owner,
-        sequence=lookup.resolve(tx, lookup.Kind.SEQUENCE, sequence, owner) if sequence is not None else None,
-        device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
-    )
+app.add_typer(standing.app)
 
 
 @app.command()
@@ -40,8 +41,21 @@ def assigned(
     ctx: typer.Context,
     since: Annotated[
         timedelta,
-        typer.Option(parser=duration, metavar="DURATION", help="Look at messages this old. [default: 1h]"),
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            show_default=False,
+            help="Look at messages this old. [default: 1h]",
+        ),
     ] = timedelta(hours=1),
+    cause: Annotated[
+        list[Cause] | None,
+        typer.Option(
+            "--cause",
+            help="Only mismatches of this cause; may be repeated. "
+            f"[default: those for which the audit recommends it: {', '.join(repair.RECOMMENDED)}]",
+        ),
+    ] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Past rows (completed, failed) instead of those still to come.")
     ] = False,
@@ -57,17 +71,22 @@ def assigned(
 ) -> int:
     """Assign the device that last wrote to a person.
 
-    For people whose last message in a sequence is a mismatch, by the rules of audit mismatches: their rows
-    still to come are assigned to the device that sent it. Never to a deleted device or another user's. With
-    --history, each past row is assigned to the device of its own last message instead.
+    For people whose last message in a sequence is a mismatch, by the rules and of the causes of audit
+    mismatches: their rows still to come are assigned to the device that sent it. Never to a device that is
+    deleted, gone or another user's. With --history, each past row is assigned to the device of its own last
+    message instead.
     """
+    causes = tuple(cause or repair.RECOMMENDED)
+    settings = ctx.obj.settings
+
+    def make(tx: Transaction) -> Job:
+        asked = Criteria(since, user, sequence, device)
+        found = audit.counted(tx, settings, audit_rows.MISMATCHES, asked)
+        which = Mismatches(since, history, causes)
+        return repair.assigned(scope(tx, user, sequence, device), which, found)
+
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
-    return carry_out(
-        ctx,
-        "repair assigned",
-        lambda tx: repair.assigned(_scope(tx, user, sequence, device), since, history),
-        ways,
-    )
+    return carry_out(ctx, "repair assigned", make, ways)
 
 
 @app.command()
@@ -91,7 +110,7 @@ def missing(
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
-        ctx, "repair missing", lambda tx: repair.missing(_scope(tx, user, sequence, device)), ways
+        ctx, "repair missing", lambda tx: repair.missing(scope(tx, user, sequence, device)), ways
     )
 
 
@@ -107,6 +126,14 @@ def device(
         typer.Option(
             "--spread",
             help="Spread over the same user's available devices, as even as can be by what they own.",
+        ),
+    ] = False,
+    user: UserOption = None,
+    queue: Annotated[
+        bool,
+        typer.Option(
+            "--queue",
+            help="Also the messages pending in its queue, unless it is online.",
         ),
     ] = False,
     most: Annotated[
@@ -125,17 +152,19 @@ def device(
     """Move the people of a lost device to other devices.
 
     Moves their leads, and their rows still to come. Those never written to come first. A person moves as a
-    whole.
+    whole. Says how many messages stay in the queue of the lost device; --queue moves those that no sender has
+    begun.
     """
     if bool(to) == spread:
         raise UsageError("where do the people go?", "give either --to NEW or --spread")
 
     def make(tx: Transaction) -> Job:
         lost, owner = _lost(tx, old)
-        target = _target(tx, to, owner) if to else None
+        people = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
+        target = _target(tx, to, people or owner) if to else None
         if target == lost:
             raise UsageError("--to names the lost device itself", "name another one")
-        return repair.device(lost, target, most, until_back)
+        return repair.device(tx, ctx.obj.settings, Removal(lost, target, people, most, queue), until_back)
 
     return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 
@@ -183,60 +212,10 @@ def home(
     """
 
     def make(tx: Transaction) -> Job:
-        scope = _scope(tx, user, None, device)
-        return repair.home(scope.user, scope.device)
+        whose = scope(tx, user, None, device)
+        return repair.home(whose.user, whose.device)
 
     return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
-
-
-@app.command()
-def stuck(
-    ctx: typer.Context,
-    user: UserOption = None,
-    sequence: SequenceOption = None,
-    device: DeviceOption = None,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    yes: YesOption = False,
-    batch_size: BatchOption = BATCH,
-    show_all: AllOption = False,
-    output: FormatOption = Format.TABLE,
-) -> int:
-    """Release claims that a processor left behind.
-
-    Claims on rows still to come, older than claim_timeout.
-    """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
-    return carry_out(
-        ctx,
-        "repair stuck",
-        lambda tx: repair.stuck(_scope(tx, user, sequence, device)),
-        ways,
-    )
-
-
-@app.command()
-def quarantined(
-    ctx: typer.Context,
-    user: UserOption = None,
-    sequence: SequenceOption = None,
-    device: DeviceOption = None,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    yes: YesOption = False,
-    batch_size: BatchOption = BATCH,
-    show_all: AllOption = False,
-    output: FormatOption = Format.TABLE,
-) -> int:
-    """Activate quarantined contacts again.
-
-    Ticks quarantine contacts that the database refuses. Correct the cause first: the next tick quarantines
-    again those that are still refused.
-    """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
-    return carry_out(
-        ctx, "repair quarantined", lambda tx: repair.quarantined(_scope(tx, user, sequence, device)), ways
-    )
 
 
 @app.command()
@@ -266,9 +245,9 @@ def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption 
     Newest first: how much each changed, and whether it was undone.
     """
     application: App = ctx.obj
-    found = repair.list_runs(application.database("repair list"), None if show_all else 20)
+    found = repair_history.list_runs(application.database("repair list"), None if show_all else 20)
     writer = application.writer(output)
-    writer.write(repair_view.runs_table(writer, found))
+    writer.write(repair_history.runs_table(writer, found))
     if not found:
         note("no run has changed rows")
     elif len(found) < found[0].total:
@@ -288,8 +267,8 @@ def show(
     writer = application.writer(output)
     with application.database("repair show").transaction(read_only=True) as tx:
         found = runs.find(tx, run)
-        counted = repair_view.Counted(repair.changes(tx, found, None if show_all else 20))
-        writer.write(repair_view.changes_table(writer, counted))
+        counted = repair_history.Counted(repair_history.changes(tx, found, None if show_all else 20))
+        writer.write(repair_history.changes_table(writer, counted))
     more = "" if counted.shown == counted.total else f", {counted.shown} shown: --all shows all"
     note(f"run {found}: {counted.total:,} changes{more}")
     return Exit.DONE

@@ -21,7 +21,7 @@ from seqdev.output.render import Table, Writer
 from seqdev.output.text import Phone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
-from seqdev.repair import jobs as repair
+from seqdev.repair import history as repair_history
 
 DATABASE = "seqdev_demo"
 
@@ -233,7 +233,7 @@ class Stage:
 
     def undo(self) -> None:
         """Undo the last run that has changed rows, named by the beginning of its id."""
-        (last,) = repair.list_runs(self._database, 1)
+        (last,) = repair_history.list_runs(self._database, 1)
         self.run(f"repair undo {str(last.run_id)[:8]} --yes")
 
     def play(self, query: Query[None], **given: object) -> None:

@@ -1,7 +1,7 @@
 """What an explanation tells people to do, by what stops whom."""
 
 UNBLOCK = {
-    "row_not_active": "the host set this status: nothing is sent until it is active again",
+    "row_not_active": "nothing is sent: before anybody makes it active again, see that the step was not sent",
     "quarantined": "the database refused the row: correct the cause, then seqdev repair quarantined",
     "step_before": "nothing: the step before it makes it active; if that is done: seqdev repair stranded",
     "sequence_missing": "the sequence is deleted: see seqdev audit contacts",
@@ -9,14 +9,14 @@ UNBLOCK = {
     "not_due": "nothing: it goes when it is due",
     "too_late": "to send it all the same: seqdev tick --max-lateness 0s",
     "bad_phone": "write the person's phone into contact_phone",
-    "step_missing": "seqdev db upgrade finds the step where current_step tells; else seqdev audit contacts",
+    "step_missing": "its step was deleted: seqdev repair step-gone brings them on, or ends them",
     "no_content": "give the step content or a media_url in the application",
-    "claimed": "nothing, a claim ends by itself; to release old ones: seqdev repair stuck",
+    "claimed": "nothing, unless its processor is dead: seqdev repair stuck releases old claims",
     "no_device": "give the lead a device (seqdev leads assign --distribute), then seqdev repair missing",
     "device_missing": "move its people: seqdev repair device {device} --spread",
     "device_of_other_user": "assign a device of user {user}; what set it: seqdev audit mismatches",
     "device_offline": "bring the device back, or move its people: seqdev repair device {device} --spread",
-    "no_lead": "the lead was deleted or has another phone now: see seqdev audit contacts",
+    "no_lead": "the lead was deleted or has another phone now: seqdev repair no-lead",
     "device_full": "wait, or move people: seqdev repair device {device} --spread --max N",
 }
 """What to do about each gate that stops a step."""
@@ -29,6 +29,12 @@ OPENS = {
     "not_due": "unknown: it has no due time",
 }
 """When a gate opens by itself, where no time is known."""
+
+GONE = "it does not come back: seqdev repair device {device} --spread --queue moves its people"
+"""What to do where the device is not only offline, but gone."""
+
+GONE_OPENS = "never: the device does not come back"
+"""When the gate of a device that is gone opens by itself."""
 
 ENROL = {
     "ready": ("not enrolled yet: trigger {trigger} calls for {sequence}", "seqdev enroll"),

@@ -56,6 +56,7 @@ class Step:
     device_id: UUID | None
     device_name: str | None
     device_from: str | None
+    device_gone: bool
     message_id: UUID | None
     message_by: str | None
     message_status: str | None
@@ -64,6 +65,7 @@ class Step:
     message_device_id: UUID | None
     message_device_name: str | None
     message_device_online: bool | None
+    message_device_gone: bool
     preview: str | None
 
 

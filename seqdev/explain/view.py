@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TypeVar, get_type_hints
 from uuid import UUID
 
-from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
+from seqdev.explain.advice import ENROL, GONE, GONE_OPENS, OPENS, UNBLOCK
 from seqdev.explain.rows import Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
@@ -97,7 +97,7 @@ def write_screen(writer: Writer, found: Explanation) -> None:
                         lead.name,
                         lead.phone,
                         lead.status,
-                        f"{lead.device_name or _device(lead.device_id, None)} ({lead.device})"
+                        f"{_device(lead.device_id, lead.device_name)} ({lead.device})"
                         if lead.device_id
                         else "none",
                         ", ".join(lead.triggers) or "none",
@@ -135,7 +135,7 @@ def _stop(waiting: Waiting, found: Explanation) -> _Stop:
             answer = f"its message exists ({step.message_status}): the next tick only completes the row"
         to_do, opens = "nothing; if it stays, does seqdev tick run?", "now"
         if _offline(waiting) and not waiting.already_queued:
-            answer += ", but that is OFFLINE and the sender waits for it"
+            answer += f", but that is {_away(step.device_gone)}"
             to_do = _to_do("device_offline", step)
     else:
         detail = f" ({gate.detail})" if gate.detail else ""
@@ -143,6 +143,9 @@ def _stop(waiting: Waiting, found: Explanation) -> _Stop:
         answer = f"{'WAITS' if _goes(waiting) else 'STOPPED'}: {reason}{of_device or ''}{detail}"
         to_do = _to_do(reason, step)
         opens = OPENS.get(reason, "unknown: when it is repaired")
+        if reason == "device_offline" and step.device_gone:
+            answer += f", which is {_away(gone=True)}"
+            opens = GONE_OPENS
         if waiting.eligible_at:
             earliest = ", at the earliest" if reason == "device_full" else ""
             opens = _when(waiting.eligible_at, found.now) + earliest
@@ -171,7 +174,9 @@ def _outcome(outcome: PolicyOutcome, waiting: Waiting) -> str:
     if outcome.device_id != waiting.step.device_id:
         queues += ", which it assigns" if outcome.reassigns else ", assignment unchanged"
     elif _offline(waiting):
-        queues += ", offline: the sender waits for it"
+        queues += (
+            ", gone: nobody sends it" if waiting.step.device_gone else ", offline: the sender waits for it"
+        )
     later = queues if outcome.when_eligible == "queue" else f"waits: {outcome.when_eligible}"
     if outcome.decision == outcome.when_eligible:
         return later
@@ -189,10 +194,16 @@ def _offline(waiting: Waiting) -> bool:
     return any(one.gate == "online" and one.open is False for one in waiting.gates)
 
 
+def _away(gone: bool) -> str:
+    """What to call a device that is not online."""
+    return "GONE: it does not come back" if gone else "OFFLINE and the sender waits for it"
+
+
 def _to_do(reason: str, step: Step) -> str:
     if reason == "not_due" and not step.due_at:
         return "give the row a next_trigger_time in the application: it is never due without"
-    return UNBLOCK[reason].format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
+    advice = GONE if reason == "device_offline" and step.device_gone else UNBLOCK[reason]
+    return advice.format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
 
 
 def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
@@ -209,6 +220,14 @@ def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
                     yield _Answer(
                         f"{place}: queued, not sent ({since}) on {device}, online", "see the sender"
                     )
+                elif step.message_device_gone:
+                    lost = str(step.message_device_id)[:8]
+                    yield _Answer(
+                        f"{place}: QUEUED, NOT SENT ({since}) on {device}, which is {_away(gone=True)}",
+                        f"seqdev repair device {lost} --spread --queue"
+                        if step.message_status == "pending"
+                        else "ask its sender whether it was sent: nobody else knows",
+                    )
                 else:
                     yield _Answer(
                         f"{place}: QUEUED, NOT SENT ({since}) on {device}, which is OFFLINE",
@@ -220,7 +239,10 @@ def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
                     f"{place}: the send FAILED: {why}", "correct the number, or ask the sender's log"
                 )
             elif step.status == "completed" and not step.message_id:
-                yield _Answer(f"{place}: completed without a message", "seqdev audit contacts")
+                yield _Answer(
+                    f"{place}: completed, but no message of it is there",
+                    "nothing: it may have been sent, and deleted since",
+                )
         in_flight = any(step.message_status in _IN_FLIGHT for step in reached)
         if not in_flight and not waiting & {step.contact_id for step in reached}:
             errors = (step.last_error or "" for step in reached)
@@ -255,7 +277,7 @@ def _steps(enrolment: Enrolment) -> Iterator[_Step]:
                 message += f": {step.message_error}"
             message += f": {step.preview}" if step.preview else ""
         whose = "lead's " if step.device_from == "lead" else ""
-        device = whose + (step.device_name or _device(step.device_id, None))
+        device = whose + _device(step.device_id, step.device_name)
         status = f"{step.status}: {step.last_error}" if step.last_error else step.status
         yield _Step(_place(step.sequence_name, step.day), status, _time(step.due_at), device, message)
     further = len(enrolment.steps) - len(reached)

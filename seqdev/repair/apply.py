@@ -67,7 +67,7 @@ def apply(
 ) -> Outcome:
     """Carry out ``plan`` as ``run``. ``facts`` go into its counts.
 
-    Locks are taken in the tick's order: contacts before leads.
+    Locks are taken in the tick's order: contacts before leads, and messages last.
     """
     outcome = Outcome(run.id)
     started = time.monotonic()
@@ -94,8 +94,8 @@ def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callabl
         # The answer to the commit was lost, the commit was not.
         return plan.changes
     changed = 0
-    # Twice through the plan: every contact is locked before the first lead.
-    for table in ("sequence_contacts", "leads"):
+    # Table by table through the plan: every contact is locked before the first lead.
+    for table in ("sequence_contacts", "leads", "broadcast_messages"):
         for people in plan.chunks(chunk):
             rows = [row for row in people if row.table_name == table]
             if not rows:

@@ -1,71 +1,78 @@
 """Repairs: what each would change, the runs that did, and the way back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from seqdev import gates
-from seqdev.output.text import Phone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.repair.plan import Header, Plan, PlanRow
+from seqdev.repair.plan import Header, LeftAlone, Plan, PlanRow
 from seqdev.settings import Settings, window
 
 
 @dataclass(frozen=True)
-class ChangingRun:
-    """A row of ``repair/runs.sql``: a run that has changed rows."""
+class InQueue:
+    """The row of ``repair/queue.sql``: messages that wait in the queue of a device."""
 
-    run_id: UUID
-    command: str
-    started: datetime
-    finished: bool
-    changes: int
-    undone: int
-    state: str
-    total: int
+    pending: int
+    begun: int
+    is_online: bool
 
 
-@dataclass(frozen=True)
-class Change:
-    """A row of ``repair/show.sql``: a value that a run has changed."""
+class Cause(StrEnum):
+    """Why a message came from another device than the one assigned, as ``audit/mismatches.sql`` says."""
 
-    table_name: str
-    row_id: UUID
-    phone: Phone | None
-    sequence: str | None
-    column_name: str
-    old_value: str | None
-    old_device: str | None
-    new_value: str | None
-    new_device: str | None
-    changed_at: datetime
-    total: int
+    OTHER_USERS_DEVICE = "other_users_device"
+    ASSIGNMENT_MISSING = "assignment_missing"
+    ASSIGNED_SINCE = "assigned_since"
+    DEVICE_DELETED = "device_deleted"
+    OTHER_USERS_ASSIGNMENT = "other_users_assignment"
+    USED_DEVICE_DELETED = "used_device_deleted"
+    LEAD_REOWNED = "lead_reowned"
+    FALLBACK_USED = "fallback_used"
+    FOREIGN_WRITER = "foreign_writer"
+    REPAIRED = "repaired"
+    """Not a cause: a repair has dealt with it."""
 
+
+RECOMMENDED = (Cause.FALLBACK_USED, Cause.LEAD_REOWNED, Cause.OTHER_USERS_ASSIGNMENT)
+"""The causes for which the audit recommends ``repair assigned``."""
+
+NOTHING = LeftAlone({})
 
 ASSIGNED = Query("repair/assigned.sql", PlanRow)
 MISSING = Query("repair/missing.sql", PlanRow)
 DEVICE = Query("repair/device.sql", PlanRow)
 HOME = Query("repair/home.sql", PlanRow)
+QUEUE = Query("repair/queue.sql", InQueue)
 STUCK = Query("repair/stuck.sql", PlanRow)
 QUARANTINED = Query("repair/quarantined.sql", PlanRow)
+STRANDED = Query("repair/stranded.sql", PlanRow)
+STEP_GONE = Query("repair/step_gone.sql", PlanRow)
+NO_LEAD = Query("repair/no_lead.sql", PlanRow)
+DELAY_CHANGED = Query("repair/delay_changed.sql", PlanRow)
+WRITTEN_BY_OTHER = Query("repair/written_by_other.sql", PlanRow)
 ASSIGN = Query("repair/assign.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
-RUNS = Query("repair/runs.sql", ChangingRun)
-SHOW = Query("repair/show.sql", Change)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A statement that plans, what it is given, and the name of its run. ``facts`` go into its counts."""
+    """A statement that plans, what it is given, the name of its run, what it does not change.
+
+    ``facts`` go into its counts.
+    """
 
     command: str
     query: Query[PlanRow]
     given: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    left_alone: LeftAlone = NOTHING
 
     def header(self, settings: Settings) -> Header:
         """What a file of this plan says it is."""
@@ -90,10 +97,25 @@ class Scope:
         return {"user": self.user, "sequence": self.sequence, "device": self.device}
 
 
-def assigned(scope: Scope, since: timedelta, history: bool) -> Job:
-    """People get the device that last wrote to them; with ``history`` their past rows instead."""
-    command = "repair assigned --history" if history else "repair assigned"
-    return Job(command, ASSIGNED, {"since": since, "history": history, **scope.given})
+@dataclass(frozen=True)
+class Mismatches:
+    """Which mismatches a repair is about: by age and cause; with ``history`` past rows, not those to come."""
+
+    since: timedelta
+    history: bool
+    causes: tuple[Cause, ...]
+
+
+def assigned(scope: Scope, which: Mismatches, found: Mapping[str, int]) -> Job:
+    """People get the device that last wrote to them. ``found``: what the audit finds there, by cause."""
+    command = "repair assigned --history" if which.history else "repair assigned"
+    others = {cause: number for cause, number in found.items() if cause not in which.causes}
+    return Job(
+        command,
+        ASSIGNED,
+        {"since": which.since, "history": which.history, "causes": which.causes, **scope.given},
+        left_alone=LeftAlone(others, "what to do about each: seqdev audit mismatches"),
+    )
 
 
 def missing(scope: Scope) -> Job:
@@ -101,13 +123,42 @@ def missing(scope: Scope) -> Job:
     return Job("repair missing", MISSING, scope.given)
 
 
-def device(old: UUID, to: UUID | None, most: int | None, until_back: bool) -> Job:
-    """The people of ``old`` go to ``to``; None: to the same user's others. At most ``most`` of them."""
+@dataclass(frozen=True)
+class Removal:
+    """Whose people leave a device: ``to`` another, None: to the same user's others. At most ``most`` of them.
+
+    ``queue``: with the messages that are pending in its queue.
+    """
+
+    old: UUID
+    to: UUID | None
+    user: UUID | None
+    most: int | None
+    queue: bool
+
+    @property
+    def given(self) -> dict[str, object]:
+        """As parameters of a statement."""
+        return {"old": self.old, "to": self.to, "user": self.user, "most": self.most, "queue": self.queue}
+
+
+def device(tx: Transaction, settings: Settings, removal: Removal, until_back: bool) -> Job:
+    """The people of a lost device go to others; for a time, if they are to come back."""
+    waits = tx.one(QUEUE, device=removal.old, user=removal.user, **gates.needed_by(QUEUE, tx, settings))
+    stays = {"begun": waits.begun}
+    to_do = "of a message that its sender has begun only the sender knows whether it was sent"
+    if not removal.queue or waits.is_online:
+        stays = {"pending": waits.pending, **stays}
+    if waits.pending and not removal.queue:
+        to_do = "to move the messages that are pending in its queue too: --queue"
+        if waits.is_online:
+            to_do = "its sender goes on with its queue while it is online"
     return Job(
         "repair device --until-back" if until_back else "repair device",
         DEVICE,
-        {"old": old, "to": to, "most": most},
+        removal.given,
         facts={"until_back": until_back},
+        left_alone=LeftAlone({what: number for what, number in stays.items() if number}, to_do),
     )
 
 
@@ -119,6 +170,42 @@ def home(user: UUID | None, device: UUID | None) -> Job:
 def stuck(scope: Scope) -> Job:
     """Claims that are too old are released."""
     return Job("repair stuck", STUCK, scope.given)
+
+
+def stranded(scope: Scope) -> Job:
+    """Rows whose turn has come, and that nobody has activated, become active."""
+    return Job("repair stranded", STRANDED, scope.given)
+
+
+def step_gone(scope: Scope, ends: bool) -> Job:
+    """People whose step was deleted go on with the one in its place or after it; or they end."""
+    return Job("repair step-gone", STEP_GONE, {"ends": ends, **scope.given})
+
+
+@dataclass(frozen=True)
+class Renumbered:
+    """People without a lead: by the phones they have, all writings of one; where to; or that they end."""
+
+    phones: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+    ends: bool = False
+
+
+def no_lead(scope: Scope, who: Renumbered) -> Job:
+    """People without a lead go on with the phone that their lead has now; or they end."""
+    return Job(
+        "repair no-lead", NO_LEAD, {"phones": who.phones, "to": who.to, "ends": who.ends, **scope.given}
+    )
+
+
+def delay_changed(scope: Scope) -> Job:
+    """Who waits for a step whose delay was changed is due by the delay as it is now."""
+    return Job("repair delay-changed", DELAY_CHANGED, scope.given)
+
+
+def written_by_other(scope: Scope, since: timedelta) -> Job:
+    """Rows whose message another processor has written get no second one."""
+    return Job("repair written-by-other", WRITTEN_BY_OTHER, {"since": since, **scope.given})
 
 
 def quarantined(scope: Scope) -> Job:
@@ -143,24 +230,21 @@ def undo(run: UUID) -> Job:
 
 def make_plan(database: Database, job: Job, plan: Plan) -> None:
     """Fill ``plan`` with what ``job`` would do now. Read-only."""
+    plan.left_alone = job.left_alone
 
     def work(tx: Transaction) -> None:
         settings = database.settings
-        instants = {"now": tx.now, **window(settings, tx.now)}
-        known = {name: at for name, at in instants.items() if name in job.query.statement.parameters}
+        known = {
+            "now": tx.now,
+            "waiting": settings.waiting_statuses,
+            "done": settings.done_statuses,
+            "gone": settings.gone_statuses,
+            **window(settings, tx.now),
+        }
+        known = {name: one for name, one in known.items() if name in job.query.statement.parameters}
         plan.fill(tx.stream(job.query, **job.given, **known, **gates.needed_by(job.query, tx, settings)))
 
     database.retry(work, read_only=True)
-
-
-def list_runs(database: Database, most: int | None) -> list[ChangingRun]:
-    """Runs that have changed rows, newest first."""
-    return database.retry(lambda tx: tx.rows(RUNS, most=most), read_only=True)
-
-
-def changes(tx: Transaction, run: UUID, most: int | None) -> Iterator[Change]:
-    """What ``run`` has changed, the first of it, or with None all."""
-    return tx.stream(SHOW, run=run, most=most)
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 from uuid import UUID
 
 from seqdev.errors import SeqdevError, UsageError
@@ -23,6 +23,9 @@ from seqdev.output.text import Phone
 
 VERSION = 1
 """Of the plan file."""
+
+PHONE = "contact_phone"
+"""A column whose values in a plan or in the journal are phones."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,9 @@ class PlanRow:
         return self.user_id, self.phone
 
     @property
-    def source(self) -> str | None:
-        """The device it comes from, by name."""
-        return self.from_name or (str(self.from_device) if self.from_device else None)
-
-    @property
-    def destination(self) -> str | None:
-        """The device it goes to, by name."""
-        return self.to_name or (str(self.to_device) if self.to_device else None)
+    def total(self) -> "Total":
+        """What it is counted by."""
+        return Total(self.from_device, self.from_name, self.to_device, self.to_name, self.why)
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,35 @@ class Header:
 
 
 _IDS = {"row_id", "user_id", "from_device", "to_device"}
-Total = tuple[str | None, str | None, str]
-"""From, to and why, which a plan counts its changes by."""
+
+
+class Total(NamedTuple):
+    """What a plan counts its changes by: from, to and why. Devices by id: two may have one name."""
+
+    from_device: UUID | None
+    from_name: str | None
+    to_device: UUID | None
+    to_name: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """What somebody might think a plan changes, and it does not: numbers by name, and what to do about it."""
+
+    numbers: Mapping[str, int]
+    to_do: str = ""
 
 
 class Plan:
-    """A plan in a temporary file that is gone with the process. ``totals`` counts the changes."""
+    """A plan in a temporary file that is gone with the process.
+
+    ``totals`` counts the changes.
+    """
 
     def __init__(self, header: Header) -> None:
         self.header = header
+        self.left_alone = LeftAlone({})
         self.totals: Counter[Total] = Counter()
         self.refused: Counter[str] = Counter()
         self.people = 0
@@ -129,7 +147,7 @@ class Plan:
                 if row.refused:
                     self.refused[row.refused] += 1
                     continue
-                self.totals[row.source, row.destination, row.why] += 1
+                self.totals[row.total] += 1
                 self.people += row.person != last
                 last = row.person
             self._file.flush()

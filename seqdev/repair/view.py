@@ -1,17 +1,15 @@
 """What people and programs see of a plan and of the run that carried it out."""
 
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Any
 from uuid import UUID
 
 from seqdev.output.render import Format, Table, Writer, note
-from seqdev.output.tables import LISTED, for_people, published
-from seqdev.output.text import Phone
+from seqdev.output.tables import LISTED, for_people
+from seqdev.output.text import Phone, mask
 from seqdev.repair.apply import Outcome
-from seqdev.repair.jobs import Change, ChangingRun
-from seqdev.repair.plan import Plan, PlanRow
+from seqdev.repair.plan import PHONE, Plan, PlanRow
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,9 @@ class Summary:
     """Rows that the plan refuses to change."""
     reasons: dict[str, int]
     """Refused rows, by reason."""
+    left_alone: dict[str, int]
+    """What the plan is not about, and stays as it is: of ``repair assigned``, findings by cause; of ``repair
+    device``, messages that stay in the queue of the lost device: pending, or begun by its sender."""
     duration: float
     """Seconds that the changes took."""
 
@@ -46,12 +47,26 @@ class Total:
 
     from_device: str | None
     """The device that the rows have, by name."""
+    from_device_id: UUID | None
+    """The same, by id."""
     to_device: str | None
     """The device that they get, by name."""
+    to_device_id: UUID | None
+    """The same, by id."""
     why: str
     """Why they change, as one word."""
     rows: int
     """Planned changes."""
+
+
+@dataclass(frozen=True)
+class TotalLine:
+    """Planned changes on a screen."""
+
+    from_device: str | None
+    to_device: str | None
+    why: str
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Move:
     phone: Phone | None
     row: str
     from_device: str | None
-    to_device: str | None
+    becomes: str | None
     why: str
 
 
@@ -76,32 +91,10 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True)
-class ChangingRunLine:
-    """A run on a screen."""
-
-    run_id: UUID
-    started: str
-    command: str
-    changes: int
-    state: str
-
-
-@dataclass(frozen=True)
-class ChangeLine:
-    """A change on a screen."""
-
-    phone: Phone | None
-    row: str
-    column: str
-    old: str | None
-    new: str | None
-
-
 def show_plan(writer: Writer, plan: Plan, show_all: bool) -> None:
     """What would be changed: by from, to and why; the rows, 20 of them or all; who is refused."""
     summary = _summary(plan, None)
-    totals = Table("totals", Total, list(_totals(plan)))
+    totals = _totals(writer, plan)
     refused = _refused(writer, plan, None, show_all)
     rows = _rows(writer, plan, show_all)
     _write(writer, (summary, totals), (rows, refused), screen=(totals, rows, refused))
@@ -111,7 +104,7 @@ def show_plan(writer: Writer, plan: Plan, show_all: bool) -> None:
 def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -> None:
     """What was done: the account, by from, to and why; who was refused or kept."""
     summary = _summary(plan, outcome)
-    totals = Table("totals", Total, list(_totals(plan)))
+    totals = _totals(writer, plan)
     refused = _refused(writer, plan, outcome, show_all)
     rows = _rows(writer, plan, show_all)
     _write(writer, (summary, totals), (rows, refused), screen=(summary, totals, refused))
@@ -120,13 +113,14 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
     elif outcome.run and outcome.changed:
         note(f"to take it back: seqdev repair undo {outcome.run}")
     _announce_refused(plan, show_all)
+    _announce_left_alone(plan)
     if outcome.kept:
         note(f"{outcome.kept:,} rows were changed by others since the plan was made, and kept")
 
 
 def row_name(table_name: str, sequence: str | None) -> str:
-    """A row as people know it: the lead, or the contact in a sequence."""
-    return "lead" if table_name == "leads" else (sequence or "contact")
+    """A row as people know it: the lead, the message, or the contact in a sequence."""
+    return {"leads": "lead", "broadcast_messages": "message"}.get(table_name, sequence or "contact")
 
 
 def _write(
@@ -152,26 +146,86 @@ def _summary(plan: Plan, outcome: Outcome | None) -> Table:
         kept=outcome.kept if outcome else 0,
         refused=plan.refused.total(),
         reasons=dict(plan.refused),
+        left_alone=dict(plan.left_alone.numbers),
         duration=outcome.seconds if outcome else 0.0,
     )
     return Table("summary", Summary, [row], single=True)
 
 
-def _totals(plan: Plan) -> Iterator[Total]:
+def _totals(writer: Writer, plan: Plan) -> Table:
     found = plan.totals.most_common()
     if len(found) > LISTED:
         note(f"{len(found):,} totals, the {LISTED} greatest shown")
-    for (source, destination, why), rows in found[:LISTED]:
-        yield Total(source, destination, why, rows)
+    if for_people(writer.format):
+        lines = [
+            TotalLine(
+                device_name(one.from_device, one.from_name),
+                device_name(one.to_device, one.to_name),
+                one.why,
+                rows,
+            )
+            for one, rows in found[:LISTED]
+        ]
+        return Table("totals", TotalLine, lines)
+    totals = [
+        Total(
+            one.from_name or _text(one.from_device),
+            one.from_device,
+            one.to_name or _text(one.to_device),
+            one.to_device,
+            one.why,
+            rows,
+        )
+        for one, rows in found[:LISTED]
+    ]
+    return Table("totals", Total, totals)
+
+
+def device_name(device: UUID | None, name: str | None) -> str | None:
+    """A device on a screen: by name, and by as much of its id as tells it from others of that name."""
+    if device is None:
+        return None
+    return f"{name or '(gone)'} {str(device)[:8]}"
+
+
+def _text(device: UUID | None) -> str | None:
+    return None if device is None else str(device)
+
+
+def _becomes(writer: Writer, row: PlanRow) -> str | None:
+    """What a row becomes on a screen: the device that it gets, else its new values."""
+    if row.to_device:
+        return device_name(row.to_device, row.to_name)
+    values = _shown(writer, row.becomes)
+    return ", ".join(f"{name} {'empty' if value is None else value}" for name, value in values.items())
+
+
+def _shown(writer: Writer, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a row as they may be shown."""
+    return {
+        name: mask(value) if writer.masked and name == PHONE and value else value
+        for name, value in values.items()
+    }
+
+
+def _published(writer: Writer, row: PlanRow) -> PlanRow:
+    """A row as programs may read it."""
+    return replace(row, expected=_shown(writer, row.expected), becomes=_shown(writer, row.becomes))
 
 
 def _rows(writer: Writer, plan: Plan, show_all: bool) -> Table:
     changes = (row for row in plan.rows() if not row.refused)
     shown = changes if show_all else islice(changes, LISTED)
     if not for_people(writer.format):
-        return Table("rows", PlanRow, shown)
+        return Table("rows", PlanRow, (_published(writer, row) for row in shown))
     moves = (
-        Move(row.phone, row_name(row.table_name, row.sequence), row.source, row.destination, row.why)
+        Move(
+            row.phone,
+            row_name(row.table_name, row.sequence),
+            device_name(row.from_device, row.from_name),
+            _becomes(writer, row),
+            row.why,
+        )
         for row in shown
     )
     return Table("rows", Move, moves)
@@ -182,13 +236,13 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool
     kept = (replace(row, refused="changed_since_plan") for row in (outcome.listed if outcome else ()))
     shown = chain(kept, refused if show_all else islice(refused, LISTED))
     if not for_people(writer.format):
-        return Table("refused", PlanRow, shown)
+        return Table("refused", PlanRow, (_published(writer, row) for row in shown))
     lines = (
         Refusal(
             row.phone,
             row_name(row.table_name, row.sequence),
-            row.source,
-            row.destination,
+            device_name(row.from_device, row.from_name),
+            device_name(row.to_device, row.to_name),
             row.refused or "",
         )
         for row in shown
@@ -196,61 +250,12 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool
     return Table("refused", Refusal, lines)
 
 
-class Counted:
-    """The changes of a run as they come, ``shown`` of ``total``."""
-
-    def __init__(self, changes: Iterable[Change]) -> None:
-        self._changes = changes
-        self.shown = 0
-        self.total = 0
-
-    def __iter__(self) -> Iterator[Change]:
-        """The changes, counted."""
-        for change in self._changes:
-            self.shown += 1
-            self.total = change.total
-            yield change
-
-
-def runs_table(writer: Writer, runs: Iterable[ChangingRun]) -> Table:
-    """Runs that have changed rows."""
-    if for_people(writer.format):
-        lines = (
-            ChangingRunLine(
-                run.run_id,
-                f"{run.started:%Y-%m-%d %H:%M}",
-                re.sub(r"^(repair undo .{8}).*", r"\1", run.command),
-                run.changes,
-                run.state + ("" if run.finished else ", cut off"),
-            )
-            for run in runs
-        )
-        return Table("runs", ChangingRunLine, lines)
-    return published("runs", ChangingRun, runs)
-
-
-def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
-    """What a run has changed."""
-    if for_people(writer.format):
-        lines = (
-            ChangeLine(
-                change.phone,
-                row_name(change.table_name, change.sequence),
-                change.column_name,
-                change.old_device or change.old_value,
-                change.new_device or change.new_value,
-            )
-            for change in changes
-        )
-        return Table("changes", ChangeLine, lines)
-    return published("changes", Change, changes)
-
-
 def _announce(plan: Plan, show_all: bool) -> None:
     shown = plan.changes if show_all else min(plan.changes, LISTED)
     more = "" if shown == plan.changes else f", {shown} shown: --all shows all"
     note(f"{plan.changes:,} rows of {plan.people:,} people would change{more}")
     _announce_refused(plan, show_all)
+    _announce_left_alone(plan)
 
 
 def _announce_refused(plan: Plan, show_all: bool) -> None:
@@ -259,3 +264,10 @@ def _announce_refused(plan: Plan, show_all: bool) -> None:
         reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in plan.refused.most_common())
         more = "" if show_all or refused <= LISTED else f"; {LISTED} of them listed, --all lists all"
         note(f"{refused:,} rows refused: {reasons}{more}")
+
+
+def _announce_left_alone(plan: Plan) -> None:
+    left = plan.left_alone
+    if left.numbers:
+        counted = ", ".join(f"{what} {number:,}" for what, number in left.numbers.items())
+        note(f"left alone: {counted}" + (f"; {left.to_do}" if left.to_do else ""))

@@ -13,6 +13,7 @@
 --   user      uuid         only people of this user
 --   sequence  uuid         only people to whom this sequence wrote, or is due
 --   device    uuid         only people to whom this device wrote, or is due
+--   failed    text[]       values of broadcast_messages.status of a message that will never be sent
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/steps.sql
 -- Row:
@@ -33,12 +34,13 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('written', 2, 'see why: seqdev audit mismatches, seqdev explain PHONE'),
-        ('due', 1, 'seqdev repair assigned')
+        ('due', 1, 'see which device wrote, why, and the repair that fits: seqdev audit mismatches')
 ),
 
 -- From each device straight to what is due from it; what no device can send collides with nothing.
@@ -82,7 +84,7 @@ contact as materialized (
     left join sequences as s on m.sequence_id = s.id
     where
         m.created_at > :'now'::timestamptz - :'since'::interval
-        and m.status <> 'failed'
+        and m.status <> all(:'failed'::text [])
         and coalesce(s.user_id, m.user_id) = m.user_id
         and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
     union all

@@ -1,32 +1,43 @@
 -- Rows of people that break a promise, stand still, or are overdue
 --
--- Done is completed or failed. Finds:
+-- Finds:
 --   done_no_message     done, but no message of that person and step exists, nor one that says no step
 --   message_not_done    seqdev's message exists, but the row is not done
 --   written_by_other    active, but another processor's message of that person and step exists
---   next_step_missing   done, but the row of the next step does not exist
+--   next_step_missing   done, and the lead still has the sequence's trigger, but the row of the next step does not exist
 --   several_active      a person has several active rows in one sequence
+--   stranded            waits to be activated, but the step before is done, and nothing of the person is active
 --   sequence_gone       active, but the sequence does not exist
---   step_gone           active, but the sequence has no such step
---   no_device           active, but nothing is assigned, and no lead of the user has a device
+--   step_gone           active, or waits to be activated, but the sequence has no such step
+--   no_lead             active, or waits to be activated, but no lead of the user has the phone
+--   no_device           active, but neither the row nor the lead has a device
 --   device_missing      active, but the assigned device does not exist
 --   other_users_device  active, but the assigned device belongs to another user
 --   quarantined         the database refused it, and a tick quarantined it (status set_aside): last_error says why
---   stuck               claimed by a processor that never finished
+--   stuck               claimed by a processor that never finished, or did not say when
+--   delay_changed       due by another delay than its step has now
 --   overdue_15m, overdue_1h, overdue_1d, overdue_7d
 --                       active and due for longer than that: the numbers are a histogram
+--
+-- Of what was done before seqdev's first tick, and of a row whose last_error says in seqdev's own words that it has
+-- ended, nothing is missing: whoever made it active, or added a step's row, would write to people who are done.
 --
 -- The window bounds what is done and what was written. What is not done is looked at whatever its age, and is
 -- most of the table's pages: therefore it reads the table from end to end, and that is no slower.
 --
+-- Master of stranded and rescheduled, which repairs repeat.
+--
 -- Parameters:
---   now       timestamptz  the instant of the transaction
---   since     interval     age of the messages, and of the rows that are done, that are looked at
---   user      uuid         only sequences of this user
---   sequence  uuid         only this sequence
---   device    uuid         only what is assigned to this device
---   stale     timestamptz  a claim that another processor made later than that is respected
---   limit     integer      rows to return; empty: all
+--   now           timestamptz  the instant of the transaction
+--   since         interval     age of the messages, and of the rows that are done, that are looked at
+--   user          uuid         only sequences of this user
+--   sequence      uuid         only this sequence
+--   device        uuid         only what is assigned to this device
+--   stale         timestamptz  a claim that another processor made later than that is respected
+--   without_lead  boolean      people without a lead of the sequence's user are written to, too
+--   waiting       text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   done          text[]       values of sequence_contacts.status: the step is done
+--   limit         integer      rows to return; empty: all
 -- Gates: gates/steps.sql
 -- Row:
 --   finding             text         what is wrong
@@ -51,22 +62,31 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?stale} \else \set stale 'yesterday' \endif
+\if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
-        ('done_no_message', 1, 'see who did it: seqdev explain PHONE; set it active to send it'),
-        ('message_not_done', 2, 'seqdev tick: it completes the row without a second message'),
-        ('written_by_other', 1, 'stop the other processor: seqdev audit writers'),
-        ('next_step_missing', 1, 'insert the row of the next step; see: seqdev explain PHONE'),
+        (
+            'done_no_message', 2,
+            'leave the row as it is: its message may have been sent, and deleted since; see seqdev explain PHONE'
+        ),
+        ('message_not_done', 2, 'nothing: once it is active and due, a tick completes it without a second message'),
+        ('written_by_other', 1, 'stop the other processor (seqdev audit writers), then seqdev repair written-by-other'),
+        ('next_step_missing', 2, 'find out who deleted it, or added the step: seqdev explain PHONE'),
         ('several_active', 2, 'see what was meant: seqdev explain PHONE'),
+        ('stranded', 1, 'seqdev repair stranded'),
         ('sequence_gone', 2, 'delete the row'),
-        ('step_gone', 2, 'name a step of the sequence in sequence_stepid'),
+        ('step_gone', 1, 'seqdev repair step-gone'),
+        ('no_lead', 2, 'seqdev repair no-lead'),
         ('no_device', 1, 'seqdev leads assign --distribute'),
         ('device_missing', 1, 'seqdev repair device DEVICE --spread'),
-        ('other_users_device', 1, 'seqdev repair device DEVICE --spread'),
+        ('other_users_device', 1, 'seqdev repair device DEVICE --spread --user USER'),
         ('quarantined', 1, 'see why: seqdev explain PHONE; once it is corrected: seqdev repair quarantined'),
         ('stuck', 2, 'seqdev repair stuck'),
+        ('delay_changed', 3, 'seqdev repair delay-changed, unless they are to stay as they are'),
         ('overdue_15m', 3, 'see why: seqdev tick --dry-run'),
         ('overdue_1h', 2, 'see why: seqdev tick --dry-run'),
         ('overdue_1d', 2, 'see why: seqdev tick --dry-run'),
@@ -75,8 +95,24 @@ with kind (kind, severity, repair) as (
 
 step as materialized (
     select s.*
-    from unnest(:'steps'::uuid [], :'step_sequences'::uuid [], :'next_steps'::uuid []) as s (id, sequence_id, next_id)
+    from unnest(
+        :'steps'::uuid [], :'step_sequences'::uuid [], :'next_steps'::uuid [], :'next_step_hours'::numeric []
+    ) as s (id, sequence_id, next_id, next_hours)
     where s.id is not null
+),
+
+entry as materialized (
+    select
+        e.sequence_id,
+        btrim(e.trigger) as trigger
+    from unnest(:'step_sequences'::uuid [], :'entry_triggers'::text []) as e (sequence_id, trigger)
+    where e.trigger is not null
+),
+
+began as materialized (
+    select min(r.started_at) as at
+    from seqdev.run as r
+    where r.command = 'tick'
 ),
 
 done as materialized (
@@ -84,12 +120,15 @@ done as materialized (
         sc.id,
         sc.sequence_id,
         sc.contact_phone,
-        sc.sequence_stepid
+        sc.sequence_stepid,
+        s.user_id
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where
-        sc.status in ('completed', 'failed')
-        and (sc.completed_at is null or sc.completed_at > :'now'::timestamptz - :'since'::interval)
+        sc.status = any(:'done'::text [])
+        and sc.completed_at > :'now'::timestamptz - :'since'::interval
+        and sc.completed_at >= (select began.at from began)
+        and coalesce(sc.last_error !~ '^ended', true)
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
@@ -111,6 +150,23 @@ unsent as materialized (
     where own.is_there is null
 ),
 
+-- Without the row of the next step.
+orphan as materialized (
+    select done.*
+    from done
+    inner join step on done.sequence_stepid = step.id and done.sequence_id = step.sequence_id
+    left join lateral (
+        select true as is_there
+        from sequence_contacts as n
+        where
+            n.sequence_id = done.sequence_id
+            and n.contact_phone = done.contact_phone
+            and n.sequence_stepid = step.next_id
+        limit 1
+    ) as next_row on true
+    where step.next_id is not null and next_row.is_there is null
+),
+
 -- Messages of the window whose row is not done.
 early as materialized (
     select
@@ -126,7 +182,7 @@ early as materialized (
             and m.sequence_stepid = sc.sequence_stepid
     where
         m.created_at > :'now'::timestamptz - :'since'::interval
-        and (sc.status is null or sc.status not in ('completed', 'failed'))
+        and (sc.status = any(:'done'::text [])) is not true
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
@@ -147,28 +203,32 @@ standing as materialized (
             sc.processing_started_at, case when sc.completed_at is null then sc.next_trigger_time end
         ) <= :'stale'::timestamptz and sc.processing_device_id is not null as is_stuck,
         s.id = any(:'active_sequences'::uuid []) as is_running,
+        sc.status = any(:'waiting'::text []) as is_waiting,
         case
             when s.id is null then 'sequence_gone'
             when step.id is null then 'step_gone'
+        end as place,
+        case
+            when s.id is not null and l.id is null and not :'without_lead'::boolean then 'no_lead'
+        end as lead,
+        case
+            when s.id is null or step.id is null then null
+            when l.id is null and sc.assigned_device_id is null and not :'without_lead'::boolean then null
             when coalesce(sc.assigned_device_id, l.device_id) is null then 'no_device'
             when d.id is null then 'device_missing'
             when d.user_id <> s.user_id then 'other_users_device'
-        end as missing
+        end as device
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
-    left join lateral (
-        select lead.device_id
-        from leads as lead
-        where sc.assigned_device_id is null and lead.user_id = s.user_id and lead.phone = sc.contact_phone
-        limit 1
-    ) as l on true
+    left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
     left join user_devices as d on coalesce(sc.assigned_device_id, l.device_id) = d.id
     where
-        (sc.status is null or sc.status not in ('completed', 'failed'))
+        (sc.status = any(:'done'::text [])) is not true
         and (
             step.id is null
             or sc.status = 'set_aside'
+            or l.id is null
             or d.user_id is distinct from s.user_id
             or coalesce(
                 sc.processing_started_at, case when sc.completed_at is null then sc.next_trigger_time end
@@ -181,6 +241,66 @@ standing as materialized (
         )
         and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
         and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+stranded as materialized (
+    select distinct on (sc.sequence_id, sc.contact_phone)
+        sc.id,
+        before.completed_at,
+        coalesce(
+            last.next_hours,
+            (
+                select max(step.next_hours)
+                from step
+                where step.next_id = sc.sequence_stepid
+            ),
+            0
+        ) as next_hours
+    from sequence_contacts as sc
+    inner join step as own on sc.sequence_stepid = own.id and sc.sequence_id = own.sequence_id
+    inner join sequence_contacts as before
+        on sc.sequence_id = before.sequence_id and sc.contact_phone = before.contact_phone
+    left join step as last on before.sequence_stepid = last.id and before.sequence_id = last.sequence_id
+    where
+        sc.status = any(:'waiting'::text [])
+        and before.status = any(:'done'::text [])
+        -- Where the step that was done is deleted since, the days tell the order.
+        and (last.next_id = sc.sequence_stepid or last.id is null and sc.current_step > before.current_step)
+        and not exists (
+            select 1
+            from sequence_contacts as x
+            where x.sequence_id = sc.sequence_id and x.contact_phone = sc.contact_phone and x.status = 'active'
+        )
+    order by
+        sc.sequence_id, sc.contact_phone, last.id is null, sc.current_step, before.completed_at desc nulls last, sc.id
+),
+
+rescheduled as materialized (
+    select
+        sc.id,
+        due.at as due_at
+    from sequence_contacts as sc
+    inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
+    inner join sequence_contacts as before
+        on
+            sc.sequence_id = before.sequence_id
+            and sc.contact_phone = before.contact_phone
+            and step.id = before.sequence_stepid
+    cross join lateral (
+        select
+            case
+                when isfinite(before.completed_at) and isfinite(sc.next_trigger_time)
+                    -- A hundred years are more than any calendar here needs.
+                    then before.completed_at::timestamptz + least(step.next_hours, 876000) * interval '1 hour'
+            end as at
+    ) as due
+    where
+        sc.status = 'active'
+        and before.status = any(:'done'::text [])
+        -- Only what seqdev has made: it was due exactly then.
+        and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
+        and (due.at > :'now'::timestamptz or sc.next_trigger_time > :'now'::timestamptz)
+        and abs(extract(epoch from due.at) - extract(epoch from sc.next_trigger_time::timestamptz)) > 60
 ),
 
 finding (kind, id) as materialized (
@@ -211,19 +331,40 @@ finding (kind, id) as materialized (
     union all
     select
         'next_step_missing',
-        done.id
-    from done
-    inner join step on done.sequence_stepid = step.id and done.sequence_id = step.sequence_id
-    left join lateral (
-        select true as is_there
-        from sequence_contacts as n
-        where
-            n.sequence_id = done.sequence_id
-            and n.contact_phone = done.contact_phone
-            and n.sequence_stepid = step.next_id
-        limit 1
-    ) as next_row on true
-    where step.next_id is not null and next_row.is_there is null
+        orphan.id
+    from orphan
+    -- When a sequence is over its trigger leaves the lead: a step that was added later is not missing.
+    where exists (
+        select 1
+        from leads as l
+        cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
+        inner join entry on btrim(m.member) = entry.trigger
+        where l.user_id = orphan.user_id and l.phone = orphan.contact_phone and entry.sequence_id = orphan.sequence_id
+    )
+    union all
+    select
+        one.kind,
+        one.id
+    from (
+        select
+            'stranded' as kind,
+            stranded.id
+        from stranded
+        union all
+        select
+            'delay_changed' as kind,
+            rescheduled.id
+        from rescheduled
+    ) as one
+    inner join sequence_contacts as sc on one.id = sc.id
+    left join sequences as s on sc.sequence_id = s.id
+    where
+        (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
     union all
     select
         'several_active',
@@ -260,9 +401,11 @@ finding (kind, id) as materialized (
     from standing as c
     cross join lateral (
         values
-            (case when c.status = 'active' then c.missing end),
+            (case when c.status = 'active' or c.is_waiting then c.place end),
+            (case when c.status = 'active' or c.is_waiting then c.lead end),
+            (case when c.status = 'active' then c.device end),
             (case when c.status = 'set_aside' then 'quarantined' end),
-            (case when c.is_stuck then 'stuck' end),
+            (case when c.status = 'active' and c.is_stuck then 'stuck' end),
             (
                 case
                     when c.status is distinct from 'active' or not coalesce(c.is_running, false) then null
@@ -309,7 +452,10 @@ select
     sc.assigned_device_id,
     case when isfinite(since.at) then since.at end as at,
     sc.id as contact_id,
-    replace(kind.repair, 'DEVICE', coalesce(sc.assigned_device_id::text, 'DEVICE')) as repair,
+    replace(
+        replace(kind.repair, 'DEVICE', coalesce(sc.assigned_device_id::text, l.device_id::text, 'DEVICE')),
+        'USER', coalesce(s.user_id::text, 'USER')
+    ) as repair,
     tally.total,
     tally.found
 from finding as f
@@ -320,12 +466,18 @@ cross join lateral (
     select
         case
             when f.kind = 'stuck' then sc.processing_started_at
-            when sc.status in ('completed', 'failed') then sc.completed_at
+            when sc.status = any(:'done'::text []) then sc.completed_at
             else sc.next_trigger_time
         end::timestamptz as at
 ) as since
 left join sequences as s on sc.sequence_id = s.id
 left join sequence_steps as st on sc.sequence_stepid = st.id
 left join user_devices as d on sc.assigned_device_id = d.id
+left join lateral (
+    select lead.device_id
+    from leads as lead
+    where lead.user_id = s.user_id and lead.phone = sc.contact_phone
+    limit 1
+) as l on true
 order by kind.severity, f.kind, since.at nulls first, sc.id
 limit nullif(:'limit', '')::integer;

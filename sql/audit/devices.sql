@@ -4,23 +4,28 @@
 -- rest goes by index from the device to its work.
 --
 -- A device is in trouble when it is the first of:
+--   gone               it does not come back, but has leads, steps to come, or messages that no sender has begun
 --   zombie             online, yet a message waits for more than 15 minutes and none has left in that time
---   offline_with_work  not online, and something waits for it
+--   offline_with_work  not online, and something is due, or a message waits that no sender has begun
 --   out_of_service     device_load_balance says not available, and something waits for it
 --   full               no room for another message, and something is due
+--   begun_only         not online, and nothing waits for it but messages that its sender has begun
 --
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   user      uuid         only devices of this user
 --   sequence  uuid         only people of this sequence, and the devices that have any
 --   device    uuid         only this device
+--   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   failed    text[]       values of broadcast_messages.status of a message that will never be sent
+--   gone      text[]       values of user_devices.status of a device that does not come back
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/steps.sql, gates/devices.sql under strict of these devices, all their messages counted
 -- Row:
 --   device             text         its name
 --   device_id          uuid         the device
 --   status             text         as the host has it
---   availability       text         Available or Not Available, by its status
+--   availability       text         Available, Not Available or Gone, by its status
 --   assigned_contacts  integer      people assigned to it, ever
 --   trouble            text         what is wrong with it; null: nothing
 --   due                integer      contacts due now
@@ -40,6 +45,9 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
@@ -47,24 +55,29 @@
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with kind (kind, severity, repair) as (
     values
+        ('gone', 1, 'move its people: seqdev repair device DEVICE --spread --queue'),
         ('zombie', 1, 'look at the phone; if it is lost: seqdev repair device DEVICE --spread'),
-        ('offline_with_work', 1, 'bring it back; if it is lost: seqdev repair device DEVICE --spread'),
+        ('offline_with_work', 1, 'bring it back; if it is lost: seqdev repair device DEVICE --spread --queue'),
         ('out_of_service', 2, 'put it back into service, or: seqdev repair device DEVICE --spread'),
-        ('full', 2, 'wait, or share its work: seqdev repair device DEVICE --spread --max N')
+        ('full', 2, 'wait, or share its work: seqdev repair device DEVICE --spread --max N'),
+        ('begun_only', 3, 'ask its sender whether these were sent: nobody else knows')
 ),
 
 assigned as materialized (
     select
         person.assigned_device_id as device_id,
-        count(*)::integer as contacts
+        count(*)::integer as contacts,
+        bool_or(person.waits) as has_people
     from (
-        select distinct
+        select
             sc.assigned_device_id,
-            sc.contact_phone
+            sc.contact_phone,
+            bool_or(sc.status = 'active' or sc.status = any(:'waiting'::text [])) as waits
         from sequence_contacts as sc
         where
             (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
             and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+        group by sc.assigned_device_id, sc.contact_phone
     ) as person
     group by person.assigned_device_id
 ),
@@ -123,7 +136,9 @@ device as materialized (
         g.a_day,
         -- The one column here that an installation may lack.
         (to_jsonb(d) ->> 'last_seen')::timestamptz as seen,
+        not g.is_online and coalesce(d.status = any(:'gone'::text []), false) as is_gone,
         coalesce(assigned.contacts, 0) as assigned_contacts,
+        coalesce(assigned.has_people, false) as has_people,
         coalesce(due.contacts, 0) as due,
         due.oldest as oldest_due
     from unnest(
@@ -143,6 +158,7 @@ finding as materialized (
     select
         d.*,
         case
+            when d.is_gone and (d.has_people or d.due > 0 or owns.leads or waits.pending) then 'gone'
             when
                 d.is_online
                 and d.in_flight > 0
@@ -161,13 +177,31 @@ finding as materialized (
                         m.device_id = d.id
                         and m.sent_at > :'now'::timestamptz - interval '15 minutes'
                         and m.status not in ('pending', 'queued', 'processing', 'failed')
+                        and m.status <> all(:'failed'::text [])
                 )
                 then 'zombie'
-            when not d.is_online and d.due + d.in_flight > 0 then 'offline_with_work'
+            when not d.is_online and (d.due > 0 or waits.pending) and not d.is_gone then 'offline_with_work'
             when d.out_of_service and d.due + d.in_flight > 0 then 'out_of_service'
             when d.room = 0 and d.due > 0 then 'full'
+            when not d.is_online and d.in_flight > 0 then 'begun_only'
         end as kind
     from device as d
+    cross join lateral (
+        select
+            not d.is_online and exists (
+                select 1
+                from broadcast_messages as m
+                where m.device_id = d.id and m.status = 'pending'
+            ) as pending
+    ) as waits
+    cross join lateral (
+        select
+            d.is_gone and d.id in (
+                select l.device_id
+                from leads as l
+                where l.device_id is not null
+            ) as leads
+    ) as owns
 ),
 
 -- tally: as in audit/contacts.sql
@@ -194,7 +228,7 @@ select
     f.device_name::text as device,
     f.id as device_id,
     f.status::text as status,
-    case when f.is_online then 'Available' else 'Not Available' end as availability,
+    case when f.is_online then 'Available' when f.is_gone then 'Gone' else 'Not Available' end as availability,
     f.assigned_contacts,
     f.kind as trouble,
     f.due,

@@ -14,6 +14,11 @@
 --   fallback_used           seqdev wrote it, or the assigned device is not online now: another stood in
 --   foreign_writer          another processor wrote it, although the assigned device is online
 --
+-- A mismatch is repaired, and no longer open, once a repair has assigned a row of the person in the sequence since,
+-- and was not undone: the journal has it. Such are counted as repaired, whatever the cause.
+--
+-- Master of written and judged, which repair/assigned.sql repeats.
+--
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
@@ -21,11 +26,13 @@
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
 --   matches   boolean      list the messages that match too
+--   gone      text[]       values of user_devices.status of a device that does not come back
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/devices.sql of all devices, or the user's
 -- Row:
 --   verdict             text         MATCH or MISMATCH
 --   cause               text         why; null for a match
+--   state               text         open, or repaired; null for a match
 --   at                  timestamptz  when the message was made
 --   phone               text         whom it went to
 --   sequence            text         name of the sequence
@@ -41,7 +48,7 @@
 --   message_id          uuid         the message
 --   repair              text         what to do about it
 --   total               integer      rows in all, listed or not
---   found               jsonb        mismatches in all by cause: number, severity, repair
+--   found               jsonb        open mismatches by cause, and the repaired: number, severity, repair
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 hour' \endif
@@ -49,6 +56,7 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?matches} \else \set matches 'false' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
@@ -62,8 +70,9 @@ with kind (kind, severity, repair) as (
         ('other_users_assignment', 1, 'seqdev repair assigned'),
         ('used_device_deleted', 3, 'nothing: the next step goes to the assigned device'),
         ('lead_reowned', 2, 'seqdev repair assigned'),
-        ('fallback_used', 2, 'seqdev repair assigned, or bring the device back'),
-        ('foreign_writer', 1, 'stop the writer: seqdev audit writers')
+        ('fallback_used', 2, 'nothing, if the assigned device comes back; if it does not: seqdev repair assigned'),
+        ('foreign_writer', 1, 'stop the writer: seqdev audit writers'),
+        ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),
 
 online as materialized (
@@ -109,18 +118,52 @@ written as materialized (
             and coalesce(sc.user_id, s.user_id) = s.user_id
         )
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+),
+
+looked_at as (
+    select w.*
+    from written as w
+    where
+        (:'matches'::boolean or w.assigned_device_id is distinct from w.device_id)
         and (
             nullif(:'device', '')::uuid is null
-            or sc.assigned_device_id = nullif(:'device', '')::uuid
-            or m.device_id = nullif(:'device', '')::uuid
+            or w.assigned_device_id = nullif(:'device', '')::uuid
+            or w.device_id = nullif(:'device', '')::uuid
         )
 ),
 
-finding as materialized (
+judged as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
+        assigned.status as assigned_status,
+        used.id as used_id,
+        used.user_id as used_user_id,
         used.device_name as used_name,
+        used.status as used_status,
+        (w.assigned_device_id is distinct from w.device_id)
+        and exists (
+            select 1
+            from sequence_contacts as other
+            cross join lateral (
+                -- What is in effect: the last change of its device.
+                select r.command
+                from seqdev.change as ch
+                inner join seqdev.run as r on ch.run_id = r.id
+                where
+                    ch.row_id = other.id
+                    and ch.table_name = 'sequence_contacts'
+                    and ch.column_name = 'assigned_device_id'
+                    and ch.changed_at > w.created_at
+                order by ch.id desc
+                limit 1
+            ) as last
+            where
+                other.sequence_id = w.sequence_id
+                and other.contact_phone = w.contact_phone
+                and other.id <> w.contact_id
+                and last.command ~ '^repair (?!undo)'
+        ) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
             when used.user_id <> w.user_id then 'other_users_device'
@@ -145,8 +188,8 @@ finding as materialized (
             when l.device_id = w.device_id then 'lead_reowned'
             when w.is_own or assigned.id not in (select online.id from online) then 'fallback_used'
             else 'foreign_writer'
-        end as kind
-    from written as w
+        end as cause
+    from looked_at as w
     left join user_devices as assigned on w.assigned_device_id = assigned.id
     left join user_devices as used on w.device_id = used.id
     -- One look into the index a message, however wrong the estimate of their number is.
@@ -156,7 +199,13 @@ finding as materialized (
         where lead.user_id = w.user_id and lead.phone = w.contact_phone
         limit 1
     ) as l on true
-    where :'matches'::boolean or w.assigned_device_id is distinct from w.device_id
+),
+
+finding as materialized (
+    select
+        j.*,
+        case when j.is_repaired and j.cause <> 'assigned_since' then 'repaired' else j.cause end as kind
+    from judged as j
 ),
 
 -- tally: as in audit/contacts.sql
@@ -181,7 +230,8 @@ tally as (
 
 select
     case when f.kind is null then 'MATCH' else 'MISMATCH' end as verdict,
-    f.kind as cause,
+    f.cause,
+    case when f.kind = 'repaired' then 'repaired' when f.kind is not null then 'open' end as state,
     case when isfinite(f.created_at) then f.created_at::timestamptz end as at,
     f.contact_phone::text as phone,
     f.sequence_name::text as sequence,
@@ -195,12 +245,19 @@ select
     case when f.is_own then 'seqdev' else 'other' end as writer,
     f.contact_id,
     f.message_id,
-    replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE')) as repair,
+    case
+        when
+            f.kind = 'fallback_used'
+            and f.assigned_status = any(:'gone'::text [])
+            and f.assigned_device_id not in (select online.id from online)
+            then 'seqdev repair assigned'
+        else replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE'))
+    end as repair,
     tally.total,
     tally.found
 from finding as f
 cross join tally
 left join kind on f.kind = kind.kind
 left join sequence_steps as st on f.sequence_stepid = st.id
-order by f.kind is null, f.created_at desc, f.message_id
+order by f.kind is null, f.kind = 'repaired', f.created_at desc, f.message_id
 limit nullif(:'limit', '')::integer;

@@ -7,6 +7,7 @@
 --   unreachable_step      no way from an entry step leads there
 --   no_content            a step with neither content nor media_url: people wait there
 --   day_gap               days between two steps that no step has
+--   no_delay              trigger_delay_hours is empty, zero or negative: people wait for default_delay, a day
 -- And in all:
 --   inactive_with_people  not active, but people have a step to come
 --   status_disagrees      is_active and status say different things; such a sequence is not active
@@ -45,6 +46,7 @@ with recursive kind (kind, severity, repair) as (
         ('unreachable_step', 2, 'let next_trigger of another step name its trigger'),
         ('no_content', 1, 'give the step content or media_url'),
         ('day_gap', 3, 'see whether a step was lost'),
+        ('no_delay', 3, 'set trigger_delay_hours to the hours that are meant'),
         ('inactive_with_people', 2, 'activate it, or end their rows: nobody gets anything'),
         ('status_disagrees', 2, 'set is_active and status to the same')
 ),
@@ -74,6 +76,7 @@ step as materialized (
         g.*,
         st.day_number,
         st.trigger,
+        st.trigger_delay_hours,
         g.entry_trigger is not null as is_entry
     from gate as g
     inner join sequence as s on g.sequence_id = s.id
@@ -185,6 +188,22 @@ finding (kind, sequence_id, step_id, detail, people) as (
         from step
     ) as pair
     where pair.day_number > pair.day_before + 1
+    union all
+    select
+        'no_delay',
+        step.sequence_id,
+        step.id,
+        'trigger_delay_hours is ' || coalesce(step.trigger_delay_hours::text, 'empty'),
+        null
+    from step
+    where
+        coalesce(step.trigger_delay_hours, 0) <= 0
+        -- Nobody waits for a step that people enter by, unless another step leads there.
+        and step.id in (
+            select before.next_id
+            from step as before
+            where before.next_id is not null
+        )
     union all
     select
         'inactive_with_people',

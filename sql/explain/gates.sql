@@ -12,6 +12,7 @@
 --   stale          timestamptz  a claim that another processor made later than that is respected
 --   without_lead   boolean      people without a lead of the sequence's user are due, too
 --   waiting        text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   done           text[]       values of sequence_contacts.status: the step is done
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
 --   max_in_flight  integer      messages of a device in flight
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
@@ -34,6 +35,7 @@
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
@@ -99,7 +101,7 @@ waiting as materialized (
     left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
     where
         sc.contact_phone = any(:'phones'::text [])
-        and (sc.status is null or sc.status not in ('completed', 'failed'))
+        and (sc.status = any(:'done'::text [])) is not true
         and (
             nullif(:'user', '')::uuid is null
             or coalesce(s.user_id, sc.user_id) = nullif(:'user', '')::uuid
@@ -247,7 +249,7 @@ cross join lateral (
             null::timestamptz, null::timestamptz,
             case k.status
                 when 'set_aside' then coalesce(k.last_error, 'the reason is not known')
-                else 'status ' || coalesce(k.status, 'empty')
+                else 'status ' || coalesce(k.status, 'empty') || coalesce(': ' || substring(k.last_error from '^ended.*'), '')
             end
         ),
         (

@@ -3,6 +3,7 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only leads of this user
+--   gone    text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql under strict of all devices, or the user's
 -- Row:
 --   user_id      uuid    whose lead it is
@@ -13,10 +14,11 @@
 --   triggers     text[]  the members of the trigger list
 --   device_id    uuid    the device that owns the lead
 --   device_name  text    its name; null for a device of another user
---   device       text    online, offline, no_device, device_missing or device_of_other_user
+--   device       text    online, offline, gone, no_device, device_missing or device_of_other_user
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -42,12 +44,15 @@ select
             when d.id is null then 'device_missing'
             when d.user_id <> l.user_id then 'device_of_other_user'
             when g.reason is null then 'online'
+            when d.status = any(:'gone'::text []) and not g.is_online then 'gone'
             else 'offline'
         end
     )::text as device
 from leads as l
 left join user_devices as d on l.device_id = d.id
-left join unnest(:'devices'::uuid [], :'device_reasons'::text []) as g (id, reason) on l.device_id = g.id
+left join unnest(:'devices'::uuid [], :'device_reasons'::text [], :'is_online'::boolean [])
+    as g (id, reason, is_online)
+    on l.device_id = g.id
 where
     l.phone = any(:'phones'::text [])
     and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)

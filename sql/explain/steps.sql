@@ -5,6 +5,7 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only sequences of this user
+--   gone    text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   user_id                uuid         the sequence's user; the contact's own where the sequence is gone
@@ -24,6 +25,7 @@
 --   device_id              uuid         the preferred device: the assigned one, else the lead's
 --   device_name            text         its name; null for a device of another user
 --   device_from            text         assigned, or lead: where the preferred device comes from
+--   device_gone            boolean      whether the preferred device does not come back
 --   message_id             uuid         the message of this step
 --   message_by             text         seqdev, or other_processor (the id is not the one seqdev derives)
 --   message_status         text         what the broadcast worker says of it
@@ -32,15 +34,24 @@
 --   message_device_id      uuid         the device it was given to
 --   message_device_name    text         its name; null for a device of another user
 --   message_device_online  boolean      whether that device is online now
+--   message_device_gone    boolean      whether that device does not come back
 --   preview                text         its first 40 characters
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-with contact as materialized (
+with gone as materialized (
+    select g.id
+    from unnest(:'devices'::uuid [], :'is_online'::boolean []) as g (id, is_online)
+    inner join user_devices as d on g.id = d.id
+    where d.status = any(:'gone'::text []) and not g.is_online
+),
+
+contact as materialized (
     select
         sc.*,
         coalesce(s.user_id, sc.user_id) as owner_id,
@@ -134,6 +145,7 @@ select
     a.id as device_id,
     case when d.user_id = p.owner_id then d.device_name end::text as device_name,
     a.source as device_from,
+    coalesce(d.id in (select gone.id from gone), false) as device_gone,
     m.id as message_id,
     case when m.is_own then 'seqdev' when m.id is not null then 'other_processor' end as message_by,
     m.status::text as message_status,
@@ -148,6 +160,7 @@ select
             where g.id = m.device_id
         ), false
     ) end as message_device_online,
+    coalesce(b.id in (select gone.id from gone), false) as message_device_gone,
     left(regexp_replace(left(m.content, 400), '\s+', ' ', 'g'), 40) as preview
 from place as p
 left join leads as l on p.lead_user_id = l.user_id and p.contact_phone = l.phone

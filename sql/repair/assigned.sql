@@ -1,12 +1,11 @@
 -- Assign to people the device that last wrote to them
 --
--- Found as the mismatch audit finds them: the last message to a person in a sequence, made within the time
--- given, went to another device than its row of person and step is assigned to, and the audit does not say
--- assigned_since. The rows still to come of that person in that sequence get the device of that message; with
--- history, the past row itself gets the device of its own last message.
+-- Found as the mismatch audit finds them, by cause: the last message to a person in a sequence, made within the
+-- time given, went to another device than its row of person and step is assigned to. The rows still to come of that
+-- person in that sequence get the device of that message, unless a repair has assigned them since; with history, the
+-- past row itself gets the device of its own last message.
 --
--- Master of "which row a message belongs to": sql/audit/mismatches.sql
--- Master of "the device was the assigned one then": sql/audit/mismatches.sql
+-- Master of online, written and judged: sql/audit/mismatches.sql
 --
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
@@ -14,7 +13,12 @@
 --   user      uuid         only sequences of this user
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
---   history   boolean      past rows (completed or failed) instead of those still to come
+--   history   boolean      past rows (done) instead of those still to come
+--   causes    text[]       only mismatches of these causes; repaired: those that a repair has dealt with
+--   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   done      text[]       values of sequence_contacts.status: the step is done
+--   gone      text[]       values of user_devices.status of a device that does not come back
+-- Gates: gates/devices.sql of all devices
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
@@ -25,8 +29,8 @@
 --   from_name    text   its name
 --   to_device    uuid   the device that wrote last
 --   to_name      text   its name
---   why          text   last_wrote
---   refused      text   device_missing or device_of_other_user; null where the row changes
+--   why          text   the cause of the mismatch
+--   refused      text   device_missing, device_of_other_user or device_gone; null where the row changes
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
@@ -36,20 +40,32 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?history} \else \set history 'false' \endif
-with message as materialized (
+\if :{?causes} \else \set causes '{fallback_used,lead_reowned,other_users_assignment}' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
+with online as materialized (
+    select d.id
+    from unnest(:'devices'::uuid [], :'is_online'::boolean []) as d (id, is_online)
+    where d.is_online
+),
+
+written as materialized (
     select
         sc.id as contact_id,
         sc.contact_phone,
         sc.assigned_device_id,
+        m.id as message_id,
         m.device_id,
+        m.sequence_stepid,
         m.created_at,
         s.id as sequence_id,
         s.name as sequence_name,
         s.user_id,
-        row_number() over (
-            partition by s.id, sc.contact_phone, case when :'history'::boolean then sc.id end
-            order by m.created_at desc, m.id
-        ) = 1 as is_last
+        m.id = md5('seqdev message ' || sc.id)::uuid as is_own
     from broadcast_messages as m
     inner join sequences as s on m.sequence_id = s.id
     cross join lateral (
@@ -76,44 +92,96 @@ with message as materialized (
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
-candidate as materialized (
-    select m.*
-    from message as m
+placed as (
+    select
+        w.*,
+        row_number() over (
+            partition by w.sequence_id, w.contact_phone, case when :'history'::boolean then w.contact_id end
+            order by w.created_at desc, w.message_id
+        ) = 1 as is_last
+    from written as w
+),
+
+looked_at as (
+    select p.*
+    from placed as p
     where
-        m.is_last
-        and m.assigned_device_id is distinct from m.device_id
+        p.is_last
+        and p.assigned_device_id is distinct from p.device_id
         and (
             nullif(:'device', '')::uuid is null
-            or m.assigned_device_id = nullif(:'device', '')::uuid
-            or m.device_id = nullif(:'device', '')::uuid
+            or p.assigned_device_id = nullif(:'device', '')::uuid
+            or p.device_id = nullif(:'device', '')::uuid
         )
 ),
 
-mismatch as materialized (
+judged as materialized (
     select
-        c.*,
+        w.*,
+        assigned.device_name as assigned_name,
+        assigned.status as assigned_status,
         used.id as used_id,
         used.user_id as used_user_id,
-        used.device_name as used_name
-    from candidate as c
-    left join user_devices as used on c.device_id = used.id
-    where
+        used.device_name as used_name,
+        used.status as used_status,
+        (w.assigned_device_id is distinct from w.device_id)
+        and exists (
+            select 1
+            from sequence_contacts as other
+            cross join lateral (
+                -- What is in effect: the last change of its device.
+                select r.command
+                from seqdev.change as ch
+                inner join seqdev.run as r on ch.run_id = r.id
+                where
+                    ch.row_id = other.id
+                    and ch.table_name = 'sequence_contacts'
+                    and ch.column_name = 'assigned_device_id'
+                    and ch.changed_at > w.created_at
+                order by ch.id desc
+                limit 1
+            ) as last
+            where
+                other.sequence_id = w.sequence_id
+                and other.contact_phone = w.contact_phone
+                and other.id <> w.contact_id
+                and last.command ~ '^repair (?!undo)'
+        ) as is_repaired,
         case
-            when used.user_id <> c.user_id or c.assigned_device_id is null then true
-            else
+            when w.assigned_device_id = w.device_id then null
+            when used.user_id <> w.user_id then 'other_users_device'
+            when w.assigned_device_id is null then 'assignment_missing'
+            when
                 -- What the first change since has replaced is what was assigned when it was written.
                 (
                     select ch.old_value
                     from seqdev.change as ch
                     where
-                        ch.row_id = c.contact_id
+                        ch.row_id = w.contact_id
                         and ch.table_name = 'sequence_contacts'
                         and ch.column_name = 'assigned_device_id'
-                        and ch.changed_at > c.created_at
+                        and ch.changed_at > w.created_at
                     order by ch.id
                     limit 1
-                ) is distinct from c.device_id::text
-        end
+                ) = w.device_id::text
+                then 'assigned_since'
+            when assigned.id is null then 'device_deleted'
+            when assigned.user_id <> w.user_id then 'other_users_assignment'
+            when used.id is null then 'used_device_deleted'
+            when l.device_id = w.device_id then 'lead_reowned'
+            when w.is_own or assigned.id not in (select online.id from online) then 'fallback_used'
+            else 'foreign_writer'
+        end as cause
+    from looked_at as w
+    left join user_devices as assigned on w.assigned_device_id = assigned.id
+    left join user_devices as used on w.device_id = used.id
+    -- One look into the index a message, however wrong the estimate of their number is.
+    left join lateral (
+        select lead.device_id
+        from leads as lead
+        where lead.user_id = w.user_id and lead.phone = w.contact_phone
+        limit 1
+    ) as l on true
 )
 
 select
@@ -126,24 +194,31 @@ select
     was.device_name::text as from_name,
     mm.device_id as to_device,
     mm.used_name::text as to_name,
-    'last_wrote' as why,
+    mm.cause as why,
     case
         when mm.used_id is null then 'device_missing'
         when not coalesce(mm.used_user_id = mm.user_id, false) then 'device_of_other_user'
+        when mm.used_status = any(:'gone'::text []) and mm.used_id not in (select online.id from online)
+            then 'device_gone'
     end as refused,
     jsonb_build_object('status', sc.status, 'assigned_device_id', sc.assigned_device_id) as expected,
     jsonb_build_object('assigned_device_id', mm.device_id) as becomes
-from mismatch as mm
+from judged as mm
 inner join sequence_contacts as sc
     on
         mm.sequence_id = sc.sequence_id
         and mm.contact_phone = sc.contact_phone
-        and (
-            not :'history'::boolean and sc.status = 'active'
-            or :'history'::boolean and sc.status in ('completed', 'failed') and mm.contact_id = sc.id
-        )
+        and case
+            when :'history'::boolean then sc.status = any(:'done'::text []) and mm.contact_id = sc.id
+            else sc.status = 'active' or sc.status = any(:'waiting'::text [])
+        end
 left join user_devices as was on sc.assigned_device_id = was.id
 where
     sc.assigned_device_id is distinct from mm.device_id
+    and (
+        mm.cause = any(:'causes'::text [])
+        and (:'history'::boolean or not mm.is_repaired)
+        or 'repaired' = any(:'causes'::text []) and mm.is_repaired
+    )
     and (nullif(:'user', '')::uuid is null or coalesce(sc.user_id, mm.user_id) = mm.user_id)
 order by mm.user_id, sc.contact_phone, sc.id;

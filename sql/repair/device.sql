@@ -5,33 +5,55 @@
 -- the others fill the devices up like vessels, from the one that owns the fewest leads: of the devices in that
 -- order, the first k are filled when raising them to the level of the k-th takes fewer people than there are.
 --
+-- On demand the messages of the lost device's queue go with the people: those pending, which no sender has begun. Not
+-- while the device is online: its sender may begin one at any moment, and a second one would send it again.
+--
 -- Parameters:
---   old   uuid     the lost device
---   to    uuid     the device that gets its people; empty: spread them
---   most  integer  people to move, at most; empty: all
+--   old      uuid     the lost device
+--   to       uuid     the device that gets its people; empty: spread them
+--   user     uuid     only people of this user
+--   queue    boolean  also the messages that are pending in its queue
+--   most     integer  people to move, at most; empty: all
+--   waiting  text[]   values of sequence_contacts.status: a later step's row, made beforehand
+--   gone     text[]   values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
 --   user_id      uuid   the user of the person
 --   phone        text   the person
---   sequence     text   name of the sequence; null for a lead
+--   sequence     text   name of the sequence; null for a lead, and for a message
 --   from_device  uuid   the lost device
 --   from_name    text   its name
 --   to_device    uuid   the device that gets the person
 --   to_name      text   its name
---   why          text   never_written or written
---   refused      text   device_of_other_user, no_available_device; null where the row changes
+--   why          text   never_written or written; of a message: pending
+--   refused      text   device_of_other_user, device_gone, no_available_device; of a message also device_online, where
+--                       the lost device is online; null where the row changes
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
 \if :{?old} \else \set old '00000000-0000-0000-0000-000000000000' \endif
 \if :{?to} \else \set to '' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?queue} \else \set queue 'false' \endif
 \if :{?most} \else \set most '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-with theirs as materialized (
+with device as materialized (
+    select
+        g.*,
+        not g.is_online and coalesce(d.status = any(:'gone'::text []), false) as is_gone
+    from unnest(
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'is_online'::boolean []
+    ) as g (id, user_id, reason, is_online)
+    inner join user_devices as d on g.id = d.id
+),
+
+theirs as materialized (
     select
         'sequence_contacts' as table_name,
         sc.id as row_id,
@@ -42,7 +64,10 @@ with theirs as materialized (
         'assigned_device_id' as column_name
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
-    where sc.assigned_device_id = :'old'::uuid and sc.status = 'active'
+    where
+        sc.assigned_device_id = :'old'::uuid
+        and (sc.status = 'active' or sc.status = any(:'waiting'::text []))
+        and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
     union all
     select
         'leads' as table_name,
@@ -53,19 +78,36 @@ with theirs as materialized (
         jsonb_build_object('device_id', l.device_id) as expected,
         'device_id' as column_name
     from leads as l
-    where l.device_id = :'old'::uuid
+    where
+        l.device_id = :'old'::uuid
+        and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
+    union all
+    select
+        'broadcast_messages' as table_name,
+        m.id as row_id,
+        m.user_id,
+        m.recipient_phone,
+        null as sequence,
+        jsonb_build_object('status', m.status, 'device_id', m.device_id) as expected,
+        'device_id' as column_name
+    from broadcast_messages as m
+    where
+        :'queue'::boolean
+        and m.device_id = :'old'::uuid
+        and m.status = 'pending'
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
 ),
 
 target as materialized (
     select
-        d.id,
-        d.user_id
-    from unnest(:'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text []) as d (id, user_id, reason)
+        device.id,
+        device.user_id
+    from device
     where
-        d.id <> :'old'::uuid
+        device.id <> :'old'::uuid
         and case
-            when nullif(:'to', '')::uuid is not null then d.id = nullif(:'to', '')::uuid
-            else d.reason is null
+            when nullif(:'to', '')::uuid is not null then device.id = nullif(:'to', '')::uuid and not device.is_gone
+            else device.reason is null
         end
 ),
 
@@ -179,10 +221,16 @@ select
     was.device_name::text as from_name,
     d.id as to_device,
     d.device_name::text as to_name,
-    case when m.written then 'written' else 'never_written' end as why,
     case
+        when m.table_name = 'broadcast_messages' then 'pending'
+        when m.written then 'written'
+        else 'never_written'
+    end as why,
+    case
+        when m.table_name = 'broadcast_messages' and old.is_online then 'device_online'
         when m.served then null
         when nullif(:'to', '')::uuid is null then 'no_available_device'
+        when new.is_gone then 'device_gone'
         else 'device_of_other_user'
     end as refused,
     m.expected,
@@ -194,6 +242,8 @@ left join user_devices as d
         m.served
         and d.id = coalesce(m.device_id, share.devices[width_bucket(m.user_place, share.first_places)])
 left join user_devices as was on was.id = :'old'::uuid
+left join device as old on old.id = :'old'::uuid
+left join device as new on new.id = nullif(:'to', '')::uuid
 where
     not m.served
     or nullif(:'most', '')::integer is null

@@ -4,8 +4,10 @@
 -- the row is no longer what that run made of it; so does a row whose step is done.
 --
 -- Parameters:
---   user    uuid    only people of this user
---   device  uuid    only people who left this device
+--   user     uuid    only people of this user
+--   device   uuid    only people who left this device
+--   waiting  text[]  values of sequence_contacts.status: a later step's row, made beforehand
+--   gone     text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
@@ -18,12 +20,14 @@
 --   to_device    uuid   the device they left
 --   to_name      text   its name
 --   why          text   back_online
---   refused      text   device_offline, device_missing, device_of_other_user; null where the row changes
+--   refused      text   device_offline, device_gone, device_missing, device_of_other_user; null where the row changes
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -146,6 +150,7 @@ select
     case
         when home.id is null then 'device_missing'
         when not coalesce(home.user_id = coalesce(s.user_id, l.user_id), false) then 'device_of_other_user'
+        when home.status = any(:'gone'::text []) and not home_gate.is_online then 'device_gone'
         when home_gate.reason is not null then home_gate.reason
     end as refused,
     case
@@ -158,10 +163,12 @@ left join sequence_contacts as sc on h.table_name = 'sequence_contacts' and h.ro
 left join sequences as s on sc.sequence_id = s.id
 left join leads as l on h.table_name = 'leads' and h.row_id = l.id
 left join user_devices as home on h.home_id = home.id
-left join unnest(:'devices'::uuid [], :'device_reasons'::text []) as home_gate (id, reason) on h.home_id = home_gate.id
+left join unnest(:'devices'::uuid [], :'device_reasons'::text [], :'is_online'::boolean [])
+    as home_gate (id, reason, is_online)
+    on h.home_id = home_gate.id
 left join user_devices as stand_in on h.stand_in_id = stand_in.id
 where
-    (l.id is not null or sc.status = 'active')
+    (l.id is not null or sc.status = 'active' or sc.status = any(:'waiting'::text []))
     and (nullif(:'user', '')::uuid is null or coalesce(s.user_id, l.user_id) = nullif(:'user', '')::uuid)
     and (nullif(:'device', '')::uuid is null or h.home_id = nullif(:'device', '')::uuid)
 order by coalesce(s.user_id, l.user_id), coalesce(sc.contact_phone, l.phone), h.table_name desc, h.row_id;

@@ -4,9 +4,12 @@
 -- another device of the user, more than one fits, and a person has to decide.
 --
 -- Parameters:
---   user      uuid  only sequences of this user
---   sequence  uuid  only this sequence
---   device    uuid  only people whose lead this device owns
+--   user      uuid    only sequences of this user
+--   sequence  uuid    only this sequence
+--   device    uuid    only people whose lead this device owns
+--   waiting   text[]  values of sequence_contacts.status: a later step's row, made beforehand
+--   gone      text[]  values of user_devices.status of a device that does not come back
+-- Gates: gates/devices.sql of all devices
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
@@ -18,13 +21,19 @@
 --   to_device    uuid   the lead's device
 --   to_name      text   its name
 --   why          text   lead_device
---   refused      text   no_lead, no_device, device_missing, device_of_other_user, several_devices_fit; or null
+--   refused      text   no_lead, no_device, device_missing, device_of_other_user, device_gone, several_devices_fit; or
+--                       null
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 select
     'sequence_contacts' as table_name,
     sc.id as row_id,
@@ -42,6 +51,7 @@ select
         when lead.devices > 1 then 'several_devices_fit'
         when d.id is null then 'device_missing'
         when not coalesce(d.user_id = s.user_id, false) then 'device_of_other_user'
+        when d.status = any(:'gone'::text []) and not g.is_online then 'device_gone'
         when other.fits then 'several_devices_fit'
     end as refused,
     jsonb_build_object('status', sc.status, 'assigned_device_id', null) as expected,
@@ -57,6 +67,7 @@ cross join lateral (
     where l.user_id = s.user_id and l.phone = sc.contact_phone
 ) as lead
 left join user_devices as d on lead.device_id = d.id
+left join unnest(:'devices'::uuid [], :'is_online'::boolean []) as g (id, is_online) on lead.device_id = g.id
 cross join lateral (
     select count(*) > 0 as fits
     from sequence_contacts as x
@@ -69,7 +80,7 @@ cross join lateral (
     where x.contact_phone = sc.contact_phone and x.sequence_id = sc.sequence_id
 ) as other
 where
-    sc.status = 'active'
+    (sc.status = 'active' or sc.status = any(:'waiting'::text []))
     and sc.assigned_device_id is null
     and (
         nullif(:'user', '')::uuid is null

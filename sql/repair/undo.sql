@@ -2,28 +2,31 @@
 --
 -- Brought back is a row that still is what the run made of it. A row that is already what it was before, or that
 -- an undo of the run has brought back once, is passed over. A row is refused when its value is another one now,
--- when a later run has changed it (and was not undone), or when its step was done since.
+-- when a later run has changed it (and was not undone), when its step was done since, or its message sent, and when
+-- it would become active although another processor's message of that person and step exists.
 --
 -- A run that undoes another one is named "repair undo" and the id of that run, from its start.
 --
 -- Parameters:
---   run  uuid  the run to undo
+--   run   uuid    the run to undo
+--   done  text[]  values of sequence_contacts.status: the step is done
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
 --   user_id      uuid   the user of the person
 --   phone        text   whose row it is
---   sequence     text   name of the sequence; null for a lead
+--   sequence     text   name of the sequence; null for a lead, and for a message
 --   from_device  uuid   the device of the row now
 --   from_name    text   its name
 --   to_device    uuid   the device it had before
 --   to_name      text   its name
 --   why          text   undo
---   refused      text   changed_since, done_since, row_gone, device_missing, unknown_column; or null
+--   refused      text   changed_since, done_since, row_gone, device_missing, message_exists, unknown_column; or null
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
 with recursive undoing as materialized (
     select
         r.id,
@@ -120,25 +123,31 @@ judged as materialized (
     select
         t.table_name,
         t.row_id,
-        coalesce(s.user_id, l.user_id) as user_id,
-        coalesce(sc.contact_phone, l.phone)::text as phone,
+        coalesce(s.user_id, l.user_id, m.user_id) as user_id,
+        coalesce(sc.contact_phone, l.phone, m.recipient_phone)::text as phone,
         s.name::text as sequence,
         to_jsonb(now.value) as value_now,
         to_jsonb(old.value) as old_value,
         jsonb_object_agg(t.column_name, now.value) over a_row as expected,
         jsonb_object_agg(t.column_name, old.value) over a_row as becomes,
         t.column_name,
-        sc.status,
+        coalesce(sc.status, m.status) as status,
         case
-            when sc.id is null and l.id is null then 'row_gone'
+            when sc.id is null and l.id is null and m.id is null then 'row_gone'
             when
                 (t.table_name, t.column_name) not in (
                     ('leads', 'device_id'),
+                    ('broadcast_messages', 'device_id'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
                     ('sequence_contacts', 'processing_started_at'),
+                    ('sequence_contacts', 'next_trigger_time'),
                     ('sequence_contacts', 'status'),
-                    ('sequence_contacts', 'last_error')
+                    ('sequence_contacts', 'last_error'),
+                    ('sequence_contacts', 'contact_phone'),
+                    ('sequence_contacts', 'sequence_stepid'),
+                    ('sequence_contacts', 'current_step'),
+                    ('sequence_contacts', 'current_trigger')
                 )
                 then 'unknown_column'
             when t.undone then 'undone'
@@ -148,13 +157,14 @@ judged as materialized (
                 or not coalesce(now.value = new.value, now.value is null and new.value is null)
                 then 'changed_since'
             when
-                -- Quarantined is still to come.
-                sc.status not in ('active', 'set_aside')
+                sc.status = any(:'done'::text [])
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'
+            -- The sender has begun it.
+            when m.status <> 'pending' then 'done_since'
             -- The host's foreign key would not have it.
             when
-                t.table_name = 'leads'
+                t.table_name in ('leads', 'broadcast_messages')
                 and old.value is not null
                 and not exists (
                     select 1
@@ -167,18 +177,20 @@ judged as materialized (
     cross join origin
     left join sequence_contacts as sc on t.table_name = 'sequence_contacts' and t.row_id = sc.id
     left join leads as l on t.table_name = 'leads' and t.row_id = l.id
+    left join broadcast_messages as m on t.table_name = 'broadcast_messages' and t.row_id = m.id
     left join sequences as s on sc.sequence_id = s.id
     -- Values as text, all of them as the host's column and this session write them.
     cross join lateral (
         select
             case
                 when t.table_name = 'leads' then to_jsonb(l)
+                when t.table_name = 'broadcast_messages' then to_jsonb(m)
                 else to_jsonb(sc)
             end ->> t.column_name as value
     ) as now
     cross join lateral (
         select case
-            when t.column_name = 'processing_started_at'
+            when t.column_name in ('processing_started_at', 'next_trigger_time')
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.old_value)
                 )) ->> t.column_name
@@ -187,7 +199,7 @@ judged as materialized (
     ) as old
     cross join lateral (
         select case
-            when t.column_name = 'processing_started_at'
+            when t.column_name in ('processing_started_at', 'next_trigger_time')
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.new_value)
                 )) ->> t.column_name
@@ -221,7 +233,7 @@ select
     is_device.to_device,
     d.device_name::text as to_name,
     'undo' as why,
-    v.row_verdict as refused,
+    coalesce(v.row_verdict, case when written.is_there then 'message_exists' end) as refused,
     v.expected || case when v.table_name = 'leads' then '{}' else jsonb_build_object('status', v.status) end as expected,
     v.becomes
 from verdict as v
@@ -232,5 +244,19 @@ cross join lateral (
 ) as is_device
 left join user_devices as was on is_device.from_device = was.id
 left join user_devices as d on is_device.to_device = d.id
+left join sequence_contacts as sc
+    on v.table_name = 'sequence_contacts' and v.row_id = sc.id and v.becomes ->> 'status' = 'active'
+left join lateral jsonb_populate_record(sc, v.becomes) as becoming on sc.id is not null
+-- written: as in repair/stranded.sql
+left join lateral (
+    select true as is_there
+    from broadcast_messages as m
+    where
+        m.recipient_phone = becoming.contact_phone
+        and m.sequence_id = becoming.sequence_id
+        and coalesce(m.sequence_stepid = becoming.sequence_stepid, m.created_at >= becoming.next_trigger_time)
+        and m.id <> md5('seqdev message ' || becoming.id)::uuid
+    limit 1
+) as written on true
 where v.row_verdict is distinct from 'undone'
 order by v.user_id, v.phone, v.table_name desc, v.row_id;

@@ -29,7 +29,9 @@ def test_all_puts_the_worst_first_and_counts_what_each_audit_finds(host: Host, s
     sequence, (step,) = host.simple_sequence(user)
     for number in range(3):
         host.lead(user, None, f"601234567{number}")
-    host.contact(sequence, step, "6012345678", host.device(user, status="offline"), lead=False)
+    device = host.device(user, status="offline")
+    host.lead(user, device, "6012345678")
+    host.contact(sequence, step, "6012345678", device)
     ran = seqdev("audit", "all", "--format", "json")
     found = json.loads(ran.out)
     assert ran.code == 3

@@ -274,7 +274,7 @@ def test_zombies_and_dead_devices_stand_out(
     assert [row["trouble"] for row in rows if row["device"] == "suspect"] == [trouble]
     if trouble:
         assert rows[0]["device"] == "suspect"
-        assert rows[0]["repair"].endswith(f"seqdev repair device {device} --spread")
+        assert f"seqdev repair device {device} --spread" in rows[0]["repair"]
 
 
 def test_if_lost_tells_the_people_and_whether_the_others_can_take_them(host: Host, seqdev: Cli) -> None:
@@ -307,12 +307,19 @@ def test_each_broken_promise_of_a_contact_is_found(host: Host, seqdev: Cli) -> N
         expected.add((phone, finding))
         return host.contact(sequence, step_id, phone, assigned, columns.pop("due_in", soon), **columns)
 
-    person("done_no_message", later, device, status="completed")
+    # seqdev has been here before all of this.
+    host.rows(
+        "insert into seqdev.run (id, command, started_at, version)"
+        " values (gen_random_uuid(), 'tick', now() - interval '1 hour', '')"
+    )
+    done = person("done_no_message", later, device, status="completed")
+    host.rows("update sequence_contacts set completed_at = now() at time zone 'UTC' where id = %s", done)
     # The message of another step is not its own.
     write(host, host.contact(sequence, step, "6012000000", device), device, own=True)
     write(host, person("message_not_done", step, device), device, own=True, done=False)
     write(host, person("written_by_other", step, device), device, done=False)
     write(host, person("next_step_missing", step, device), device, own=True)
+    host.rows("update leads set trigger = 'OTHER, WARM' where phone = '6012000003'")
     two = person("several_active", step, device)
     host.contact(
         sequence,
@@ -327,9 +334,9 @@ def test_each_broken_promise_of_a_contact_is_found(host: Host, seqdev: Cli) -> N
     person("other_users_device", step, host.device(other))
     stuck = person("stuck", step, device)
     host.rows(
-        "update sequence_contacts set processing_started_at = (now() - interval '6 minutes') at time zone 'UTC'"
-        " where id = %s",
-        stuck,
+        "update sequence_contacts set processing_started_at = (now() - interval '6 minutes') at time zone 'UTC',"
+        " processing_device_id = %s where id = %s",
+        *(device, stuck),
     )
     for finding, ago in (("15m", 20), ("1h", 90), ("1d", 60 * 25), ("7d", 60 * 24 * 8)):
         person(f"overdue_{finding}", step, device, due_in=timedelta(minutes=-ago))

@@ -115,7 +115,10 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     (folder / "own.sql").write_text("-- Leads\nselect name from leads;\n")
     run("audit run", folder / "own.sql")
 
-    for repair in ("assigned", "missing", "stuck", "quarantined"):
+    for repair in (
+        *("assigned", "missing", "stuck", "quarantined", "stranded", "step-gone", "no-lead", "delay-changed"),
+        "written-by-other",
+    ):
         run(f"repair {repair}", "--dry-run")
     done = run("repair device", lost, "--spread", "--until-back", "--yes")["summary"]["run_id"]
     host.rows("update user_devices set status = 'online' where id = %s", lost)

@@ -64,6 +64,7 @@ CLAIMS = {
     "explain/gates.sql": "says until when the claim is respected",
     "audit/contacts.sql": "finds what a processor has left claimed: the opposite",
     "repair/stuck.sql": "releases it",
+    "repair/written_by_other.sql": "respects it, and makes one of another processor's message",
 }
 """Who looks at a claim, or at how late somebody is, in other words than those of what is due, and why."""
 
@@ -192,22 +193,31 @@ def test_a_phone_is_refused_by_the_same_rule_everywhere() -> None:
 
 
 AGREED = {
-    "which row a message belongs to": r"cross join lateral \(\n\s*select c\.\*.*?limit 1\n\s*\) as sc",
-    "the device was the assigned one then": r"select ch\.old_value.*?limit 1\n",
+    "repair/assigned.sql": ("audit/mismatches.sql", ["online", "written", "judged"]),
+    "repair/stranded.sql": ("audit/contacts.sql", ["step", "stranded"]),
+    "repair/delay_changed.sql": ("audit/contacts.sql", ["step", "rescheduled"]),
 }
-"""What an audit and the repair that it names must see in the same way, and how that begins and ends."""
+"""What a repair and the audit that names it must see in the same way: the audit, which is the master, and the tables."""
 
 
-@pytest.mark.parametrize("rule", AGREED)
-def test_audit_and_repair_agree(rule: str) -> None:
-    # The header names the master.
-    assert f'-- Master of "{rule}": sql/audit/mismatches.sql' in (ROOT / "repair/assigned.sql").read_text()
-    audit, repair = (
-        {re.sub(r"\b\w+\.(contact_id|created_at)\b", r"ROW.\1", plain(match)) for match in found}
-        for found in (
-            re.findall(AGREED[rule], SOURCES[path], re.DOTALL)
-            for path in ("audit/mismatches.sql", "repair/assigned.sql")
-        )
+@pytest.mark.parametrize("repair", AGREED)
+def test_audit_and_repair_agree(repair: str) -> None:
+    audit, names = AGREED[repair]
+    header = (ROOT / repair).read_text()
+    assert re.search(rf"-- (?:.*)Master of [a-z, ]+: sql/{audit}\n", header)
+    for name in names:
+        assert common_table(SOURCES[repair], name) == common_table(SOURCES[audit], name)
+
+
+def test_repairs_look_for_the_message_of_another_processor_in_the_same_way() -> None:
+    looks = re.compile(
+        r"m\.recipient_phone = (\w+)\.contact_phone and m\.sequence_id = \w+\.sequence_id and coalesce\(.*?"
+        r"m\.id <> md5\('seqdev message ' \|\| \w+\.id\)::uuid"
     )
-    assert len(audit) == 1
-    assert repair == audit
+    found = {
+        path: re.sub(rf"\b{match[1]}\.", "ROW.", match[0])
+        for path, source in SOURCES.items()
+        if (match := looks.search(plain(source)))
+    }
+    assert {"repair/stranded.sql", "repair/quarantined.sql", "repair/undo.sql"} <= found.keys()
+    assert len(set(found.values())) == 1

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.repairs import message
 
 HOST_TABLES = [
     "users",
@@ -39,6 +41,11 @@ READS = [
     "repair home --dry-run",
     "repair stuck --dry-run",
     "repair quarantined --dry-run",
+    "repair stranded --dry-run",
+    "repair step-gone --dry-run",
+    "repair no-lead --dry-run",
+    "repair delay-changed --dry-run",
+    "repair written-by-other --dry-run",
     "repair undo {run} --dry-run",
     "repair list",
     "runs",
@@ -69,7 +76,12 @@ WRITES = {
         "repair missing --yes",
         "repair stuck --yes",
         "repair quarantined --yes",
-        "repair device OFF --spread --until-back --yes",
+        "repair stranded --yes",
+        "repair step-gone --yes",
+        "repair no-lead --end --yes",
+        "repair delay-changed --yes",
+        "repair written-by-other --yes",
+        "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
         "leads assign --distribute --yes",
     ],
@@ -165,6 +177,27 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             )
             host.lead(user, first, f"6012000070{number}")
             host.contact(sequence, entry, f"6012000070{number}", None, timedelta(hours=1))
+        # For the repairs of what stands still: a row made beforehand, one of a deleted step, one without a lead, one
+        # that another processor has written, one due by another delay, and a message in the queue of OFF.
+        later = host.value(
+            "select id from sequence_steps where sequence_id = %s and day_number = 2", sequence
+        )
+        host.contact(sequence, entry, "60120000901", first, status="completed")
+        host.contact(sequence, later, "60120000901", first, status="pending")
+        host.contact(sequence, UUID(int=1), "60120000902", first, current_trigger="WARM")
+        host.contact(sequence, entry, "60120000903", first, lead=False)
+        message(host, host.contact(sequence, entry, "60120000904", first), first, own=False)
+        host.rows("update sequence_steps set trigger_delay_hours = 48 where id = %s", later)
+        host.rows(
+            "insert into broadcast_messages (user_id, device_id, recipient_phone, status)"
+            " values (%s, %s, '60120000905', 'pending')",
+            *(user, off),
+        )
+        # As the host writes them.
+        host.rows(
+            "update broadcast_messages set content = coalesce(content, ''), media_url = coalesce(media_url, ''),"
+            " recipient_name = coalesce(recipient_name, '')"
+        )
         assert seqdev("repair", "device", "OFF", "--to", "B", "--max", "1", "--yes") == 0
         run = host.value("select id from seqdev.run where command like 'repair%%'")
     leads = tmp_path / "leads.csv"
@@ -310,7 +343,7 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
             "update seqdev.change set new_value = ''",
             "update seqdev.run set command = ''",
             "update leads set phone = ''",
-            "update sequence_contacts set contact_phone = ''",
+            "update sequence_contacts set contact_name = ''",
             "update broadcast_messages set status = 'sent'",
             "create table public.t ()",
         ]

@@ -8,9 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from seqdev.repair.jobs import Cause
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.repairs import Person, message, only, people_of, reasons, repair, run, setting, snapshot
+
+EVERY = [word for cause in Cause for word in ("--cause", cause)]
 
 
 def test_assigned_gives_the_rows_to_come_the_device_that_last_wrote(host: Host, seqdev: Cli) -> None:
@@ -37,17 +40,17 @@ def test_assigned_gives_the_rows_to_come_the_device_that_last_wrote(host: Host, 
     Person(host, "6012000001", theirs, their_steps, c, c)
 
     with only(host, {(wrong.next, "assigned_device_id"): b, (none.next, "assigned_device_id"): b}):
-        result = repair(seqdev, "assigned", code=3)
+        result = repair(seqdev, "assigned", *EVERY, code=3)
     assert reasons(result) == {"6012000004": "device_of_other_user", "6012000005": "device_missing"}
     with only(host, {}):
-        repair(seqdev, "assigned", code=3)
+        repair(seqdev, "assigned", *EVERY, code=3)
     with only(host, {(old.next, "assigned_device_id"): b}):
-        repair(seqdev, "assigned", "--since", "1d", code=3)
+        repair(seqdev, "assigned", *EVERY, "--since", "1d", code=3)
     with only(
         host,
         {(person.past, "assigned_device_id"): b for person in (wrong, none, old)},
     ):
-        repair(seqdev, "assigned", "--since", "1d", "--history", code=3)
+        repair(seqdev, "assigned", *EVERY, "--since", "1d", "--history", code=3)
 
 
 def test_assigned_follows_the_last_message_and_leaves_alone_who_was_moved_rightly(

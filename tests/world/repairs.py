@@ -52,16 +52,19 @@ def only(host: Host, expected: dict[tuple[UUID, str], Any]) -> Iterator[None]:
     before = snapshot(host)
     last = host.value("select coalesce(max(id), 0) from seqdev.change")
     yield
-    wanted = {
-        (str(row), column): None if value is None else str(value) for (row, column), value in expected.items()
-    }
-    assert changes(before, snapshot(host)) == wanted
+    wanted = {(str(row), column): _text(value) for (row, column), value in expected.items()}
+    assert {key: _text(value) for key, value in changes(before, snapshot(host)).items()} == wanted
     rows = {key: row for table in before.values() for key, row in table.items()}
     journal = host.rows("select * from seqdev.change where id > %s", last)
     assert {(str(ch.row_id), ch.column_name): ch.new_value for ch in journal} == wanted
     for ch in journal:
-        assert ch.old_value == rows[str(ch.row_id)][ch.column_name]
+        assert ch.old_value == _text(rows[str(ch.row_id)][ch.column_name])
         assert str(ch.row_id) in before[ch.table_name]
+
+
+def _text(value: Any) -> str | None:
+    """A value as the journal has it."""
+    return None if value is None else str(value)
 
 
 def run(seqdev: Cli, *argv: object, code: int = 0) -> Any:

@@ -30,8 +30,13 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (120, :'schema'::text, 'leads', 'update (device_id)', 'people move to another device'),
         (
             130, :'schema'::text, 'sequence_contacts',
-            'update (status, assigned_device_id, processing_device_id, processing_started_at, last_error)',
-            'the same, and old claims are released'
+            'update (status, assigned_device_id, processing_device_id, processing_started_at, last_error,'
+            ' next_trigger_time, contact_phone, sequence_stepid, current_step, current_trigger)',
+            'the same, and who stands still goes on, or ends'
+        ),
+        (
+            135, :'schema'::text, 'broadcast_messages', 'update (device_id)',
+            'messages that no sender has begun leave a lost device'
         ),
         (140, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (150, 'seqdev', 'run', 'select', 'and finds itself again'),

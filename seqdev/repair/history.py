@@ -1,0 +1,145 @@
+"""Runs that have changed rows, and what they have changed, as people and programs see them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from seqdev.output.render import Table, Writer
+from seqdev.output.tables import for_people, published
+from seqdev.output.text import Phone, mask
+from seqdev.postgres.engine import Database
+from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
+from seqdev.repair.plan import PHONE
+from seqdev.repair.view import row_name
+
+
+@dataclass(frozen=True)
+class ChangingRun:
+    """A row of ``repair/runs.sql``: a run that has changed rows."""
+
+    run_id: UUID
+    command: str
+    started: datetime
+    finished: bool
+    changes: int
+    undone: int
+    state: str
+    total: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row of ``repair/show.sql``: a value that a run has changed."""
+
+    table_name: str
+    row_id: UUID
+    phone: Phone | None
+    sequence: str | None
+    column_name: str
+    old_value: str | None
+    old_device: str | None
+    new_value: str | None
+    new_device: str | None
+    changed_at: datetime
+    total: int
+
+
+@dataclass(frozen=True)
+class ChangingRunLine:
+    """A run on a screen."""
+
+    run_id: UUID
+    started: str
+    command: str
+    changes: int
+    state: str
+
+
+@dataclass(frozen=True)
+class ChangeLine:
+    """A change on a screen."""
+
+    phone: Phone | None
+    row: str
+    column: str
+    old: str | None
+    new: str | None
+
+
+RUNS = Query("repair/runs.sql", ChangingRun)
+SHOW = Query("repair/show.sql", Change)
+
+
+def list_runs(database: Database, most: int | None) -> list[ChangingRun]:
+    """Runs that have changed rows, newest first."""
+    return database.retry(lambda tx: tx.rows(RUNS, most=most), read_only=True)
+
+
+def changes(tx: Transaction, run: UUID, most: int | None) -> Iterator[Change]:
+    """What ``run`` has changed, the first of it, or with None all."""
+    return tx.stream(SHOW, run=run, most=most)
+
+
+class Counted:
+    """The changes of a run as they come, ``shown`` of ``total``."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self._changes = changes
+        self.shown = 0
+        self.total = 0
+
+    def __iter__(self) -> Iterator[Change]:
+        """The changes, counted."""
+        for change in self._changes:
+            self.shown += 1
+            self.total = change.total
+            yield change
+
+
+def runs_table(writer: Writer, runs: Iterable[ChangingRun]) -> Table:
+    """Runs that have changed rows."""
+    if for_people(writer.format):
+        lines = (
+            ChangingRunLine(
+                run.run_id,
+                f"{run.started:%Y-%m-%d %H:%M}",
+                re.sub(r"^(repair undo .{8}).*", r"\1", run.command),
+                run.changes,
+                run.state + ("" if run.finished else ", cut off"),
+            )
+            for run in runs
+        )
+        return Table("runs", ChangingRunLine, lines)
+    return published("runs", ChangingRun, runs)
+
+
+def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
+    """What a run has changed."""
+    shown = (_masked(change) if writer.masked else change for change in changes)
+    if for_people(writer.format):
+        lines = (
+            ChangeLine(
+                change.phone,
+                row_name(change.table_name, change.sequence),
+                change.column_name,
+                _value(change.old_value, change.old_device),
+                _value(change.new_value, change.new_device),
+            )
+            for change in shown
+        )
+        return Table("changes", ChangeLine, lines)
+    return published("changes", Change, shown)
+
+
+def _masked(change: Change) -> Change:
+    if change.column_name != PHONE:
+        return change
+    return replace(change, old_value=mask(change.old_value or ""), new_value=mask(change.new_value or ""))
+
+
+def _value(value: str | None, device: str | None) -> str | None:
+    """A value of the journal on a screen; of a device, its name and the beginning of its id."""
+    return f"{device} {value[:8]}" if value and device else value

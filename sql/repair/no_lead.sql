@@ -1,0 +1,141 @@
+-- Rows still to come of people without a lead: to the phone that their lead has now, or their end
+--
+-- The new phone is the one that the operator names, or that the journal knows: of the lead, or of a row that went the
+-- same way before. A lead of the user must have it. Nobody goes where that phone has been, or was written to.
+--
+-- Parameters:
+--   user      uuid     only sequences of this user
+--   sequence  uuid     only this sequence
+--   device    uuid     only what is assigned to this device
+--   phones    text[]   only these phones; empty: all
+--   to        text[]   the new phone, in every writing that is tried; empty: as the journal knows
+--   ends      boolean  end them
+--   waiting   text[]   values of sequence_contacts.status: a later step's row, made beforehand
+-- Row:
+--   table_name   text   the table of the row
+--   row_id       uuid   the row
+--   user_id      uuid   the user of the sequence
+--   phone        text   whose row it is
+--   sequence     text   name of the sequence
+--   from_device  uuid   nothing
+--   from_name    text   nothing
+--   to_device    uuid   nothing
+--   to_name      text   nothing
+--   why          text   named, journal; asked: they end
+--   refused      text   new_phone_unknown, no_lead, already_in, message_exists; null where the row changes
+--   expected     jsonb  what the row must be when it changes: columns and values
+--   becomes      jsonb  what changes: columns and values
+-- Locks: none
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?phones} \else \set phones '{}' \endif
+\if :{?to} \else \set to '{}' \endif
+\if :{?ends} \else \set ends 'false' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+with moved as materialized (
+    select distinct on (known.user_id, known.old_phone) known.*
+    from (
+        select
+            l.user_id,
+            ch.old_value as old_phone,
+            l.phone::text as new_phone,
+            ch.id
+        from seqdev.change as ch
+        inner join leads as l on ch.row_id = l.id
+        where ch.table_name = 'leads' and ch.column_name = 'phone'
+        union all
+        select
+            s.user_id,
+            ch.old_value,
+            sc.contact_phone::text,
+            ch.id
+        from seqdev.change as ch
+        inner join sequence_contacts as sc on ch.row_id = sc.id and ch.new_value = sc.contact_phone
+        inner join sequences as s on sc.sequence_id = s.id
+        where ch.table_name = 'sequence_contacts' and ch.column_name = 'contact_phone'
+    ) as known
+    order by known.user_id, known.old_phone, known.id desc
+),
+
+leadless as materialized (
+    select
+        sc.*,
+        s.user_id as owner_id,
+        s.name as sequence_name,
+        case when :'to'::text [] = '{}' then moved.new_phone else named.phone end as new_phone,
+        :'to'::text [] <> '{}' as is_named
+    from sequence_contacts as sc
+    inner join sequences as s on sc.sequence_id = s.id
+    left join moved on s.user_id = moved.user_id and sc.contact_phone = moved.old_phone
+    left join lateral (
+        select l.phone::text as phone
+        from leads as l
+        where l.user_id = s.user_id and l.phone = any(:'to'::text [])
+        order by l.phone
+        limit 1
+    ) as named on true
+    where
+        (sc.status = 'active' or sc.status = any(:'waiting'::text []))
+        and (:'phones'::text [] = '{}' or sc.contact_phone = any(:'phones'::text []))
+        and not exists (
+            select 1
+            from leads as l
+            where l.user_id = s.user_id and l.phone = sc.contact_phone
+        )
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid
+                and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+)
+
+select
+    'sequence_contacts' as table_name,
+    p.id as row_id,
+    p.owner_id as user_id,
+    p.contact_phone::text as phone,
+    p.sequence_name::text as sequence,
+    null::uuid as from_device,
+    null::text as from_name,
+    null::uuid as to_device,
+    null::text as to_name,
+    case when :'ends'::boolean then 'asked' when p.is_named then 'named' else 'journal' end as why,
+    case
+        when :'ends'::boolean then null
+        when p.new_phone is null and p.is_named then 'no_lead'
+        when p.new_phone is null then 'new_phone_unknown'
+        when
+            not exists (
+                select 1
+                from leads as l
+                where l.user_id = p.owner_id and l.phone = p.new_phone
+            )
+            then 'no_lead'
+        when
+            exists (
+                select 1
+                from sequence_contacts as x
+                where x.sequence_id = p.sequence_id and x.contact_phone = p.new_phone
+            )
+            then 'already_in'
+        when
+            exists (
+                select 1
+                from broadcast_messages as m
+                where m.recipient_phone = p.new_phone and m.sequence_id = p.sequence_id
+            )
+            then 'message_exists'
+    end as refused,
+    jsonb_build_object(
+        'status', p.status, 'last_error', p.last_error, 'contact_phone', p.contact_phone
+    ) as expected,
+    case
+        when :'ends'::boolean
+            then '{"status": "stopped", "last_error": "ended: no lead of the user has this phone"}'
+        else jsonb_build_object('contact_phone', p.new_phone, 'last_error', null)
+    end as becomes
+from leadless as p
+order by p.owner_id, p.contact_phone, p.id;

@@ -1,0 +1,264 @@
+-- Bring people on whose step was deleted: to the step that took its place, or the one that follows; or end them
+--
+-- The host makes all steps of a sequence anew when somebody edits it: the step is the one with the row's trigger. Else
+-- it is the first one of the row's day or later; the first one after it, where another processor has written the message
+-- of the deleted step. In no case a step that the person has had, by a row that is done or a message. Some hosts never move current_step on: where it is 1, as many steps are passed over as the person has had;
+-- where nothing tells that, unless the lead still has the trigger that the row waits for, the row is refused. Whoever has
+-- no step left ends. Where the person has a row of that step already, the row of the deleted step ends, and that one
+-- goes on.
+--
+-- Parameters:
+--   user      uuid     only sequences of this user
+--   sequence  uuid     only this sequence
+--   device    uuid     only what is assigned to this device
+--   ends      boolean  end everybody, whatever step follows
+--   waiting   text[]   values of sequence_contacts.status: a later step's row, made beforehand
+--   done      text[]   values of sequence_contacts.status: the step is done
+-- Gates: gates/steps.sql
+-- Row:
+--   table_name   text   the table of the row
+--   row_id       uuid   the row
+--   user_id      uuid   the user of the sequence
+--   phone        text   whose row it is
+--   sequence     text   name of the sequence
+--   from_device  uuid   nothing
+--   from_name    text   nothing
+--   to_device    uuid   nothing
+--   to_name      text   nothing
+--   why          text   same_trigger, same_day, following; of who ends: no_step_left, step_there, asked; of the row that
+--                       goes on instead: step_before_ends
+--   refused      text   place_unknown; null where the row changes
+--   expected     jsonb  what the row must be when it changes: columns and values
+--   becomes      jsonb  what changes: columns and values
+-- Locks: none
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?ends} \else \set ends 'false' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+with step as materialized (
+    select
+        st.id,
+        st.sequence_id,
+        st.day_number,
+        st.trigger,
+        row_number() over (partition by st.sequence_id order by st.day_number, st.id) as place
+    from unnest(:'steps'::uuid []) as g (id)
+    inner join sequence_steps as st on g.id = st.id
+),
+
+waits as materialized (
+    select
+        sc.*,
+        s.user_id as owner_id,
+        s.name as sequence_name,
+        sc.status = 'active' as goes_on,
+        had.steps as had,
+        -- The first day that comes into question.
+        coalesce(named.day_number, sc.current_step) + case when written.is_there then 1 else 0 end as from_day,
+        named.day_number is not null as is_named,
+        named.day_number is not null
+        or sc.current_step > 1
+        or had.steps > 0
+        or coalesce(btrim(sc.current_trigger) = any(lead.triggers), false) as has_place
+    from sequence_contacts as sc
+    inner join sequences as s on sc.sequence_id = s.id
+    left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+    left join lateral (
+        select min(st.day_number) as day_number
+        from step as st
+        where st.sequence_id = sc.sequence_id and st.trigger = sc.current_trigger and st.trigger ~ '\S'
+    ) as named on true
+    cross join lateral (
+        -- Asked only where neither the trigger nor the day tells the place.
+        select case when named.day_number is null and coalesce(sc.current_step, 0) <= 1 then greatest(
+            (
+                select count(*)
+                from sequence_contacts as x
+                where
+                    x.sequence_id = sc.sequence_id
+                    and x.contact_phone = sc.contact_phone
+                    and x.status = any(:'done'::text [])
+            ),
+            (
+                select count(distinct coalesce(m.sequence_stepid, m.id))
+                from broadcast_messages as m
+                where m.recipient_phone = sc.contact_phone and m.sequence_id = sc.sequence_id
+            )
+        ) end as steps
+    ) as had
+    left join lateral (
+        select true as is_there
+        from broadcast_messages as m
+        where
+            m.recipient_phone = sc.contact_phone
+            and m.sequence_id = sc.sequence_id
+            and m.sequence_stepid = sc.sequence_stepid
+            and m.id <> md5('seqdev message ' || sc.id)::uuid
+        limit 1
+    ) as written on true
+    left join lateral (
+        select array(
+            select btrim(m.member)
+            from unnest(string_to_array(l.trigger, ',')) as m (member)
+        ) as triggers
+        from leads as l
+        where l.user_id = s.user_id and l.phone = sc.contact_phone
+        limit 1
+    ) as lead on true
+    where
+        step.id is null
+        and (sc.status = 'active' or sc.status = any(:'waiting'::text []))
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid
+            and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+placed as materialized (
+    select
+        w.*,
+        target.id as target_id,
+        target.day_number,
+        target.trigger,
+        target.there_id,
+        target.there_waits,
+        case
+            when :'ends'::boolean then 'asked'
+            when target.id is null and not (coalesce(w.has_place, false)) then 'place_unknown'
+            when target.id is null then 'no_step_left'
+            when target.there_id is not null then 'step_there'
+            -- Of two rows that would get one step, the first.
+            when
+                row_number() over (
+                    partition by w.sequence_id, w.contact_phone, target.id
+                    order by w.goes_on desc, w.next_trigger_time, w.id
+                ) > 1
+                then 'step_there'
+            when target.is_named then 'same_trigger'
+            when target.day_number = w.current_step then 'same_day'
+            else 'following'
+        end as why
+    from waits as w
+    left join lateral (
+        select
+            step.id,
+            step.day_number,
+            step.trigger,
+            there.id as there_id,
+            there.status = any(:'waiting'::text []) as there_waits,
+            coalesce(step.trigger = w.current_trigger and step.trigger ~ '\S', false) as is_named
+        from step
+        left join sequence_contacts as there
+            on
+                w.sequence_id = there.sequence_id
+                and w.contact_phone = there.contact_phone
+                and step.id = there.sequence_stepid
+        where
+            step.sequence_id = w.sequence_id
+            and (there.id is null or there.status = 'active' or there.status = any(:'waiting'::text []))
+            and coalesce(w.has_place, false)
+            and step.day_number >= w.from_day
+            and (w.is_named or w.current_step > 1 or step.place > w.had)
+            and not exists (
+                select 1
+                from broadcast_messages as m
+                where
+                    m.recipient_phone = w.contact_phone
+                    and m.sequence_id = w.sequence_id
+                    and m.sequence_stepid = step.id
+            )
+            -- Nor by another row of the person, whose step is deleted as well.
+            and not exists (
+                select 1
+                from sequence_contacts as x
+                where
+                    x.sequence_id = w.sequence_id
+                    and x.contact_phone = w.contact_phone
+                    and x.id <> w.id
+                    and (x.current_trigger = step.trigger or x.current_step = step.day_number)
+                    and (
+                        x.status = any(:'done'::text [])
+                        or exists (
+                            select 1
+                            from broadcast_messages as m
+                            where
+                                m.recipient_phone = x.contact_phone
+                                and m.sequence_id = x.sequence_id
+                                and m.sequence_stepid = x.sequence_stepid
+                        )
+                    )
+            )
+        order by is_named desc, step.day_number, step.id
+        limit 1
+    ) as target on true
+),
+
+change as (
+    select
+        p.id,
+        p.owner_id,
+        p.contact_phone,
+        p.sequence_name,
+        p.why,
+        case when p.why = 'place_unknown' then p.why end as refused,
+        jsonb_build_object(
+            'status', p.status,
+            'last_error', p.last_error,
+            'contact_phone', p.contact_phone,
+            'sequence_stepid', p.sequence_stepid
+        ) as expected,
+        case
+            when p.why in ('asked', 'no_step_left', 'step_there')
+                then '{"status": "stopped", "last_error": "ended: its step was deleted"}'
+            else jsonb_build_object(
+                'sequence_stepid', p.target_id,
+                'current_step', p.day_number,
+                'current_trigger', p.trigger,
+                'last_error', null
+            )
+        end as becomes
+    from placed as p
+    union all
+    select
+        there.id,
+        p.owner_id,
+        p.contact_phone,
+        p.sequence_name,
+        'step_before_ends' as why,
+        null as refused,
+        jsonb_build_object(
+            'status', there.status,
+            'last_error', there.last_error,
+            'next_trigger_time', there.next_trigger_time
+        ) as expected,
+        jsonb_build_object(
+            'status', 'active',
+            'next_trigger_time', greatest(there.next_trigger_time, p.next_trigger_time)
+        ) as becomes
+    from placed as p
+    inner join sequence_contacts as there on p.there_id = there.id
+    where p.why = 'step_there' and p.goes_on and p.there_waits
+)
+
+select
+    'sequence_contacts' as table_name,
+    c.id as row_id,
+    c.owner_id as user_id,
+    c.contact_phone::text as phone,
+    c.sequence_name::text as sequence,
+    null::uuid as from_device,
+    null::text as from_name,
+    null::uuid as to_device,
+    null::text as to_name,
+    c.why,
+    c.refused,
+    c.expected,
+    c.becomes
+from change as c
+order by c.owner_id, c.contact_phone, c.id;

@@ -1,0 +1,131 @@
+-- Activate rows that nobody activates: the step before is done, and nothing of the person is active
+--
+-- Some hosts make the rows of all steps at once, and activate them one by one. Due by the later of the row's own time and
+-- the step's delay after the step before was done. Where another processor's message of that person and step exists, the
+-- row gets a claim of that instant as well: the tick that takes it over completes it without a second message.
+--
+-- Master of written, which the other repairs repeat. Master of stranded: sql/audit/contacts.sql
+--
+-- Parameters:
+--   now       timestamptz  the instant of the transaction
+--   user      uuid         only sequences of this user
+--   sequence  uuid         only this sequence
+--   device    uuid         only what is assigned to this device
+--   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
+--   done      text[]       values of sequence_contacts.status: the step is done
+-- Gates: gates/steps.sql
+-- Row:
+--   table_name   text   the table of the row
+--   row_id       uuid   the row
+--   user_id      uuid   the user of the sequence
+--   phone        text   whose row it is
+--   sequence     text   name of the sequence
+--   from_device  uuid   nothing
+--   from_name    text   nothing
+--   to_device    uuid   nothing
+--   to_name      text   nothing
+--   why          text   stranded
+--   refused      text   nothing
+--   expected     jsonb  what the row must be when it changes: columns and values
+--   becomes      jsonb  what changes: columns and values
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
+with step as materialized (
+    select s.*
+    from unnest(
+        :'steps'::uuid [], :'step_sequences'::uuid [], :'next_steps'::uuid [], :'next_step_hours'::numeric []
+    ) as s (id, sequence_id, next_id, next_hours)
+    where s.id is not null
+),
+
+stranded as materialized (
+    select distinct on (sc.sequence_id, sc.contact_phone)
+        sc.id,
+        before.completed_at,
+        coalesce(
+            last.next_hours,
+            (
+                select max(step.next_hours)
+                from step
+                where step.next_id = sc.sequence_stepid
+            ),
+            0
+        ) as next_hours
+    from sequence_contacts as sc
+    inner join step as own on sc.sequence_stepid = own.id and sc.sequence_id = own.sequence_id
+    inner join sequence_contacts as before
+        on sc.sequence_id = before.sequence_id and sc.contact_phone = before.contact_phone
+    left join step as last on before.sequence_stepid = last.id and before.sequence_id = last.sequence_id
+    where
+        sc.status = any(:'waiting'::text [])
+        and before.status = any(:'done'::text [])
+        -- Where the step that was done is deleted since, the days tell the order.
+        and (last.next_id = sc.sequence_stepid or last.id is null and sc.current_step > before.current_step)
+        and not exists (
+            select 1
+            from sequence_contacts as x
+            where x.sequence_id = sc.sequence_id and x.contact_phone = sc.contact_phone and x.status = 'active'
+        )
+    order by
+        sc.sequence_id, sc.contact_phone, last.id is null, sc.current_step, before.completed_at desc nulls last, sc.id
+)
+
+select
+    'sequence_contacts' as table_name,
+    sc.id as row_id,
+    s.user_id,
+    sc.contact_phone::text as phone,
+    s.name::text as sequence,
+    null::uuid as from_device,
+    null::text as from_name,
+    null::uuid as to_device,
+    null::text as to_name,
+    'stranded' as why,
+    null::text as refused,
+    jsonb_build_object('status', sc.status, 'next_trigger_time', sc.next_trigger_time) as expected,
+    jsonb_build_object(
+        'status', 'active',
+        'next_trigger_time', coalesce(
+            greatest(
+                sc.next_trigger_time::timestamptz,
+                stranded.completed_at::timestamptz + least(stranded.next_hours, 876000) * interval '1 hour'
+            ),
+            :'now'::timestamptz
+        )
+    ) || case
+        when written.is_there then jsonb_build_object(
+            'processing_started_at', least(written.created_at::timestamptz, :'now'::timestamptz)
+        )
+        else '{}'
+    end as becomes
+from stranded
+inner join sequence_contacts as sc on stranded.id = sc.id
+inner join sequences as s on sc.sequence_id = s.id
+left join lateral (
+    select
+        true as is_there,
+        m.created_at
+    from broadcast_messages as m
+    where
+        m.recipient_phone = sc.contact_phone
+        and m.sequence_id = sc.sequence_id
+        and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.next_trigger_time)
+        and m.id <> md5('seqdev message ' || sc.id)::uuid
+    limit 1
+) as written on true
+where
+    true
+    and (
+        nullif(:'user', '')::uuid is null
+        or s.user_id = nullif(:'user', '')::uuid
+        and coalesce(sc.user_id, s.user_id) = s.user_id
+    )
+    and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+    and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+order by s.user_id, sc.contact_phone, sc.id;
