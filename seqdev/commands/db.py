@@ -195,7 +195,7 @@ def keep_zone(
         str | None, typer.Argument(metavar="[ZONE]", help="The zone, as PostgreSQL names it.")
     ] = None,
 ) -> int:
-    """Show or set the zone in which the naive timestamps of this database are read.
+    """Show or set the zone of naive timestamps.
 
     It is kept with the database, and holds for all commands on all hosts. Without it they are read in the
     configured zone, or in UTC. Nothing is rewritten: naive timestamps mean other instants from then on.
@@ -221,7 +221,9 @@ def places_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Rows to show.")] = 20,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Show contacts without a step that the upgrade has to ask about, or cannot place.
+    """Show contacts that have no step yet.
+
+    Those that the upgrade has to ask about, or cannot place.
 
     Each with the steps that its trigger, its day and its step number name, and the step that it would get.
     Exit code 3: there are some.

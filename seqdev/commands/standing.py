@@ -149,9 +149,10 @@ def no_lead(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Move or end people whose lead was deleted or got another phone.
+    """Move or end people whose lead is gone.
 
-    Their rows still to come go to the phone that the lead has now: as the journal knows it, or as --phone and
+    The lead was deleted, or got another phone. Their rows still to come go to the phone that the lead has
+    now: as the journal knows it, or as --phone and
     --to name it. Past rows keep the phone that was written to.
     """
     if to is not None and (phone is None or ends):
@@ -180,9 +181,9 @@ def delay_changed(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Reschedule people whose step got another delay while they waited.
+    """Reschedule people whose delay was changed.
 
-    They are due by the delay as it is now, counted from the step before.
+    It was changed while they waited. They are due by the delay as it is now, counted from the step before.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(
@@ -212,9 +213,10 @@ def written_by_other(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """See that steps that another processor has written are not written again.
+    """Complete steps that another processor wrote.
 
-    The row counts as claimed at the instant of that message; the tick that takes the claim over completes it
+    They are not written again. The row counts as claimed at the instant of that message; the tick that
+    takes the claim over completes it
     without a message, and the next step goes on.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)

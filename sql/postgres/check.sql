@@ -237,7 +237,7 @@ key_needed (position, table_name, index_name, column_names, why) as (
 ),
 
 index_needed (position, schema_name, table_name, index_name, column_names, predicate, why) as (
-    -- Predicates as the server writes them back, but for casts and brackets: = any (array[…]), not in (…).
+    -- Predicates as the server writes them back, but for casts and brackets: = any (array[...]), not in (...).
     values
         (
             401, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_due',

@@ -121,7 +121,7 @@ finding (item, why) as (
         h.item,
         coalesce(quote_ident(r.rolname), 'everybody') || ' ' || h.can
         || ', and could have code run as whoever uses seqdev: look at all that is in the schema before you take it over'
-        || case when h.can = 'owns it' then ' (owner to …)' else ' (revoke …)' end
+        || case when h.can = 'owns it' then ' (owner to ...)' else ' (revoke ...)' end
         || ', or drop it where no journal is to be kept'
     from hand as h
     left join pg_roles as r on h.role = r.oid

@@ -18,9 +18,12 @@ GROUPS = {
         "all",
         "run",
     ),
-    "repair": ("assigned", "missing", "device", "home", "stuck", "quarantined", "undo", "list", "show"),
+    "repair": (
+        *("assigned", "missing", "device", "home", "undo", "list", "show", "stuck", "quarantined"),
+        *("stranded", "step-gone", "no-lead", "delay-changed", "written-by-other"),
+    ),
     "leads": ("import", "assign"),
-    "db": ("check", "upgrade", "init", "grants", "up", "down", "status", "psql"),
+    "db": ("check", "upgrade", "zone", "places", "init", "grants", "up", "down", "status", "psql"),
 }
 
 
