@@ -12,7 +12,8 @@ import pytest
 
 from tests.world.command import ROOT, Cli, Start, command
 from tests.world.host import Connect, Host
-from tests.world.obstacles import slow
+from tests.world.obstacles import halt, slow
+from tests.world.sessions import stopped
 from tests.world.waiting import until
 from tests.world.writing import WRITING
 
@@ -95,20 +96,9 @@ def test_pause_waits_for_a_batch_that_has_not_seen_it(
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
     host.contact(sequence, step, "6012345678", host.device(user))
-    other = connect(database)
-    # Not by a lock: a batch that waits for one gives way.
-    host.rows("create table go_on ()")
-    host.rows(
-        "create function halt() returns trigger language plpgsql as $$ begin"
-        " while not exists (select from go_on) loop perform pg_sleep(0.05); end loop; return new; end $$"
-    )
-    host.rows("create trigger halt before insert on broadcast_messages for each row execute function halt()")
+    go_on = halt(host, connect, database)
     tick = start("tick")
-    until(
-        lambda: host.rows("select 1 from pg_stat_activity where wait_event = 'PgSleep'"),
-        "the tick to be stopped",
-        process=tick,
-    )
+    until(lambda: stopped(host) == 1, "the tick to be stopped", process=tick)
     ran = seqdev("pause", "--why", "x", "--wait", "1s")
     assert ran.code == 13
     *_, last, hint = ran.err.splitlines()
@@ -123,7 +113,7 @@ def test_pause_waits_for_a_batch_that_has_not_seen_it(
     pausing = start("pause", "--why", "y")
     time.sleep(0.6)
     assert pausing.poll() is None
-    other.execute("insert into go_on default values")
+    go_on()
     assert pausing.wait(timeout=20) == 0
     assert host.value("select count(*) from broadcast_messages") == 1, "the batch ended before pause did"
     # Its batch was all that it had to do, so that it ended well or at the next one.

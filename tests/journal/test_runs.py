@@ -16,6 +16,8 @@ import pytest
 from seqdev import __version__
 from tests.world.command import ROOT, Cli, Start, command
 from tests.world.host import Connect, Host
+from tests.world.obstacles import halt
+from tests.world.sessions import stopped
 from tests.world.waiting import until
 from tests.world.writing import WRITING
 
@@ -169,23 +171,20 @@ def test_a_killed_run_is_cut_off_and_one_at_work_is_running(
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
     host.contact(sequence, step, PHONE, host.device(user))
-    other = connect(database)
-    other.execute("begin")
-    other.execute("lock table broadcast_messages in exclusive mode")
+    go_on = halt(host, connect, database)
     process = start("tick")
-    until(
-        lambda: host.rows("select 1 from pg_locks where not granted"),
-        "the tick to be stopped",
-        process=process,
-    )
+    until(lambda: stopped(host) == 1, "the tick to be stopped", process=process)
     # However long it takes.
     host.rows("update seqdev.run set started_at = started_at - interval '2 days'")
     (run,) = journal(seqdev)
     assert (run["state"], run["exit_code"]) == ("running", None)
     assert run["lasted"] > 100_000
-    session = host.value("select application_name from pg_stat_activity where wait_event_type = 'Lock'")
+    session = host.value(
+        "select application_name from pg_stat_activity where application_name ~ '^seqdev tick'"
+    )
     assert session == f"seqdev tick {run['run_id'][:8]}"
     process.kill()
+    go_on()
     until(
         lambda: not host.rows("select 1 from pg_stat_activity where application_name ~ '^seqdev tick'"),
         "the session to end",

@@ -1,6 +1,6 @@
 """What makes a command slow, or stops it in the middle."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,17 @@ from tests.world.waiting import until
 
 _WAIT_FOR_42 = "while not pg_try_advisory_xact_lock_shared(42) loop perform pg_sleep(0.01); end loop;"
 """Stops, without waiting for a lock: a tick does not wait long for one."""
+
+
+def halt(host: Host, connect: Connect, database: str) -> Callable[[], object]:
+    """Every message stops in its writing until what is returned is called. Not by a lock: a tick gives way."""
+    host.rows(
+        f"create function halt() returns trigger language plpgsql as $$ begin {_WAIT_FOR_42} return new; end $$"
+    )
+    host.rows("create trigger halt before insert on broadcast_messages for each row execute function halt()")
+    holder = connect(database)
+    holder.execute("select pg_advisory_lock(42)")
+    return lambda: holder.execute("select pg_advisory_unlock(42)")
 
 
 def slow(host: Host, table: str, event: str, seconds: float) -> None:
