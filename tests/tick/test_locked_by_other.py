@@ -237,10 +237,16 @@ def test_a_trigger_that_waits_for_a_row_of_its_own_keeps_back_only_those_it_is_f
     (device,) = host.rows("select id from user_devices where device_name = 'held'")
     due = host.value("select count(*) from sequence_contacts where assigned_device_id = %s", device.id)
     with locked(host, connect, f"select from tally where device_id = '{device.id}' for update") as other:
-        summary, err = tick(seqdev, "--budget", "8s")
-        assert summary["queued"] == 200 - due
-        assert summary["waiting"]["locked_by_other"] > 0
-        assert f"a row of tally is held by session {other.connection.info.backend_pid} (forgotten psql" in err
+        # On a busy machine the search comes to its end before it has found all of them, and says so: exit code 3.
+        ran = seqdev("tick", "--format", "json", "--budget", "20s")
+        assert ran.code == (3 if "stopped: other sessions hold" in ran.err else 0), ran.err
+        summary = json.loads(ran.out)
+        assert 0 < summary["queued"] <= 200 - due
+        assert summary["queued"] == 200 - due or ran.code == 3
+        assert (
+            f"a row of tally is held by session {other.connection.info.backend_pid} (forgotten psql"
+            in ran.err
+        )
     tick(seqdev)
     assert host.value("select count(*) from broadcast_messages") == 200
     assert not host.broken_promises()
