@@ -200,9 +200,11 @@ def test_a_black_holed_client_holds_no_lock_for_long(
         wait(lambda proxy=proxy, process=process: proxy.broken or process.poll() is not None)  # type: ignore[misc]
     began = time.monotonic()
     for world, _, _ in worlds:
-        wait(lambda world=world: not world.host.value(LOCKS), 20)  # type: ignore[misc]
+        wait(lambda world=world: not world.host.value(LOCKS), 40)  # type: ignore[misc]
         slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 16.5, f"locks were there for {slowest:.1f} s: {world.host.rows(LEFT)[:5]}"
+        # One that was cut off within the parameters of a statement is not idle to the server: its client gives up
+        # after 30 s, and if that is gone too, statement_timeout ends it.
+        assert slowest < 33, f"locks were there for {slowest:.1f} s: {world.host.rows(LEFT)[:5]}"
     for world, proxy, process in worlds:
         # Others are not held up while the client still waits for an answer.
         world.account(expected)
