@@ -56,7 +56,7 @@ def test_the_next_step_is_activated_by_the_delay_after_the_step_before(
         host,
         {
             (one.second, "status"): "active",
-            (one.second, "next_trigger_time"): due.isoformat(),
+            (one.second, "next_trigger_time"): due,
         },
     ):
         result = repair(seqdev, "stranded")

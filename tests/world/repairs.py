@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +63,10 @@ def only(host: Host, expected: dict[tuple[UUID, str], Any]) -> Iterator[None]:
 
 
 def _text(value: Any) -> str | None:
-    """A value as the journal has it."""
+    """A value as the journal has it: an instant without zeros at the end of its second."""
+    if isinstance(value, datetime):
+        text = value.isoformat()
+        return text.rstrip("0").rstrip(".") if "." in text else text
     return None if value is None else str(value)
 
 
