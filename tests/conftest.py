@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -19,6 +18,7 @@ from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
 from tests.world.command import ROOT, Cli, Ran, Start, command, hear, url
+from tests.world.folders import folder_in_memory
 from tests.world.generations import GENERATIONS
 from tests.world.host import Host
 from tests.world.tcp import tcp as tcp
@@ -42,11 +42,7 @@ def server(_clean_environment: None) -> Iterator[str]:
 
     SEQDEV_TEST_BINARIES names the folder of another server's binaries, to test on that version.
     """
-    # In memory where there is room: a database from the template takes 10 ms there, and 200 on a disk.
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    home = Path(tempfile.mkdtemp(prefix="seqdev-tests-", dir=memory if roomy else None))
-    home.chmod(0o711)
+    home = folder_in_memory("seqdev-tests-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQDEV_HOME", str(home / "home"))
         with pytest.MonkeyPatch.context() as other:
