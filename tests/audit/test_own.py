@@ -69,17 +69,21 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("expression", "shown"), VALUES)
-def test_a_value_of_any_type_is_shown_in_every_format(audit: Audit, expression: str, shown: object) -> None:
-    ran = audit(f"select {expression} as value", "--format", "json")
-    assert (ran.code, strict(ran.out)) == (3, [{"value": shown}])
-    assert strict(audit(f"select {expression} as value", "--format", "jsonl").out) == {"value": shown}
+def test_a_value_of_any_type_is_shown_in_every_format(audit: Audit) -> None:
+    # A row a value, since the columns differ in type.
+    for expression, shown in VALUES:
+        ran = audit(f"select {expression} as value", "--format", "json")
+        assert (ran.code, strict(ran.out)) == (3, [{"value": shown}]), expression
+    select = "select " + ", ".join(f"{expression} as value_{i}" for i, (expression, _) in enumerate(VALUES))
+    row = {f"value_{i}": shown for i, (_, shown) in enumerate(VALUES)}
+    assert strict(audit(select, "--format", "jsonl").out) == row
     for output in ("table", "csv", "tsv", "markdown"):
-        ran = audit(f"select {expression} as value", "--format", output)
+        ran = audit(select, "--format", output)
         assert ran.code == 3, ran
-        if isinstance(shown, str):
-            # Instants are written as people do.
-            assert shown.replace("6T03", "6 03") in ran.out.replace("\\\\", "\\")
+        for shown in row.values():
+            if isinstance(shown, str) and (output != "table" or len(shown) < 30):
+                # Instants are written as people do.
+                assert shown.replace("6T03", "6 03") in ran.out.replace("\\\\", "\\")
 
 
 def test_a_list_is_no_formula(audit: Audit) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ import seqdev
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres.queries import ROOT, Statement, StatementError, literal, parse
 from tests.contract.owners import OWNERS, owner
+from tests.world.command import url
 from tests.world.statements import binds
 
 FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
@@ -66,11 +68,23 @@ def test_declared_types_are_the_casts(path: str) -> None:
         assert parameter.type in {cast.replace(" ", "") for cast in casts}
 
 
+@pytest.fixture(scope="module")
+def untouched(server: str, template: str) -> Iterator[str]:
+    """A database with the host's tables, for statements that are rolled back."""
+    with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"create database untouched template {template}".encode())
+        yield url(server, "untouched")
+        connection.execute("drop database untouched with (force)")
+
+
 @pytest.mark.parametrize("path", FILES)
-def test_psql_runs_the_file_on_its_defaults(path: str, database: str) -> None:
+def test_psql_runs_the_file_on_its_defaults(path: str, untouched: str) -> None:
     files = [item for name in (*needed(path), path) for item in ("-f", str(ROOT / name))]
     done = subprocess.run(
-        [server_binaries.psql_path(), "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database, *files],
+        [
+            *(server_binaries.psql_path(), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", untouched),
+            *("-c", "begin", *files, "-c", "rollback"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -89,11 +103,11 @@ def python_type(hint: object) -> object:
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_columns_and_types_are_the_fields_of_the_dataclass(path: str, database: str) -> None:
+def test_columns_and_types_are_the_fields_of_the_dataclass(path: str, untouched: str) -> None:
     query = owner(path)
     if query.statement.text.split("*/")[1].strip().lower().startswith("copy"):
         pytest.skip("COPY takes rows, it returns none")
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(untouched) as connection:
         for name in needed(path):
             statement = owner(name).statement
             connection.execute(statement.text.encode(), statement.bind({}))

@@ -13,8 +13,11 @@ SEQDEV_FAULTS_CLOCK shifts the clock of the process by so many seconds.
 """
 
 import datetime
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import re
 import signal
 import sys
@@ -161,15 +164,15 @@ def serve() -> None:
     A request: argv, environment, point, hit, kill_after (seconds, or null), out, err (paths). The answer: the
     exit code, or minus the signal.
     """
-    import typer
+    # What the commands import late, too: it is most of the time that a command takes.
+    import tabulate  # noqa: F401
 
-    import seqdev.cli
-    import seqdev.tick.batch
-    import seqdev.tick.tick
+    import seqdev
 
-    root = typer.main.get_command(seqdev.cli.app)
-    for name in ("tick", "enroll", "repair", "leads"):
-        root.get_command(None, name)  # type: ignore[attr-defined]
+    for module in pkgutil.walk_packages(seqdev.__path__, "seqdev."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

@@ -44,7 +44,8 @@ def fault(
 
     One ``parameter`` makes a scenario of each of its values; where the name tells them apart, ``… {policy}``, each
     is a fault of its own.
-    ``quick``: part of the default suite as well. ``long``: part of the long run instead, and of its table.
+    ``quick``: part of the default suite as well, where smaller shares of other scenarios stand beside it, which are no
+    faults of their own: they have the mark ``fault`` alone. ``long``: part of the long run instead, and of its table.
     """
 
     def declare(test: Any) -> Any:

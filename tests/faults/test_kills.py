@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+import pytest
 from psycopg.rows import namedtuple_row
 
 from seqdev.settings import Policy
@@ -139,7 +140,7 @@ def test_whatever_is_killed_whenever_nothing_is_lost_or_twice(
     held.note(f"{at_work} of them in the middle of a run")
 
 
-@fault("5 random SIGKILLs", quick=True)
+@pytest.mark.fault("5 random SIGKILLs")
 def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: random.Random) -> None:
     world = make_world()
     killed = random_kills(world, chance, 5, 2, [["tick", "--batch-size", "2"]])

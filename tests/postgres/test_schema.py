@@ -25,8 +25,13 @@ def content(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
     return found
 
 
-@pytest.mark.parametrize("instant", ["timestamp", "timestamptz"])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "instant"),
+    [
+        *((variant, "timestamp") for variant in VARIANTS),
+        *((variant, "timestamptz") for variant in ("one row per person, column missing", "columns missing")),
+    ],
+)
 def test_check_upgrade_check_enroll_tick_on_every_variant(
     variant: str, instant: str, empty_database: str, connect: Connect, seqdev: Cli
 ) -> None:

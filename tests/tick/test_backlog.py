@@ -21,6 +21,7 @@ from tests.world.obstacles import slow
 from tests.world.sessions import TICKING
 
 DUE = 2_000
+LARGE = 8_000
 WRITERS = "select count(distinct writer) from broadcast_messages"
 
 
@@ -222,7 +223,7 @@ def test_a_worker_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
 
 def shared(host: Host) -> "subprocess.Popen[str]":
     """A real process with a real backlog, and both of its connections at work."""
-    fill(host, 12_000)
+    fill(host, LARGE)
     argv = command("tick", "--batch-size", str(batches.BACKLOG))
     process = subprocess.Popen(argv, stdout=-1, stderr=-1, text=True, cwd=ROOT, env=os.environ)
     while host.value(TICKING) < 2:
@@ -237,7 +238,7 @@ def test_a_signal_ends_both_connections_at_a_batch_boundary(host: Host) -> None:
     out, err = process.communicate(timeout=6)
     assert process.returncode == 128 + signal.SIGTERM, (out, err)
     assert "Traceback" not in err
-    assert 0 < host.value(MESSAGES) < 12_000
+    assert 0 < host.value(MESSAGES) < LARGE
     assert host.value("select (counts ->> 'queued')::integer from seqdev.run") == host.value(MESSAGES)
     assert host.value(TICKING) == 0
     assert host.broken_promises() == []
@@ -251,10 +252,10 @@ def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqd
     while host.value(TICKING):
         assert time.monotonic() - began < 10
         time.sleep(0.01)
-    assert host.value(MESSAGES) < 12_000
+    assert host.value(MESSAGES) < LARGE
     assert host.broken_promises() == []
     assert seqdev("tick").code == 0
-    assert host.value(MESSAGES) == 12_000
+    assert host.value(MESSAGES) == LARGE
     assert host.broken_promises() == []
 
 
@@ -264,5 +265,5 @@ def test_a_pause_stops_both_connections(host: Host, seqdev: Cli) -> None:
     before = host.value(MESSAGES)
     out, err = process.communicate(timeout=10)
     assert process.returncode == 4, (out, err)
-    assert host.value(MESSAGES) == before < 12_000
+    assert host.value(MESSAGES) == before < LARGE
     assert host.broken_promises() == []

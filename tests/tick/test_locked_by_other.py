@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +36,7 @@ DEPEND = {
 """Whom each of these holds back: the rows of ``sequence_contacts``."""
 
 
-def crowd(host: Host, number: int = 500) -> None:
+def crowd(host: Host, number: int = 100) -> None:
     """Four times ``number`` people of two users, each with two devices and two sequences; every second of one user
     is at the last step."""
     for prefix in ("6012", "6013"):
@@ -105,7 +106,7 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
                                                " and next_trigger_time < now() at time zone 'UTC'")}  # fmt: skip
         assert waiting == dependent
         assert (summary["queued"], summary["waiting"]) == (
-            2000 - len(dependent),
+            400 - len(dependent),
             {"locked_by_other": len(dependent)},
         )
         table = {"user": "users", "device": "user_devices", "sequence": "sequences", "step": "sequence_steps"}
@@ -122,8 +123,14 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
     assert not host.broken_promises()
 
 
-@pytest.mark.parametrize("policy", ["strict", "fallback", "reassign"])
-@pytest.mark.parametrize("what", ["lead renamed", "sequence", "device"])
+@pytest.mark.parametrize(
+    ("policy", "what"),
+    [
+        *product(["strict", "fallback", "reassign"], ["device"]),
+        ("strict", "lead renamed"),
+        ("reassign", "sequence"),
+    ],
+)
 def test_under_every_policy_a_locked_row_holds_back_nobody_else(
     host: Host, connect: Connect, seqdev: Cli, what: str, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +147,7 @@ def test_under_every_policy_a_locked_row_holds_back_nobody_else(
 
 
 def test_batches_go_on_past_what_is_locked(host: Host, connect: Connect, seqdev: Cli) -> None:
-    crowd(host, 100)
+    crowd(host)
     # The oldest of all, more than a batch of them.
     with locked(
         host, connect, "select from leads where phone < '60120000120' and phone like '6012%' for update"
@@ -218,7 +225,7 @@ def test_a_table_that_is_locked_for_a_while_only_delays(host: Host, connect: Con
     # As CREATE INDEX locks it; ended by the server, while the tick runs in this very process.
     other.execute("begin")
     other.execute("lock table broadcast_messages in share mode")
-    other.execute("set idle_in_transaction_session_timeout = '8s'")
+    other.execute("set idle_in_transaction_session_timeout = '4s'")
     summary, err = tick(seqdev)
     assert (summary["queued"], summary["waiting"], err) == (40, {}, "")
 

@@ -1,4 +1,4 @@
-"""Contacts that cannot be sent hold back nobody: the twenty thousand of dead devices, and the live thousand."""
+"""Contacts that cannot be sent hold back nobody: the ten thousand of dead devices, and the live thousand."""
 
 import json
 import os
@@ -15,7 +15,7 @@ MakeDatabase = Callable[[str], str]
 LIVE_DEVICES = 25
 LIVE = 1_000
 DEAD_DEVICES = 40
-DEAD = 20_000
+DEAD = 10_000
 ATTEMPTS = 3
 
 BOUND = float(os.environ.get("SEQDEV_TEST_TIME_BOUND", "1.5"))
