@@ -43,6 +43,7 @@ class Devices:
     device_reasons: str
     device_rooms: str
     is_online: str
+    is_gone: str
     out_of_service: str
     in_flight: str
     sent_in_hour: str
@@ -91,6 +92,7 @@ def devices(
             now=transaction.now,
             policy=policy.value,
             online=settings.online_statuses,
+            gone=settings.gone_statuses,
             failed=settings.failed_statuses,
             asked=list(asked.devices),
             users=list(asked.users),

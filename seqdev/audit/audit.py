@@ -170,7 +170,6 @@ class _Look:
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,
             "failed": settings.failed_statuses,
-            "gone": settings.gone_statuses,
             "limit": "" if criteria.limit is None else criteria.limit,
         }
 

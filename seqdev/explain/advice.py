@@ -15,6 +15,7 @@ UNBLOCK = {
     "no_device": "give the lead a device (seqdev leads assign --distribute), then seqdev repair missing",
     "device_missing": "move its people: seqdev repair device {device} --spread",
     "device_of_other_user": "assign a device of user {user}; what set it: seqdev audit mismatches",
+    "device_gone": "it does not come back: seqdev repair device {device} --spread --queue moves its people",
     "device_offline": "bring the device back, or move its people: seqdev repair device {device} --spread",
     "no_lead": "the lead was deleted or has another phone now: seqdev repair no-lead",
     "device_full": "wait, or move people: seqdev repair device {device} --spread --max N",
@@ -24,17 +25,12 @@ UNBLOCK = {
 OPENS = {
     "claimed": "when the claim ends",
     "too_late": "never by itself",
+    "device_gone": "never: the device does not come back",
     "device_offline": "unknown: when the device is back",
     "device_full": "unknown: when messages in flight are sent",
     "not_due": "unknown: it has no due time",
 }
 """When a gate opens by itself, where no time is known."""
-
-GONE = "it does not come back: seqdev repair device {device} --spread --queue moves its people"
-"""What to do where the device is not only offline, but gone."""
-
-GONE_OPENS = "never: the device does not come back"
-"""When the gate of a device that is gone opens by itself."""
 
 ENROL = {
     "ready": ("not enrolled yet: trigger {trigger} calls for {sequence}", "seqdev enroll"),

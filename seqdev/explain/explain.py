@@ -76,14 +76,14 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     may_be_sent = gates.steps(tx, settings)
     online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
     # The gates last: what they say is what the next tick finds.
-    leads = tx.rows(LEADS, **who, gone=settings.gone_statuses, **gates.handed_to(LEADS, online))
+    leads = tx.rows(LEADS, **who, **gates.handed_to(LEADS, online))
     calls = (
         tx.rows(TRIGGERS, **who, waiting=settings.waiting_statuses, **gates.handed_to(TRIGGERS, may_be_sent))
         if leads
         else []
     )
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
-    steps = tx.rows(STEPS, **who, gone=settings.gone_statuses, **gates.handed_to(STEPS, may_be_sent, online))
+    steps = tx.rows(STEPS, **who, **gates.handed_to(STEPS, may_be_sent, online))
     own = {step.device_id for step in steps if step.device_id}
     shown = tx.rows(
         GATES,

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TypeVar, get_type_hints
 from uuid import UUID
 
-from seqdev.explain.advice import ENROL, GONE, GONE_OPENS, OPENS, UNBLOCK
+from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
 from seqdev.explain.rows import Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
@@ -136,16 +136,15 @@ def _stop(waiting: Waiting, found: Explanation) -> _Stop:
         to_do, opens = "nothing; if it stays, does seqdev tick run?", "now"
         if _offline(waiting) and not waiting.already_queued:
             answer += f", but that is {_away(step.device_gone)}"
-            to_do = _to_do("device_offline", step)
+            to_do = _to_do("device_gone" if step.device_gone else "device_offline", step)
     else:
         detail = f" ({gate.detail})" if gate.detail else ""
         of_device = reason.startswith("device_") and f": {_device(step.device_id, step.device_name)}"
         answer = f"{'WAITS' if _goes(waiting) else 'STOPPED'}: {reason}{of_device or ''}{detail}"
         to_do = _to_do(reason, step)
         opens = OPENS.get(reason, "unknown: when it is repaired")
-        if reason == "device_offline" and step.device_gone:
+        if reason == "device_gone":
             answer += f", which is {_away(gone=True)}"
-            opens = GONE_OPENS
         if waiting.eligible_at:
             earliest = ", at the earliest" if reason == "device_full" else ""
             opens = _when(waiting.eligible_at, found.now) + earliest
@@ -202,8 +201,7 @@ def _away(gone: bool) -> str:
 def _to_do(reason: str, step: Step) -> str:
     if reason == "not_due" and not step.due_at:
         return "give the row a next_trigger_time in the application: it is never due without"
-    advice = GONE if reason == "device_offline" and step.device_gone else UNBLOCK[reason]
-    return advice.format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
+    return UNBLOCK[reason].format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
 
 
 def _answers(story: Story, now: datetime) -> Iterator[_Answer]:

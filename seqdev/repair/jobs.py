@@ -238,7 +238,6 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
             "now": tx.now,
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,
-            "gone": settings.gone_statuses,
             **window(settings, tx.now),
         }
         known = {name: one for name, one in known.items() if name in job.query.statement.parameters}

@@ -18,7 +18,6 @@
 --   device    uuid         only this device
 --   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   failed    text[]       values of broadcast_messages.status of a message that will never be sent
---   gone      text[]       values of user_devices.status of a device that does not come back
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/steps.sql, gates/devices.sql under strict of these devices, all their messages counted
 -- Row:
@@ -47,7 +46,6 @@
 \if :{?device} \else \set device '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
@@ -129,6 +127,7 @@ device as materialized (
     select
         d.*,
         g.is_online,
+        g.is_gone,
         g.out_of_service,
         g.room,
         g.in_flight,
@@ -136,15 +135,14 @@ device as materialized (
         g.a_day,
         -- The one column here that an installation may lack.
         (to_jsonb(d) ->> 'last_seen')::timestamptz as seen,
-        not g.is_online and coalesce(d.status = any(:'gone'::text []), false) as is_gone,
         coalesce(assigned.contacts, 0) as assigned_contacts,
         coalesce(assigned.has_people, false) as has_people,
         coalesce(due.contacts, 0) as due,
         due.oldest as oldest_due
     from unnest(
-        :'devices'::uuid [], :'is_online'::boolean [], :'out_of_service'::boolean [], :'device_rooms'::integer [],
-        :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer []
-    ) as g (id, is_online, out_of_service, room, in_flight, an_hour, a_day)
+        :'devices'::uuid [], :'is_online'::boolean [], :'is_gone'::boolean [], :'out_of_service'::boolean [],
+        :'device_rooms'::integer [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer []
+    ) as g (id, is_online, is_gone, out_of_service, room, in_flight, an_hour, a_day)
     inner join user_devices as d on g.id = d.id
     left join assigned on d.id = assigned.device_id
     left join due on d.id = due.device_id

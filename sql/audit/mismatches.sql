@@ -26,7 +26,6 @@
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
 --   matches   boolean      list the messages that match too
---   gone      text[]       values of user_devices.status of a device that does not come back
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/devices.sql of all devices, or the user's
 -- Row:
@@ -56,7 +55,6 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?matches} \else \set matches 'false' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
@@ -79,6 +77,12 @@ online as materialized (
     select d.id
     from unnest(:'devices'::uuid [], :'is_online'::boolean []) as d (id, is_online)
     where d.is_online
+),
+
+gone as materialized (
+    select d.id
+    from unnest(:'devices'::uuid [], :'is_gone'::boolean []) as d (id, is_gone)
+    where d.is_gone
 ),
 
 written as materialized (
@@ -136,11 +140,9 @@ judged as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
-        assigned.status as assigned_status,
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
-        used.status as used_status,
         (w.assigned_device_id is distinct from w.device_id)
         and exists (
             select 1
@@ -246,10 +248,7 @@ select
     f.contact_id,
     f.message_id,
     case
-        when
-            f.kind = 'fallback_used'
-            and f.assigned_status = any(:'gone'::text [])
-            and f.assigned_device_id not in (select online.id from online)
+        when f.kind = 'fallback_used' and f.assigned_device_id in (select gone.id from gone)
             then 'seqdev repair assigned'
         else replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE'))
     end as repair,

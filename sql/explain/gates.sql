@@ -178,7 +178,8 @@ asked as materialized (
         d.status as device_status,
         d.last_seen,
         d.out_of_service,
-        (d.reason is distinct from 'device_offline') as is_online,
+        (d.reason = any('{device_offline,device_gone}')) is not true as is_online,
+        coalesce(d.reason = 'device_gone', false) as is_gone,
         d.in_flight,
         d.an_hour,
         d.a_day,
@@ -319,7 +320,7 @@ cross join lateral (
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            13, 'online', 'device_offline',
+            13, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then

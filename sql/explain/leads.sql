@@ -3,7 +3,6 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only leads of this user
---   gone    text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql under strict of all devices, or the user's
 -- Row:
 --   user_id      uuid    whose lead it is
@@ -18,7 +17,6 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -44,14 +42,14 @@ select
             when d.id is null then 'device_missing'
             when d.user_id <> l.user_id then 'device_of_other_user'
             when g.reason is null then 'online'
-            when d.status = any(:'gone'::text []) and not g.is_online then 'gone'
+            when g.is_gone then 'gone'
             else 'offline'
         end
     )::text as device
 from leads as l
 left join user_devices as d on l.device_id = d.id
-left join unnest(:'devices'::uuid [], :'device_reasons'::text [], :'is_online'::boolean [])
-    as g (id, reason, is_online)
+left join unnest(:'devices'::uuid [], :'device_reasons'::text [], :'is_gone'::boolean [])
+    as g (id, reason, is_gone)
     on l.device_id = g.id
 where
     l.phone = any(:'phones'::text [])

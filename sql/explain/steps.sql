@@ -5,7 +5,6 @@
 -- Parameters:
 --   phones  text[]  the phone, in every writing that is tried
 --   user    uuid    only sequences of this user
---   gone    text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   user_id                uuid         the sequence's user; the contact's own where the sequence is gone
@@ -39,16 +38,14 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with gone as materialized (
     select g.id
-    from unnest(:'devices'::uuid [], :'is_online'::boolean []) as g (id, is_online)
-    inner join user_devices as d on g.id = d.id
-    where d.status = any(:'gone'::text []) and not g.is_online
+    from unnest(:'devices'::uuid [], :'is_gone'::boolean []) as g (id, is_gone)
+    where g.is_gone
 ),
 
 contact as materialized (

@@ -11,6 +11,7 @@
 --   now            timestamptz  the instant of the transaction
 --   policy         text         queue asks no device whether it may send; the others do
 --   online         text[]       values of user_devices.status that count as online
+--   gone           text[]       values of user_devices.status of a device that does not come back
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
 --   asked          uuid[]       devices that are asked about; empty: all
 --   users          uuid[]       only devices of these users; empty: of all
@@ -21,9 +22,10 @@
 -- Row:
 --   devices         text  uuid[]: the device
 --   device_users    text  uuid[]: its user
---   device_reasons  text  text[]: why it may not send: device_offline, device_full; null: it may
+--   device_reasons  text  text[]: why it may not send: device_gone, device_offline, device_full; null: it may
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
 --   is_online       text  boolean[]: whether it counts as online: by its status, or as a platform's device
+--   is_gone         text  boolean[]: whether it is not online, and does not come back
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
 --   in_flight       text  integer[]: its messages in flight
 --   sent_in_hour    text  integer[]: its messages sent in the last 60 minutes
@@ -32,6 +34,7 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?policy} \else \set policy 'queue' \endif
 \if :{?online} \else \set online '{online}' \endif
+\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?asked} \else \set asked '{}' \endif
 \if :{?users} \else \set users '{}' \endif
@@ -45,6 +48,7 @@ select
     coalesce(array_agg(gate.reason), '{}')::text as device_reasons,
     coalesce(array_agg(gate.room), '{}')::text as device_rooms,
     coalesce(array_agg(gate.is_online), '{}')::text as is_online,
+    coalesce(array_agg(gate.is_gone), '{}')::text as is_gone,
     coalesce(array_agg(gate.out_of_service), '{}')::text as out_of_service,
     coalesce(array_agg(gate.in_flight), '{}')::text as in_flight,
     coalesce(array_agg(gate.in_hour), '{}')::text as sent_in_hour,
@@ -54,6 +58,7 @@ from (
         device.*,
         case
             when :'policy'::text = 'queue' then null
+            when device.is_gone then 'device_gone'
             when device.out_of_service or not device.is_online then 'device_offline'
             when device.room = 0 then 'device_full'
         end as reason
@@ -61,8 +66,8 @@ from (
         select
             d.id,
             d.user_id,
-            -- A device of a platform is always online, whatever its status says.
-            coalesce(d.status = any(:'online'::text []), false) or coalesce(d.platform ~ '\S', false) as is_online,
+            state.is_online,
+            not state.is_online and coalesce(d.status = any(:'gone'::text []), false) as is_gone,
             resting.device_id is not null as out_of_service,
             coalesce(sent.in_flight, 0) as in_flight,
             coalesce(sent.in_hour, 0) as in_hour,
@@ -75,6 +80,12 @@ from (
                 ))
             end as room
         from user_devices as d
+        cross join lateral (
+            -- A device of a platform is always online, whatever its status says.
+            select
+                coalesce(d.status = any(:'online'::text []), false)
+                or coalesce(d.platform ~ '\S', false) as is_online
+        ) as state
         left join (
             select distinct b.device_id
             from device_load_balance as b

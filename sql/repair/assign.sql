@@ -9,7 +9,6 @@
 --   distribute  boolean  give a device to the leads without one
 --   rebalance   boolean  even out what the devices own
 --   user        uuid     only leads of this user
---   gone        text[]   values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql of all devices
 -- Row:
 --   table_name   text   leads
@@ -29,7 +28,6 @@
 \if :{?distribute} \else \set distribute 'true' \endif
 \if :{?rebalance} \else \set rebalance 'false' \endif
 \if :{?user} \else \set user '' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -39,9 +37,9 @@ with device as materialized (
         d.user_id,
         d.device_name
     from user_devices as d
-    left join unnest(:'devices'::uuid [], :'is_online'::boolean []) as g (id, is_online) on d.id = g.id
+    left join unnest(:'devices'::uuid [], :'is_gone'::boolean []) as g (id, is_gone) on d.id = g.id
     where
-        (g.is_online or coalesce(d.status <> all(:'gone'::text []), true))
+        g.is_gone is not true
         and (nullif(:'user', '')::uuid is null or d.user_id = nullif(:'user', '')::uuid)
 ),
 

@@ -17,7 +17,6 @@
 --   causes    text[]       only mismatches of these causes; repaired: those that a repair has dealt with
 --   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done      text[]       values of sequence_contacts.status: the step is done
---   gone      text[]       values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql of all devices
 -- Row:
 --   table_name   text   the table of the row
@@ -43,7 +42,6 @@
 \if :{?causes} \else \set causes '{fallback_used,lead_reowned,other_users_assignment}' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -51,6 +49,12 @@ with online as materialized (
     select d.id
     from unnest(:'devices'::uuid [], :'is_online'::boolean []) as d (id, is_online)
     where d.is_online
+),
+
+gone as materialized (
+    select d.id
+    from unnest(:'devices'::uuid [], :'is_gone'::boolean []) as d (id, is_gone)
+    where d.is_gone
 ),
 
 written as materialized (
@@ -119,11 +123,9 @@ judged as materialized (
     select
         w.*,
         assigned.device_name as assigned_name,
-        assigned.status as assigned_status,
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
-        used.status as used_status,
         (w.assigned_device_id is distinct from w.device_id)
         and exists (
             select 1
@@ -198,8 +200,7 @@ select
     case
         when mm.used_id is null then 'device_missing'
         when not coalesce(mm.used_user_id = mm.user_id, false) then 'device_of_other_user'
-        when mm.used_status = any(:'gone'::text []) and mm.used_id not in (select online.id from online)
-            then 'device_gone'
+        when mm.used_id in (select gone.id from gone) then 'device_gone'
     end as refused,
     jsonb_build_object('status', sc.status, 'assigned_device_id', sc.assigned_device_id) as expected,
     jsonb_build_object('assigned_device_id', mm.device_id) as becomes

@@ -15,7 +15,6 @@
 --   queue    boolean  also the messages that are pending in its queue
 --   most     integer  people to move, at most; empty: all
 --   waiting  text[]   values of sequence_contacts.status: a later step's row, made beforehand
---   gone     text[]   values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
@@ -39,18 +38,15 @@
 \if :{?queue} \else \set queue 'false' \endif
 \if :{?most} \else \set most '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with device as materialized (
-    select
-        g.*,
-        not g.is_online and coalesce(d.status = any(:'gone'::text []), false) as is_gone
+    select g.*
     from unnest(
-        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'is_online'::boolean []
-    ) as g (id, user_id, reason, is_online)
-    inner join user_devices as d on g.id = d.id
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'is_online'::boolean [],
+        :'is_gone'::boolean []
+    ) as g (id, user_id, reason, is_online, is_gone)
 ),
 
 theirs as materialized (

@@ -7,7 +7,6 @@
 --   user     uuid    only people of this user
 --   device   uuid    only people who left this device
 --   waiting  text[]  values of sequence_contacts.status: a later step's row, made beforehand
---   gone     text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
@@ -27,7 +26,6 @@
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -150,7 +148,6 @@ select
     case
         when home.id is null then 'device_missing'
         when not coalesce(home.user_id = coalesce(s.user_id, l.user_id), false) then 'device_of_other_user'
-        when home.status = any(:'gone'::text []) and not home_gate.is_online then 'device_gone'
         when home_gate.reason is not null then home_gate.reason
     end as refused,
     case
@@ -163,9 +160,7 @@ left join sequence_contacts as sc on h.table_name = 'sequence_contacts' and h.ro
 left join sequences as s on sc.sequence_id = s.id
 left join leads as l on h.table_name = 'leads' and h.row_id = l.id
 left join user_devices as home on h.home_id = home.id
-left join unnest(:'devices'::uuid [], :'device_reasons'::text [], :'is_online'::boolean [])
-    as home_gate (id, reason, is_online)
-    on h.home_id = home_gate.id
+left join unnest(:'devices'::uuid [], :'device_reasons'::text []) as home_gate (id, reason) on h.home_id = home_gate.id
 left join user_devices as stand_in on h.stand_in_id = stand_in.id
 where
     (l.id is not null or sc.status = 'active' or sc.status = any(:'waiting'::text []))

@@ -8,7 +8,6 @@
 --   sequence  uuid    only this sequence
 --   device    uuid    only people whose lead this device owns
 --   waiting   text[]  values of sequence_contacts.status: a later step's row, made beforehand
---   gone      text[]  values of user_devices.status of a device that does not come back
 -- Gates: gates/devices.sql of all devices
 -- Row:
 --   table_name   text   the table of the row
@@ -30,7 +29,6 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
-\if :{?gone} \else \set gone '{banned,deleted,blocked}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -51,7 +49,7 @@ select
         when lead.devices > 1 then 'several_devices_fit'
         when d.id is null then 'device_missing'
         when not coalesce(d.user_id = s.user_id, false) then 'device_of_other_user'
-        when d.status = any(:'gone'::text []) and not g.is_online then 'device_gone'
+        when g.is_gone then 'device_gone'
         when other.fits then 'several_devices_fit'
     end as refused,
     jsonb_build_object('status', sc.status, 'assigned_device_id', null) as expected,
@@ -67,7 +65,7 @@ cross join lateral (
     where l.user_id = s.user_id and l.phone = sc.contact_phone
 ) as lead
 left join user_devices as d on lead.device_id = d.id
-left join unnest(:'devices'::uuid [], :'is_online'::boolean []) as g (id, is_online) on lead.device_id = g.id
+left join unnest(:'devices'::uuid [], :'is_gone'::boolean []) as g (id, is_gone) on lead.device_id = g.id
 cross join lateral (
     select count(*) > 0 as fits
     from sequence_contacts as x

@@ -98,6 +98,11 @@ RULES = {
         {},
     ),
     "a device is available": (r"\bis_available\b|:'online'", "gates/devices.sql", {}),
+    "a device does not come back": (
+        r":'gone'",
+        "gates/devices.sql",
+        {},
+    ),
     "the room of a device": (
         r":'max_(in_flight|per_hour|per_day)'",
         "gates/devices.sql",

@@ -85,6 +85,20 @@ def test_queue_writes_to_an_offline_device_and_strict_waits(host: Host, seqdev: 
     assert tick(seqdev, "--policy", "queue")["queued"] == 1
 
 
+def test_who_waits_for_a_device_that_does_not_come_back_is_told_from_who_waits_for_one_that_may(
+    host: Host, seqdev: Cli
+) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    for number, status in enumerate(["banned", "deleted", "offline"]):
+        host.contact(sequence, step, f"601234567{number}", host.device(user, status=status))
+    waits = {"device_gone": 2, "device_offline": 1}
+    planned = json.loads(seqdev("tick", "--dry-run", "--policy", "strict", "--format", "json").out)
+    assert planned["waiting"] == waits
+    assert tick(seqdev, "--policy", "strict")["waiting"] == waits
+    assert tick(seqdev, "--policy", "queue")["queued"] == 3
+
+
 def test_a_device_taken_out_of_service_is_not_available_under_strict(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)

@@ -28,9 +28,16 @@ class Device:
     platform: str | None = None
 
     @property
+    def is_online(self) -> bool:
+        return self.status == "online" or bool((self.platform or "").strip())
+
+    @property
     def is_up(self) -> bool:
-        online = self.status == "online" or bool((self.platform or "").strip())
-        return online and self.is_available is not False
+        return self.is_online and self.is_available is not False
+
+    @property
+    def is_gone(self) -> bool:
+        return self.status == "banned" and not self.is_online
 
 
 @dataclass
@@ -238,7 +245,7 @@ class Model:
             elif reason:
                 waiting[key] = reason
             elif policy != "queue" and device and not self.devices[device].is_up:
-                waiting[key] = "device_offline"
+                waiting[key] = "device_gone" if self.devices[device].is_gone else "device_offline"
                 elsewhere[sequence.user] += [key] * has_lead
             elif not has_lead:
                 waiting[key] = "no_lead"
