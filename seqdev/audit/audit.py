@@ -22,6 +22,7 @@ from seqdev.audit.rows import (
     Health,
     IfLost,
 )
+from seqdev.phone import national
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Row
@@ -171,6 +172,7 @@ class _Look:
             "done": settings.done_statuses,
             "failed": settings.failed_statuses,
             "gone": settings.gone_statuses,
+            **national(settings.region),
             "limit": "" if criteria.limit is None else criteria.limit,
         }
 

@@ -80,6 +80,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("db places")
     host.rows("delete from sequence_contacts where id = %s", nowhere)
     run("leads import", folder / "leads.csv", "--user", user, "--device", a)
+    run("enroll", "--dry-run", "--sequence", "nothing")
     run("enroll", "--dry-run")
     run("enroll", "--yes")
     run("leads assign", "--distribute", "--dry-run")
