@@ -40,13 +40,13 @@ def national(region: str) -> Mapping[str, str]:
 
     ``national``: a regular expression, as PostgreSQL reads it; what it matches at the beginning of a number
     that is not written as international gives way to ``country``. Without a region nothing is national.
-    Raises UsageError for a region that does not exist.
+    Raises UsageError for a region that does not exist: it is the setting's.
     """
     if not region:
         return {"national": "(?!)", "country": ""}
     import phonenumbers
 
-    metadata = phonenumbers.PhoneMetadata.metadata_for_region(known_region(region))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(known_region(region, "setting region"))
     assert metadata
     country, trunk = str(metadata.country_code), metadata.national_prefix or ""
     # No international number begins with a zero: that alone tells a national one.
@@ -59,10 +59,13 @@ def national(region: str) -> Mapping[str, str]:
     return {"national": f"^{'' if trunk == country else trunk}(?=(?:{numbers})$)", "country": country}
 
 
-def known_region(region: str) -> str:
-    """``region`` as it is known by its two letters. Raises UsageError where there is no such."""
+def known_region(region: str, source: str) -> str:
+    """``region`` in capitals. Raises UsageError, which names ``source``, where there is no such region."""
     import phonenumbers
 
     if (known := region.upper()) not in phonenumbers.SUPPORTED_REGIONS:
-        raise UsageError(f"no region {region!r}", "give a country by its two letters, such as MY or ID")
+        raise UsageError(
+            f"{source} cannot be {region!r}: no such region",
+            "give a country by its two letters, such as MY or ID",
+        )
     return known

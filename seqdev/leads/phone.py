@@ -25,7 +25,7 @@ def phone_reader(region: str | None) -> Callable[[str], str | None]:
     unknown region.
     """
     if region is not None:
-        region = known_region(region)
+        region = known_region(region, "--region")
 
     def digits(text: str) -> str | None:
         is_jid, text = "@" in text, unwrapped(text)

@@ -125,7 +125,7 @@ finding (kind, id, detail) as materialized (
         l.phone !~ '^[0-9]{6,15}$'
         and regexp_replace(
             l.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-        ) !~ '^([0-9]{6,15}|[0-9]{6,31}@(lid|gus))$'
+        ) !~ '^([0-9]{6,15}|120363[0-9]{12}|[0-9]{6,31}@(lid|gus|newsletter|broadcast))$'
     union all
     select
         'same_person',

@@ -113,7 +113,7 @@ judged as materialized (
             -- 6 to 15 digits (E.164), with the signs that people put between them, or what else WhatsApp sends to.
             when regexp_replace(
                 coalesce(m.phone, ''), '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-            ) !~ '^([0-9]{6,15}|[0-9]{6,31}@(lid|gus))$' then 'bad_phone'
+            ) !~ '^([0-9]{6,15}|120363[0-9]{12}|[0-9]{6,31}@(lid|gus|newsletter|broadcast))$' then 'bad_phone'
             when m.device_id is null then 'no_device'
             when d.id is null then 'device_missing'
             when not coalesce(d.user_id = m.user_id, false) then 'device_of_other_user'

@@ -21,6 +21,12 @@ INTERNATIONAL = [
 ]
 """The same person as DIGITS, everywhere in the world."""
 
+PARTIES = (
+    *("120363012345678901@g.us", "60123-1610000000@g.us", "120363012345678901"),
+    *("123456789012345@lid", "120363012345678901@newsletter", "1610000000@broadcast"),
+)
+"""Whom else WhatsApp sends to: groups, which some workers know without a server too, and others."""
+
 
 def enroll(seqdev: Cli, *options: str) -> tuple[int, Any]:
     ran = seqdev("enroll", "--yes", "--format", "json", *options)
@@ -69,7 +75,7 @@ def test_alone_every_spelling_is_a_phone(
     assert enrolled(host) == [spelling]
 
 
-@pytest.mark.parametrize("phone", ["120363012345678901@g.us", "60123-1610000000@g.us", "123456789012345@lid"])
+@pytest.mark.parametrize("phone", PARTIES)
 def test_what_else_whatsapp_sends_to_is_no_bad_phone(
     host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID], phone: str
 ) -> None:
@@ -221,7 +227,7 @@ def test_a_region_that_does_not_exist_is_wrong_usage(
     monkeypatch.setenv("SEQDEV_REGION", "XX")
     ran = seqdev("enroll", "--yes")
     assert (ran.code, ran.out) == (2, "")
-    assert "no region 'XX'" in ran.err
+    assert "setting region cannot be 'XX': no such region" in ran.err
 
 
 TYPED = [
