@@ -28,6 +28,7 @@ class Persons:
 
     same_leads: str
     same_sequences: str
+    same_are_in: str
 
 
 FIND = Query("enroll/find.sql", AskedFor)

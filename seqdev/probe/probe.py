@@ -198,6 +198,7 @@ class _Probe:
                 # Each is another person.
                 same_leads=(),
                 same_sequences=(),
+                same_are_in=(),
                 **gates.handed_to(APPLY, steps),
             )
             enrolled = {one.sequence_id for one in verdicts if one.verdict == "enrolled"}

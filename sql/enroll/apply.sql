@@ -107,7 +107,15 @@ judged as materialized (
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
                 limit 1
             ) then 'already_in'
-            -- A lookup in a hash, whatever the planner expects.
+            -- Lookups in a hash, whatever the planner expects.
+            when (m.id, m.sequence_id, true) in (
+                select
+                    same.lead_id,
+                    same.sequence_id,
+                    same.is_in
+                from unnest(:'same_leads'::uuid [], :'same_sequences'::uuid [], :'same_are_in'::boolean [])
+                    as same (lead_id, sequence_id, is_in)
+            ) then 'already_in'
             when (m.id, m.sequence_id) in (
                 select
                     same.lead_id,

@@ -17,6 +17,7 @@
 -- Row:
 --   same_leads      text  uuid[]: a lead that is refused
 --   same_sequences  text  uuid[]: by which sequence
+--   same_are_in     text  boolean[]: since its person is in it in a spelling that no lead has, and not for another lead
 -- Locks: none
 \if :{?sequences} \else \set sequences '{}' \endif
 \if :{?user} \else \set user '' \endif
@@ -177,10 +178,8 @@ ranked as (
     select
         one.id,
         one.sequence_id,
-        row_number() over (
-            partition by one.sequence_id, one.digits
-            order by one.is_in desc, one.waits desc, one.has_device desc, one.phone = one.digits desc, one.id
-        ) as rank
+        row_number() over best as rank,
+        first_value(one.id) over best is null and count(one.id) over best = 1 as is_in
     from (
         select
             c.id,
@@ -211,11 +210,16 @@ ranked as (
                 where c.sequence_id = s.sequence_id and c.digits = s.digits and c.phone = s.phone
             )
     ) as one
+    window best as (
+        partition by one.sequence_id, one.digits
+        order by one.is_in desc, one.waits desc, one.has_device desc, one.phone = one.digits desc, one.id
+    )
 )
 
 select
     coalesce(array_agg(r.id), '{}')::text as same_leads,
-    coalesce(array_agg(r.sequence_id), '{}')::text as same_sequences
+    coalesce(array_agg(r.sequence_id), '{}')::text as same_sequences,
+    coalesce(array_agg(r.is_in), '{}')::text as same_are_in
 from ranked as r
 where r.rank > 1 and r.id is not null
 \gset

@@ -117,10 +117,13 @@ def test_who_is_in_the_sequence_in_another_spelling_is_not_enrolled_again(
     (_, second) = host.rows("select id from sequence_steps order by day_number")
     host.contact(sequence, second.id, in_sequence, device, lead=False)
     host.lead(user, device, spelling, "WARM")
+    host.lead(user, None, "0060 123456789", "WARM")
+    dry = json.loads(seqdev("enroll", "--dry-run", "--format", "json").out)
     code, result = enroll(seqdev)
-    assert (code, refusals(result)) == (
-        (0, {}) if spelling == in_sequence else (3, {spelling: "same_person"})
-    )
+    # Of their leads one is in, and the other is the same person.
+    assert (code, refusals(result)) == (3, {"0060 123456789": "same_person"})
+    assert [row["already_in"] for row in result["sequences"]] == [1]
+    assert dry == result
     assert enrolled(host) == [in_sequence]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from tests.world.command import Cli
@@ -177,7 +176,7 @@ def test_a_person_in_two_spellings_goes_on_once_where_they_are_furthest(
 def test_whoever_could_get_a_message_twice_is_refused_as_a_whole(
     host: Host, seqdev: Cli, scene: tuple[UUID, UUID, UUID, list[UUID]]
 ) -> None:
-    user, device, warm, (one, two, three) = scene
+    user, device, warm, (one, two, _) = scene
     cold, (cold_one, cold_two, cold_three) = host.simple_sequence(user, "COLD", steps=3)
     host.rows("alter table leads drop constraint leads_user_id_phone_key")
     reasons: dict[str, str] = {}
