@@ -89,7 +89,7 @@ odd_lead as materialized (
         ) as bare
     ) as person
     where
-        (l.phone !~ '^[1-9][0-9]{5,14}$' or l.phone ~ :'national'::text)
+        (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
         and person.digits ~ '^[0-9]{6,15}$'
 ),
 

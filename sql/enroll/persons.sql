@@ -64,7 +64,7 @@ odd_lead as materialized (
     ) as person
     where
         l.user_id in (select e.user_id from entry as e)
-        and (l.phone !~ '^[1-9][0-9]{5,14}$' or l.phone ~ :'national'::text)
+        and (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
         and person.digits ~ '^[0-9]{6,15}$'
 ),
 
@@ -90,7 +90,7 @@ odd_contact as materialized (
     ) as person
     where
         sc.sequence_id in (select e.sequence_id from entry as e)
-        and (sc.contact_phone !~ '^[1-9][0-9]{5,14}$' or sc.contact_phone ~ :'national'::text)
+        and (sc.contact_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and sc.contact_phone ~ :'national'::text)
         and person.digits ~ '^[0-9]{6,15}$'
 ),
 

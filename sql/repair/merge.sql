@@ -68,7 +68,7 @@ odd_lead as materialized (
         ) as bare
     ) as person
     where
-        (l.phone !~ '^[1-9][0-9]{5,14}$' or l.phone ~ :'national'::text)
+        (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
         and person.digits ~ '^[0-9]{6,15}$'
         and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
 ),
@@ -94,7 +94,7 @@ odd_contact as materialized (
         ) as bare
     ) as person
     where
-        (sc.contact_phone !~ '^[1-9][0-9]{5,14}$' or sc.contact_phone ~ :'national'::text)
+        (sc.contact_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and sc.contact_phone ~ :'national'::text)
         and person.digits ~ '^[0-9]{6,15}$'
         and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
 ),

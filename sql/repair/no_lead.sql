@@ -119,7 +119,7 @@ spelled as materialized (
         from leads as l
         where
             l.user_id in (select leadless.owner_id from leadless)
-            and (l.phone !~ '^[1-9][0-9]{5,14}$' or l.phone ~ :'national'::text)
+            and (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
     ) as one
     cross join lateral (
         -- digits: as in enroll/persons.sql

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from tests.world.command import Cli
+from seqdev.commands import planned
+from tests.world.command import Cli, Start
 from tests.world.host import Host
-from tests.world.repairs import message, only, repair, run, run_of, snapshot
+from tests.world.repairs import changes, message, only, repair, run, run_of, snapshot
 
 DIGITS = "60123456789"
 SIGNS = "+60 12-345 6789"
@@ -273,27 +274,80 @@ def test_duplicates_are_merged_before_the_upgrade_which_they_keep_from_its_key(
     assert [row["refused"] for row in kept["refused"]] == ["phone_taken"]
 
 
-def test_what_has_changed_meanwhile_keeps_the_person_as_they_are(
-    host: Host, seqdev: Cli, scene: tuple[UUID, UUID, UUID, list[UUID]], tmp_path: Path
+CHANGES = (
+    "update leads set trigger = 'NEW' where id = %(aside)s",
+    "update leads set phone = '6099' where id = %(stays)s",
+    "delete from leads where id = %(stays)s",
+    "update sequence_contacts set status = 'completed' where contact_phone = %(signs)s",
+)
+
+
+def test_what_has_changed_meanwhile_keeps_the_whole_person_as_they_are(
+    host: Host,
+    seqdev: Cli,
+    scene: tuple[UUID, UUID, UUID, list[UUID]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user, device, warm, (one, two, _) = scene
-    ways = (
-        "update leads set trigger = 'NEW' where id = %(aside)s",
-        "update leads set phone = '6099' where id = %(stays)s",
-        "delete from leads where id = %(stays)s",
-        "update sequence_contacts set status = 'completed' where contact_phone = %(signs)s",
-    )
     plan = tmp_path / "plan"
-    for number, way in enumerate(ways):
+    people = []
+    for number in range(len(CHANGES) + 1):
         signs, digits = f"+6017000000{number}", f"6017000000{number}"
-        stays, aside_ = lead(host, user, device, digits), lead(host, user, device, signs)
+        stays, goes = lead(host, user, device, digits), lead(host, user, device, signs)
         stands(host, digits, device, warm, [one], active=two)
-        stands(host, signs, device, warm, [], active=one)
-        assert run(seqdev, "leads", "merge", "--dry-run", "--plan", plan)["summary"]["planned"] == 2
-        host.rows(
-            way.replace("%(", "%%(").replace("%%(", "%("), {"stays": stays, "aside": aside_, "signs": signs}
-        )
-        with only(host, {}):
-            assert seqdev("leads", "merge", "--plan", str(plan), "--yes").code == 14
-        host.rows("delete from leads")
-        host.rows("delete from sequence_contacts")
+        (row,) = stands(host, signs, device, warm, [], active=one)
+        people.append({"stays": stays, "aside": goes, "signs": signs, "row": row})
+    assert run(seqdev, "leads", "merge", "--dry-run", "--plan", plan)["summary"]["planned"] == 2 * len(people)
+    told: list[Any] = []
+
+    def meanwhile(question: str, _: bool) -> bool:
+        """After the plan, and before the first change."""
+        told.append(question)
+        for way, person in zip(CHANGES, people, strict=False):
+            host.rows(way, person)
+        told.append(snapshot(host))
+        return True
+
+    monkeypatch.setattr(planned, "confirm", meanwhile)
+    done = run(seqdev, "leads", "merge", code=3)
+    assert told[0] == "Change these 10 rows?"
+    # All but the last: nothing of them has changed, not even what still was as planned.
+    last = people[-1]["aside"], people[-1]["row"]
+    assert {row for row, _ in changes(told[1], snapshot(host))} == {str(one) for one in last}
+    assert (done["summary"]["changed"], done["summary"]["kept"]) == (2, 8)
+    assert {row["refused"] for row in done["refused"]} == {"changed_since_plan"}
+    with only(host, {}):
+        assert seqdev("leads", "merge", "--plan", str(plan), "--yes").code == 14
+
+
+def test_beside_ticks_and_enrolments_a_person_gets_each_step_once(
+    host: Host, start: Start, seqdev: Cli, scene: tuple[UUID, UUID, UUID, list[UUID]], without_delay: None
+) -> None:
+    user, device, _, _ = scene
+    host.rows("update sequence_steps set trigger_delay_hours = 0")
+    host.rows(
+        "insert into leads (user_id, device_id, phone, trigger)"
+        " select %s, case when n %% 3 > 0 then %s::uuid end, case n %% 2 when 0 then '+' else '' end || 601200000000 + n / 2, 'WARM'"
+        " from generate_series(0, 999) as n",
+        *(user, device),
+    )
+    commands = [
+        ("leads", "merge", "--yes", "--batch-size", "50"),
+        ("enroll", "--yes"),
+        *[("tick",)] * 2,
+        ("leads", "merge", "--yes", "--batch-size", "70"),
+    ]
+    running = [start(*command) for command in commands]
+    assert {process.wait(60) for process in running} <= {0, 3}
+    for _ in range(3):
+        assert seqdev("leads", "merge", "--yes").code == 0
+        assert seqdev("enroll", "--yes").code in (0, 3)
+        assert seqdev("tick").code == 0
+    per_step = host.rows(
+        "select ltrim(recipient_phone, '+'), sequence_stepid, count(*) from broadcast_messages group by 1, 2"
+    )
+    assert len(per_step) == 1500
+    assert {count for _, _, count in per_step} == {1}
+    assert host.value("select count(*) from leads where phone not like 'merged%'") == 500
+    assert host.broken_promises() == []
