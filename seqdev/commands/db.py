@@ -301,8 +301,8 @@ def grants_(
     """Print the SQL that gives a role what it needs.
 
     A role gets what it needs for a part of seqdev, and nothing more. tick: tick. enroll: enroll, leads
-    import. repair: repair, leads assign, all that audit does. audit: audit, explain, every dry run;
-    read-only. owner: db upgrade, db init. Nothing is granted without --yes.
+    import. repair: repair, leads assign and merge, all that audit does. audit: audit, explain, every dry
+    run; read-only. owner: db upgrade, db init. Nothing is granted without --yes.
     """
     application: App = ctx.obj
     database = application.database("db grants")
