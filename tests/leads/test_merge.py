@@ -56,6 +56,8 @@ def test_which_lead_survives_and_what_it_inherits(
     second = lead(host, user, device, DIGITS, "B,COLD,WARM", name="Ali")
     third = lead(host, user, host.device(other), ZEROS, " ,COLD ,LAST", name="Abu")
     host.contact(sequence, steps[0], SIGNS, device)
+    past, (past_step,) = host.simple_sequence(user, "PAST")
+    host.contact(past, past_step, ZEROS, device, status="completed")
     # Who has a device of the user; who is written as WhatsApp does; the first.
     owned, spelled = lead(host, user, device, "+60111111111", ""), lead(host, user, None, "60111111111", "")
     plain, odd = lead(host, user, None, "60122222222", ""), lead(host, user, None, "+60122222222", "")
@@ -72,7 +74,7 @@ def test_which_lead_survives_and_what_it_inherits(
     expected = {
         (in_it, "device_id"): device,
         (in_it, "trigger"): "WARM, B,COLD,LAST",
-        (in_it, "name"): "Ali",
+        (in_it, "name"): "Abu",
         (in_it, "niche"): "N",
         **aside(second),
         **aside(third),
@@ -191,10 +193,10 @@ def test_whoever_could_get_a_message_twice_is_refused_as_a_whole(
         reasons[signs] = reasons[digits] = reason
         return signs, digits
 
-    # The other spelling has had a step that is to come.
+    # The other spelling has had a step that is to come, and its message was deleted.
     signs, digits = person(1, "already_sent")
     stands(host, signs, device, warm, [one], active=two)
-    stands(host, digits, device, warm, [two])
+    host.contact(warm, two, digits, device, lead=False, status="completed")
     # Another processor has written it, in the other spelling, or in that of a row which would leave it behind.
     signs, digits = person(2, "already_sent")
     (row,) = stands(host, digits, device, cold, [], active=cold_three)

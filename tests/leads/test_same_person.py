@@ -1,6 +1,7 @@
 """The audit of leads finds a person who has several, in whatever spelling."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,29 @@ def test_a_national_number_is_the_regions(
     assert same(seqdev) == ["+60 12-345 6789", DIGITS]
     monkeypatch.setenv("SEQDEV_REGION", "MY")
     assert same(seqdev) == ["+60 12-345 6789", "012-345 6780", "60123456780", DIGITS]
+
+
+def test_an_import_makes_no_second_lead_of_a_person(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    user, other = host.user(), host.user()
+    device = host.device(user)
+    spelled = [host.lead(user, device, phone) for phone in ("+60 12-345 6789", "012-345 6780")]
+    host.lead(other, None, "+60123456781")
+    file = tmp_path / "leads.csv"
+    file.write_text("phone,name\n60123456789,Ann\n60123456780,Ben\n60123456781,Cal\n")
+    monkeypatch.setenv("SEQDEV_REGION", "MY")
+    ran = seqdev(
+        "leads", "import", str(file), "--user", str(user), "--device", str(device), "--existing", "update"
+    )
+    assert ran.code == 0, ran.err
+    assert host.rows("select phone, name from leads where user_id = %s order by name", user) == [
+        ("+60 12-345 6789", "Ann"),
+        ("012-345 6780", "Ben"),
+        ("60123456781", "Cal"),
+    ]
+    assert host.value("select count(*) from leads where id = any(%s)", spelled) == 2
+    assert same(seqdev) == []
 
 
 def test_true_duplicates_are_found_on_a_host_without_the_key(host: Host, seqdev: Cli) -> None:
