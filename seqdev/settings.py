@@ -51,6 +51,8 @@ class Settings:
     """Schema of the host's tables."""
     timezone: str = ""
     """Time zone in which naive timestamps are read; empty: the one kept with the database, else UTC."""
+    region: str = ""
+    """Country of phones without country code, by two letters, such as MY; empty: they stay as they are."""
     mask: bool = False
     """Hide phones on screen."""
     policy: Policy = Policy.QUEUE

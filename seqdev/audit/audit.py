@@ -22,6 +22,7 @@ from seqdev.audit.rows import (
     Health,
     IfLost,
 )
+from seqdev.phone import national
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Row
@@ -170,6 +171,7 @@ class _Look:
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,
             "failed": settings.failed_statuses,
+            **national(settings.region),
             "limit": "" if criteria.limit is None else criteria.limit,
         }
 

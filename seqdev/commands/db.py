@@ -43,6 +43,13 @@ ProbeOption = Annotated[
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
 
 
+DuplicatesOption = Annotated[
+    bool,
+    typer.Option(
+        "--leave-duplicates",
+        help="Do all but the key that duplicate leads keep from being made. Then: seqdev leads merge.",
+    ),
+]
 PlaceByOption = Annotated[
     By | None,
     typer.Option("--place-by", help="Which value tells a contact's step where its row's values disagree."),
@@ -132,6 +139,7 @@ def check(
 def upgrade(
     ctx: typer.Context,
     place_by: PlaceByOption = None,
+    leave_duplicates: DuplicatesOption = False,
     yes: YesOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -146,10 +154,14 @@ def upgrade(
     """
     application: App = ctx.obj
     database = application.database("db upgrade")
-    found = schema.check(database, place_by)
+    asked_for = schema.but_duplicates if leave_duplicates else list[Finding]
+    found = asked_for(schema.check(database, place_by))
     plan = schema.pending(found)
     if schema.beyond_help(found):
         note("nothing was changed")
+        rest = schema.but_duplicates(found)
+        if schema.pending(rest) and not schema.beyond_help(rest):
+            note("before leads merge, all but the key: seqdev db upgrade --leave-duplicates")
         return _remaining(schema.beyond_help(found))
     if plan:
         application.writer(output).write(Table("plan", Finding, plan))
@@ -171,7 +183,9 @@ def upgrade(
             run = stack.enter_context(journaled(ctx, database, "db upgrade"))
         done = _upgrade(database, plan, place_by)
         # What was asked for is done. What only shows now is asked for too.
-        while (plan := schema.following(database, done, place_by)) and _agreed(application, plan, yes):
+        while (plan := asked_for(schema.following(database, done, place_by))) and _agreed(
+            application, plan, yes
+        ):
             done += _upgrade(database, plan, place_by)
         if run:
             run.counts = {"planned": len(plan) + len(done), "done": len(done)}
@@ -287,8 +301,8 @@ def grants_(
     """Print the SQL that gives a role what it needs.
 
     A role gets what it needs for a part of seqdev, and nothing more. tick: tick. enroll: enroll, leads
-    import. repair: repair, leads assign, all that audit does. audit: audit, explain, every dry run;
-    read-only. owner: db upgrade, db init. Nothing is granted without --yes.
+    import. repair: repair, leads assign and merge, all that audit does. audit: audit, explain, every dry
+    run; read-only. owner: db upgrade, db init. Nothing is granted without --yes.
     """
     application: App = ctx.obj
     database = application.database("db grants")

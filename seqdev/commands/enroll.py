@@ -20,9 +20,9 @@ from seqdev.commands.options import (
     journaled,
     open_input,
 )
-from seqdev.enroll.enroll import Enrolment, Refusal, Result, Selection
+from seqdev.enroll.enroll import Enrolment, Refusal, Result, Selection, Unmatched
 from seqdev.enroll.enroll import enroll as run_enroll
-from seqdev.errors import Exit
+from seqdev.errors import Exit, NotFound
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import lookup, schema
@@ -55,24 +55,36 @@ def enroll(
     """Enrol the leads whose triggers call for a sequence.
 
     One row a sequence: matched, enrolled, already in, refused. Who is refused is listed with the reason,
-    and makes the exit code 3. Run again, nothing more happens.
+    and so are phones and names that nothing has; either makes the exit code 3. Of a person who has several
+    leads, with the phone in several spellings, one is taken. Run again, nothing more happens.
     """
     app: App = ctx.obj
     database = app.database("enroll")
     if not dry_run:
         schema.require(database)
 
-    def resolve(tx: Transaction) -> Selection:
+    def resolve(tx: Transaction) -> tuple[Selection, list[Unmatched]]:
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
-        return Selection(
-            sequences=[lookup.resolve(tx, lookup.Kind.SEQUENCE, text, owner) for text in sequence or ()],
+        found, unmatched = [], []
+        for text in sequence or ():
+            try:
+                found.append(lookup.resolve(tx, lookup.Kind.SEQUENCE, text, owner))
+            except NotFound:
+                unmatched.append(Unmatched("--sequence", None, text))
+        selection = Selection(
+            sequences=found,
             user=owner,
             device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
             limit=limit,
             listed=None if show_all else 20,
         )
+        return selection, unmatched
 
-    selection = database.retry(resolve, read_only=True)
+    selection, unmatched = database.retry(resolve, read_only=True)
+    if unmatched and not selection.sequences:
+        nothing = Result([], unmatched=unmatched)
+        app.writer(output).write(*_tables(nothing))
+        return _account(nothing, selection)
     asks = not (yes or dry_run)
     with ExitStack() as stack:
         if phones:
@@ -81,6 +93,7 @@ def enroll(
             selection = replace(selection, phones=list(numbers) if asks else numbers)
         if asks:
             planned = run_enroll(database, selection, None)
+            planned.unmatched[:0] = unmatched
             if not planned.enrolled:
                 app.writer(output).write(*_tables(planned))
                 return _account(planned, selection)
@@ -91,14 +104,16 @@ def enroll(
         run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))
         with progress("leads") as bar:
             result = run_enroll(database, selection, run, lambda r: bar(r.looked_at))
+        result.unmatched[:0] = unmatched
         app.writer(output).write(*_tables(result))
         return ended(run, _account(result, selection))
 
 
-def _tables(result: Result) -> tuple[Table, Table]:
+def _tables(result: Result) -> tuple[Table, ...]:
     return (
         Table("sequences", Enrolment, list(result.enrolments())),
         Table("refused", Refusal, result.refusals),
+        Table("unmatched", Unmatched, result.unmatched),
     )
 
 
@@ -120,18 +135,22 @@ def _account(result: Result, selection: Selection) -> int:
             f"stopped: the database has refused {result.reasons.total():,} leads, and taken "
             f"{result.enrolled:,}: mend the cause, and enrol again"
         )
-    if result.looked_at < result.asked and not result.stopped:
-        note(f"{result.asked} phones given, {result.looked_at} leads found")
+    names = sum(one.sequence is not None for one in result.unmatched)
+    if names:
+        note(f"{names} of the sequences named do not exist")
+    if result.missing:
+        listed = len(result.unmatched) - names
+        more = "" if listed == result.missing else f", {listed} of them listed: --all lists all"
+        note(f"{result.missing} of {result.asked} phones given are no lead's{more}")
     if result.over_limit:
         note(f"stopped at --limit {selection.limit}: more people match")
     if result.refused > len(result.refusals):
         note(f"{result.refused} refused, {len(result.refusals)} of them listed: --all lists all")
-    return Exit.FINDINGS if result.refused or closed else Exit.DONE
+    return Exit.FINDINGS if result.refused or result.missing or names or closed else Exit.DONE
 
 
 def _phones(file: TextIO) -> Iterator[str]:
-    """The phones of a file, one a line, without the signs that people put between digits."""
+    """The phones of a file, one a line."""
     for line in file:
-        digits = "".join(character for character in line.strip() if character not in " ().+-\t\ufeff")
-        if digits:
-            yield digits
+        if phone := line.strip().strip("\ufeff"):
+            yield phone

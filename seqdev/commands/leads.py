@@ -39,8 +39,9 @@ from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
+from seqdev.repair.jobs import merge as merge_leads
 
-app = typer.Typer(cls=Group, help="Import the leads of a user, and give them devices.")
+app = typer.Typer(cls=Group, help="Import leads, give them devices, merge those of one person.")
 
 
 @app.command("import")
@@ -167,6 +168,36 @@ def assign(
         return assign_leads(distribute, rebalance, owner)
 
     return carry_out(ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+
+
+@app.command()
+def merge(
+    ctx: typer.Context,
+    user: UserOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Merge the leads of one person.
+
+    For leads of a user that have the same phone, in whatever spelling. One of them stays: the one with rows
+    to come in a sequence, else the one with the most rows done, else with a device of its user, else written
+    as WhatsApp does, else the oldest. It inherits a device, name and niche where it has none, and the others'
+    triggers. The others are set aside under a phone that is none; repair undo brings them back.
+
+    In each sequence the person goes on in the spelling that is furthest, under the phone of the lead that
+    stays; rows to come in another spelling end. People whom this could send a message twice are refused and
+    listed, with exit code 3.
+    """
+
+    def make(tx: Transaction) -> Job:
+        return merge_leads(lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None)
+
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(ctx, "leads merge", make, ways, schema.require_but_duplicates)
 
 
 def _rejects_file(path: Path, source: str) -> RejectsFile:

@@ -13,6 +13,7 @@ from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup, schema
+from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
@@ -53,12 +54,21 @@ class Ways:
     output: Format
 
 
-def carry_out(ctx: typer.Context, name: str, make: Callable[[Transaction], Job], ways: Ways) -> int:
-    """Plan the job that ``make`` makes, show it, ask, do it, show what was done."""
+def carry_out(
+    ctx: typer.Context,
+    name: str,
+    make: Callable[[Transaction], Job],
+    ways: Ways,
+    require: Callable[[Database], None] = schema.require,
+) -> int:
+    """Plan the job that ``make`` makes, show it, ask, do it, show what was done.
+
+    ``require`` raises where the database is not ready for it.
+    """
     application: App = ctx.obj
     database = application.database(name)
     if not ways.dry_run:
-        schema.require(database)
+        require(database)
     job = database.retry(make, read_only=True)
     with Plan(job.header(application.settings)) as plan:
         from_file = ways.plan is not None and not ways.dry_run
@@ -83,7 +93,7 @@ def carry_out(ctx: typer.Context, name: str, make: Callable[[Transaction], Job],
             return Exit.FINDINGS if plan.refused else Exit.DONE
         with journaled(ctx, database, plan.header.command) as run:
             with progress("rows") as bar:
-                manner = Manner(ways.batch_size, strict=from_file)
+                manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = apply(run, plan, manner, job.facts, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
             return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)

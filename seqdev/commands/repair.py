@@ -26,7 +26,7 @@ from seqdev.commands.planned import (
 from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
 from seqdev.output.render import Format, note
-from seqdev.postgres import lookup
+from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import history as repair_history
 from seqdev.repair import jobs as repair
@@ -235,7 +235,14 @@ def undo(
     left as they are and listed, with exit code 3.
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
-    return carry_out(ctx, "repair undo", lambda tx: repair.undo(runs.find(tx, run, to_undo=True)), ways)
+    return carry_out(
+        ctx,
+        "repair undo",
+        lambda tx: repair.undo(runs.find(tx, run, to_undo=True)),
+        ways,
+        # What leads merge may do before the upgrade is undone before it, too.
+        schema.require_but_duplicates,
+    )
 
 
 @app.command("list")

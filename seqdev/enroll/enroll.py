@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from seqdev import gates
+from seqdev.enroll.people import portions, same_persons
 from seqdev.errors import Cancelled
 from seqdev.journal.runs import Run
 from seqdev.output.text import Phone
@@ -103,6 +103,18 @@ class Refusal:
     """The lead."""
 
 
+@dataclass(frozen=True)
+class Unmatched:
+    """What was asked for, and is not there."""
+
+    option: str
+    """The option that asked for it: `--phones` or `--sequence`."""
+    phone: Phone | None
+    """The phone, as it was typed, that no lead has."""
+    sequence: str | None
+    """The name or id of no sequence."""
+
+
 PLAN = Query("enroll/plan.sql", Verdict)
 APPLY = Query("enroll/apply.sql", Verdict)
 PICK = Query("enroll/pick.sql", Picked)
@@ -111,7 +123,7 @@ SEQUENCES = Query("enroll/sequences.sql", Target)
 
 @dataclass(frozen=True)
 class Selection:
-    """Whom to look at. ``phones``: normalised, any number of them; None: everybody."""
+    """Whom to look at. ``phones``: as they were typed, any number of them; None: everybody."""
 
     sequences: Sequence[UUID] = ()
     user: UUID | None = None
@@ -129,6 +141,9 @@ class Result:
     targets: Sequence[Target]
     counts: dict[UUID, Counter[str]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    unmatched: list[Unmatched] = field(default_factory=list)
+    missing: int = 0
+    """Phones asked for that no lead has."""
     asked: int = 0
     """Phones asked for by name."""
     looked_at: int = 0
@@ -188,41 +203,55 @@ def enroll(
 def _process(
     database: Database, selection: Selection, result: Result, write: bool, progress: Callable[[Result], None]
 ) -> None:
-    settings = database.settings
     names = {target.id: target.name for target in result.targets}
-    batch = BATCH
-    for phones in _portions(selection.phones):
-        result.asked += len(phones)
-        after = _FIRST
-        while True:
-            given = {
-                "after": after,
-                "batch": batch,
-                "sequences": selection.sequences,
-                "user": selection.user,
-                "device": selection.device,
-                "phones": phones,
-                "most": _UNLIMITED if selection.limit is None else selection.limit - result.enrolled,
-                "listed": BATCH
-                if selection.listed is None
-                else max(0, selection.listed - len(result.refusals)),
-                "waiting": settings.waiting_statuses,
-            }
-            work = partial(_batch, settings=settings, write=write, given=given, result=result)
-            try:
-                did = database.retry(work, read_only=not write)
-            except Cancelled:
-                if batch == 1:
-                    raise
-                batch = batch // 2
-                continue
+    for portion in portions(database, selection.phones, BATCH, selection.user, selection.device):
+        result.asked += portion.asked
+        result.missing += len(portion.missing)
+        shown = None if selection.listed is None else max(0, selection.listed - len(result.unmatched))
+        result.unmatched += [Unmatched("--phones", Phone(one), None) for one in portion.missing[:shown]]
+        if portion.asked and not portion.leads:
+            continue
+        about: dict[str, Any] = {
+            "sequences": selection.sequences,
+            "user": selection.user,
+            "device": selection.device,
+            "leads": portion.leads,
+            "waiting": database.settings.waiting_statuses,
+        }
+        about |= same_persons(database, about)
+        for did in _batches(database, about, selection, result, write):
             _add(result, did, names, selection)
             progress(result)
-            if did.looked_at < batch or did.last is None or result.over_limit or result.stopped:
-                break
-            after = did.last
         if result.over_limit or result.stopped:
             break
+
+
+def _batches(
+    database: Database, about: Mapping[str, Any], selection: Selection, result: Result, write: bool
+) -> Iterator[_EnrolledBatch]:
+    """What comes of the leads, a batch at a time, until nobody is left or ``result`` is to hold no more."""
+    batch = BATCH
+    after = _FIRST
+    while True:
+        given = {
+            **about,
+            "after": after,
+            "batch": batch,
+            "most": _UNLIMITED if selection.limit is None else selection.limit - result.enrolled,
+            "listed": BATCH if selection.listed is None else max(0, selection.listed - len(result.refusals)),
+        }
+        work = partial(_batch, settings=database.settings, write=write, given=given, result=result)
+        try:
+            did = database.retry(work, read_only=not write)
+        except Cancelled:
+            if batch == 1:
+                raise
+            batch = batch // 2
+            continue
+        yield did
+        if did.looked_at < batch or did.last is None or result.over_limit or result.stopped:
+            return
+        after = did.last
 
 
 def _batch(
@@ -295,13 +324,3 @@ def _add(result: Result, did: _EnrolledBatch, names: dict[UUID, str | None], sel
                 if selection.listed is None or len(result.refusals) < selection.listed:
                     shown = Phone(phone) if phone is not None else None
                     result.refusals.append(Refusal(names[row.sequence_id], shown, row.verdict, lead))
-
-
-def _portions(phones: Iterable[str] | None) -> Iterator[list[str]]:
-    """``phones`` in lists of BATCH; one empty list, which stands for everybody, when there are none."""
-    if phones is None:
-        yield []
-        return
-    remaining = iter(phones)
-    while portion := list(islice(remaining, BATCH)):
-        yield portion

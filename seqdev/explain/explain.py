@@ -29,6 +29,7 @@ from seqdev.explain.rows import (
     Waiting,
 )
 from seqdev.output.text import Phone
+from seqdev.phone import unwrapped
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -50,10 +51,10 @@ _NONE = UUID(int=0)
 def writings(typed: str) -> list[str]:
     """What to look up for a phone as a person typed it: its digits first, and as it was typed."""
     typed = typed.encode("utf-8", "replace").decode()
-    digits = _SIGNS.sub("", typed)
-    tried = (
-        [digits.removeprefix("00"), "+" + digits.removeprefix("00"), digits, typed.strip()] if digits else []
-    )
+    digits = _SIGNS.sub("", unwrapped(typed))
+    bare = digits.removeprefix("00")
+    jid = [f"{bare}@s.whatsapp.net"] if bare.isdecimal() else []
+    tried = [bare, f"+{bare}", digits, *jid, typed.strip()] if digits else []
     return list(dict.fromkeys([*tried, typed]))
 
 

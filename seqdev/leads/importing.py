@@ -22,6 +22,7 @@ from seqdev.leads.file import LeadFile
 from seqdev.output.files import plain_file
 from seqdev.output.tables import LISTED
 from seqdev.output.text import spreadsheet_cell
+from seqdev.phone import national
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -233,6 +234,7 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
             device=target.device,
             distribute=bool(target.devices),
             existing=target.existing.value,
+            **national(database.settings.region),
         )
         counts = tx.rows(COUNTS)
         reasons = {count.outcome: count.lines for count in counts if count.rejected}

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from seqdev.errors import UsageError
+from seqdev.phone import known_region, unwrapped
 
-# What phones copied from address books and spreadsheets are wrapped in.
-_WRAPPING = re.compile("[\\s'\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 _PLAIN = re.compile(r"\+[1-9][0-9 .()\-]{3,60}")
+_INTERNATIONAL = re.compile(r"\+[1-9][0-9]{5,14}")
 _NO_SIGNS = str.maketrans("", "", "+ .()-")
 _KINDS = (
     *("general_desc", "mobile", "fixed_line", "toll_free", "premium_rate", "shared_cost", "voip"),
@@ -21,17 +20,18 @@ _DIGITS_AND_SIGNS = re.compile(r"[0-9][0-9 .\-\u00a0]*")
 def phone_reader(region: str | None) -> Callable[[str], str | None]:
     """A function from a phone as people write it to its E.164 digits; None where it is not valid.
 
-    International with + or 00; without ``region`` also bare digits, which then begin with the country
-    code. With ``region`` all others are national numbers there. Raises UsageError for an unknown region.
+    International with + or 00, in a link or a JID; without ``region`` also bare digits, which then begin
+    with the country code. With ``region`` all others are national numbers there. Raises UsageError for an
+    unknown region.
     """
-    import phonenumbers
-
-    known = phonenumbers.SUPPORTED_REGIONS
-    if region is not None and (region := region.upper()) not in known:
-        raise UsageError(f"no region {region!r}", "give a country by its two letters, such as MY or ID")
+    if region is not None:
+        region = known_region(region, "--region")
 
     def digits(text: str) -> str | None:
-        text = _WRAPPING.sub(" ", text).strip()
+        is_jid, text = "@" in text, unwrapped(text)
+        # WhatsApp itself has given it out, whatever the library knows.
+        if is_jid and _INTERNATIONAL.fullmatch(text):
+            return text[1:]
         # A spreadsheet took it for a number.
         if text.endswith(".0") and text[:-2].removeprefix("+").isdecimal():
             text = text[:-2]

@@ -18,6 +18,9 @@ CHECK_TIMEOUT = timedelta(minutes=1)
 """How long the look at the catalogues may take before a command writes."""
 
 _WRITABLE = "server writable"
+_UPGRADE = "seqdev db upgrade"
+_DUPLICATE_LEADS = ("leads unique (phone, user_id)", "leads: one per user and phone")
+"""The key that duplicate leads keep from being made, and the finding that they are there."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,20 @@ def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
 
 def require(database: Database) -> None:
     """Raise SchemaError, naming the command that helps, unless seqdev can write here."""
+    _refuse(_blocking(database))
+
+
+def require_but_duplicates(database: Database) -> None:
+    """``require`` for what takes duplicate leads away: the key of the leads may be missing."""
+    _refuse(but_duplicates(_blocking(database)), rest=True)
+
+
+def but_duplicates(findings: list[Finding]) -> list[Finding]:
+    """``findings`` without the key that duplicate leads keep from being made, and without them."""
+    return [one for one in findings if not (one.item in _DUPLICATE_LEADS and one.blocks)]
+
+
+def _blocking(database: Database) -> list[Finding]:
     schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
@@ -100,12 +117,19 @@ def require(database: Database) -> None:
 
     # Not by the configured time limit, which is for statements over the host's rows.
     found = database.retry(work, read_only=True, statement_timeout=CHECK_TIMEOUT)
-    blocking = [finding for finding in found if finding.blocks]
+    return [finding for finding in found if finding.blocks]
+
+
+def _refuse(blocking: list[Finding], rest: bool = False) -> None:
+    """Raise SchemaError where anything is ``blocking``. ``rest``: the key of the leads may come later."""
     if not blocking:
         return
     first = blocking[0]
     others = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-    raise SchemaError(f"seqdev cannot write here: {first.item} is {first.status}{others}", _help(blocking))
+    help_ = _help(blocking)
+    if rest and help_.endswith(_UPGRADE):
+        help_ += ", with --leave-duplicates if there are duplicate leads"
+    raise SchemaError(f"seqdev cannot write here: {first.item} is {first.status}{others}", help_)
 
 
 def require_trusted(database: Database) -> None:
@@ -129,7 +153,7 @@ def _help(blocking: Sequence[Finding]) -> str:
     if len(host_tables) >= len(INIT):
         return "no tables of the host here: seqdev db init makes them, or name another database or --schema"
     if all(finding.remedy for finding in blocking):
-        return "see the plan and bring it up to date: seqdev db upgrade"
+        return f"see the plan and bring it up to date: {_UPGRADE}"
     return "see what is missing: seqdev db check"
 
 

@@ -195,6 +195,10 @@ class _Probe:
                 most=len(people) ** 2,
                 listed=0,
                 waiting=self._settings.waiting_statuses,
+                # Each is another person.
+                same_leads=(),
+                same_sequences=(),
+                same_are_in=(),
                 **gates.handed_to(APPLY, steps),
             )
             enrolled = {one.sequence_id for one in verdicts if one.verdict == "enrolled"}

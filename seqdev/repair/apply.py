@@ -51,11 +51,12 @@ class Manner:
 
     Each statement is a transaction of its own, so that the tick never waits long; rows that have changed
     since the plan are kept. ``strict``: all of it is one transaction, for all of it or nothing: one row that
-    has changed, and StalePlan is raised.
+    has changed, and StalePlan is raised. ``whole``: of a person all rows are changed, or none.
     """
 
     chunk: int
     strict: bool
+    whole: bool = False
 
 
 def apply(
@@ -77,10 +78,10 @@ def apply(
             outcome.changed = run.database.retry(whole)
         else:
             for rows in plan.chunks(manner.chunk):
-                kept = run.database.retry(partial(_chunk, run=run.id, rows=rows))
-                outcome.changed += len(rows) - len(kept)
-                outcome.kept += len(kept)
-                outcome.listed += kept[: LISTED - len(outcome.listed)]
+                kept = run.database.retry(partial(_chunk, run=run.id, rows=rows, whole=manner.whole))
+                outcome.changed += _changes(rows) - _changes(kept)
+                outcome.kept += _changes(kept)
+                outcome.listed += [row for row in kept if row.becomes][: LISTED - len(outcome.listed)]
                 progress(outcome.changed + outcome.kept)
     run.counts = _counts(plan, outcome, facts)
     outcome.seconds = round(time.monotonic() - started, 3)
@@ -108,17 +109,18 @@ def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callabl
                     "nothing was changed",
                     "make the plan anew",
                 )
-            changed += len(rows)
+            changed += _changes(rows)
             progress(changed)
     return changed
 
 
-def _chunk(tx: Transaction, run: UUID, rows: list[PlanRow]) -> list[PlanRow]:
+def _chunk(tx: Transaction, run: UUID, rows: list[PlanRow], whole: bool = False) -> list[PlanRow]:
     """Change and journal ``rows``; those that were kept."""
     wanted = [
         {
             "table_name": row.table_name,
             "row_id": row.row_id,
+            "together": row.person if whole else row.row_id,
             "expected": row.expected,
             "becomes": row.becomes,
         }
@@ -127,8 +129,18 @@ def _chunk(tx: Transaction, run: UUID, rows: list[PlanRow]) -> list[PlanRow]:
     done = tx.one(APPLY, run=run, now=tx.now, rows=json.dumps(wanted, default=str))
     if not done.kept:
         return []
-    kept = set(done.kept) - {row.row_id for row in tx.rows(JOURNALED, run=run, rows=done.kept)}
-    return [row for row in rows if row.row_id in kept]
+    kept = set(done.kept)
+    journaled = {row.row_id for row in tx.rows(JOURNALED, run=run, rows=done.kept)}
+    # The answer to the commit was lost, the commit was not: what is in the journal is not kept.
+    before = {row.person for row in rows if whole and row.row_id in journaled}
+    return [
+        row for row in rows if row.row_id in kept and row.row_id not in journaled and row.person not in before
+    ]
+
+
+def _changes(rows: list[PlanRow]) -> int:
+    """How many of ``rows`` are to change: others are only looked at."""
+    return sum(bool(row.becomes) for row in rows)
 
 
 def _counts(plan: Plan, outcome: Outcome, facts: Mapping[str, object]) -> dict[str, object]:

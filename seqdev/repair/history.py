@@ -12,7 +12,7 @@ from seqdev.output.text import Phone, mask
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.repair.plan import PHONE
+from seqdev.repair.plan import PHONES
 from seqdev.repair.view import row_name
 
 
@@ -135,7 +135,7 @@ def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
 
 
 def _masked(change: Change) -> Change:
-    if change.column_name != PHONE:
+    if change.column_name not in PHONES:
         return change
     return replace(change, old_value=mask(change.old_value or ""), new_value=mask(change.new_value or ""))
 

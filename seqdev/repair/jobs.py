@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from seqdev import gates
+from seqdev.phone import national
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -58,6 +59,7 @@ NO_LEAD = Query("repair/no_lead.sql", PlanRow)
 DELAY_CHANGED = Query("repair/delay_changed.sql", PlanRow)
 WRITTEN_BY_OTHER = Query("repair/written_by_other.sql", PlanRow)
 ASSIGN = Query("repair/assign.sql", PlanRow)
+MERGE = Query("repair/merge.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
 
 
@@ -65,7 +67,7 @@ UNDO = Query("repair/undo.sql", PlanRow)
 class Job:
     """A statement that plans, what it is given, the name of its run, what it does not change.
 
-    ``facts`` go into its counts.
+    ``facts`` go into its counts. ``whole``: of a person all rows change, or none.
     """
 
     command: str
@@ -73,6 +75,7 @@ class Job:
     given: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
     left_alone: LeftAlone = NOTHING
+    whole: bool = False
 
     def header(self, settings: Settings) -> Header:
         """What a file of this plan says it is."""
@@ -223,6 +226,11 @@ def assign(distribute: bool, rebalance: bool, user: UUID | None) -> Job:
     )
 
 
+def merge(user: UUID | None) -> Job:
+    """Of the leads of one person one survives, and the others are set aside."""
+    return Job("leads merge", MERGE, {"user": user}, whole=True)
+
+
 def undo(run: UUID) -> Job:
     """What ``run`` has changed is brought back. Statements know an undo by this very name."""
     return Job(f"repair undo {run}", UNDO, {"run": run}, facts={"undoes": str(run)})
@@ -238,6 +246,7 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
             "now": tx.now,
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,
+            **national(settings.region),
             **window(settings, tx.now),
         }
         known = {name: one for name, one in known.items() if name in job.query.statement.parameters}

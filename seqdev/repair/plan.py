@@ -24,8 +24,8 @@ from seqdev.output.text import Phone
 VERSION = 1
 """Of the plan file."""
 
-PHONE = "contact_phone"
-"""A column whose values in a plan or in the journal are phones."""
+PHONES = ("contact_phone", "phone")
+"""Columns whose values in a plan or in the journal are phones."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PlanRow:
     expected: dict[str, Any]
     """What the row must be when it is changed: values by column."""
     becomes: dict[str, Any]
-    """What changes: values by column."""
+    """What changes: values by column; empty: the row only has to be what is expected."""
 
     @property
     def person(self) -> tuple[UUID | None, str | None]:
@@ -146,6 +146,8 @@ class Plan:
                 self._file.write(line)
                 if row.refused:
                     self.refused[row.refused] += 1
+                    continue
+                if not row.becomes:
                     continue
                 self.totals[row.total] += 1
                 self.people += row.person != last

@@ -9,7 +9,7 @@ from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.tables import LISTED, for_people
 from seqdev.output.text import Phone, mask
 from seqdev.repair.apply import Outcome
-from seqdev.repair.plan import PHONE, Plan, PlanRow
+from seqdev.repair.plan import PHONES, Plan, PlanRow
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,12 @@ def device_name(device: UUID | None, name: str | None) -> str | None:
     return f"{name or '(gone)'} {str(device)[:8]}"
 
 
+def _own_phone(row: PlanRow) -> Phone | None:
+    """The phone that is written in a row, where the plan knows it: a person may have several spellings."""
+    written = next((row.expected[name] for name in PHONES if row.expected.get(name)), None)
+    return row.phone if written is None else Phone(written)
+
+
 def _text(device: UUID | None) -> str | None:
     return None if device is None else str(device)
 
@@ -203,7 +209,7 @@ def _becomes(writer: Writer, row: PlanRow) -> str | None:
 def _shown(writer: Writer, values: dict[str, Any]) -> dict[str, Any]:
     """Values of a row as they may be shown."""
     return {
-        name: mask(value) if writer.masked and name == PHONE and value else value
+        name: mask(value) if writer.masked and name in PHONES and value else value
         for name, value in values.items()
     }
 
@@ -214,13 +220,13 @@ def _published(writer: Writer, row: PlanRow) -> PlanRow:
 
 
 def _rows(writer: Writer, plan: Plan, show_all: bool) -> Table:
-    changes = (row for row in plan.rows() if not row.refused)
+    changes = (row for row in plan.rows() if row.becomes and not row.refused)
     shown = changes if show_all else islice(changes, LISTED)
     if not for_people(writer.format):
         return Table("rows", PlanRow, (_published(writer, row) for row in shown))
     moves = (
         Move(
-            row.phone,
+            _own_phone(row),
             row_name(row.table_name, row.sequence),
             device_name(row.from_device, row.from_name),
             _becomes(writer, row),
@@ -239,7 +245,7 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool
         return Table("refused", PlanRow, (_published(writer, row) for row in shown))
     lines = (
         Refusal(
-            row.phone,
+            _own_phone(row),
             row_name(row.table_name, row.sequence),
             device_name(row.from_device, row.from_name),
             device_name(row.to_device, row.to_name),

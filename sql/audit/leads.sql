@@ -4,7 +4,8 @@
 --   no_device           no device owns the lead: enrolment refuses it
 --   device_missing      the device that owns it does not exist
 --   other_users_device  the device that owns it belongs to another user
---   bad_phone           not 6 to 15 digits
+--   bad_phone           not 6 to 15 digits, nor anything else that WhatsApp sends to
+--   same_person         the user has another lead with the same phone, written in another way or even in the same
 --   shared_phone        another user has the phone too: whatever joins people by phone alone mixes them up
 --   nobody_listens      a trigger in its list is no entry trigger of an active sequence of the user
 --
@@ -15,12 +16,14 @@
 --   sequence  uuid     only leads that are in this sequence
 --   device    uuid     only leads that this device owns
 --   limit     integer  rows to return; empty: all
+--   national  text     regular expression of what begins a national number
+--   country   text     what stands for it in an international one
 -- Gates: gates/steps.sql
 -- Row:
 --   finding    text     what is wrong
 --   phone      text     the lead's phone
 --   name       text     the lead's name
---   detail     text     the trigger, or how many other users have the phone
+--   detail     text     the trigger, how many other users have the phone, how many leads the person has
 --   device     text     name of the device that owns it
 --   device_id  uuid     the device
 --   lead_id    uuid     the lead
@@ -33,6 +36,8 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?limit} \else \set limit '20' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
@@ -40,6 +45,7 @@ with kind (kind, severity, repair) as (
         ('device_missing', 1, 'seqdev repair device DEVICE --spread'),
         ('other_users_device', 1, 'give the lead a device of its user'),
         ('bad_phone', 2, 'correct the phone, or delete the lead'),
+        ('same_person', 2, 'seqdev leads merge'),
         ('shared_phone', 3, 'nothing, unless other programs join by phone alone'),
         ('nobody_listens', 3, 'activate the sequence, or correct the trigger')
 ),
@@ -48,7 +54,9 @@ lead as not materialized (
     select l.*
     from leads as l
     where
-        (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
+        -- Set aside by leads merge.
+        coalesce(l.phone !~ '^merged [-0-9a-f]{36}$', true)
+        and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
         and (nullif(:'device', '')::uuid is null or l.device_id = nullif(:'device', '')::uuid)
         and (
             nullif(:'sequence', '')::uuid is null
@@ -59,6 +67,30 @@ lead as not materialized (
                 where s.id = nullif(:'sequence', '')::uuid and s.user_id = l.user_id and sc.contact_phone = l.phone
             )
         )
+),
+
+-- Written in another way than WhatsApp does, and what it would be there.
+odd_lead as materialized (
+    select
+        l.id,
+        person.digits
+    from leads as l
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case
+                when l.phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text)
+            end as digits
+        from (
+            select regexp_replace(
+                l.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as person
+    where
+        (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
+        and person.digits ~ '^[0-9]{6,15}$'
 ),
 
 entry as materialized (
@@ -88,8 +120,36 @@ finding (kind, id, detail) as materialized (
         l.id,
         null
     from lead as l
-    -- The rule of enrolment: digits, with the signs that people put between them.
-    where l.phone !~ '^[0-9]{6,15}$' and regexp_replace(l.phone, '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$'
+    -- The rule of enrolment.
+    where
+        l.phone !~ '^[0-9]{6,15}$'
+        and regexp_replace(
+            l.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+        ) !~ '^([0-9]{6,15}|120363[0-9]{12}|[0-9]{6,31}@(lid|gus|newsletter|broadcast))$'
+    union all
+    select
+        'same_person',
+        l.id,
+        'one of ' || several.leads || ' leads of a person'
+    from (
+        select
+            every.user_id,
+            coalesce(odd.digits, every.phone) as digits,
+            count(*) as leads
+        from leads as every
+        left join odd_lead as odd on every.id = odd.id
+        where every.phone ~ '\S'
+        group by every.user_id, coalesce(odd.digits, every.phone)
+        having count(*) > 1
+    ) as several
+    inner join (
+        select
+            lead.id,
+            lead.user_id,
+            coalesce(odd.digits, lead.phone) as digits
+        from lead
+        left join odd_lead as odd on lead.id = odd.id
+    ) as l on several.user_id = l.user_id and several.digits = l.digits
     union all
     select
         'shared_phone',

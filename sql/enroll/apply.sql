@@ -11,13 +11,12 @@
 --   sequences  uuid[]       only these sequences; empty: every active one
 --   user       uuid         only leads of this user
 --   device     uuid         only leads that this device owns
---   phones     text[]       only these phones; empty: all
 --   leads      uuid[]       only these leads; empty: all
 --   refused    boolean      whether the database has refused those who fit, so that they are not tried
 --   most       integer      people to enrol, at most
 --   listed     integer      refused people to name, at most, for each sequence and reason
 --   waiting    text[]       values of sequence_contacts.status: a step's row that was made beforehand, and waits
--- Gates: gates/steps.sql
+-- Gates: gates/steps.sql, enroll/persons.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
 --   looked_at    integer  leads of this batch
@@ -33,13 +32,13 @@
 \if :{?sequences} \else \set sequences '{}' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?phones} \else \set phones '{}' \endif
 \if :{?leads} \else \set leads '{}' \endif
 \if :{?refused} \else \set refused 'false' \endif
 \if :{?most} \else \set most '0' \endif
 \if :{?listed} \else \set listed '20' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?same_leads} \else \ir ../enroll/persons.sql \endif
 with chunk as materialized (
     select
         l.id,
@@ -53,7 +52,6 @@ with chunk as materialized (
         l.id > :'after'::uuid
         and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
         and (nullif(:'device', '')::uuid is null or l.device_id = nullif(:'device', '')::uuid)
-        and (:'phones'::text [] = '{}' or l.phone = any(:'phones'::text []))
         and (:'leads'::uuid [] = '{}' or l.id = any(:'leads'::uuid []))
     order by l.id
     limit :'batch'::integer
@@ -109,8 +107,25 @@ judged as materialized (
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
                 limit 1
             ) then 'already_in'
-            -- 6 to 15 digits (E.164), with the signs that people put between them.
-            when regexp_replace(coalesce(m.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'
+            -- Lookups in a hash, whatever the planner expects.
+            when (m.id, m.sequence_id, true) in (
+                select
+                    same.lead_id,
+                    same.sequence_id,
+                    same.is_in
+                from unnest(:'same_leads'::uuid [], :'same_sequences'::uuid [], :'same_are_in'::boolean [])
+                    as same (lead_id, sequence_id, is_in)
+            ) then 'already_in'
+            when (m.id, m.sequence_id) in (
+                select
+                    same.lead_id,
+                    same.sequence_id
+                from unnest(:'same_leads'::uuid [], :'same_sequences'::uuid []) as same (lead_id, sequence_id)
+            ) then 'same_person'
+            -- 6 to 15 digits (E.164), with the signs that people put between them, or what else WhatsApp sends to.
+            when regexp_replace(
+                coalesce(m.phone, ''), '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) !~ '^([0-9]{6,15}|120363[0-9]{12}|[0-9]{6,31}@(lid|gus|newsletter|broadcast))$' then 'bad_phone'
             when m.device_id is null then 'no_device'
             when d.id is null then 'device_missing'
             when not coalesce(d.user_id = m.user_id, false) then 'device_of_other_user'

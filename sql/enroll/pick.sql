@@ -8,7 +8,7 @@
 --   batch      integer  leads to look at
 --   user       uuid     only leads of this user
 --   device     uuid     only leads that this device owns
---   phones     text[]   only these phones; empty: all
+--   leads      uuid[]   only these leads; empty: all
 -- Row:
 --   lead_id  uuid  a lead
 -- Locks: none
@@ -16,13 +16,13 @@
 \if :{?batch} \else \set batch '10000' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?phones} \else \set phones '{}' \endif
+\if :{?leads} \else \set leads '{}' \endif
 select l.id as lead_id
 from leads as l
 where
     l.id > :'after'::uuid
     and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
     and (nullif(:'device', '')::uuid is null or l.device_id = nullif(:'device', '')::uuid)
-    and (:'phones'::text [] = '{}' or l.phone = any(:'phones'::text []))
+    and (:'leads'::uuid [] = '{}' or l.id = any(:'leads'::uuid []))
 order by l.id
 limit :'batch'::integer;

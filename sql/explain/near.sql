@@ -21,7 +21,7 @@ from (
     from leads as l
     where
         :'digits'::text ~ '^[0-9]{8}$'
-        and translate(l.phone, ' ().+-', '') like '%' || :'digits'::text
+        and regexp_replace(l.phone, '[ ().+-]|@.*', '', 'g') like '%' || :'digits'::text
         and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
     union
     select
@@ -31,7 +31,7 @@ from (
     left join sequences as s on sc.sequence_id = s.id
     where
         :'digits'::text ~ '^[0-9]{8}$'
-        and translate(sc.contact_phone, ' ().+-', '') like '%' || :'digits'::text
+        and regexp_replace(sc.contact_phone, '[ ().+-]|@.*', '', 'g') like '%' || :'digits'::text
         and (
             nullif(:'user', '')::uuid is null
             or coalesce(s.user_id, sc.user_id) = nullif(:'user', '')::uuid

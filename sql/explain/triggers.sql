@@ -39,8 +39,10 @@ select
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
             ) then 'already_in'
             when not e.is_active then 'sequence_inactive'
-            -- 6 to 15 digits (E.164), with the signs that people put between them.
-            when regexp_replace(coalesce(l.phone, ''), '[ ().+-]', '', 'g') !~ '^[0-9]{6,15}$' then 'bad_phone'
+            -- 6 to 15 digits (E.164), with the signs that people put between them, or what else WhatsApp sends to.
+            when regexp_replace(
+                coalesce(l.phone, ''), '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) !~ '^([0-9]{6,15}|120363[0-9]{12}|[0-9]{6,31}@(lid|gus|newsletter|broadcast))$' then 'bad_phone'
             when l.device_id is null then 'no_device'
             when d.id is null then 'device_missing'
             when not coalesce(d.user_id = l.user_id, false) then 'device_of_other_user'

@@ -1,13 +1,16 @@
 -- Decide what becomes of each line: a new lead, an update, nothing, or a reason to reject it
 --
 -- Of lines with one phone the first counts, whatever becomes of it: which of them is right is for a person
--- to say. A device in the line is an id or a name, and wins over the device for all lines.
+-- to say. A device in the line is an id or a name, and wins over the device for all lines. A lead with the phone in
+-- another spelling is the same person's.
 --
 -- Parameters:
 --   user        uuid     whose leads they are
 --   device      uuid     the device of lines that name none
 --   distribute  boolean  lines that name no device get one later, from distribute.sql
 --   existing    text     what happens to leads that exist: skip or update
+--   national    text     regular expression of what begins a national number
+--   country     text     what stands for it in an international one
 -- Needs:
 --   leads/stage.sql
 --   leads/outcome.sql
@@ -16,6 +19,8 @@
 \if :{?device} \else \set device '' \endif
 \if :{?distribute} \else \set distribute 'true' \endif
 \if :{?existing} \else \set existing 'skip' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 insert into pg_temp.lead_outcome (line, outcome, rejected, of_line, lead_id, device_id, needs_device)
 with width as (
     select
@@ -51,6 +56,31 @@ numbered as (
         s.reason,
         first_value(s.line) over (partition by s.phone order by s.line) as first_line
     from pg_temp.lead_line as s
+),
+
+odd_lead as materialized (
+    select distinct on (person.digits)
+        l.id,
+        person.digits
+    from leads as l
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case
+                when l.phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text)
+            end as digits
+        from (
+            select regexp_replace(
+                l.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as person
+    where
+        l.user_id = :'user'::uuid
+        and (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
+        and person.digits ~ '^[0-9]{6,15}$'
+    order by person.digits, l.id
 ),
 
 judged as (
@@ -89,6 +119,8 @@ judged as (
     cross join width
     left join user_devices as d on lower(s.device) = d.id::text
     left join device_named as n on s.device = n.name
+    left join leads as exact on exact.user_id = :'user'::uuid and s.phone = exact.phone
+    left join odd_lead as odd on s.phone = odd.digits
     left join lateral (
         select
             l.id,
@@ -106,7 +138,7 @@ judged as (
                 )
             ) as missing
         from leads as l
-        where l.user_id = :'user'::uuid and l.phone = s.phone
+        where l.id = coalesce(exact.id, odd.id)
     ) as lead on true
 ),
 

@@ -1,18 +1,19 @@
 -- Change planned rows that still are what the plan says, and journal what they were, in one go
 --
 -- Each row is locked, compared, changed and journaled by this one statement. A row that is gone, or of which a
--- column is not what the plan expects, is left as it is; so is a message that the sender has locked. The columns
--- that may change are
+-- column is not what the plan expects, is left as it is; so is a message that the sender has locked, and whatever is
+-- to change together with a row that is left. The columns that may change are
 --   of sequence_contacts   assigned_device_id, processing_device_id, processing_started_at, next_trigger_time;
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
 --                          next_trigger_time, and of what becomes active the claim
---   of leads               device_id
+--   of leads               device_id; or phone, trigger, name, niche, device_id
 --   of broadcast_messages  device_id
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
 --   now   timestamptz  the instant of the transaction
---   rows  jsonb        the planned rows: table_name, row_id, expected and becomes (objects of column and value)
+--   rows  jsonb        the planned rows: table_name, row_id, together (rows in which it is the same change all, or
+--                      none), expected and becomes (objects of column and value; of an empty one nothing changes)
 -- Row:
 --   changed  integer  rows changed
 --   kept     uuid[]   rows left as they are
@@ -25,15 +26,18 @@ with wanted as materialized (
     select
         w.table_name,
         w.row_id,
+        w.together,
         w.expected,
         w.becomes
-    from jsonb_to_recordset(:'rows'::jsonb) as w (table_name text, row_id uuid, expected jsonb, becomes jsonb)
+    from jsonb_to_recordset(:'rows'::jsonb)
+        as w (table_name text, row_id uuid, together text, expected jsonb, becomes jsonb)
 ),
 
 contact as materialized (
     select
         sc.id,
         sc as was,
+        w.together,
         w.expected,
         w.becomes
     from wanted as w
@@ -47,6 +51,7 @@ lead as materialized (
     select
         l.id,
         l as was,
+        w.together,
         w.expected,
         w.becomes
     from wanted as w
@@ -61,6 +66,7 @@ message as materialized (
     select
         m.id,
         m as was,
+        w.together,
         w.expected,
         w.becomes
     from wanted as w
@@ -70,16 +76,61 @@ message as materialized (
     for update of m skip locked
 ),
 
--- The contacts that still are what the plan says, and what they become: typed as the host's table has them.
+-- The rows that still are what the plan says, and what they become: typed as the host's tables have them.
 contact_fit as materialized (
     select
         c.id,
+        c.together,
         c.becomes,
         to_jsonb(c.was) as was,
         jsonb_populate_record(c.was, c.becomes) as new
     from contact as c
     -- The row as it is, but for the columns that are named.
     where to_jsonb(c.was) = to_jsonb(jsonb_populate_record(c.was, c.expected))
+),
+
+lead_fit as materialized (
+    select
+        l.id,
+        l.together,
+        l.becomes,
+        to_jsonb(l.was) as was,
+        jsonb_populate_record(l.was, l.becomes) as new
+    from lead as l
+    where to_jsonb(l.was) = to_jsonb(jsonb_populate_record(l.was, l.expected))
+),
+
+message_fit as materialized (
+    select
+        m.id,
+        m.together,
+        m.becomes,
+        to_jsonb(m.was) as was,
+        jsonb_populate_record(m.was, m.becomes) as new
+    from message as m
+    where to_jsonb(m.was) = to_jsonb(jsonb_populate_record(m.was, m.expected))
+),
+
+parted as materialized (
+    select w.together
+    from wanted as w
+    where
+        (w.table_name, w.row_id) not in (
+            select
+                'sequence_contacts',
+                c.id
+            from contact_fit as c
+            union all
+            select
+                'leads',
+                l.id
+            from lead_fit as l
+            union all
+            select
+                'broadcast_messages',
+                m.id
+            from message_fit as m
+        )
 ),
 
 contact_changed as (
@@ -93,10 +144,13 @@ contact_changed as (
     where
         sc.id = fit.id
         and not fit.becomes ?| '{status, last_error, contact_phone, sequence_stepid}'
+        and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
     returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
 ),
 
--- Apart from those, for the sake of triggers on UPDATE OF status.
+-- Apart from those, for the sake of triggers on UPDATE OF status. In three steps, since some hosts have a key of one
+-- active row a person and sequence: those that end, then those that only move, then those that become active.
 contact_placed as (
     update sequence_contacts as sc
     set
@@ -111,11 +165,32 @@ contact_placed as (
     where
         sc.id = fit.id
         and fit.becomes ?| '{status, last_error, contact_phone, sequence_stepid}'
-        and (fit.becomes ->> 'status') is distinct from 'active'
+        and (fit.new).status is distinct from 'active'
+        and fit.together not in (select parted.together from parted)
     returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
 ),
 
--- After those that end: some hosts have a key of one active row a person and sequence.
+contact_moved as (
+    update sequence_contacts as sc
+    set
+        status = (fit.new).status,
+        last_error = (fit.new).last_error,
+        next_trigger_time = (fit.new).next_trigger_time,
+        contact_phone = (fit.new).contact_phone,
+        sequence_stepid = (fit.new).sequence_stepid,
+        current_step = (fit.new).current_step,
+        current_trigger = (fit.new).current_trigger
+    from contact_fit as fit
+    where
+        sc.id = fit.id
+        and fit.becomes ?| '{status, last_error, contact_phone, sequence_stepid}'
+        and (fit.new).status = 'active'
+        and fit.was ->> 'status' = 'active'
+        and fit.together not in (select parted.together from parted)
+        and (select count(*) from contact_placed) >= 0
+    returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
+),
+
 contact_activated as (
     update sequence_contacts as sc
     set
@@ -131,46 +206,51 @@ contact_activated as (
     from contact_fit as fit
     where
         sc.id = fit.id
-        and fit.becomes ->> 'status' = 'active'
-        and (select count(*) from contact_placed) >= 0
+        and fit.becomes ?| '{status, last_error, contact_phone, sequence_stepid}'
+        and (fit.new).status = 'active'
+        and fit.was ->> 'status' is distinct from 'active'
+        and fit.together not in (select parted.together from parted)
+        and (select count(*) from contact_moved) >= 0
     returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
 ),
 
 lead_changed as (
     update leads as l
-    set device_id = fit.device_id
-    from (
-        select
-            lead.id,
-            lead.becomes,
-            to_jsonb(lead.was) as was,
-            new.device_id
-        from lead
-        cross join lateral jsonb_populate_record(lead.was, lead.expected) as e
-        cross join lateral jsonb_populate_record(lead.was, lead.becomes) as new
-        where (lead.was).device_id is not distinct from e.device_id
-    ) as fit
-    where l.id = fit.id
+    set device_id = (fit.new).device_id
+    from lead_fit as fit
+    where
+        l.id = fit.id
+        and not fit.becomes ?| '{phone, trigger, name, niche}'
+        and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
+    returning l.id, fit.becomes, fit.was, to_jsonb(l) as now
+),
+
+-- Apart from those, for the sake of triggers on UPDATE OF phone.
+lead_merged as (
+    update leads as l
+    set
+        device_id = (fit.new).device_id,
+        phone = (fit.new).phone,
+        trigger = (fit.new).trigger,
+        name = (fit.new).name,
+        niche = (fit.new).niche
+    from lead_fit as fit
+    where
+        l.id = fit.id
+        and fit.becomes ?| '{phone, trigger, name, niche}'
+        and fit.together not in (select parted.together from parted)
     returning l.id, fit.becomes, fit.was, to_jsonb(l) as now
 ),
 
 message_changed as (
     update broadcast_messages as m
-    set device_id = fit.device_id
-    from (
-        select
-            message.id,
-            message.becomes,
-            to_jsonb(message.was) as was,
-            new.device_id
-        from message
-        cross join lateral jsonb_populate_record(message.was, message.expected) as e
-        cross join lateral jsonb_populate_record(message.was, message.becomes) as new
-        where
-            (message.was).device_id is not distinct from e.device_id
-            and (message.was).status is not distinct from e.status
-    ) as fit
-    where m.id = fit.id
+    set device_id = (fit.new).device_id
+    from message_fit as fit
+    where
+        m.id = fit.id
+        and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
     returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
 ),
 
@@ -187,6 +267,11 @@ changed as (
     union all
     select
         'sequence_contacts' as table_name,
+        contact_moved.*
+    from contact_moved
+    union all
+    select
+        'sequence_contacts' as table_name,
         contact_activated.*
     from contact_activated
     union all
@@ -194,6 +279,11 @@ changed as (
         'leads' as table_name,
         lead_changed.*
     from lead_changed
+    union all
+    select
+        'leads' as table_name,
+        lead_merged.*
+    from lead_merged
     union all
     select
         'broadcast_messages' as table_name,
@@ -222,9 +312,12 @@ select
         select w.row_id
         from wanted as w
         where
-            not exists (
-                select 1
-                from changed as c
-                where c.table_name = w.table_name and c.id = w.row_id
-            )
+            case
+                when w.becomes = '{}' then w.together in (select parted.together from parted)
+                else not exists (
+                    select 1
+                    from changed as c
+                    where c.table_name = w.table_name and c.id = w.row_id
+                )
+            end
     ) as kept;

@@ -52,6 +52,8 @@ free as materialized (
     where
         :'distribute'::boolean
         and l.device_id is null
+        -- Set aside by leads merge.
+        and coalesce(l.phone !~ '^merged [-0-9a-f]{36}$', true)
         and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
 ),
 

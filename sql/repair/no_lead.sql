@@ -1,12 +1,15 @@
 -- Rows still to come of people without a lead: to the phone that their lead has now, or their end
 --
 -- The new phone is the one that the operator names, or that the journal knows: of the lead, or of a row that went the
--- same way before. A lead of the user must have it. Nobody goes where that phone has been, or was written to.
+-- same way before. A lead of the user must have it. Nobody goes where that phone has been, or was written to. Where a
+-- lead has the phone in another spelling, seqdev leads merge brings the rows to it.
 --
 -- Parameters:
 --   user      uuid     only sequences of this user
 --   sequence  uuid     only this sequence
 --   device    uuid     only what is assigned to this device
+--   national  text     regular expression of what begins a national number
+--   country   text     what stands for it in an international one
 --   phones    text[]   only these phones; empty: all
 --   to        text[]   the new phone, in every writing that is tried; empty: as the journal knows
 --   ends      boolean  end them
@@ -22,13 +25,16 @@
 --   to_device    uuid   nothing
 --   to_name      text   nothing
 --   why          text   named, journal; asked: they end
---   refused      text   new_phone_unknown, no_lead, already_in, message_exists; null where the row changes
+--   refused      text   other_spelling, new_phone_unknown, no_lead, already_in, message_exists; null where the row
+--                       changes
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?to} \else \set to '{}' \endif
 \if :{?ends} \else \set ends 'false' \endif
@@ -43,7 +49,11 @@ with moved as materialized (
             ch.id
         from seqdev.change as ch
         inner join leads as l on ch.row_id = l.id
-        where ch.table_name = 'leads' and ch.column_name = 'phone'
+        where
+            ch.table_name = 'leads'
+            and ch.column_name = 'phone'
+            -- Set aside by leads merge.
+            and l.phone !~ '^merged [-0-9a-f]{36}$'
         union all
         select
             s.user_id,
@@ -90,6 +100,57 @@ leadless as materialized (
         )
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
         and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+spelled as materialized (
+    select
+        one.user_id,
+        one.phone,
+        person.digits
+    from (
+        select
+            leadless.owner_id as user_id,
+            leadless.contact_phone::text as phone
+        from leadless
+        union
+        select
+            l.user_id,
+            l.phone::text
+        from leads as l
+        where
+            l.user_id in (select leadless.owner_id from leadless)
+            and (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
+    ) as one
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case
+                when one.phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text)
+            end as digits
+        from (
+            select regexp_replace(
+                one.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as person
+    where person.digits ~ '^[0-9]{6,15}$'
+),
+
+-- Those whom a lead of the user has in another spelling: written as WhatsApp does, or not.
+respelled as materialized (
+    select
+        own.user_id,
+        own.phone
+    from spelled as own
+    inner join leads as l on own.user_id = l.user_id and own.digits = l.phone
+    union
+    select
+        own.user_id,
+        own.phone
+    from spelled as own
+    inner join spelled as other on own.user_id = other.user_id and own.digits = other.digits
+    inner join leads as l on other.user_id = l.user_id and other.phone = l.phone
 )
 
 select
@@ -105,6 +166,16 @@ select
     case when :'ends'::boolean then 'asked' when p.is_named then 'named' else 'journal' end as why,
     case
         when :'ends'::boolean then null
+        when
+            p.new_phone is null
+            and not p.is_named
+            and (p.owner_id, p.contact_phone) in (
+                select
+                    respelled.user_id,
+                    respelled.phone
+                from respelled
+            )
+            then 'other_spelling'
         when p.new_phone is null and p.is_named then 'no_lead'
         when p.new_phone is null then 'new_phone_unknown'
         when

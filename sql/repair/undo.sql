@@ -2,14 +2,17 @@
 --
 -- Brought back is a row that still is what the run made of it. A row that is already what it was before, or that
 -- an undo of the run has brought back once, is passed over. A row is refused when its value is another one now,
--- when a later run has changed it (and was not undone), when its step was done since, or its message sent, and when
--- it would become active although another processor's message of that person and step exists.
+-- when a later run has changed it (and was not undone), when its step was done since, also in another spelling of the
+-- phone, or its message sent, when it would become active although another processor's message of that person and step
+-- exists, and when another row has its phone now.
 --
 -- A run that undoes another one is named "repair undo" and the id of that run, from its start.
 --
 -- Parameters:
---   run   uuid    the run to undo
---   done  text[]  values of sequence_contacts.status: the step is done
+--   run       uuid    the run to undo
+--   done      text[]  values of sequence_contacts.status: the step is done
+--   national  text    regular expression of what begins a national number
+--   country   text    what stands for it in an international one
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the row
@@ -21,12 +24,15 @@
 --   to_device    uuid   the device it had before
 --   to_name      text   its name
 --   why          text   undo
---   refused      text   changed_since, done_since, row_gone, device_missing, message_exists, unknown_column; or null
+--   refused      text   changed_since, done_since, row_gone, device_missing, phone_taken, message_exists,
+--                       unknown_column; or null
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 with recursive undoing as materialized (
     select
         r.id,
@@ -114,9 +120,78 @@ target as materialized (
 
 origin as (
     -- The first of the family: what kind of rows it was about.
-    select coalesce(bool_or(r.command like 'repair %' and r.command not like '%--history%'), false) as only_active
+    select
+        coalesce(bool_or(r.command like 'repair %' and r.command not like '%--history%'), false) as only_active,
+        coalesce(bool_or(r.command = 'leads merge'), false) as is_merge
     from seqdev.run as r
     where r.id = (select own.root_id from own)
+),
+
+leads_key as (
+    select
+        exists (
+            select 1
+            from pg_index as i
+            where
+                i.indrelid = 'leads'::regclass
+                and i.indisunique
+                and i.indpred is null
+                and (
+                    select array_agg(a.attname::text order by a.attname::text)
+                    from pg_attribute as a
+                    where a.attrelid = i.indrelid and a.attnum = any(i.indkey::int2 [])
+                ) = '{phone,user_id}'
+        ) as is_there
+),
+
+-- The rows of the steps at which a merge has ended people, who may have been there in another spelling since.
+spelled as materialized (
+    select
+        sc.id,
+        sc.sequence_id,
+        sc.sequence_stepid,
+        sc.status,
+        sc.completed_at,
+        person.digits
+    from sequence_contacts as sc
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case
+                when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text)
+            end as digits
+        from (
+            select regexp_replace(
+                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as person
+    where
+        (sc.sequence_id, sc.sequence_stepid) in (
+            select
+                x.sequence_id,
+                x.sequence_stepid
+            from target as t
+            cross join origin
+            inner join sequence_contacts as x on t.row_id = x.id
+            where t.column_name = 'status' and origin.is_merge
+        )
+),
+
+gone_on as materialized (
+    select ended.id
+    from target as t
+    inner join spelled as ended on t.row_id = ended.id
+    inner join spelled as other
+        on
+            ended.sequence_id = other.sequence_id
+            and ended.sequence_stepid = other.sequence_stepid
+            and ended.digits = other.digits
+    where
+        t.column_name = 'status'
+        and other.status = any(:'done'::text [])
+        and other.completed_at > t.changed_at
 ),
 
 judged as materialized (
@@ -137,6 +212,10 @@ judged as materialized (
             when
                 (t.table_name, t.column_name) not in (
                     ('leads', 'device_id'),
+                    ('leads', 'phone'),
+                    ('leads', 'trigger'),
+                    ('leads', 'name'),
+                    ('leads', 'niche'),
                     ('broadcast_messages', 'device_id'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
@@ -160,11 +239,13 @@ judged as materialized (
                 sc.status = any(:'done'::text [])
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'
+            when sc.id in (select gone_on.id from gone_on) then 'done_since'
             -- The sender has begun it.
             when m.status <> 'pending' then 'done_since'
             -- The host's foreign key would not have it.
             when
                 t.table_name in ('leads', 'broadcast_messages')
+                and t.column_name = 'device_id'
                 and old.value is not null
                 and not exists (
                     select 1
@@ -172,9 +253,28 @@ judged as materialized (
                     where d.id = old.value::uuid
                 )
                 then 'device_missing'
+            when
+                t.column_name = 'phone'
+                and leads_key.is_there
+                and exists (
+                    select 1
+                    from leads as x
+                    where x.user_id = l.user_id and x.phone = old.value
+                )
+                or t.column_name = 'contact_phone'
+                and exists (
+                    select 1
+                    from sequence_contacts as x
+                    where
+                        x.sequence_id = sc.sequence_id
+                        and x.contact_phone = old.value
+                        and x.sequence_stepid = sc.sequence_stepid
+                )
+                then 'phone_taken'
         end as verdict
     from target as t
     cross join origin
+    cross join leads_key
     left join sequence_contacts as sc on t.table_name = 'sequence_contacts' and t.row_id = sc.id
     left join leads as l on t.table_name = 'leads' and t.row_id = l.id
     left join broadcast_messages as m on t.table_name = 'broadcast_messages' and t.row_id = m.id

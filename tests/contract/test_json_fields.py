@@ -80,9 +80,13 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("db places")
     host.rows("delete from sequence_contacts where id = %s", nowhere)
     run("leads import", folder / "leads.csv", "--user", user, "--device", a)
+    run("enroll", "--dry-run", "--sequence", "nothing")
     run("enroll", "--dry-run")
     run("enroll", "--yes")
     run("leads assign", "--distribute", "--dry-run")
+    host.lead(user, a, "+60120000000")
+    run("leads merge", "--dry-run")
+    host.rows("delete from leads where phone = '+60120000000'")
 
     host.rows("update user_devices set status = 'offline' where id = %s", lost)
     run("tick --compare")

@@ -453,6 +453,7 @@ def test_each_users_story_stands_alone_and_user_leaks_nothing(host: Host, seqdev
         "(60) 12.345.6789",
         "0060123456789",
         "\u202a+60\u00a012\u2011345 6789\u202c",
+        *("60123456789:3@s.whatsapp.net", "tel:+60-12-345-6789", "https://wa.me/60123456789", "٦٠١٢٣٤٥٦٧٨٩"),
     ],
 )
 def test_a_phone_in_any_writing(scene: Scene, seqdev: Cli, typed: str) -> None:
@@ -472,6 +473,12 @@ def test_a_phone_stored_with_its_signs_is_found_and_two_writings_are_pointed_out
     scene.host.lead(scene.user, scene.device, "+60 12-345 6789", "WARM")
     assert len(explained(seqdev, "+60 12-345 6789")["stories"][0]["leads"]) == 1
     assert "two writings" in seqdev("explain", "+60 12-345 6789").out
+
+
+def test_a_phone_stored_as_a_jid_is_found(scene: Scene, seqdev: Cli) -> None:
+    scene.host.rows("delete from leads")
+    scene.host.lead(scene.user, scene.device, f"{PHONE}@s.whatsapp.net", "WARM")
+    assert len(explained(seqdev, f"+{PHONE}")["stories"][0]["leads"]) == 1
 
 
 def test_a_phone_nobody_knows_is_exit_3_with_those_near_it(scene: Scene, seqdev: Cli) -> None:

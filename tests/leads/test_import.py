@@ -303,7 +303,7 @@ def test_region_is_the_country_of_national_numbers(host: Host, seqdev: Cli, file
     file.write_text("phone\n012-345 6789\n")
     imported(seqdev, file, user, "--device", host.device(user), "--region", "my")
     assert [row.phone for row in leads(host)] == ["60123456789"]
-    assert "no region 'XX'" in usage_error(
+    assert "--region cannot be 'xx': no such region" in usage_error(
         seqdev, file, user, "--device", host.device(user), "--region", "xx"
     )
 

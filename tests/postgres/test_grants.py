@@ -52,6 +52,7 @@ READS = [
     "runs --every 1m",
     "repair show {run}",
     "leads assign --distribute --dry-run",
+    "leads merge --dry-run",
     "audit all",
     "audit mismatches",
     "audit devices",
@@ -84,6 +85,7 @@ WRITES = {
         "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
         "leads assign --distribute --yes",
+        "leads merge --yes",
     ],
 }
 ALLOWED = {
@@ -187,6 +189,8 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
         host.contact(sequence, UUID(int=1), "60120000902", first, current_trigger="WARM")
         host.contact(sequence, entry, "60120000903", first, lead=False)
         message(host, host.contact(sequence, entry, "60120000904", first), first, own=False)
+        for phone in ("60120000906", "+60120000906"):
+            host.lead(user, first, phone)
         host.rows("update sequence_steps set trigger_delay_hours = 48 where id = %s", later)
         host.rows(
             "insert into broadcast_messages (user_id, device_id, recipient_phone, status)"
@@ -342,7 +346,7 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
         statements = [
             "update seqdev.change set new_value = ''",
             "update seqdev.run set command = ''",
-            "update leads set phone = ''",
+            "update leads set user_id = null",
             "update sequence_contacts set contact_name = ''",
             "update broadcast_messages set status = 'sent'",
             "create table public.t ()",

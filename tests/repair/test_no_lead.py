@@ -90,6 +90,20 @@ def test_the_journal_knows_the_new_phone(host: Host, seqdev: Cli) -> None:
     assert snapshot(host) == before
 
 
+def test_rows_in_another_spelling_than_the_leads_wait_for_leads_merge(host: Host, seqdev: Cli) -> None:
+    scene = Scene(host, seqdev)
+    stays = host.lead(scene.user, scene.device, f"+{OLD}", "WARM")
+    # Set aside by a merge, which the journal knows: not a phone that anybody has now.
+    aside = host.lead(scene.user, None, f"merged {uuid4()}", "")
+    scene.journal(aside)
+    with only(host, {}):
+        assert reasons(repair(seqdev, "no-lead", code=3)) == {"other_spelling": 1}
+    with only(host, {(scene.waits, "contact_phone"): f"+{OLD}"}):
+        assert seqdev("leads", "merge", "--yes").code == 0
+    assert found(seqdev) == []
+    assert host.value("select phone from leads where id = %s", stays) == f"+{OLD}"
+
+
 def test_the_operator_names_the_new_phone_and_the_person_goes_on_there(host: Host, seqdev: Cli) -> None:
     scene = Scene(host, seqdev)
     scene.new_lead()

@@ -6,11 +6,12 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from seqdev.enroll.people import PERSONS
 from seqdev.gates import DEVICES, STEPS
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
-_GATES = {gate.path: gate for gate in (STEPS, DEVICES)}
+_GATES = {gate.path: gate for gate in (STEPS, DEVICES, PERSONS)}
 
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
@@ -25,7 +26,7 @@ def binds(connection: Connection[Any], query: Query[Any], **given: object) -> di
     for path in statement.gates:
         gate = _GATES[path].statement
         with connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(gate.text.encode(), gate.bind(_taken(gate.parameters, given)))
+            cursor.execute(gate.text.encode(), gate.bind(_taken(gate.parameters, answers | given)))
             (answer,) = cursor.fetchall()
         answers |= answer
     return statement.bind(_taken(statement.parameters, answers | given))

@@ -9,7 +9,12 @@ from tests.world.host import Host
 WRITING = (
     *("tick", "enroll --yes", "leads import FILE --user USER --device A", "leads assign --distribute --yes"),
     *("repair assigned --yes", "repair missing --yes", "repair device A --to B --yes", "repair home --yes"),
-    *("repair stuck --yes", "repair undo RUN --yes", "repair device A --to B --plan PLAN --yes"),
+    *(
+        "leads merge --yes",
+        "repair stuck --yes",
+        "repair undo RUN --yes",
+        "repair device A --to B --plan PLAN --yes",
+    ),
 )
 
 
@@ -21,6 +26,7 @@ def something_to_do(host: Host, seqdev: Cli, tmp_path: Path) -> Callable[[str], 
     for number, trigger in enumerate(("WARM", "", "WARM")):
         host.lead(user, a, f"601234500{number:02}", trigger)
     host.lead(user, None, "60123450099", "WARM")
+    host.lead(user, a, "+60123450099")
     # Sent from another device than assigned.
     host.contact(sequence, steps[0], "60123450001", a)
     assert seqdev("tick").code == 0

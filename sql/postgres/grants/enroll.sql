@@ -1,6 +1,6 @@
 -- What seqdev enroll and seqdev leads import may do, as GRANT statements
 --
--- Enough for: enroll, leads import, db check. (leads assign changes what others have assigned: repair.sql.)
+-- Enough for: enroll, leads import, db check. (leads assign and merge change what others have: repair.sql.)
 -- It runs nothing: read the statements, then run them (seqdev db grants enroll --to ROLE --yes). The role has
 -- to be there; without the right DELETE it keeps whatever is in the tables.
 --

@@ -1,6 +1,6 @@
--- What the seqdev repairs, undo and seqdev leads assign may do, as GRANT statements
+-- What the seqdev repairs, undo, and seqdev leads assign and merge may do, as GRANT statements
 --
--- Enough for: repair, leads assign, and all that audit.sql is enough for.
+-- Enough for: repair, leads assign, leads merge, and all that audit.sql is enough for.
 -- It runs nothing: read the statements, then run them (seqdev db grants repair --to ROLE --yes). The role has
 -- to be there; without the right DELETE it keeps whatever is in the tables, and the journal as it is.
 --
@@ -27,7 +27,10 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (90, :'schema'::text, 'leads', 'select', 'the people'),
         (100, :'schema'::text, 'sequence_contacts', 'select', 'where they stand'),
         (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
-        (120, :'schema'::text, 'leads', 'update (device_id)', 'people move to another device'),
+        (
+            120, :'schema'::text, 'leads', 'update (device_id, phone, trigger, name, niche)',
+            'people move to another device, and their leads are merged'
+        ),
         (
             130, :'schema'::text, 'sequence_contacts',
             'update (status, assigned_device_id, processing_device_id, processing_started_at, last_error,'
