@@ -25,7 +25,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
 from seqdev.postgres.places import By
-from seqdev.probe import probe
+from seqdev.probe import probe, waits
 from seqdev.url import without_secrets
 
 app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded server.")
@@ -110,17 +110,20 @@ def check(
 ) -> int:
     """Check whether seqdev can work on the database.
 
-    Shows what is missing, why it is needed, and what the upgrade would do. A probe then shows whether the
-    host's keys, constraints and triggers take what enroll and tick write: people made for it enter every
-    sequence and go through its steps, in a transaction that is rolled back. Nobody else sees them; what stays
-    is that serial ids have moved on.
+    Shows what is missing, why it is needed, what the upgrade would do, and how many contacts wait for a
+    reason that time does not end. A probe then shows whether the host's keys, constraints and triggers take
+    what enroll and tick write: people made for it enter every sequence and go through its steps, in a
+    transaction that is rolled back. Nobody else sees them; what stays is that serial ids have moved on.
 
     Exit code 0: all in order; 3: it works, but something should be looked at; 10: commands that write refuse.
     """
     application: App = ctx.obj
     database = application.database("db check")
     found = schema.check(database)
-    if probing is not False and not any(finding.blocks for finding in found):
+    usable = not any(finding.blocks for finding in found)
+    if usable:
+        found += waits.look(database)
+    if usable and probing is not False:
         probed = probe.probe(database, risk=probing is True)
         found += probed.findings
         if probed.not_made:

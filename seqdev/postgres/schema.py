@@ -36,6 +36,7 @@ OWNERS = Query("postgres/owners.sql", Finding)
 DUPLICATES = Query("postgres/duplicates.sql", Finding)
 CHECK_DATA = Query("postgres/check_data.sql", Finding)
 CHECK_MESSAGES = Query("postgres/check_messages.sql", Finding)
+CHECK_LENGTHS = Query("postgres/check_lengths.sql", Finding)
 CHECK_ZONE = Query("postgres/check_zone.sql", Finding)
 CHECK_STATUSES = Query("postgres/check_statuses.sql", Finding)
 RIGHTS = Query("postgres/rights.sql", Lack)
@@ -74,6 +75,7 @@ def check(database: Database, by: By | None = None) -> list[Finding]:
         if all(finding.item == _WRITABLE for finding in found if finding.blocks):
             found += transaction.rows(CHECK_DATA)
             found += _look(transaction, CHECK_MESSAGES)
+            found += _look(transaction, CHECK_LENGTHS)
             found += transaction.rows(CHECK_ZONE, kept=zone.kept(transaction) or "")
             found += transaction.rows(CHECK_STATUSES, **meanings(database.settings))
         return found

@@ -19,6 +19,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
+from seqdev.probe.waits import FAR
 from seqdev.settings import Policy, Settings, window
 from seqdev.tick.batch import CLAIM
 
@@ -35,7 +36,6 @@ STATEMENT_TIMEOUT = timedelta(seconds=10)
 """Longest run of one of its statements."""
 
 _NAMED = 3
-_FAR = timedelta(days=36_500)
 _SWALLOWED = "a trigger of the host's keeps a row from being written, without an error"
 
 T = TypeVar("T")
@@ -221,7 +221,7 @@ class _Probe:
             gates.Asked(devices={one.device_id for one in due}, counted="no"),
         )
         given: Mapping[str, Any] = {
-            **window(self._settings, transaction.now + _FAR),
+            **window(self._settings, transaction.now + FAR),
             **gates.handed_to(CLAIM, steps, devices),
             "oldest": "-infinity",
             "own": False,

@@ -1,4 +1,4 @@
--- Signs in the data that seqdev would misread it
+-- Signs in the data that seqdev would misread it, or pass it over
 --
 -- Runs only where every column is there. Rows of the past that lie in the future are the sign of a wrong
 -- time zone: naive timestamps are read in the transaction's TimeZone.
@@ -28,6 +28,15 @@ with future (item, rows_found) as (
         count(*)
     from sequence_contacts
     where completed_at > now() + interval '5 minutes'
+),
+
+forgotten as (
+    select
+        count(*) filter (where sc.next_trigger_time is null) as undated,
+        count(*) filter (where s.id is null) as without_sequence
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    where sc.status = 'active'
 )
 
 select
@@ -40,6 +49,25 @@ select
     null::text as remedy,
     null::text as mode
 from future
+union all
+select
+    look.item,
+    case when look.contacts > 0 then 'advised' else 'ok' end,
+    look.contacts || ' active contacts' || case when look.contacts > 0 then look.follows else '' end,
+    null,
+    null
+from forgotten as f
+cross join lateral (
+    values
+        (
+            'sequence_contacts.next_trigger_time missing', f.undated,
+            ': they are never due, and nobody is told; a person has to set it, or another status'
+        ),
+        (
+            'sequence_contacts.sequence_id of no sequence', f.without_sequence,
+            ': no tick looks at them; who they are: seqdev audit contacts'
+        )
+) as look (item, contacts, follows)
 union all
 select
     'pause switch' as item,
