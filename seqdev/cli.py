@@ -130,9 +130,15 @@ def main(argv: list[str] | None = None) -> int:
     except ReaderGoneError as error:
         _forget_stdout()
         return code_of(error)
+    except SystemExit:
+        # Typer's answer when whoever reads the help has closed the pipe.
+        return code_of(ReaderGoneError())
     except Exception as error:  # the boundary
         failure, hint = f"unexpected error: {type(error).__name__}", "run with --debug for more"
         caught, exit_code = error, int(Exit.UNEXPECTED)
+        if isinstance(error, OSError) and _is_of_echo(error):
+            caught = OutputError(f"stdout cannot be written: {error.strerror}")
+            failure, hint = caught.message, ""
     signals.settle()
     if isinstance(caught, OutputError):
         _forget_stdout()
@@ -155,6 +161,12 @@ def _interrupted() -> tuple[BaseException, str, str, int]:
         return KeyboardInterrupt(), "interrupted", "", 128 + signal.SIGINT
     caught = Interrupted(number)
     return caught, signals.name(number), "", code_of(caught)
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Whether it was Typer that could not print: a help, the version."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is typer.echo.__code__
 
 
 def _forget_stdout() -> None:
