@@ -12,6 +12,7 @@ from stat import S_IMODE, S_ISDIR, S_ISVTX
 from typing import Any
 
 from seqdev.errors import UsageError
+from seqdev.files import opened
 from seqdev.url import has_secret
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -114,7 +115,7 @@ def load(
     settings = Settings()
     if path is None:
         path = _default_file(environ, say)
-    given = _read(path) if path else {}
+    given = _read(path, say) if path else {}
     known = {field.name for field in fields(Settings)}
     for key in given:
         if key not in known:
@@ -147,10 +148,10 @@ def _default_file(environ: Mapping[str, str], say: Callable[[str], None]) -> Pat
         return None
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path, say: Callable[[str], None]) -> dict[str, object]:
     try:
         # What is checked is what is read: the open file, which may be a pipe.
-        with path.open("rb") as file:
+        with opened(path, say) as file:
             found = os.fstat(file.fileno())
             _refuse_if_others_write(path, found)
             given = dict(tomllib.loads(file.read().decode("utf-8")))

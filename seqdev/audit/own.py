@@ -8,11 +8,14 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, make_dataclass
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqdev.errors import PermissionRefused, SeqdevError, UsageError
+from seqdev.files import opened
+from seqdev.output.render import note
 from seqdev.output.text import Phone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Statement, StatementError, parse
@@ -129,7 +132,8 @@ def _called(text: str) -> Iterator[tuple[str, str]]:
 
 def _load(file: Path) -> Statement:
     try:
-        return parse(file.read_text(encoding="utf-8-sig"), _NAME)
+        with opened(file, note) as source:
+            return parse(TextIOWrapper(source, "utf-8-sig").read(), _NAME)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

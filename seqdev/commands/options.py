@@ -1,19 +1,22 @@
 """What the commands share: the application behind a command, common options, the question before a write."""
 
+import codecs
 import re
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, TextIO, TypedDict
 from uuid import UUID
 
 import typer
 
 from seqdev.errors import UsageError
+from seqdev.files import awaited, opened
 from seqdev.journal import runs
 from seqdev.journal.runs import Run
 from seqdev.output.render import Format, Writer, note
@@ -23,6 +26,14 @@ from seqdev.settings import Settings, parse_duration
 _ID = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,8}", re.IGNORECASE)
 """The beginning of an id. Digits alone could be a phone's."""
 _MOST_DIGITS = 7
+
+
+class _Reading(TypedDict):
+    """How a file is read as text."""
+
+    encoding: str
+    errors: str
+    newline: str
 
 
 @dataclass(frozen=True)
@@ -132,17 +143,36 @@ def _is_id(value: object) -> bool:
 
 @contextmanager
 def open_input(name: str) -> Iterator[TextIO]:
-    """The text file ``name``, or stdin for ``-``. Raises UsageError when it cannot be read."""
+    """The text file ``name``, or stdin for ``-``: UTF-8, or the UTF-16 that Excel writes, with its mark.
+
+    What is neither becomes surrogates, which no text has. Raises UsageError when it cannot be read.
+    """
     if name == "-":
-        if isinstance(sys.stdin, TextIOWrapper):
-            sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        if isinstance(sys.stdin, TextIOWrapper) and isinstance(sys.stdin.buffer, BufferedReader):
+            awaited(sys.stdin.buffer, "stdin", note)
+            sys.stdin.reconfigure(**_reading(sys.stdin.buffer))
         yield sys.stdin
         return
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(
-                Path(name).open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-            )
+            file = stack.enter_context(opened(Path(name), note))
+            text = stack.enter_context(TextIOWrapper(file, **_reading(file)))
         except OSError as error:
             raise UsageError(f"cannot read {name}: {error.strerror}") from error
-        yield file
+        yield text
+
+
+def _reading(file: BufferedReader) -> _Reading:
+    """How the text in ``file`` is to be read, by its first bytes."""
+    if file.peek(2)[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
+        return _Reading(encoding="utf-16", errors=_to_surrogate.__name__, newline="")
+    return _Reading(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _to_surrogate(error: UnicodeError) -> tuple[str, int]:
+    """What stands for bytes that are no UTF-16."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end
+
+
+codecs.register_error(_to_surrogate.__name__, _to_surrogate)

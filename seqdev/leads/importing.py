@@ -17,9 +17,9 @@ from uuid import UUID
 
 from seqdev import signals
 from seqdev.errors import SeqdevError, UsageError
+from seqdev.files import plain_file
 from seqdev.journal.runs import Run
 from seqdev.leads.file import LeadFile
-from seqdev.output.files import plain_file
 from seqdev.output.tables import LISTED
 from seqdev.output.text import spreadsheet_cell
 from seqdev.phone import national

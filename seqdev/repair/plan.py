@@ -18,11 +18,15 @@ from typing import IO, Any, NamedTuple, Self
 from uuid import UUID
 
 from seqdev.errors import SeqdevError, UsageError
-from seqdev.output.files import plain_file
+from seqdev.files import opened, plain_file
+from seqdev.output.render import note
 from seqdev.output.text import Phone
 
 VERSION = 1
 """Of the plan file."""
+
+_LONGEST_HEAD = 1 << 20
+"""Bytes of a plan's first line: what is no plan may have no line's end."""
 
 PHONES = ("contact_phone", "phone")
 """Columns whose values in a plan or in the journal are phones."""
@@ -205,8 +209,8 @@ class Plan:
         something else than this one's header says.
         """
         try:
-            with path.open("rb") as file:
-                head = _head_of(path, file.readline())
+            with opened(path, note) as file:
+                head = _head_of(path, file.readline(_LONGEST_HEAD))
                 if {name: head.get(name) for name in self._head()} != json.loads(json.dumps(self._head())):
                     raise UsageError(
                         f"{path} is the plan of another command: {_described(head)}",
