@@ -22,19 +22,21 @@ from seqdev.commands.options import (
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
 from seqdev.errors import Exit, UsageError
 from seqdev.leads.file import LeadFile
+from seqdev.leads.headers import Columns
 from seqdev.leads.importing import (
     DEVICES,
     Existing,
     Import,
     Rejection,
-    RejectsFile,
     Result,
     Summary,
     Target,
     import_leads,
 )
+from seqdev.leads.rejects import RejectsFile
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import LISTED
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
@@ -92,10 +94,14 @@ def import_(
 ) -> int:
     """Import leads from a CSV file.
 
-    In one transaction: all lines or none. Delimited by comma, semicolon or tab; UTF-8. The columns are
-    found by their headers, in any order and spelling: phone; and if there, name (or first name, last
-    name), niche, trigger (a comma-separated list) and device (its name or id). Phones are stored as digits
-    with country code.
+    In one transaction: all lines or none. Delimited by comma, semicolon, tab, or what a first line sep=;
+    says; UTF-8, or UTF-16 as Excel writes it. The columns are found by their headers, in any order and
+    spelling: phone; and if there, name (or first, middle and last name), niche, trigger (a comma-separated
+    list) and device (its name or id). Phones are stored as digits with country code.
+
+    What Google Contacts, HubSpot and Outlook export is read as it is. Of several columns of phones, each
+    line's first valid one is taken, in this order: WhatsApp, mobile, phone or primary, home, work, other;
+    never fax or pager. What --rejects has written is imported as it was, without its columns line and reason.
 
     Lines are rejected with a reason: missing_phone, bad_phone, duplicate_phone, no_device, unknown_device,
     device_of_other_user, ambiguous_device, too_long, bad_text, wrong_columns. Exit code 3 if there are any.
@@ -122,8 +128,7 @@ def import_(
             )
 
         target = database.retry(resolve, read_only=True)
-        for header in leads.ignored:
-            note(f"column ignored: {header}")
+        _say_columns(leads.columns)
         run = None if dry_run else stack.enter_context(journaled(ctx, database, "leads import"))
         with progress("lines") as bar:
             result = import_leads(database, Import(leads, target, kept), run, bar)
@@ -198,6 +203,16 @@ def merge(
 
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(ctx, "leads merge", make, ways, schema.require_but_duplicates)
+
+
+def _say_columns(columns: Columns) -> None:
+    """Which columns are taken, where that is not plain, and which are not."""
+    if len(columns.of_phones) > 1:
+        labels = ", by their labels" if columns.labelled else ""
+        note(f"phone: the first valid one of {', '.join(columns.of_phones)}{labels}")
+    if ignored := columns.ignored:
+        more = f" and {len(ignored) - LISTED} more" if len(ignored) > LISTED else ""
+        note(f"columns ignored: {', '.join(ignored[:LISTED])}{more}")
 
 
 def _rejects_file(path: Path, source: str) -> RejectsFile:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from seqdev.errors import Exit, SeqdevError, Unavailable
 from seqdev.output.render import Table, Writer
-from seqdev.output.text import Phone
+from seqdev.output.text import Phone, restored
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.repair import history as repair_history
@@ -244,7 +244,7 @@ class Stage:
         """Show the file of rejected lines that an import has written."""
         with Path(name).open(encoding="utf-8", newline="") as file:
             lines = [
-                Rejected(int(row["line"]), row["reason"], Phone(row["phone"].removeprefix("'")), row["name"])
+                Rejected(int(row["line"]), row["reason"], Phone(restored(row["phone"])), row["name"])
                 for row in csv.DictReader(file)
             ]
         self._narrator.gap()

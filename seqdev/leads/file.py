@@ -8,27 +8,21 @@ from itertools import chain
 from typing import TextIO
 
 from seqdev.errors import UsageError
+from seqdev.leads.headers import BAD_TEXT, Columns
 from seqdev.leads.phone import phone_reader
-from seqdev.output.text import visible
+from seqdev.output.text import restored
 
 LONGEST = 1 << 20
 """Characters a record may have; what is longer is no file of leads, or has a quote that is not closed."""
 
-_HEADERS = {
-    "phone": "phone phonenumber phoneno mobile mobilenumber mobileno mobilephone msisdn whatsapp"
-    " whatsappnumber tel telephone telefon contact contactnumber contactno number nohp nomborhp nomortelepon",
-    "name": "name fullname nama namapenuh contactname customername",
-    "first_name": "firstname",
-    "last_name": "lastname surname",
-    "niche": "niche category",
-    "trigger": "trigger triggers tag tags",
-    "device": "device devicename deviceid",
-}
-_COLUMNS = {header: column for column, headers in _HEADERS.items() for header in headers.split()}
-
-_QUOTED = re.compile(r'(\A|[,;\t])"(?:[^"]|"")*"')
-_OPEN = re.compile(r'(?:\A|[,;\t])"')
-_BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
+_DELIMITERS = ",;\t"
+_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+"""The line with which Excel is told the delimiter."""
+_OWN = re.compile(r'"?line"?([,;\t])"?reason"?(?:\1|\s*\Z)')
+"""How a file of rejected lines begins."""
+_GROWTH = 8
+"""A record of that file is longer than it was, at most by this factor: a character became an escape."""
+_LONGEST_CELL = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -55,22 +49,20 @@ class LeadFile:
     def __init__(self, file: TextIO, region: str | None) -> None:
         self._digits = phone_reader(region)
         self._lines = _Lines(file)
-        head = _head(self._lines)
-        delimiter = max(",;\t", key=_QUOTED.sub(r"\1", "".join(head).lstrip("\r\n")).count)
+        head, self._skipped, delimiter = _head(self._lines)
+        self._own = _OWN.match("".join(head).lstrip("\r\n")) is not None
+        if self._own:
+            self._lines.longest *= _GROWTH
+        csv.field_size_limit(_LONGEST_CELL * (_GROWTH if self._own else 1))
         self._reader = csv.reader(chain(head, self._lines), delimiter=delimiter, strict=True)
         _, self.headers = next(self._records(), (0, []))
-        self._columns = _columns(self.headers)
-
-    @property
-    def ignored(self) -> list[str]:
-        """The headers that mean nothing here, fit to be shown."""
-        used = set(self._columns.values())
-        return [_shown(header) for place, header in enumerate(self.headers) if place not in used]
+        self.columns = Columns(self.headers)
+        self._places = tuple(self.columns.places.items())
 
     @property
     def has_devices(self) -> bool:
         """Whether there is a column of devices."""
-        return "device" in self._columns
+        return "device" in self.columns.places
 
     def __iter__(self) -> Iterator[Line]:
         """The records that are not blank, in order."""
@@ -80,7 +72,7 @@ class LeadFile:
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """The records that are not blank, and the number of the line each begins in."""
         while True:
-            line = self._reader.line_num + 1
+            line = self._reader.line_num + 1 + self._skipped
             self._lines.taken = 0
             try:
                 cells = next(self._reader)
@@ -93,24 +85,27 @@ class LeadFile:
                     "put a cell with quotes in it in quotes, and double the quotes in it",
                 ) from error
             if any(map(str.strip, cells)):
-                yield line, cells
+                # Of a file of rejected lines without the columns line and reason, which are not the person's.
+                yield line, list(map(restored, cells[2:])) if self._own else cells
 
     def _line(self, line: int, cells: list[str]) -> Line:
         if len(cells) > len(self.headers):
             return Line(line, cells, reason="wrong_columns")
-        found = {
-            column: cells[place].strip() for column, place in self._columns.items() if place < len(cells)
-        }
-        if any(map(_BAD_TEXT.search, found.values())):
+        found = {column: cells[place].strip() for column, place in self._places if place < len(cells)}
+        phone, written = None, False
+        for text in self.columns.phones(cells):
+            if BAD_TEXT.search(text):
+                return Line(line, cells, reason="bad_text")
+            written = True
+            if phone := self._digits(text):
+                break
+        if any(map(BAD_TEXT.search, found.values())):
             return Line(line, cells, reason="bad_text")
-        written = found.get("phone")
-        phone = self._digits(written) if written else None
-        first, last = found.get("first_name", ""), found.get("last_name", "")
         return Line(
             line,
             cells,
             phone=phone,
-            name=found.get("name") or f"{first} {last}".strip() or None,
+            name=found.get("name") or _full_name(found) or None,
             niche=found.get("niche") or None,
             trigger=_members(found.get("trigger", "")) or None,
             device=found.get("device") or None,
@@ -118,81 +113,66 @@ class LeadFile:
         )
 
 
+def _full_name(found: dict[str, str]) -> str:
+    return " ".join(filter(None, map(found.get, ("first_name", "middle_name", "last_name"))))
+
+
 class _TooLongError(Exception):
-    """A record has more than LONGEST characters."""
+    """A record is longer than any of a file of leads."""
 
 
 class _Lines:
-    """The lines of a file, however long: no record takes more memory than LONGEST characters."""
+    """The lines of a file, however long: no record takes more memory than ``longest`` characters."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self.taken = 0
+        self.longest = LONGEST
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._file.readline(LONGEST)
+        line = self._file.readline(self.longest)
         if not line:
             raise StopIteration
         self.taken += len(line)
-        if self.taken >= LONGEST:
+        if self.taken >= self.longest:
             raise _TooLongError
         return line
 
 
-def _head(lines: _Lines) -> list[str]:
-    """The lines up to the end of the first record."""
-    head: list[str] = []
+def _head(lines: _Lines) -> tuple[list[str], int, str]:
+    """The lines of the header, how many there are before them, and the delimiter."""
     try:
-        for line in lines:
-            head.append(line)
-            text = "".join(head).lstrip("\r\n")
-            if text and not _OPEN.search(_QUOTED.sub(r"\1", text)):
-                break
+        head = _first_record(lines, _DELIMITERS)
+        text = "".join(head).lstrip("\r\n")
+        if told := _SEPARATOR.fullmatch(text):
+            return _first_record(lines, told[1]), len(head), told[1]
     except _TooLongError as error:
         raise UsageError(
             f"the first line has over {LONGEST:,} characters: this is no CSV file", "export it as CSV (UTF-8)"
         ) from error
+    if own := _OWN.match(text):
+        return head, 0, own[1]
+    return head, 0, max(_DELIMITERS, key=_quoted(_DELIMITERS).sub(r"\1", text).count)
+
+
+def _first_record(lines: _Lines, delimiters: str) -> list[str]:
+    """The lines up to the end of the first record."""
+    head: list[str] = []
+    opens = re.compile(rf'(?:\A|[{re.escape(delimiters)}])"')
+    for line in lines:
+        head.append(line)
+        text = "".join(head).lstrip("\r\n")
+        if text and not opens.search(_quoted(delimiters).sub(r"\1", text)):
+            break
     return head
 
 
-def _columns(headers: list[str]) -> dict[str, int]:
-    """The place of every column that is there. Raises UsageError where they make no sense."""
-    if not headers:
-        raise UsageError("the file is empty", "it needs a header line, with a column phone at least")
-    if any(map(_BAD_TEXT.search, headers)):
-        raise UsageError("the header line is not UTF-8 text", "save the file as CSV (UTF-8)")
-    found: dict[str, int] = {}
-    for place, header in enumerate(headers):
-        column = _COLUMNS.get(re.sub(r"[\W_]+", "", header.casefold()))
-        if column is None:
-            continue
-        if column in found:
-            raise UsageError(
-                f"two columns for the {column.replace('_', ' ')}: {_shown(headers[found[column]])}"
-                f" and {_shown(header)}",
-                "rename or remove the one that is not meant",
-            )
-        found[column] = place
-    if "phone" not in found:
-        listed = ", ".join(map(_shown, headers[:20])) + (", …" if len(headers) > 20 else "")
-        raise UsageError(
-            f"no column for the phone in the header line: {listed}", "name the column of the phones: phone"
-        )
-    if "name" in found:
-        found.pop("first_name", None)
-        found.pop("last_name", None)
-    return found
-
-
-def _shown(header: str) -> str:
-    """A header for people to read. In a file without header line it may be somebody's phone."""
-    text = header.strip()
-    if sum(map(str.isdigit, text)) > 4:
-        return "(a number)"
-    return repr(visible(text[:40]))
+def _quoted(delimiters: str) -> re.Pattern[str]:
+    """A cell in quotes, and the delimiter before it."""
+    return re.compile(rf'(\A|[{re.escape(delimiters)}])"(?:[^"]|"")*"')
 
 
 def _members(text: str) -> str:

@@ -13,6 +13,10 @@ _UNSAFE = re.compile(
 )
 
 
+_ESCAPE = re.compile(r"\\(?:[\\tnr]|x([0-9a-f]{2})|u([0-9a-f]{4}))")
+_SHORT = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r"}
+
+
 def visible(text: str) -> str:
     r"""``text`` with every control and bidi character shown as an escape such as ``\x1b``."""
     return _UNSAFE.sub(lambda m: repr(m[0])[1:-1], text)
@@ -27,6 +31,27 @@ def spreadsheet_cell(text: str) -> str:
     """``text`` so that no spreadsheet takes it for a formula, nor any terminal for a command."""
     text = visible(text)
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+
+
+def guarded(text: str) -> str:
+    r"""``text`` as harmless as ``spreadsheet_cell`` makes it, so that ``restored`` gives it back.
+
+    What needs it, and what begins with an apostrophe, begins with one more, and has escapes such as ``\x1b``
+    and ``\\``. All else is as it was.
+    """
+    if text.startswith(("=", "+", "-", "@", "'")) or _UNSAFE.search(text):
+        return "'" + visible(text.replace("\\", "\\\\"))
+    return text
+
+
+def restored(text: str) -> str:
+    """What ``guarded`` has made ``text`` of. What people type without an apostrophe is itself."""
+    return _ESCAPE.sub(_unescaped, text[1:]) if text.startswith("'") else text
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2]
+    return chr(int(code, 16)) if code else _SHORT[escape[0]]
 
 
 def mask(phone: str) -> str:

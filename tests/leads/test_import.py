@@ -142,7 +142,7 @@ def test_other_columns_are_announced_as_ignored(host: Host, seqdev: Cli, file: P
     file.write_text("phone,Shoe Size,\x1b[31m\n12025550101,44,x\n")
     ran, _ = load(seqdev, file, user, "--device", host.device(user))
     assert ran.code == 0
-    assert ran.err.splitlines()[0] == "seqdev: column ignored: 'Shoe Size'"
+    assert ran.err.splitlines()[0] == "seqdev: columns ignored: 'Shoe Size', '\\x1b[31m'"
     assert "\x1b" not in ran.err
 
 
@@ -150,7 +150,7 @@ def test_other_columns_are_announced_as_ignored(host: Host, seqdev: Cli, file: P
     ("head", "complaint"),
     [
         ("name,niche", "no column for the phone in the header line: 'name', 'niche'"),
-        ("phone,Mobile,name", "two columns for the phone: 'phone' and 'Mobile'"),
+        ("phone,Tel,name", "two columns for the phone: 'phone' and 'Tel'"),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
         ("phone,\x00", "not UTF-8 text"),
@@ -371,7 +371,7 @@ def test_rejected_lines_go_to_the_file_and_the_others_are_imported(
         (line, reason) for line, (reason, _) in REJECTED.items()
     ]
     assert rows[2][1:4] == ["duplicate_phone of line 4", "'+1 202 555 0101", "Bo"]
-    assert rows[5][3] == "An\\x00a"
+    assert rows[5][3] == "'An\\x00a"
     assert rejects.stat().st_mode & 0o777 == 0o600
     assert sorted(os.listdir(tmp_path)) == [file.name, rejects.name]
 
@@ -772,9 +772,9 @@ def test_memory_does_not_grow_with_the_file(host: Host, file: Path) -> None:
     user = host.user()
     device = host.device(user)
     program = (
-        "import resource, sys; from seqdev import leadfile; from seqdev.cli import main;"
+        "import resource, sys; from seqdev.leads import file; from seqdev.cli import main;"
         # Reading phones takes nearly all of the time, and no memory.
-        " leadfile.phone_reader = lambda region: lambda text: text;"
+        " file.phone_reader = lambda region: lambda text: text;"
         " code = main(sys.argv[1:]);"
         " print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
