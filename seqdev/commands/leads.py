@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from seqdev import gates
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
     App,
@@ -42,6 +43,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
 from seqdev.repair.jobs import merge as merge_leads
+from seqdev.settings import Settings
 
 app = typer.Typer(cls=Group, help="Import leads, give them devices, merge those of one person.")
 
@@ -123,7 +125,7 @@ def import_(
             return Target(
                 user=owner,
                 device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
-                devices=_devices(tx, owner) if distribute else (),
+                devices=_devices(tx, application.settings, owner) if distribute else (),
                 existing=existing,
             )
 
@@ -162,8 +164,8 @@ def assign(
 ) -> int:
     """Give leads a device of their user.
 
-    Banned devices get none. People who are already in a sequence keep the device assigned there. Can be
-    undone with repair undo.
+    Devices that do not come back (setting gone_statuses) get none. People who are already in a sequence keep
+    the device assigned there. Can be undone with repair undo.
     """
     if not (distribute or rebalance):
         raise UsageError("nothing to do", "give --distribute, --rebalance or both")
@@ -221,13 +223,13 @@ def _rejects_file(path: Path, source: str) -> RejectsFile:
     return RejectsFile(path)
 
 
-def _devices(tx: Transaction, user: UUID) -> list[UUID]:
+def _devices(tx: Transaction, settings: Settings, user: UUID) -> list[UUID]:
     """The devices that leads can be given to; those left out are named on stderr."""
-    devices = tx.rows(DEVICES, user=user)
+    devices = tx.rows(DEVICES, user=user, **gates.needed_by(DEVICES, tx, settings))
     for device in devices:
-        if device.banned:
-            note(f"device left out, it is banned: {device.name or device.id}")
-    usable = [device.id for device in devices if not device.banned]
+        if device.gone:
+            note(f"device left out, its status is {device.status}: {device.name or device.id}")
+    usable = [device.id for device in devices if not device.gone]
     if not usable:
         raise UsageError("the user has no device to distribute to", "name a device of the user with --device")
     return usable

@@ -35,7 +35,8 @@ class Device:
 
     id: UUID
     name: str | None
-    banned: bool
+    status: str | None
+    gone: bool
 
 
 @dataclass(frozen=True)

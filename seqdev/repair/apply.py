@@ -5,14 +5,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
-from seqdev.errors import StalePlan
+from seqdev.errors import Refused, StalePlan
 from seqdev.journal.runs import Run
 from seqdev.output.tables import LISTED
+from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import Plan, PlanRow
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ def apply(
     with run.work():
         if manner.strict:
             whole = partial(_whole, run=run.id, plan=plan, chunk=manner.chunk, progress=progress)
-            outcome.changed = run.database.retry(whole)
+            outcome.changed = _seeing_what_is_gone(run.database, whole)
         else:
             for rows in plan.chunks(manner.chunk):
-                kept = run.database.retry(partial(_chunk, run=run.id, rows=rows, whole=manner.whole))
+                work = partial(_chunk, run=run.id, rows=rows, whole=manner.whole)
+                kept = _seeing_what_is_gone(run.database, work)
                 outcome.changed += _changes(rows) - _changes(kept)
                 outcome.kept += _changes(kept)
                 outcome.listed += [row for row in kept if row.becomes][: LISTED - len(outcome.listed)]
@@ -86,6 +91,14 @@ def apply(
     run.counts = _counts(plan, outcome, facts)
     outcome.seconds = round(time.monotonic() - started, 3)
     return outcome
+
+
+def _seeing_what_is_gone(database: Database, work: Callable[[Transaction], Done]) -> Done:
+    """What ``work`` returns. A device that is deleted in the middle of it is seen to be gone another time."""
+    try:
+        return database.retry(work)
+    except Refused:
+        return database.retry(work)
 
 
 def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callable[[int], None]) -> int:

@@ -115,7 +115,7 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
     _announce_refused(plan, show_all)
     _announce_left_alone(plan)
     if outcome.kept:
-        note(f"{outcome.kept:,} rows were changed by others since the plan was made, and kept")
+        note(f"{outcome.kept:,} rows kept: they, or the device they were to get, were changed since the plan")
 
 
 def row_name(table_name: str, sequence: str | None) -> str:

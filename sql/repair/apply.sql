@@ -1,8 +1,8 @@
 -- Change planned rows that still are what the plan says, and journal what they were, in one go
 --
 -- Each row is locked, compared, changed and journaled by this one statement. A row that is gone, or of which a
--- column is not what the plan expects, is left as it is; so is a message that the sender has locked, and whatever is
--- to change together with a row that is left. The columns that may change are
+-- column is not what the plan expects, is left as it is; so are a message that the sender has locked, a row whose new
+-- device was deleted since, and whatever is to change together with a row that is left. The columns that may change are
 --   of sequence_contacts   assigned_device_id, processing_device_id, processing_started_at, next_trigger_time;
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
 --                          next_trigger_time, and of what becomes active the claim
@@ -28,7 +28,15 @@ with wanted as materialized (
         w.row_id,
         w.together,
         w.expected,
-        w.becomes
+        w.becomes,
+        not exists (
+            select 1
+            from jsonb_each_text(w.becomes) as b (name, value)
+            where
+                b.name in ('device_id', 'assigned_device_id')
+                and b.value is not null
+                and b.value::uuid not in (select d.id from user_devices as d)
+        ) as has_device
     from jsonb_to_recordset(:'rows'::jsonb)
         as w (table_name text, row_id uuid, together text, expected jsonb, becomes jsonb)
 ),
@@ -42,7 +50,7 @@ contact as materialized (
         w.becomes
     from wanted as w
     inner join sequence_contacts as sc on w.row_id = sc.id
-    where w.table_name = 'sequence_contacts'
+    where w.table_name = 'sequence_contacts' and w.has_device
     order by sc.id
     for update of sc
 ),
@@ -57,7 +65,7 @@ lead as materialized (
     from wanted as w
     inner join leads as l on w.row_id = l.id
     -- Counted first, and so locked first.
-    where w.table_name = 'leads' and (select count(*) from contact) >= 0
+    where w.table_name = 'leads' and w.has_device and (select count(*) from contact) >= 0
     order by l.id
     for update of l
 ),
@@ -71,7 +79,7 @@ message as materialized (
         w.becomes
     from wanted as w
     inner join broadcast_messages as m on w.row_id = m.id
-    where w.table_name = 'broadcast_messages' and (select count(*) from lead) >= 0
+    where w.table_name = 'broadcast_messages' and w.has_device and (select count(*) from lead) >= 0
     order by m.id
     for update of m skip locked
 ),

@@ -653,7 +653,7 @@ def test_distribute_leaves_banned_devices_out_and_says_so(host: Host, seqdev: Cl
     host.device(host.user(), "stranger")
     file.write_text("phone\n" + "".join(f"{phone(number)}\n" for number in range(5)))
     ran, _ = load(seqdev, file, user, "--distribute")
-    assert (ran.code, ran.err) == (0, "seqdev: device left out, it is banned: ba\\x1bd\n")
+    assert (ran.code, ran.err) == (0, "seqdev: device left out, its status is banned: ba\\x1bd\n")
     assert sorted(owned(host, devices)) == [0, 2, 3]
     assert owned(host, devices)[2] == 0
 
