@@ -81,7 +81,7 @@ def carry_out(
                 plan.save(ways.plan)
                 note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")
             repair_view.show_plan(application.writer(ways.output), plan, ways.show_all)
-            return Exit.FINDINGS if plan.refused else Exit.DONE
+            return _code(job, plan)
         if plan.changes and not ways.yes:
             if sys.stdin.isatty() and sys.stderr.isatty():
                 repair_view.show_plan(application.writer(Format.TABLE, sys.stderr), plan, ways.show_all)
@@ -90,13 +90,21 @@ def carry_out(
                 return Exit.DONE
         if not plan.changes:
             repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.show_all)
-            return Exit.FINDINGS if plan.refused else Exit.DONE
+            return _code(job, plan)
         with journaled(ctx, database, plan.header.command) as run:
             with progress("rows") as bar:
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = apply(run, plan, manner, job.facts, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
             return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)
+
+
+def _code(job: Job, plan: Plan) -> Exit:
+    """The exit code of a plan that is shown, or that changes nothing."""
+    if job.nobody and not (plan.changes or plan.refused):
+        note(job.nobody)
+        return Exit.FINDINGS
+    return Exit.FINDINGS if plan.refused else Exit.DONE
 
 
 def scope(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Scope:

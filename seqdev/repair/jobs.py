@@ -76,6 +76,8 @@ class Job:
     facts: Mapping[str, Any] = field(default_factory=dict)
     left_alone: LeftAlone = NOTHING
     whole: bool = False
+    nobody: str = ""
+    """What to say where the plan is empty because what was asked for by name is not there."""
 
     def header(self, settings: Settings) -> Header:
         """What a file of this plan says it is."""
@@ -197,7 +199,10 @@ class Renumbered:
 def no_lead(scope: Scope, who: Renumbered) -> Job:
     """People without a lead go on with the phone that their lead has now; or they end."""
     return Job(
-        "repair no-lead", NO_LEAD, {"phones": who.phones, "to": who.to, "ends": who.ends, **scope.given}
+        "repair no-lead",
+        NO_LEAD,
+        {"phones": who.phones, "to": who.to, "ends": who.ends, **scope.given},
+        nobody="nobody without a lead has the phone given with --phone" if who.phones else "",
     )
 
 

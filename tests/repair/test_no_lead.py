@@ -151,6 +151,16 @@ def test_options_that_do_not_fit_are_usage(host: Host, seqdev: Cli) -> None:
         assert seqdev("repair", "no-lead", *options, "--yes").code == 2
 
 
+def test_a_phone_that_nobody_without_a_lead_has_is_no_success(host: Host, seqdev: Cli) -> None:
+    Scene(host, seqdev)
+    with only(host, {}):
+        for options in (["--dry-run"], ["--yes"]):
+            ran = seqdev("repair", "no-lead", "--phone", "6019999999", *options)
+            assert ran.code == 3
+            assert "seqdev: nobody without a lead has the phone given with --phone\n" in ran.err
+            assert "6019999999" not in ran.out + ran.err
+
+
 def test_mask_hides_the_phones_of_plan_and_journal(host: Host, seqdev: Cli) -> None:
     scene = Scene(host, seqdev)
     scene.new_lead()
