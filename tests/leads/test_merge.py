@@ -127,9 +127,12 @@ def test_a_person_in_two_spellings_goes_on_once_where_they_are_furthest(
     stands(host, SIGNS, device, warm, [one, two], active=three)
     stands(host, SIGNS, device, past, [past_one])
     (ends, waits) = stands(host, DIGITS, device, warm, [], active=one, pending=two)
+    (later,) = stands(host, DIGITS, device, warm, [], pending=three)
     # In the other sequence the other spelling is ahead.
     (cold_ends,) = stands(host, SIGNS, device, cold, [], active=cold_one)
-    (cold_past, cold_goes) = stands(host, DIGITS, device, cold, [cold_one], active=cold_two)
+    (cold_past,) = stands(host, DIGITS, device, cold, [cold_one])
+    # By its id the first: it has to be the last, where one row may be active.
+    cold_goes = host.contact(cold, cold_two, DIGITS, device, lead=False, id=UUID(int=1))
     # Behind them: neither that row nor its trigger begins anew.
     stands(host, DIGITS, device, gone, [gone_one])
     # A lead alone, whose row is written in another way.
@@ -140,14 +143,16 @@ def test_a_person_in_two_spellings_goes_on_once_where_they_are_furthest(
     expected = {
         **aside(behind),
         (ahead, "trigger"): "WARM,COLD",
-        **{(row, column): value for row in (ends, waits, cold_ends) for column, value in ended.items()},
+        **{
+            (row, column): value for row in (ends, waits, later, cold_ends) for column, value in ended.items()
+        },
         (cold_goes, "contact_phone"): SIGNS,
         (followed, "contact_phone"): "+60199999999",
     }
     with only(host, expected):
         done = merge(seqdev)
     assert {(row["why"], row["row_id"]) for row in done["rows"]} == {
-        *(("ends", str(row)) for row in (ends, waits, cold_ends)),
+        *(("ends", str(row)) for row in (ends, waits, later, cold_ends)),
         *(("goes_on", str(row)) for row in (cold_goes, followed)),
         *(("survives", str(ahead)), ("set_aside", str(behind))),
     }
@@ -173,6 +178,7 @@ def test_a_person_in_two_spellings_goes_on_once_where_they_are_furthest(
     assert {(row["row_id"], row["refused"]) for row in undone["refused"]} >= {
         (str(cold_goes), "done_since"),
         (str(followed), "done_since"),
+        (str(later), "done_since"),
     }
 
 
