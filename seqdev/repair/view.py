@@ -203,7 +203,7 @@ def _becomes(writer: Writer, row: PlanRow) -> str | None:
     if row.to_device:
         return device_name(row.to_device, row.to_name)
     values = _shown(writer, row.becomes)
-    return ", ".join(f"{name} {'empty' if value is None else value}" for name, value in values.items())
+    return ", ".join(f"{name} {'empty' if value in (None, '') else value}" for name, value in values.items())
 
 
 def _shown(writer: Writer, values: dict[str, Any]) -> dict[str, Any]:
