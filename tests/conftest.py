@@ -17,8 +17,9 @@ from seqdev.cli import main
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
-from tests.world.command import ROOT, Cli, Ran, Start, command, hear, url
+from tests.world.command import ROOT, Cli, Ran, Start, command, url
 from tests.world.folders import folder_in_memory
+from tests.world.forked import Forked
 from tests.world.generations import GENERATIONS
 from tests.world.host import Host
 from tests.world.tcp import tcp as tcp
@@ -183,15 +184,12 @@ def start(database: str) -> Iterator[Start]:
     started = []
 
     def run(*argv: str, **environment: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            command(*argv),
+        process = Forked(
+            [str(argument) for argument in argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
             env=os.environ | {"SEQDEV_DATABASE_URL": database} | environment,
-            preexec_fn=hear,
         )
         started.append(process)
         return process

@@ -13,11 +13,8 @@ SEQDEV_FAULTS_CLOCK shifts the clock of the process by so many seconds.
 """
 
 import datetime
-import gc
-import importlib
 import json
 import os
-import pkgutil
 import re
 import signal
 import sys
@@ -25,6 +22,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+
+from tests.world.forked import import_everything
 
 _NAMED = re.compile(rb"/\* seqdev (\S+) \*/")
 
@@ -165,14 +164,7 @@ def serve() -> None:
     exit code, or minus the signal.
     """
     # What the commands import late, too: it is most of the time that a command takes.
-    import tabulate  # noqa: F401
-
-    import seqdev
-
-    for module in pkgutil.walk_packages(seqdev.__path__, "seqdev."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    gc.freeze()
+    import_everything()
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

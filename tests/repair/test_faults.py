@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from seqdev.postgres.engine import Database
-from tests.world.command import ROOT, Cli, command
+from tests.world.command import Cli
+from tests.world.forked import Forked
 from tests.world.host import Connect, Host
 from tests.world.repairs import assert_journal_leads_back, only, repair, run, setting, snapshot
 
 
-def start(database: str, *argv: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command(*argv),
+def start(database: str, *argv: str) -> "subprocess.Popen[str]":
+    return Forked(
+        list(argv),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        cwd=ROOT,
         env=os.environ | {"SEQDEV_DATABASE_URL": database},
     )
 
@@ -47,9 +47,9 @@ def test_killed_at_any_moment_journal_and_rows_agree(
         host.device(user, name)
     sequence, (step,) = host.simple_sequence(user)
     host.rows(
-        "with l as (insert into leads (user_id, device_id, phone) select %(u)s, %(a)s, '6012' || i from generate_series(1, 1500) i)"
+        "with l as (insert into leads (user_id, device_id, phone) select %(u)s, %(a)s, '6012' || i from generate_series(1, 900) i)"
         " insert into sequence_contacts (sequence_id, sequence_stepid, contact_phone, assigned_device_id, next_trigger_time)"
-        " select %(s)s, %(st)s, '6012' || i, %(a)s, now() from generate_series(1, 1500) i",
+        " select %(s)s, %(st)s, '6012' || i, %(a)s, now() from generate_series(1, 900) i",
         {"u": user, "a": a, "s": sequence, "st": step},
     )
     before = snapshot(host)
@@ -76,7 +76,7 @@ def test_killed_at_any_moment_journal_and_rows_agree(
     assert cut > 1, "no run was cut off in the middle"
     repair(seqdev, "device", "A", "--spread")
     owned = [row.count for row in host.rows("select count(*) from leads group by device_id order by 1")]
-    assert owned == [500, 500, 500]
+    assert owned == [300, 300, 300]
     for row in run(seqdev, "repair", "list", "--all"):
         repair(seqdev, "undo", row["run_id"])
     assert snapshot(host) == before

@@ -1,7 +1,6 @@
 """A backlog is shared with workers, connections besides the run's own: quicker, and nothing else changes."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -15,7 +14,8 @@ from seqdev.postgres.engine import Database
 from seqdev.tick import backlog as batches
 from seqdev.tick import worker
 from tests.world.backlog import MESSAGES, USERS, fill
-from tests.world.command import ROOT, Cli, command
+from tests.world.command import Cli
+from tests.world.forked import Forked
 from tests.world.host import Host
 from tests.world.obstacles import slow
 from tests.world.sessions import TICKING
@@ -224,8 +224,7 @@ def test_a_worker_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
 def shared(host: Host) -> "subprocess.Popen[str]":
     """A real process with a real backlog, and both of its connections at work."""
     fill(host, LARGE)
-    argv = command("tick", "--batch-size", str(batches.BACKLOG))
-    process = subprocess.Popen(argv, stdout=-1, stderr=-1, text=True, cwd=ROOT, env=os.environ)
+    process = Forked(["tick", "--batch-size", str(batches.BACKLOG)], stdout=-1, stderr=-1)
     while host.value(TICKING) < 2:
         assert process.poll() is None, "it was done before anybody helped"
         time.sleep(0.005)

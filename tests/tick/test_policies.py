@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from seqdev.settings import Policy
-from tests.world.command import ROOT, Cli, command
+from tests.world.command import Cli
+from tests.world.forked import Forked
 from tests.world.host import Host
 
 MOVING = ["fallback", "reassign"]
@@ -206,17 +207,16 @@ def test_eight_ticks_at_once_exceed_no_capacity_and_lose_nobody(host: Host, poli
     crowd(host)
     room = 2 * (35 + 50)
     running = [
-        subprocess.Popen(
-            command("tick", "--policy", policy if number % 4 else "strict", "--batch-size", "9"),
+        Forked(
+            ["tick", "--policy", policy if number % 4 else "strict", "--batch-size", "9"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=ROOT,
         )
         for number in range(8)
     ]
     for process in running:
         _, err = process.communicate(timeout=100)
-        assert (process.returncode, err) == (0, b"")
+        assert (process.returncode, err) == (0, "")
     assert host.value("select count(*) from broadcast_messages where status = 'pending'") == room
     assert (
         host.rows(

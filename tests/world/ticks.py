@@ -5,7 +5,7 @@ import os
 import subprocess
 from typing import Any
 
-from tests.world.command import ROOT, command
+from tests.world.forked import Forked
 
 
 class Ticks:
@@ -17,12 +17,10 @@ class Ticks:
 
     def start(self, *options: object, **environment: object) -> "subprocess.Popen[str]":
         variables = {name: str(value) for name, value in environment.items()}
-        process = subprocess.Popen(
-            command("tick", "--format", "json", *(str(option) for option in options)),
+        process = Forked(
+            ["tick", "--format", "json", *(str(option) for option in options)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
             env=os.environ | {"SEQDEV_DATABASE_URL": self.database} | variables,
         )
         self._started.append(process)
