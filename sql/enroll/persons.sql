@@ -181,35 +181,35 @@ ranked as (
         row_number() over best as rank,
         first_value(one.id) over best is null and count(one.id) over best = 1 as is_in
     from (
+        -- Leads and rows of one spelling meet in a window: of a join the planner would expect a few rows only.
         select
-            c.id,
-            c.sequence_id,
-            c.digits,
-            c.phone,
-            c.has_device,
-            coalesce(s.is_in, false) as is_in,
-            s.phone is not null as waits
-        from candidate as c
-        left join standing as s on c.sequence_id = s.sequence_id and c.digits = s.digits and c.phone = s.phone
-        union all
-        -- No lead calls for the sequence in this spelling, but the person is in it.
-        select
-            null,
-            s.sequence_id,
-            s.digits,
-            s.phone,
-            false,
-            true,
-            true
-        from standing as s
-        where
-            s.is_in
-            and not exists (
-                select 1
-                from candidate as c
-                where c.sequence_id = s.sequence_id and c.digits = s.digits and c.phone = s.phone
-            )
+            every.*,
+            coalesce(bool_or(every.stands) over spelling, false) as is_in,
+            bool_or(every.id is null) over spelling as waits,
+            count(every.id) over spelling as leads
+        from (
+            select
+                candidate.id,
+                candidate.sequence_id,
+                candidate.digits,
+                candidate.phone,
+                candidate.has_device,
+                null::boolean as stands
+            from candidate
+            union all
+            select
+                null,
+                standing.sequence_id,
+                standing.digits,
+                standing.phone,
+                false,
+                standing.is_in
+            from standing
+        ) as every
+        window spelling as (partition by every.sequence_id, every.digits, every.phone)
     ) as one
+    -- Where no lead calls for the sequence in this spelling, the person may be in it.
+    where one.id is not null or one.leads = 0 and one.is_in
     window best as (
         partition by one.sequence_id, one.digits
         order by one.is_in desc, one.waits desc, one.has_device desc, one.phone = one.digits desc, one.id

@@ -104,13 +104,13 @@ judged as materialized (
                 limit 1
             ) then 'already_in'
             -- Lookups in a hash, whatever the planner expects.
-            when (m.id, m.sequence_id, true) in (
+            when (m.id, m.sequence_id) in (
                 select
                     same.lead_id,
-                    same.sequence_id,
-                    same.is_in
+                    same.sequence_id
                 from unnest(:'same_leads'::uuid [], :'same_sequences'::uuid [], :'same_are_in'::boolean [])
                     as same (lead_id, sequence_id, is_in)
+                where same.is_in
             ) then 'already_in'
             when (m.id, m.sequence_id) in (
                 select
