@@ -1,14 +1,17 @@
 """One person in several spellings of a phone is enrolled once; what was asked for and is not there is listed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from seqdev.enroll.enroll import APPLY
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.statements import binds
 
 DIGITS = "60123456789"
 INTERNATIONAL = [
@@ -292,3 +295,14 @@ def test_a_name_alone_that_is_no_sequences_enrols_nobody(
     host.lead(user, device, DIGITS, "WARM")
     code, result = enroll(seqdev, "--sequence", "wram")
     assert (code, [one["sequence"] for one in result["unmatched"]], enrolled(host)) == (3, ["wram"], [])
+
+
+def test_whether_a_lead_is_refused_is_a_lookup_in_a_hash(host: Host, warm: tuple[UUID, UUID, UUID]) -> None:
+    given = binds(host.connection, APPLY, most=10)
+    plan = "\n".join(
+        row[0] for row in host.connection.execute(b"explain " + APPLY.statement.text.encode(), given)
+    )
+    looks = re.findall(r"SubPlan (\d+)\n\s+->\s+Function Scan on same", plan)
+    assert len(looks) == 2
+    # Row by row, 10,000 refused of 110,000 leads took minutes.
+    assert [look for look in looks if not re.search(rf"hashed SubPlan {look}\b", plan)] == []
