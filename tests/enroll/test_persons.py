@@ -300,7 +300,7 @@ def test_a_name_alone_that_is_no_sequences_enrols_nobody(
 def test_whether_a_lead_is_refused_is_a_lookup_in_a_hash(host: Host, warm: tuple[UUID, UUID, UUID]) -> None:
     given = binds(host.connection, APPLY, most=10)
     plan = "\n".join(
-        row[0] for row in host.connection.execute(b"explain " + APPLY.statement.text.encode(), given)
+        row[0] for row in host.connection.execute(b"explain verbose " + APPLY.statement.text.encode(), given)
     )
     looks = re.findall(r"SubPlan (\d+)\n\s+->\s+Function Scan on same", plan)
     assert len(looks) == 2
