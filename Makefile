@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test faults load mutants bench bench-audits lint lock docs clean
+.PHONY: demo test generations faults load mutants bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+generations: $(READY) ## Run the tests of tick, enroll and repair on hosts of every generation
+	@$(BIN)/python -m tests.world.generations
 
 faults: $(READY) ## Break processes, connections and servers, reconcile every row, write their table in docs/faults.md
 	@$(BIN)/python -m tests.faults.run

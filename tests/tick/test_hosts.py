@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.world import worker
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -75,15 +76,28 @@ def test_no_text_of_a_message_is_null(host: Host, seqdev: Cli) -> None:
         )
         host.contact(sequence, step, f"601200000{number}", device, contact_name=None)
     assert tick(seqdev)["queued"] == 4
-    rows = host.rows(
-        "select message_type, content, media_url, recipient_name from broadcast_messages order by recipient_phone"
-    )
-    assert [tuple(row) for row in rows] == [
+    rows = sorted(worker.read(host.rows, device), key=lambda row: row.recipient_phone)
+    assert [(row.message_type, row.content, row.media_url, row.recipient_name) for row in rows] == [
         ("text", "hello", "", ""),
         ("text", "", "https://example.com/a.png", ""),
         ("text", "hello", "", ""),
         ("image", "", "x", ""),
     ]
+
+
+def test_what_the_worker_passes_over_takes_a_place_in_its_limit(
+    host: Host, seqdev: Cli, person: Person
+) -> None:
+    old = {"scheduled_at": datetime(2020, 1, 1), "created_at": datetime(2020, 1, 1), "content": None}
+    host._insert(
+        "broadcast_messages", user_id=person.user, device_id=person.device, recipient_phone="1", **old
+    )
+    host.contact(person.sequence, person.steps[0], PHONE, person.device)
+    tick(seqdev)
+    assert worker.read(host.rows, person.device, limit=1) == []
+    assert [row.recipient_phone for row in worker.read(host.rows, person.device, limit=2)] == [PHONE]
+    # It is not seqdev's: nobody holds the host's own against it.
+    assert worker.passed_over(host.rows) == []
 
 
 # -- Rows of all steps, made at enrolment

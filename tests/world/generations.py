@@ -1,8 +1,16 @@
 """What hosts of different ages add to the tables: their keys, checks, triggers and kinds of columns.
 
-``SEQDEV_TEST_GENERATION=NAME make test`` runs the tests on such a host. A test whose own world breaks a rule of that
-host (a row without a due time, two active rows of a person) is none about it: it is skipped there, with the rule's name.
+``make generations`` runs the tests of what seqdev does on each of them, ``SEQDEV_TEST_GENERATION=NAME make test`` all
+tests on one. A test whose own rows break a rule of that host (two active rows of a person, a text that is NULL) is none
+about it: it is skipped there, and pytest names the rule.
 """
+
+import os
+import subprocess
+import sys
+
+BEHAVIOUR = ("tests/tick", "tests/enroll", "tests/repair")
+"""Folders of the tests of what seqdev does."""
 
 GENERATIONS = {
     "one active row": """
@@ -66,3 +74,18 @@ GENERATIONS = {
     """,
 }
 """By name, the statements that make a host of that kind out of the usual one."""
+
+
+def main() -> int:
+    """The behaviour tests on each generation; the worst exit code."""
+    codes = []
+    for name in GENERATIONS:
+        print(f"on a host of the generation: {name}", flush=True)
+        pytest = [sys.executable, "-m", "pytest", "-rs", "-n", "2", "--dist", "worksteal", *BEHAVIOUR]
+        environment = os.environ | {"SEQDEV_TEST_GENERATION": name}
+        codes.append(subprocess.run(pytest, env=environment, check=False).returncode)
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

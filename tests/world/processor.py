@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 CALLED = """
-    select distinct l.id, l.phone, l.name, l.device_id, l.user_id, s.id as sequence_id
+    select distinct l.id, l.phone, l.name, l.device_id, l.user_id, s.id as sequence_id, st.trigger as entry
     from leads as l
     cross join sequences as s
     join sequence_steps as st on st.sequence_id = s.id
@@ -103,9 +103,7 @@ class Processor:
 
     def run(self) -> None:
         """One turn of it."""
-        for lead in self._rows(CALLED):
-            if lead.name is not None and lead.device_id is not None:
-                self._enrol(lead)
+        self.enrol()
         self._rows(RELEASE_OLD_CLAIMS)
         online = {device.id for device in self._rows(DEVICES)}
         for row in self._rows(DUE):
@@ -114,6 +112,11 @@ class Processor:
             device = row.assigned_device_id
             if device is not None and (device in online or not self.strict):
                 self._process(row)
+
+    def enrol(self) -> None:
+        for lead in self._rows(CALLED):
+            if lead.name is not None and lead.device_id is not None:
+                self._enrol(lead)
 
     def _enrol(self, lead: Any) -> None:
         steps = self._rows(STEPS, lead.sequence_id)
