@@ -43,16 +43,13 @@ def held(request: pytest.FixtureRequest, server: str) -> Iterator[Held]:
         counted.save()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _without_delay(_clean_environment: None) -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _without_delay(without_delay: None) -> None:
     """The steps of the world are due at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEQDEV_DEFAULT_DELAY", "0s")
-        yield
 
 
 @pytest.fixture(scope="session")
-def forks(_without_delay: None) -> Iterator[Forks]:
+def forks(_clean_environment: None) -> Iterator[Forks]:
     """Starts processes of seqdev quickly."""
     started = Forks()
     yield started

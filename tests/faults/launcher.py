@@ -173,6 +173,7 @@ def serve() -> None:
             os.dup2(null, 0)
             for stream, path in ((1, request["out"]), (2, request["err"])):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            os.environ.clear()
             os.environ.update(request["environment"])
             code = 1
             try:

@@ -38,7 +38,7 @@ class Forks:
         out, err = (Path(self._folder.name) / name for name in ("out", "err"))
         request = {
             "argv": argv,
-            "environment": dict(environment),
+            "environment": os.environ | dict(environment),
             "point": point,
             "hit": hit,
             "kill_after": kill_after,
