@@ -22,21 +22,9 @@ from tests.world.command import ROOT, Cli, Ran, Start, command, url
 from tests.world.folders import folder_in_memory
 from tests.world.forked import Forked
 from tests.world.generations import GENERATIONS
+from tests.world.generations import pytest_runtest_call as pytest_runtest_call
 from tests.world.host import Host
 from tests.world.tcp import tcp as tcp
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """On a host of a generation: a test whose own rows that host refuses is none about it."""
-    try:
-        return (yield)
-    except psycopg.Error as refusal:
-        broken = refusal.sqlstate and refusal.sqlstate[:2] in ("23", "P0")
-        if not (os.environ.get("SEQDEV_TEST_GENERATION") and broken):
-            raise
-        rule = refusal.diag.constraint_name or refusal.diag.column_name or refusal.diag.message_primary
-        pytest.skip(f"this host refuses a row of the test's own: {rule}")
 
 
 @pytest.fixture(scope="session", autouse=True)

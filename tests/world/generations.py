@@ -8,6 +8,10 @@ about it: it is skipped there, and pytest names the rule.
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+
+import psycopg
+import pytest
 
 BEHAVIOUR = ("tests/tick", "tests/enroll", "tests/repair")
 """Folders of the tests of what seqdev does."""
@@ -76,14 +80,27 @@ GENERATIONS = {
 """By name, the statements that make a host of that kind out of the usual one."""
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """On a host of a generation: a test whose own rows that host refuses is none about it."""
+    try:
+        return (yield)
+    except psycopg.Error as refusal:
+        broken = refusal.sqlstate and refusal.sqlstate[:2] in ("23", "P0")
+        if not (os.environ.get("SEQDEV_TEST_GENERATION") and broken):
+            raise
+        rule = refusal.diag.constraint_name or refusal.diag.column_name or refusal.diag.message_primary
+        pytest.skip(f"this host refuses a row of the test's own: {rule}")
+
+
 def main() -> int:
     """The behaviour tests on each generation; the worst exit code."""
     codes = []
     for name in GENERATIONS:
         print(f"on a host of the generation: {name}", flush=True)
-        pytest = [sys.executable, "-m", "pytest", "-rs", "-n", "2", "--dist", "worksteal", *BEHAVIOUR]
+        argv = [sys.executable, "-m", "pytest", "-rs", "-n", "2", "--dist", "worksteal", *BEHAVIOUR]
         environment = os.environ | {"SEQDEV_TEST_GENERATION": name}
-        codes.append(subprocess.run(pytest, env=environment, check=False).returncode)
+        codes.append(subprocess.run(argv, env=environment, check=False).returncode)
     return max(codes)
 
 
