@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test generations faults load mutants bench bench-audits lint lock docs clean
+.PHONY: demo test thorough generations faults load mutants bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
+
+thorough: $(READY) ## Run the tests that take long, and all cases of those that make test tries some of
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "thorough and not load"
 
 generations: $(READY) ## Run the tests of tick, enroll and repair on hosts of every generation
 	@$(BIN)/python -m tests.world.generations

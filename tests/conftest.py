@@ -18,6 +18,7 @@ from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
 from tests.world import worker
+from tests.world.cases import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.world.command import ROOT, Cli, Ran, Start, command, url
 from tests.world.folders import folder_in_memory
 from tests.world.forked import Forked

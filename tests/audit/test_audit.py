@@ -630,6 +630,7 @@ def test_last_seen_may_be_missing(host: Host, seqdev: Cli) -> None:
     assert row["last_seen"] is None
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("instant", ["0044-03-15 BC", "294276-12-31", "-infinity", "infinity"])
 def test_instants_outside_the_calendar_stop_no_command(host: Host, seqdev: Cli, instant: str) -> None:
     user = host.user()

@@ -118,6 +118,7 @@ WRITES = {
 }
 
 
+@pytest.mark.cases(5)
 @pytest.mark.parametrize("what", WRITES)
 def test_a_function_that_may_do_more_than_read_is_refused(host: Host, audit: Audit, what: str) -> None:
     host.rows("create schema other")

@@ -7,6 +7,8 @@ import pytest
 
 from tests.world.command import ROOT, command
 
+pytestmark = pytest.mark.thorough
+
 PRINTS = (["--help"], ["repair", "--help"], ["repair", "stuck", "--help"], ["--version"])
 
 

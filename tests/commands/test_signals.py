@@ -146,6 +146,7 @@ def test_what_only_reads_ends_at_once_and_leaves_no_query_behind(
         until(lambda: not at_work(host), "the sessions to end")
 
 
+@pytest.mark.thorough
 def test_a_batch_that_takes_too_long_is_rolled_back(
     host: Host, start: Start, connect: Connect, database: str, tmp_path: Path, server: str
 ) -> None:

@@ -27,6 +27,7 @@ GROUPS = {
 }
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_bare_group_shows_its_help_on_stderr_and_is_exit_2(group: str, process: Cli) -> None:
     ran = process(*group.split())

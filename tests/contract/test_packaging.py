@@ -13,6 +13,8 @@ import pytest
 from seqdev.postgres.queries import ROOT as SQL
 from tests.world.command import ROOT
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

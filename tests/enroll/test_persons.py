@@ -111,6 +111,7 @@ def test_all_spellings_together_are_one_person(
     assert list(refusals(result).values()) == ["same_person"] * (len(INTERNATIONAL) - 1)
 
 
+@pytest.mark.cases(5)
 @pytest.mark.parametrize("in_sequence", [DIGITS, *INTERNATIONAL])
 @pytest.mark.parametrize("spelling", [DIGITS, INTERNATIONAL[0]])
 def test_who_is_in_the_sequence_in_another_spelling_is_not_enrolled_again(
@@ -245,6 +246,7 @@ TYPED = [
 ]
 
 
+@pytest.mark.cases(6)
 @pytest.mark.parametrize("typed", TYPED)
 @pytest.mark.parametrize("stored", [DIGITS, INTERNATIONAL[0]])
 def test_phones_find_a_lead_in_any_spelling(

@@ -27,6 +27,7 @@ def contents(host: Host) -> dict[str, Any]:
     }
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("words", WRITING)
 def test_paused_it_writes_nothing_and_says_who_why_and_what_to_do_and_resumed_it_writes(
     host: Host, seqdev: Cli, world: Callable[[str], list[str]], words: str

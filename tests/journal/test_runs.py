@@ -32,6 +32,7 @@ def journal(seqdev: Cli, *options: str, code: int = 0) -> Any:
     return json.loads(ran.out)
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("words", WRITING)
 def test_every_command_that_writes_enters_who_ran_it_where_with_what_and_how_it_ended(
     seqdev: Cli, world: Callable[[str], list[str]], words: str

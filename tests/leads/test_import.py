@@ -89,6 +89,7 @@ def test_a_file_becomes_leads_of_the_device(host: Host, seqdev: Cli, file: Path)
     assert run.finished_at is not None
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -205,6 +206,7 @@ def test_a_quoted_newline_is_part_of_the_name_and_lines_are_counted_as_in_the_fi
     assert [row.name for row in leads(host)] == ["two\nlines"]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     "body",
     [
@@ -607,6 +609,7 @@ def even(counts: list[int], people: int) -> list[int]:
     return sorted(counts)
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     counts=st.lists(st.integers(0, 12), min_size=1, max_size=6),

@@ -40,11 +40,14 @@ def run(locale: str, *argv: str) -> Ran:
     return Ran(done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1"))
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("locale", "output"),
     [
         *product(["ascii"], ["table", "json", "jsonl", "csv", "tsv", "markdown"]),
-        *product(["latin-1", "C"], ["table", "json", "csv"]),
+        ("latin-1", "table"),
+        ("C", "table"),
+        ("C", "csv"),
     ],
 )
 def test_what_the_locale_has_no_character_for_is_escaped(host: Host, locale: str, output: str) -> None:
@@ -62,7 +65,8 @@ def test_what_the_locale_has_no_character_for_is_escaped(host: Host, locale: str
         assert ran.out.count(WRITTEN[locale]) == 2
 
 
-@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("locale", ["ascii", "C"])
 def test_help_and_errors_are_shown_in_every_locale(host: Host, locale: str) -> None:
     for options in ([], ["db", "grants"]):
         ran = run(locale, *options, "--help")

@@ -35,6 +35,7 @@ def test_a_tick_asks_for_nothing_but_its_own_statements(host: Host, seqdev: Cli)
     }
 
 
+@pytest.mark.thorough
 def test_a_statement_that_a_signal_ends_costs_no_new_connection(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:

@@ -20,6 +20,8 @@ from seqdev.errors import Unavailable, UsageError
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody")

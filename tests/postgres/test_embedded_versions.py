@@ -16,6 +16,8 @@ from seqdev.postgres import embedded
 from tests.world.command import ROOT, Cli
 from tests.world.folders import folder_in_memory
 
+pytestmark = pytest.mark.thorough
+
 PACKAGED = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 

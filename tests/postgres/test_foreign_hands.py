@@ -112,6 +112,7 @@ THEIRS = {
 }
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("case", THEIRS)
 def test_whatever_others_can_change_is_refused(case: str, host: Host, seqdev: Cli, mallory: str) -> None:
     statements, item = THEIRS[case]

@@ -266,6 +266,7 @@ def without_ids(text: str) -> str:
     return re.sub("[0-9a-f-]{36}", "ID", text)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("role", ALLOWED)
 def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
     role: str,
@@ -320,6 +321,7 @@ def test_who_repairs_can_pause_and_go_on_and_nobody_else(
         monkeypatch.setenv("SEQDEV_DATABASE_URL", world.url)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("role", REFUSED)
 def test_a_command_of_another_role_is_refused_and_nothing_is_written(
     role: str,

@@ -81,6 +81,7 @@ def findings(seqdev: Cli) -> tuple[int, dict[str, dict[str, Any]]]:
     return ran.code, {one["item"]: one for one in json.loads(ran.out)}
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("case", AS_GOOD)
 def test_an_index_that_does_as_well_counts_by_any_name(case: str, host: Host, seqdev: Cli) -> None:
     own, made = AS_GOOD[case]
@@ -92,6 +93,7 @@ def test_an_index_that_does_as_well_counts_by_any_name(case: str, host: Host, se
     assert (upgraded.code, upgraded.err) == (0, "seqdev: nothing to do\nseqdev: the database is ready\n")
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("case", NOT_AS_GOOD)
 def test_an_index_by_which_the_rows_are_not_found_does_not_count(case: str, host: Host, seqdev: Cli) -> None:
     own, made = NOT_AS_GOOD[case]
@@ -102,6 +104,7 @@ def test_an_index_by_which_the_rows_are_not_found_does_not_count(case: str, host
     assert found[f"index {own}"]["remedy"].startswith(f"create index concurrently if not exists {own} ")
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("case", ["other rows", "columns in another order", "an expression"])
 def test_an_index_of_the_right_name_on_something_else_is_made_anew(
     case: str, host: Host, seqdev: Cli
@@ -167,6 +170,7 @@ KEYS = {
 }
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("case", KEYS)
 def test_check_and_tick_agree_on_keys(case: str, host: Host, seqdev: Cli) -> None:
     made, good = KEYS[case]

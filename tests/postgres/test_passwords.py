@@ -40,6 +40,7 @@ def private(file: Path, text: str, mode: int = 0o600) -> Path:
     return file
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     "source",
     ["passfile", "service", "PGPASSWORD", "SEQDEV_DATABASE_URL", "file", "command", "command in file"],

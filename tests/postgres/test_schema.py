@@ -25,6 +25,7 @@ def content(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("variant", "instant"),
     [
@@ -206,6 +207,7 @@ def test_the_journal_is_made_by_the_upgrade_alone(empty_database: str, connect: 
     assert host.execute("select count(*) from pg_namespace where nspname = 'seqdev'").fetchone() == (0,)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_first_upgrade_does_what_it_has_shown(
     variant: str, empty_database: str, connect: Connect, seqdev: Cli

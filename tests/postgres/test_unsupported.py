@@ -51,6 +51,7 @@ UNSUPPORTED = {
 }
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("item", UNSUPPORTED)
 def test_what_the_server_cannot_do_is_said_before_anything_is_written(
     item: str, host: Host, seqdev: Cli
@@ -76,6 +77,7 @@ def test_what_the_server_cannot_do_is_said_before_anything_is_written(
     assert host.value("select count(*) from seqdev.run where command not like 'db%%'") == 0
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     "statement",
     [

@@ -81,6 +81,7 @@ def test_check_says_where_another_zone_is_set(host: Host, seqdev: Cli, level: st
         host.rows(f"alter {level.format(**names)} reset timezone")
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("zone", "code"), [("8", 3), ("-3.5", 3), ("0", 0), ("Europe/London", 3), ("Etc/Zulu", 0)]
 )

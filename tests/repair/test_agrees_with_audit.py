@@ -133,6 +133,7 @@ def planned(seqdev: Cli, *options: str) -> dict[str, tuple[str, str]]:
 ALL = tuple(cause for cause in Cause if cause != "assigned_since")
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("causes", [RECOMMENDED, ALL, ("foreign_writer",)])
 def test_the_repair_of_past_rows_changes_the_rows_that_the_audit_names(
     host: Host, world: World, seqdev: Cli, seed: int, causes: tuple[str, ...]
@@ -151,6 +152,7 @@ def test_the_repair_of_past_rows_changes_the_rows_that_the_audit_names(
     assert planned(seqdev, "--history", *asking(causes)) == wanted
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("causes", [RECOMMENDED, ALL, ("foreign_writer",)])
 def test_the_repair_of_rows_to_come_follows_the_persons_last_mismatch(
     host: Host, world: World, seqdev: Cli, seed: int, causes: tuple[str, ...]

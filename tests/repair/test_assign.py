@@ -101,6 +101,7 @@ def fewest_moves(owns: list[int], free: int) -> int:
     )
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     users=st.lists(

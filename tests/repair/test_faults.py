@@ -37,6 +37,7 @@ def alone(host: Host) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment_journal_and_rows_agree(
     host: Host, database: str, seqdev: Cli, seed: int
 ) -> None:

@@ -18,6 +18,8 @@ from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.repairs import message
 
+pytestmark = pytest.mark.thorough
+
 PEOPLE = 120
 STEPS = 4
 AUDITS = ("mismatches", "devices", "contacts", "writers", "collisions", "sequences", "leads")

@@ -253,6 +253,7 @@ def all_undone(host: Host, seqdev: Cli, seed: int, contacts: int, repairs: int) 
     return int(changed)
 
 
+@pytest.mark.thorough
 def test_random_repairs_and_undos_leave_no_trace(host: Host, seqdev: Cli, seed: int) -> None:
     assert all_undone(host, seqdev, seed, contacts=3000, repairs=8) > 100
 

@@ -191,6 +191,7 @@ create trigger steps_in_order before update on sequence_contacts for each row ex
 """
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("made", ["beforehand", "step by step"])
 @pytest.mark.parametrize("people", [1, 500])
 def test_one_active_row_a_person_and_steps_in_order_hold_during_a_claim(

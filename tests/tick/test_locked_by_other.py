@@ -88,6 +88,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQDEV_LOCK_TIMEOUT", "400ms")
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("what", LOCKS)
 def test_who_depends_on_a_locked_row_waits_and_all_others_go(
     host: Host, connect: Connect, seqdev: Cli, what: str
@@ -123,6 +124,7 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
     assert not host.broken_promises()
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("policy", "what"),
     [
@@ -158,6 +160,7 @@ def test_batches_go_on_past_what_is_locked(host: Host, connect: Connect, seqdev:
     assert not host.broken_promises()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("state", ["55P03", "40001", "40P01"])
 def test_a_contact_whose_trigger_says_to_try_again_keeps_nobody_back(
     host: Host, seqdev: Cli, state: str
@@ -219,6 +222,7 @@ def test_a_failed_send_and_a_reason_that_a_trigger_puts_off_do_not_stop_the_tick
     assert "why contacts wait was not written to last_error" in err
 
 
+@pytest.mark.thorough
 def test_a_table_that_is_locked_for_a_while_only_delays(host: Host, connect: Connect, seqdev: Cli) -> None:
     crowd(host, 10)
     other = connect(host.url)
@@ -230,6 +234,7 @@ def test_a_table_that_is_locked_for_a_while_only_delays(host: Host, connect: Con
     assert (summary["queued"], summary["waiting"], err) == (40, {}, "")
 
 
+@pytest.mark.thorough
 def test_a_trigger_that_waits_for_a_row_of_its_own_keeps_back_only_those_it_is_for(
     host: Host, connect: Connect, seqdev: Cli
 ) -> None:
@@ -259,6 +264,7 @@ def test_a_trigger_that_waits_for_a_row_of_its_own_keeps_back_only_those_it_is_f
     assert not host.broken_promises()
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("what", ["lead renamed", "device", "sequence", "user"])
 def test_the_rights_of_the_tick_are_enough(
     host: Host, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, what: str

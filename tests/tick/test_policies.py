@@ -184,6 +184,7 @@ def crowd(host: Host) -> None:
         )
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("policy", list(Policy))
 def test_compare_predicts_exactly_what_each_policy_then_does(host: Host, seqdev: Cli, policy: Policy) -> None:
     crowd(host)

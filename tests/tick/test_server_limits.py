@@ -76,6 +76,7 @@ def test_a_batch_that_runs_out_of_locks_is_halved_and_the_limit_named_where_that
     assert not host.broken_promises()
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("state", "kind"),
     [

@@ -10,6 +10,8 @@ import pytest
 
 from tests.world.command import Cli
 
+pytestmark = pytest.mark.thorough
+
 MakeDatabase = Callable[[str], str]
 
 LIVE_DEVICES = 25
