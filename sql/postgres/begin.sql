@@ -32,6 +32,12 @@ from (
         ('statement_timeout', :'statement_timeout'::text),
         ('idle_in_transaction_session_timeout', :'idle_timeout'::text),
         ('client_connection_check_interval', :'alive_check'::text),
+        -- A client whose host has vanished is noticed after 25 s, as the client notices its server's, whatever it was
+        -- about to send or to get: until then its locks stay.
+        ('tcp_keepalives_idle', '10'),
+        ('tcp_keepalives_interval', '5'),
+        ('tcp_keepalives_count', '3'),
+        ('tcp_user_timeout', '25s'),
         -- Or a role's old habits would change what patterns mean, and how dates and intervals come back.
         ('standard_conforming_strings', 'on'),
         ('DateStyle', 'ISO, YMD'),

@@ -14,9 +14,9 @@ from tests.world.host import Host
 HERE = Path(__file__).parent
 
 
-def world_of(server: Server, forks: Forks, held: Held) -> World:
+def world_of(server: Server, forks: Forks, held: Held, database: str = "service") -> World:
     """The world in a server of its own."""
-    url = server.url("service")
+    url = server.url(database)
     connection = psycopg.connect(url, autocommit=True, row_factory=namedtuple_row)
     return World(url, Host(connection), forks, held)
 

@@ -35,9 +35,15 @@ class Break:
 class Proxy:
     """Listens on a port of the loopback for the server with this socket; connections take ``breaks`` in turn."""
 
-    def __init__(self, upstream: str, breaks: list[Break] | None = None) -> None:
-        """``upstream``: the path of a unix socket."""
+    def __init__(
+        self,
+        upstream: str | Callable[[], socket.socket],
+        breaks: list[Break] | None = None,
+        vanish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``upstream``: the path of a unix socket, or what connects. ``vanish``: called when a connection is in a hole."""
         self.upstream = upstream
+        self.vanish = vanish
         self.breaks = list(breaks or [])
         self.passed = {UP: 0, DOWN: 0}
         self.links: list[_Link] = []
@@ -66,13 +72,19 @@ class Proxy:
                 return
             plan = self.breaks.pop(0) if self.breaks else None
             try:
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self.upstream)
+                server = self._connect()
             except OSError:
                 client.close()
                 continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.links.append(_Link(self, client, server, plan))
+
+    def _connect(self) -> socket.socket:
+        if callable(self.upstream):
+            return self.upstream()
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self.upstream)
+        return server
 
 
 class _Link:
@@ -149,6 +161,7 @@ class _Link:
         self._proxy.broken += 1
         if kind == "hole":
             self._swallow.set()
+            self._proxy.vanish()
         elif kind == "half" and target:
             _quietly(lambda: target.shutdown(socket.SHUT_WR))
         else:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from uuid import UUID
 
 import psycopg
-import pytest
 
 from tests.faults.processes import ended, start
-from tests.faults.record import Held
+from tests.faults.record import Held, fault
 from tests.faults.world import World, wait
 from tests.world.sessions import TICKING
 
@@ -36,9 +35,7 @@ OPEN = {
 """What a session locks and leaves open, and the contacts that depend on it."""
 
 
-@pytest.mark.fault("a transaction left open on a row")
-@pytest.mark.faults
-@pytest.mark.parametrize("what", list(OPEN))
+@fault("a transaction left open on a row", what=list(OPEN))
 def test_only_those_who_depend_on_an_open_transaction_wait(
     make_world: Worlds, held: Held, expected: list[str], what: str
 ) -> None:
@@ -71,9 +68,7 @@ def done(world: World, condition: str) -> set[UUID]:
 USERS, PEOPLE = 10, 1000
 
 
-@pytest.mark.fault("the host deletes what ticks are sending for")
-@pytest.mark.faults
-@pytest.mark.parametrize("table", ["users", "sequences"])
+@fault("the host deletes what ticks are sending for", table=["users", "sequences"])
 def test_deletes_that_cascade_never_end_in_a_deadlock(make_world: Worlds, held: Held, table: str) -> None:
     world = make_world()
     for statement in CROWD:
