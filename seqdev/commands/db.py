@@ -1,7 +1,5 @@
-"""``seqdev db``: the database, and the embedded server."""
+"""``seqdev db``: the database."""
 
-import os
-import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -11,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from seqdev.commands import db_server
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
 from seqdev.errors import Exit, ReaderGoneError, UsageError
@@ -18,15 +17,13 @@ from seqdev.journal.runs import who
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.text import Phone, visible
-from seqdev.postgres import binaries as server_binaries
-from seqdev.postgres import conninfo, embedded, grants, places, schema
+from seqdev.postgres import grants, places, schema
 from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
 from seqdev.postgres.places import By
 from seqdev.probe import probe, waits
-from seqdev.url import without_secrets
 
 app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded server.")
 
@@ -79,26 +76,6 @@ class Standing:
     of the person has that step, or would get it"""
     contact_id: UUID
     """the row"""
-
-
-@dataclass(frozen=True)
-class ServerStatus:
-    """The embedded server."""
-
-    used: bool
-    """Whether commands work on it: no other database is named."""
-    running: bool
-    """Whether the server runs."""
-    pid: int | None
-    """Its process."""
-    version: str
-    """Version of PostgreSQL."""
-    home: str
-    """Folder of its files."""
-    socket: str
-    """Folder of its socket."""
-    log: str
-    """Its log file."""
 
 
 @app.command()
@@ -331,55 +308,5 @@ def grants_(
     return Exit.FINDINGS if hidden or refused else Exit.DONE
 
 
-@app.command()
-def up() -> int:
-    """Start the embedded server, unless it is running.
-
-    Other commands start it when they need it.
-    """
-    embedded.start()
-    note(f"the embedded server runs in {embedded.home()}")
-    return Exit.DONE
-
-
-@app.command()
-def down() -> int:
-    """Stop the embedded server."""
-    note("the embedded server is stopped" if embedded.stop() else "the embedded server was not running")
-    return Exit.DONE
-
-
-@app.command()
-def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
-    """Show whether the embedded server runs and is used.
-
-    Also where its files are.
-    """
-    application: App = ctx.obj
-    found = embedded.status()
-    used = not conninfo.is_named(application.settings.database_url)
-    row = ServerStatus(
-        used, found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
-    )
-    application.writer(output).write(Table("server", ServerStatus, [row], single=True))
-    for old in embedded.left_behind(found.home, server_binaries.major(found.version)):
-        note(f"{found.home / old / 'data'} has data of PostgreSQL {old}, which {found.version} cannot read")
-    if not used:
-        note("commands work on the database that is named, not on the embedded server: see seqdev db check")
-    return Exit.DONE
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def psql(ctx: typer.Context) -> int:
-    """Open psql on the database that seqdev works on.
-
-    Further arguments are passed to psql.
-    """
-    application: App = ctx.obj
-    settings = application.settings
-    # A password must not show in the process list.
-    target, variables = without_secrets(application.database("db psql").conninfo())
-    if password := conninfo.password(settings.database_url, settings.password_command):
-        variables["PGPASSWORD"] = password
-    program = server_binaries.psql_path(tls="sslmode=" in target)
-    return subprocess.run([program, target, *ctx.args], env=os.environ | variables, check=False).returncode
+# Last in the help of the group.
+app.add_typer(db_server.app)
