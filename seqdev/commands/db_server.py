@@ -10,7 +10,7 @@ from seqdev.commands.options import App, FormatOption
 from seqdev.errors import Exit
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import binaries as server_binaries
-from seqdev.postgres import conninfo, embedded
+from seqdev.postgres import conninfo, embedded, home
 from seqdev.url import without_secrets
 
 app = typer.Typer()
@@ -43,7 +43,7 @@ def up() -> int:
     Other commands start it when they need it.
     """
     embedded.start()
-    note(f"the embedded server runs in {embedded.home()}")
+    note(f"the embedded server runs in {home.find()}")
     return Exit.DONE
 
 
@@ -67,7 +67,7 @@ def status(ctx: typer.Context, output: FormatOption = Format.TABLE) -> int:
         used, found.running, found.pid, found.version, str(found.home), str(found.socket), str(found.log)
     )
     application.writer(output).write(Table("server", ServerStatus, [row], single=True))
-    for old in embedded.left_behind(found.home, server_binaries.major(found.version)):
+    for old in home.left_behind(found.home, server_binaries.major(found.version)):
         note(f"{found.home / old / 'data'} has data of PostgreSQL {old}, which {found.version} cannot read")
     if not used:
         note("commands work on the database that is named, not on the embedded server: see seqdev db check")

@@ -13,7 +13,7 @@ from seqdev.demo import stage
 from seqdev.demo.demo import tell
 from seqdev.errors import Exit
 from seqdev.output.render import Format, note
-from seqdev.postgres import embedded
+from seqdev.postgres import embedded, home
 from seqdev.postgres.engine import Database
 from seqdev.settings import Settings
 
@@ -28,7 +28,7 @@ def demo(ctx: typer.Context) -> int:
     root = ctx.find_root().command
     assert isinstance(root, TyperGroup)
     server = embedded.start()
-    note(f"the demo works only on the embedded server in {embedded.home()}")
+    note(f"the demo works only on the embedded server in {home.find()}")
     with _own_environment(), tempfile.TemporaryDirectory(prefix="seqdev-demo-") as folder:
         # Nor do other settings count, or the story would come out differently.
         settings = Settings(database_url=f"{server} dbname={stage.DATABASE}", mask=application.settings.mask)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seqdev.errors import PermissionRefused, UsageError
-from seqdev.postgres import embedded
+from seqdev.postgres import embedded, home
 from seqdev.url import read
 
 LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGPORT", "PGUSER")
@@ -44,7 +44,7 @@ def find(database_url: str, say: Callable[[str], None]) -> str:
     if is_named(database_url):
         options = read(database_url) if database_url else {}
         return make_conninfo("", **(_ALIVE | options | _tls(options, say)))
-    say(f"no database named: working on the embedded server in {embedded.home()}")
+    say(f"no database named: working on the embedded server in {home.find()}")
     return embedded.start()
 
 

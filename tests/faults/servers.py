@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seqdev.postgres import embedded
+from seqdev.postgres import embedded, home
 from tests.faults.world import wait
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -31,7 +31,7 @@ def account() -> tuple[int, int] | None:
 
 def binaries() -> Path:
     """The folder of the binaries that the session's server runs from."""
-    found = embedded._postmaster(embedded.home())
+    found = embedded._postmaster(home.find())
     assert found, "the session's server does not run"
     return Path(found[0].cmdline()[0]).parent
 

@@ -19,6 +19,7 @@ import pytest
 from seqdev.errors import Unavailable, UsageError
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
+from seqdev.postgres.home import find as find_home
 
 pytestmark = pytest.mark.thorough
 
@@ -295,7 +296,7 @@ def test_the_users_data_folder_is_the_default_and_nothing_above_it_changes(
     before = modes(*above)
     try:
         embedded.start()
-        assert user_home in embedded.home().parents
+        assert user_home in find_home().parents
         assert embedded.status().running
         assert modes(*above) == before
     finally:
@@ -309,7 +310,7 @@ def test_roots_closed_home_is_left_closed(base: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", str(base / "closed"))
     (base / "closed").mkdir(0o700)
-    assert embedded.home() == Path("/var/lib/seqdev")
+    assert find_home() == Path("/var/lib/seqdev")
     monkeypatch.setenv("SEQDEV_HOME", str(base / "closed" / "home"))
     with pytest.raises(UsageError) as caught:
         embedded.start()
@@ -326,7 +327,7 @@ def test_a_path_too_long_for_a_socket_is_refused_with_the_limit(
         embedded.start()
     assert "89 bytes" in caught.value.hint or sys.platform != "linux"
     monkeypatch.setenv("SEQDEV_HOME", f"/{'x' * 88}")
-    assert len(os.fsencode(embedded.home())) == 89
+    assert len(os.fsencode(find_home())) == 89
 
 
 @only_root
@@ -425,11 +426,11 @@ def test_an_ordinary_user_gets_a_server_of_its_own(base: Path) -> None:
         pytest.skip(f"no {version} that the user nobody can run with this environment's packages")
     code = """
 import os, stat
-from seqdev.postgres import embedded
+from seqdev.postgres import embedded, home
 from seqdev.postgres import binaries as server_binaries
 embedded.start()
 status = embedded.status()
-assert status.running and status.home == embedded.home() and str(status.home).startswith(os.environ["HOME"])
+assert status.running and status.home == home.find() and str(status.home).startswith(os.environ["HOME"])
 for path in (status.home, status.data, status.socket):
     found = path.stat()
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o700), path
