@@ -190,7 +190,9 @@ def test_when_it_is_next_eligible(scene: Scene, seqdev: Cli, monkeypatch: pytest
     scene.set("sequence_contacts", next_trigger_time=None)
     assert waiting(seqdev)["reason"] == "not_due"
     assert eligible() is None
-    assert "STOPPED: not_due (next_trigger_time is empty)" in seqdev("explain", PHONE).out
+    told = seqdev("explain", PHONE).out
+    assert "STOPPED: not_due (next_trigger_time is empty)" in told
+    assert "see that the step was not sent, then give the row a next_trigger_time" in told
 
 
 def test_since_is_what_the_database_tells_or_nothing(
