@@ -200,7 +200,9 @@ def _away(gone: bool) -> str:
 
 def _to_do(reason: str, step: Step) -> str:
     if reason == "not_due" and not step.due_at:
-        return "see that the step was not sent, then give the row a next_trigger_time: it is never due without"
+        return (
+            "see that the step was not sent, then give the row a next_trigger_time: it is never due without"
+        )
     return UNBLOCK[reason].format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
 
 
