@@ -211,7 +211,7 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
 
 
 def _write(tx: Transaction, user: UUID) -> tuple[int, int] | None:
-    """How many leads were inserted and updated; None: none yet, a device is gone, and its lines are rejected now.
+    """Leads inserted and updated; None: none yet, since a device is gone, whose lines are rejected now.
 
     What others did to these leads since they were judged, is left as it is.
     """
