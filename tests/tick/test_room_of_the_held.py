@@ -1,6 +1,7 @@
 """A device's room is for those who can go: who is held by another session takes no place of it."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -141,4 +142,22 @@ def test_a_device_whose_own_people_are_held_takes_those_of_another(
         summary = tick(seqdev, policy)
         assert (summary["queued"], summary["moved"]) == (ROOM, ROOM)
         assert sent(host, device) == phones("6013", 1, ROOM)
+    assert host.broken_promises() == []
+
+
+def test_where_many_are_held_and_there_is_little_room_the_search_ends_and_others_go(
+    host: Host, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "1")
+    user = host.user()
+    device, other = host.device(user), host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    people(host, sequence, step, "6012", device, device)
+    people(host, sequence, step, "6013", other, other)
+    with the_oldest_held(host, connect, "leads", "6012", 2 * ROOM):
+        began = time.monotonic()
+        assert tick(seqdev, "strict")["queued"] == 1
+        assert time.monotonic() - began < 10
+        assert sent(host, other) == phones("6013", 1, 1)
+    assert tick(seqdev, "strict")["queued"] == 1
     assert host.broken_promises() == []
