@@ -174,6 +174,7 @@ source as materialized (
         coalesce(d.reason, 'device_full') as reason
     from device as d
     inner join spare on d.user_id = spare.user_id
+    where d.reason is not null or d.id <> all(:'emptied'::uuid [])
     union all
     -- A device that is gone may have people of any user.
     select

@@ -138,6 +138,12 @@ def test_a_device_whose_own_people_are_held_takes_those_of_another(
     sequence, (step,) = host.simple_sequence(user)
     people(host, sequence, step, "6012", device, device)
     people(host, sequence, step, "6013", gone, gone)
+    # One of those beyond the device's room is due before the last of those who are to go.
+    host.rows(
+        "update sequence_contacts as sc set next_trigger_time = own.next_trigger_time + interval '2500 us'"
+        " from sequence_contacts as own where sc.contact_phone like '6013%' and own.contact_phone ="
+        " '6012' || substr(sc.contact_phone, 5)"
+    )
     with the_oldest_held(host, connect, table, "6012", 2 * ROOM):
         summary = tick(seqdev, policy)
         assert (summary["queued"], summary["moved"]) == (ROOM, ROOM)
