@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from seqdev.phone import national
 from seqdev.postgres.queries import Query, Row
 from seqdev.settings import Policy, Settings, capacity
 
@@ -50,8 +51,18 @@ class Devices:
     sent_in_day: str
 
 
+@dataclass(frozen=True)
+class Persons:
+    """The row of ``enroll/persons.sql``."""
+
+    same_leads: str
+    same_sequences: str
+    same_are_in: str
+
+
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
+PERSONS = Query("enroll/persons.sql", Persons)
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,17 @@ def devices(
             users=list(asked.users),
             counted=asked.counted,
             **capacity(settings),
+        )
+    )
+
+
+def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, object]) -> Answers:
+    """Which leads are refused since another is the same person, of those that ``given`` narrows it to."""
+    known = PERSONS.statement.parameters
+    narrowed = {name: value for name, value in given.items() if name in known}
+    return asdict(
+        transaction.one(
+            PERSONS, **narrowed, **national(settings.region), **needed_by(PERSONS, transaction, settings)
         )
     )
 

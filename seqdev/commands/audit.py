@@ -134,7 +134,7 @@ def devices(
     if sequence or device or limit or show_all:
         raise UsageError("--if-lost takes no other option than --user and --format", "leave the others out")
     app: App = ctx.obj
-    row = audit.if_lost(app.database("audit devices"), lost, user)
+    row = audit.if_lost(app.reading("audit devices"), lost, user)
     app.writer(output).write(Table("if_lost", IfLost, [row], single=True))
     if not row.fits:
         note("the user's other devices cannot take its work: see room and due")
@@ -263,18 +263,16 @@ def all_(
     is a warning, one above CRIT or no tick at all is critical, and a database out of reach is unknown.
     """
     app: App = ctx.obj
-    database = app.database("audit all")
     criteria = Criteria(since, user)
     if nagios:
         try:
-            state, text = judge(
-                *audit.health(database, criteria), Thresholds(overdue, backlog, mismatches, tick)
-            )
+            measured = audit.health(app.reading("audit all"), criteria)
+            state, text = judge(*measured, Thresholds(overdue, backlog, mismatches, tick))
         except SeqdevError as error:
             state, text = 3, line(3, error.message)
         typer.echo(text)
         return state
-    lines, health = audit.everything(database, criteria)
+    lines, health = audit.everything(app.reading("audit all"), criteria)
     state_of_things = Table("health", Health, [health], single=True)
     if for_people(output):
         state_of_things = replace(brief("health", Health, [health]).table, single=True)
@@ -308,7 +306,7 @@ def run(
     app: App = ctx.obj
     given = dict(_assignment(text) for text in set_ or ())
     shown = _Shown(output, limit, show_all)
-    found = audit_run.run(app.database("audit run"), file, given, shown.rows)
+    found = audit_run.run(app.reading("audit run"), file, given, shown.rows)
     app.writer(output).write(Table("rows", found.row, found.rows))
     _say(found.total, len(found.rows), found.total)
     return Exit.FINDINGS if found.total else Exit.DONE
@@ -323,7 +321,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
-    result = audit.find(app.database(f"audit {Path(query.path).stem}"), query, criteria)
+    result = audit.find(app.reading(f"audit {Path(query.path).stem}"), query, criteria)
     if for_people(shown.output):
         width = get_terminal_size().columns if sys.stdout.isatty() and shown.output is Format.TABLE else None
         view = brief(result.name, query.row, result.rows, width)

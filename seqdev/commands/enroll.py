@@ -59,7 +59,7 @@ def enroll(
     leads, with the phone in several spellings, one is taken. Run again, nothing more happens.
     """
     app: App = ctx.obj
-    database = app.database("enroll")
+    database = app.reading("enroll") if dry_run else app.database("enroll")
     if not dry_run:
         schema.require(database)
 

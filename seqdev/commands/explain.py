@@ -26,7 +26,7 @@ def explain(
     nothing is known of the phone.
     """
     app: App = ctx.obj
-    found = read(app.database("explain"), phone, user)
+    found = read(app.reading("explain"), phone, user)
     if app.settings.mask:
         found = explain_view.masked(found, {writing for writing in writings(phone) if len(writing) > 6})
     writer = app.writer(output)

@@ -116,7 +116,7 @@ def import_(
         if not (device or distribute or leads.has_devices):
             raise UsageError("no device for the leads", "give --device or --distribute, or a column device")
         kept = stack.enter_context(_rejects_file(rejects, file)) if rejects else None
-        database = application.database("leads import")
+        database = application.reading("leads import") if dry_run else application.database("leads import")
         if not dry_run:
             schema.require(database)
 

@@ -20,6 +20,7 @@ from seqdev.files import awaited, opened
 from seqdev.journal import runs
 from seqdev.journal.runs import Run
 from seqdev.output.render import Format, Writer, note
+from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.settings import Settings, parse_duration
 
@@ -45,6 +46,12 @@ class App:
     def database(self, command: str) -> Database:
         """The database for ``command``, which the server shows as its application name."""
         return Database(self.settings, command, note)
+
+    def reading(self, command: str) -> Database:
+        """The database for a ``command`` that only reads: SchemaError where that would run code of others."""
+        database = self.database(command)
+        schema.require_trusted(database)
+        return database
 
     def writer(self, output: Format, out: TextIO | None = None) -> Writer:
         """The writer of this command's output, to ``out`` (default stdout)."""

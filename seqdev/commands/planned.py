@@ -66,7 +66,7 @@ def carry_out(
     ``require`` raises where the database is not ready for it.
     """
     application: App = ctx.obj
-    database = application.database(name)
+    database = application.reading(name) if ways.dry_run else application.database(name)
     if not ways.dry_run:
         require(database)
     job = database.retry(make, read_only=True)

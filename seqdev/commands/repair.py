@@ -252,7 +252,7 @@ def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption 
     Newest first: how much each changed, and whether it was undone.
     """
     application: App = ctx.obj
-    found = repair_history.list_runs(application.database("repair list"), None if show_all else 20)
+    found = repair_history.list_runs(application.reading("repair list"), None if show_all else 20)
     writer = application.writer(output)
     writer.write(repair_history.runs_table(writer, found))
     if not found:
@@ -272,7 +272,7 @@ def show(
     """Show what a run has changed: its journal."""
     application: App = ctx.obj
     writer = application.writer(output)
-    with application.database("repair show").transaction(read_only=True) as tx:
+    with application.reading("repair show").transaction(read_only=True) as tx:
         found = runs.find(tx, run)
         counted = repair_history.Counted(repair_history.changes(tx, found, None if show_all else 20))
         writer.write(repair_history.changes_table(writer, counted))

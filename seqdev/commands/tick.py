@@ -81,7 +81,7 @@ def tick(
     if max_lateness is not None:
         app = replace(app, settings=replace(settings, max_lateness=max_lateness))
     chosen = policy or settings.policy
-    database = app.database("tick")
+    database = app.reading("tick") if compare or dry_run else app.database("tick")
     writer = app.writer(output)
     if compare:
         writer.write(Table("policies", Comparison, forecast.compare(database)))

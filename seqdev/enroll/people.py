@@ -1,7 +1,7 @@
 """Who an enrolment is about: the leads of typed phones, and who is one person in several spellings."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -22,17 +22,7 @@ class AskedFor:
     leads: list[UUID] | None
 
 
-@dataclass(frozen=True)
-class Persons:
-    """The row of ``enroll/persons.sql``: not for Python to read, it goes on to the statements that enrol."""
-
-    same_leads: str
-    same_sequences: str
-    same_are_in: str
-
-
 FIND = Query("enroll/find.sql", AskedFor)
-PERSONS = Query("enroll/persons.sql", Persons)
 
 
 @dataclass(frozen=True)
@@ -68,17 +58,4 @@ def _find(tx: Transaction, given: Mapping[str, object]) -> list[AskedFor]:
 
 def same_persons(database: Database, given: Mapping[str, Any]) -> gates.Answers:
     """Which leads are refused since another is the same person, of those that ``given`` narrows it to."""
-    settings = database.settings
-    known = PERSONS.statement.parameters
-
-    def work(tx: Transaction) -> gates.Answers:
-        return asdict(
-            tx.one(
-                PERSONS,
-                **{name: value for name, value in given.items() if name in known},
-                **national(settings.region),
-                **gates.needed_by(PERSONS, tx, settings),
-            )
-        )
-
-    return database.retry(work, read_only=True)
+    return database.retry(lambda tx: gates.persons(tx, database.settings, given), read_only=True)

@@ -6,7 +6,7 @@ decided here, by the table of the policies.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -17,19 +17,22 @@ from seqdev.explain.rows import (
     LEADS,
     MESSAGES,
     NEAR,
+    SPELLINGS,
     STEPS,
     TRIGGERS,
+    Call,
     Candidate,
     Enrolment,
     Explanation,
     Gate,
+    Lead,
     PolicyOutcome,
     Step,
     Story,
     Waiting,
 )
 from seqdev.output.text import Phone
-from seqdev.phone import unwrapped
+from seqdev.phone import national, unwrapped
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -67,7 +70,9 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
 
     def work(transaction: Transaction) -> Explanation:
         owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
-        return _explain(transaction, settings, writings(typed), owner)
+        asked = {"phone": unwrapped(typed), **national(settings.region)}
+        spellings = [row.phone for row in transaction.rows(SPELLINGS, **asked)]
+        return _explain(transaction, settings, list(dict.fromkeys([*writings(typed), *spellings])), owner)
 
     return database.retry(work, read_only=True)
 
@@ -78,11 +83,7 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
     # The gates last: what they say is what the next tick finds.
     leads = tx.rows(LEADS, **who, **gates.handed_to(LEADS, online))
-    calls = (
-        tx.rows(TRIGGERS, **who, waiting=settings.waiting_statuses, **gates.handed_to(TRIGGERS, may_be_sent))
-        if leads
-        else []
-    )
+    calls = _calls(tx, settings, who, leads, may_be_sent) if leads else []
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
     steps = tx.rows(STEPS, **who, **gates.handed_to(STEPS, may_be_sent, online))
     own = {step.device_id for step in steps if step.device_id}
@@ -128,6 +129,19 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
             )
         )
     return Explanation(Phone(phones[0]), tx.now, settings.policy, bool(users), stories, near)
+
+
+def _calls(
+    tx: Transaction,
+    settings: Settings,
+    who: Mapping[str, object],
+    leads: Iterable[Lead],
+    may_be_sent: gates.Answers,
+) -> list[Call]:
+    """What an enrolment would say to each trigger of the ``leads``."""
+    waiting = {"waiting": settings.waiting_statuses}
+    same = gates.persons(tx, settings, {**waiting, "leads": [lead.lead_id for lead in leads]})
+    return tx.rows(TRIGGERS, **who, **waiting, **gates.handed_to(TRIGGERS, may_be_sent, same))
 
 
 def _candidates(tx: Transaction, settings: Settings, users: Iterable[UUID]) -> list[Candidate]:

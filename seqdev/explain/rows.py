@@ -33,6 +33,14 @@ class Call:
     sequence_id: UUID | None
     sequence_name: str | None
     verdict: str
+    same_as: Phone | None
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A row of ``explain/spellings.sql``: how the host writes the person's phone."""
+
+    phone: str
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,7 @@ class Near:
     user_id: UUID | None
 
 
+SPELLINGS = Query("explain/spellings.sql", Spelling)
 LEADS = Query("explain/leads.sql", Lead)
 TRIGGERS = Query("explain/triggers.sql", Call)
 STEPS = Query("explain/steps.sql", Step)

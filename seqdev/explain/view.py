@@ -200,7 +200,9 @@ def _away(gone: bool) -> str:
 
 def _to_do(reason: str, step: Step) -> str:
     if reason == "not_due" and not step.due_at:
-        return "give the row a next_trigger_time in the application: it is never due without"
+        return (
+            "see that the step was not sent, then give the row a next_trigger_time: it is never due without"
+        )
     return UNBLOCK[reason].format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
 
 
@@ -252,7 +254,8 @@ def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
     for call in story.triggers:
         if call.verdict in ENROL:
             answer, to_do = ENROL[call.verdict]
-            yield _Answer(answer.format(trigger=call.trigger, sequence=call.sequence_name), to_do)
+            names = {"trigger": call.trigger, "sequence": call.sequence_name, "same_as": call.same_as}
+            yield _Answer(answer.format(**names), to_do)
         elif call.verdict == "no_triggers" and not story.enrolments:
             yield _Answer("not enrolled: the lead's trigger list is empty", "give the lead a trigger")
     if not story.leads:
@@ -291,7 +294,7 @@ def _names(story: Story) -> str:
         + [one.phone for one in story.enrolments]
         + [message.phone for message in story.messages]
     )
-    two = " (two writings: to seqdev these are two people)" if len(written) > 1 else ""
+    two = f" ({len(written)} spellings of one phone)" if len(written) > 1 else ""
     return f"{', '.join(name for name in names if name) or 'nameless'} {', '.join(written)}{two}"
 
 

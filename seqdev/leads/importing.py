@@ -10,6 +10,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from seqdev import signals
+from seqdev.errors import Refused
 from seqdev.journal.runs import Run
 from seqdev.leads.file import LeadFile
 from seqdev.leads.rejects import RejectsFile
@@ -68,6 +69,7 @@ COUNTS = Query("leads/counts.sql", Count)
 REJECTED = Query("leads/rejected.sql", RejectedLine)
 INSERT: Query[None] = Query("leads/insert.sql", type(None))
 UPDATE: Query[None] = Query("leads/update.sql", type(None))
+DEVICE_GONE: Query[None] = Query("leads/device_gone.sql", type(None))
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,6 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
     started = time.monotonic()
     file, target, rejects = what.file, what.target, what.rejects
     write = run is not None
-    imported = updated = 0
     # No limit of time for a statement: the COPY lasts as long as the file does.
     with database.transaction(statement_timeout=timedelta(0), rollback=not write) as tx:
         # Nothing is written yet: no need to wait for anything.
@@ -176,23 +177,23 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
             existing=target.existing.value,
             **national(database.settings.region),
         )
+        if target.devices:
+            tx.execute(DISTRIBUTE, user=target.user, devices=target.devices)
         counts = tx.rows(COUNTS)
+        written = None
+        while write and (rejects or not any(count.rejected for count in counts)):
+            if written := _write(tx, target.user):
+                break
+            counts = tx.rows(COUNTS)
         reasons = {count.outcome: count.lines for count in counts if count.rejected}
         lines = {count.outcome: count.lines for count in counts if not count.rejected}
         refused = bool(reasons) and rejects is None
         listed = tx.rows(REJECTED, most=LISTED) if refused else []
-        if rejects:
-            rejects.write(_rejected_rows(tx, file))
-        if not refused:
-            if target.devices:
-                tx.execute(DISTRIBUTE, user=target.user, devices=target.devices)
-            imported, updated = lines.get("new", 0), lines.get("update", 0)
-            if write:
-                # What others did to these leads since they were judged, is left as it is.
-                imported = tx.execute(INSERT, user=target.user)
-                updated = tx.execute(UPDATE)
+        planned = (0, 0) if refused else (lines.get("new", 0), lines.get("update", 0))
+        imported, updated = written or planned
         # Before the commit: without its rejected lines an import is worth less than none.
         if rejects:
+            rejects.write(_rejected_rows(tx, file))
             rejects.publish()
     summary = Summary(
         run_id=run.id if run else None,
@@ -207,6 +208,21 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
         duration=round(time.monotonic() - started, 3),
     )
     return Result(summary, [Rejection(one.line, one.reason, one.of_line) for one in listed], refused)
+
+
+def _write(tx: Transaction, user: UUID) -> tuple[int, int] | None:
+    """Leads inserted and updated; None: none yet, since a device is gone, whose lines are rejected now.
+
+    What others did to these leads since they were judged, is left as it is.
+    """
+    tx.constraints_immediate()
+    try:
+        with tx.savepoint():
+            return tx.execute(INSERT, user=user), tx.execute(UPDATE)
+    except Refused:
+        if not tx.execute(DEVICE_GONE):
+            raise
+        return None
 
 
 def _stage(tx: Transaction, file: LeadFile, keep_cells: bool, progress: Callable[[int], None]) -> None:

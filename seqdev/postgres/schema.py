@@ -137,7 +137,8 @@ def _refuse(blocking: list[Finding], rest: bool = False) -> None:
 def require_trusted(database: Database) -> None:
     """Raise SchemaError where others could put code into seqdev's own schema.
 
-    For what has to work where ``require`` refuses: the pause switch.
+    For what has to work where ``require`` refuses: the pause switch, and whatever only reads. A view in there
+    would run its code with the reader's rights.
     """
     found = database.retry(
         lambda tx: tx.rows(OWNERS, schema=database.settings.schema),
@@ -145,7 +146,7 @@ def require_trusted(database: Database) -> None:
         statement_timeout=CHECK_TIMEOUT,
     )
     if found:
-        raise SchemaError(f"seqdev cannot write here: {found[0].item} is wrong", "see: seqdev db check")
+        raise SchemaError(f"seqdev cannot work here: {found[0].item} is wrong", "see: seqdev db check")
 
 
 def _help(blocking: Sequence[Finding]) -> str:

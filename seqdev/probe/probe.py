@@ -65,13 +65,24 @@ class Due:
 
     contact_id: UUID
     device_id: UUID
+    sequence_id: UUID
     sequence_name: str | None
+    step_id: UUID
     day: int | None
+
+
+@dataclass(frozen=True)
+class Untried:
+    """The row of ``probe/untried.sql``."""
+
+    steps: int
+    contacts: int
 
 
 RISKS = Query("probe/risks.sql", Risk)
 MAKE_LEADS = Query("probe/make_leads.sql", Person)
 DUE = Query("probe/due.sql", Due)
+UNTRIED = Query("probe/untried.sql", Untried)
 
 
 @dataclass
@@ -138,6 +149,9 @@ class _Probe:
         """The steps that were refused, by what was tried and why."""
         self.stage = "a lead"
         self._sequences = self._claims = 0
+        self._stopped: set[UUID] = set()
+        """Sequences in which the person was refused, and does not go on."""
+        self._untried = Untried(0, 0)
 
     def run(self, transaction: Transaction) -> None:
         transaction.constraints_immediate()
@@ -147,7 +161,7 @@ class _Probe:
         self.stage = "enrolment"
         entered = self._enrolled(transaction, steps, people)
         self.stage = "claim"
-        tried: set[UUID] = set()
+        tried, steps_tried = set[UUID](), set[UUID]()
         for _ in range(MOST_STEPS):
             due = transaction.rows(
                 DUE, leads=[person.lead_id for person in entered], **gates.handed_to(DUE, steps)
@@ -156,7 +170,12 @@ class _Probe:
             if not due:
                 break
             tried |= {one.contact_id for one in due}
+            steps_tried |= {one.step_id for one in due}
             self._claimed(transaction, steps, due)
+        if not people and self.refused:
+            return
+        given = {"tried": steps_tried, "without": self._stopped, **gates.handed_to(UNTRIED, steps)}
+        self._untried = transaction.one(UNTRIED, **given)
 
     def findings(self) -> list[Finding]:
         """What was refused, or that nothing was."""
@@ -169,6 +188,13 @@ class _Probe:
             Finding(f"probe: {stage}", "advised", f"{reason}; {follows[stage]}: {_named(places)}", None, None)
             for (stage, reason), places in self.refused.items()
         ]
+        if self._untried.steps:
+            why = (
+                f"{self._untried.steps:,} steps, at which {self._untried.contacts:,} active contacts stand:"
+                " no step leads there from where their sequence is entered (see: seqdev audit sequences);"
+                " what the database refuses there shows only when a tick comes to it"
+            )
+            found.append(Finding("probe: steps not tried", "advised", why, None, None))
         if found:
             return found
         if not self._sequences:
@@ -210,6 +236,7 @@ class _Probe:
         refused = bisect(transaction, _Each(people, enrol)).refused
         for person, reason in refused:
             self._note(reason, person.sequence_name or str(person.sequence_id))
+            self._stopped.add(person.sequence_id)
         without = {person for person, _ in refused}
         return [person for person in people if person not in without]
 
@@ -246,6 +273,7 @@ class _Probe:
         self._claims += len(due) - len(refused)
         for one, reason in refused:
             self._note(reason, f"{one.sequence_name}, day {one.day}")
+            self._stopped.add(one.sequence_id)
 
     def _note(self, reason: str, place: str) -> None:
         self.refused.setdefault((self.stage, reason), []).append(place)

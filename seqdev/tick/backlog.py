@@ -23,6 +23,9 @@ PATIENCE = timedelta(seconds=3)
 _FRUITLESS = 3
 """Batches that run out of time and claim nobody, because others hold too much, before a run stops."""
 
+_BARREN = 10
+"""Batches in a row that claim nobody and find more people held, before their devices are left."""
+
 _LAST_BATCH = 30.0
 """Seconds that workers have for their last batches, at least: the run has until its deadline for them."""
 
@@ -69,7 +72,7 @@ class Backlog:
 
     def _claim_batches(self) -> None:
         cancelled: Cancelled | None = None
-        fruitless = 0
+        fruitless = barren = 0
         while time.monotonic() < self._deadline and (size := self._size()).contacts > 0:
             try:
                 batch = self._claim_batch(size)
@@ -92,6 +95,9 @@ class Backlog:
             if fruitless == _FRUITLESS:
                 self.totals.troubles.append("stopped: other sessions hold what too many contacts need")
                 return
+            barren = barren + 1 if batch.passed.contacts and not batch.claimed else 0
+            if barren >= _BARREN:
+                self._leave(batch.devices, Passed())
             if (batch.quarantined or batch.left) and self.backoff.is_full():
                 self.totals.troubles.append(
                     f"stopped: the database has refused {self.backoff.refused} contacts, "

@@ -154,6 +154,8 @@ class _Claiming:
         self.dependents = Dependents(transaction, steps)
         self.take = 0
         """Contacts for one device, at most."""
+        self.locked: list[tuple[Pick, Held]] = []
+        """Contacts that a claim was given and passed over, since another session holds their rows."""
 
     def claim(self, waiting: int, devices: frozenset[UUID]) -> Batch:
         """Claim the contacts of ``devices``, then those who need another device; quarantine the refused."""
@@ -164,15 +166,17 @@ class _Claiming:
         found = self._bisect(_Own(self))
         claimed = _claimed(found)
         if moves and claimed < self.size.contacts and found.complete:
-            # What was claimed has taken room.
+            # What was claimed has taken room, and of those found held nobody takes any.
             self._ask(devices)
-            moved = self._bisect(_Moved(self, found, self.size.contacts - claimed))
+            self.passed |= {pick.contact_id for pick, _ in found.held}
+            moved = self._bisect(_Moved(self, found, devices))
             found = Found(
                 found.done + moved.done,
                 found.refused + moved.refused,
                 found.held + moved.held,
                 moved.complete,
             )
+        found.held += self.locked
         batch = self._account(waiting, devices, found)
         if found.held:
             batch = self._pass_by(found, batch)
@@ -264,9 +268,6 @@ class _Claims(Divisible[Pick, list[Claim]]):
         before = self._before
         return search.is_over(_claimed(before) + _claimed(found), len(before.refused) + len(found.refused))
 
-    def _to_be_tried(self, picked: Sequence[Pick]) -> list[Pick]:
-        return [pick for pick in picked if pick.contact_id not in self._claiming.passed]
-
     def _claim(self, given: Sequence[Pick], most: int, own: bool) -> list[Claim]:
         one = self._claiming
         claims = one.transaction.rows(
@@ -288,7 +289,22 @@ class _Claims(Divisible[Pick, list[Claim]]):
         if any(claim.swallowed for claim in claims):
             # A step done without a message, and nobody told: rather it is not done.
             raise Refused("a trigger of the host's keeps a row from being written, without an error")
+        if one.search and (short := self._short(given, claims, own)):
+            locked, why = one.dependents.locked([pick.contact_id for pick in short])
+            one.locked += [(pick, why) for pick in short if pick.contact_id in locked]
         return claims
+
+    def _short(self, given: Sequence[Pick], claims: Sequence[Claim], own: bool) -> list[Pick]:
+        """What the claim was given for devices that claimed too few, although others may be behind them.
+
+        Beside its own a device is given the oldest, twice as many as it claims: all, where they are fewer.
+        """
+        by_device = {claim.device_id: claim.claimed for claim in claims}
+        number = Counter(pick.device_id for pick in given)
+        least = 2 * self._claiming.take if own else 0
+        wanted = {device: self._claiming.take if own else number[device] for device in number}
+        short = {d for d in number if number[d] >= least and by_device.get(d, 0) < wanted[d]}
+        return [pick for pick in given if pick.device_id in short]
 
 
 class _Own(_Claims):
@@ -303,17 +319,16 @@ class _Own(_Claims):
     def items(self) -> list[Pick]:
         # Not under their locks: the session that holds what some of them depend on may be about to want them.
         with self._claiming.transaction.undone():
-            picked = self._pick(own=True)
-        return self._to_be_tried(picked)[: self._claiming.size.contacts]
+            return self._pick(own=True)
 
     def _pick(self, own: bool) -> list[Pick]:
         one = self._claiming
-        more = len(one.passed)
         return one.transaction.rows(
             PICK,
             own=own,
-            take=one.take + more,
-            most=one.size.contacts + more,
+            passed=one.passed,
+            take=one.take,
+            most=one.size.contacts,
             **one.work.window,
             **gates.handed_to(PICK, one.steps, one.devices),
         )
@@ -324,15 +339,22 @@ class _Moved(_Claims):
 
     moves = True
 
-    def __init__(self, claiming: _Claiming, before: Found[Pick, list[Claim]], most: int) -> None:
+    def __init__(
+        self, claiming: _Claiming, before: Found[Pick, list[Claim]], devices: frozenset[UUID]
+    ) -> None:
         super().__init__(claiming, before)
+        claimed = _claimed(before)
+        # Where somebody is held or refused, others of the device's own may be behind.
+        left = {pick.device_id for pick, _ in before.held + before.refused}
         overflow = claiming.transaction.rows(
             OVERFLOW,
-            most=most,
+            passed=claiming.passed,
+            emptied=devices - left,
+            most=claiming.size.contacts - claimed,
             **claiming.work.window,
             **gates.handed_to(OVERFLOW, claiming.steps, claiming.devices),
         )
-        self._items = self._to_be_tried([Pick(one.contact_id, one.device_id) for one in overflow])
+        self._items = [Pick(one.contact_id, one.device_id) for one in overflow]
 
     def whole(self) -> list[Claim]:
         return self.part(self._items) if self._items else []

@@ -86,7 +86,7 @@ def decide(
         contacts[row.device_id, row.decision] += row.contacts
     if policy.moves:
         handed = gates.handed_to(OVERFLOW, steps, devices)
-        for one in transaction.stream(OVERFLOW, most=_UNLIMITED, **instants, **handed):
+        for one in transaction.stream(OVERFLOW, passed=[], emptied=[], most=_UNLIMITED, **instants, **handed):
             names[one.device_id] = one.device_name
             contacts[one.preferred, one.reason] -= 1
             contacts[one.device_id, "queue"] += 1

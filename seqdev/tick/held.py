@@ -37,6 +37,13 @@ class HeldLead:
 
 
 @dataclass(frozen=True)
+class HeldContact:
+    """A row of ``tick/held_contacts.sql``: a contact whose own row another session holds."""
+
+    contact_id: UUID
+
+
+@dataclass(frozen=True)
 class Holder:
     """A row of ``tick/holders.sql``: a session that may hold a row of the table."""
 
@@ -55,6 +62,7 @@ class HeldSteps:
 
 NEEDS = Query("tick/needs.sql", Needs)
 HELD_LEADS = Query("tick/held_leads.sql", HeldLead)
+HELD_CONTACTS = Query("tick/held_contacts.sql", HeldContact)
 HOLDERS = Query("tick/holders.sql", Holder)
 HELD_STEPS = Query("tick/held_steps.sql", HeldSteps)
 
@@ -94,6 +102,15 @@ class Dependents:
             needs = self._ask_needs(contacts)
             return [(device, need.assigned_device_id) for device, need in zip(devices, needs, strict=True)]
         return contacts
+
+    def locked(self, contacts: Sequence[UUID]) -> tuple[frozenset[UUID], Held]:
+        """Those of ``contacts`` whose own row another session holds, and why they are not claimed."""
+        why = Held("its row is locked by another session", "sequence_contacts")
+        with self._transaction.undone():
+            rows = self._transaction.rows(HELD_CONTACTS, contacts=contacts)
+        if rows:
+            self._ask_who(why)
+        return frozenset(row.contact_id for row in rows), why
 
     def passed(self, found: Iterable[tuple[UUID, UUID, Held]], moves: bool) -> Passed:
         """What is held, by what has kept each contact from being claimed for its device."""

@@ -13,6 +13,7 @@
 --   no_device           active, but neither the row nor the lead has a device
 --   device_missing      active, but the assigned device does not exist
 --   other_users_device  active, but the assigned device belongs to another user
+--   never_due           active, but next_trigger_time is empty, or infinity
 --   quarantined         the database refused it, and a tick quarantined it (status set_aside): last_error says why
 --   stuck               claimed by a processor that never finished, or did not say when
 --   delay_changed       due by another delay than its step has now
@@ -84,6 +85,10 @@ with kind (kind, severity, repair) as (
         ('no_device', 1, 'seqdev leads assign --distribute'),
         ('device_missing', 1, 'seqdev repair device DEVICE --spread'),
         ('other_users_device', 1, 'seqdev repair device DEVICE --spread --user USER'),
+        (
+            'never_due', 2,
+            'see that its step was not sent: seqdev explain PHONE; then give it a next_trigger_time in the application'
+        ),
         ('quarantined', 1, 'see why: seqdev explain PHONE; once it is corrected: seqdev repair quarantined'),
         ('stuck', 2, 'seqdev repair stuck'),
         ('delay_changed', 3, 'seqdev repair delay-changed, unless they are to stay as they are'),
@@ -228,6 +233,7 @@ standing as materialized (
         and (
             step.id is null
             or sc.status = 'set_aside'
+            or sc.status = 'active' and coalesce(sc.next_trigger_time = 'infinity', true)
             or l.id is null
             or d.user_id is distinct from s.user_id
             or coalesce(
@@ -404,6 +410,7 @@ finding (kind, id) as materialized (
             (case when c.status = 'active' or c.is_waiting then c.place end),
             (case when c.status = 'active' or c.is_waiting then c.lead end),
             (case when c.status = 'active' then c.device end),
+            (case when c.status = 'active' and coalesce(c.next_trigger_time = 'infinity', true) then 'never_due' end),
             (case when c.status = 'set_aside' then 'quarantined' end),
             (case when c.status = 'active' and c.is_stuck then 'stuck' end),
             (

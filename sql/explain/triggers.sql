@@ -6,7 +6,7 @@
 --   phones   text[]  the phone, in every writing that is tried
 --   user     uuid    only leads of this user
 --   waiting  text[]  values of sequence_contacts.status: a step's row that was made beforehand, and waits
--- Gates: gates/steps.sql
+-- Gates: gates/steps.sql, enroll/persons.sql of these leads
 -- Row:
 --   user_id        uuid  whose lead it is
 --   lead_id        uuid  the lead
@@ -15,11 +15,22 @@
 --   sequence_name  text  its name
 --   verdict        text  ready (the next enrolment takes it), already_in, no_triggers, nobody_listens,
 --                        sequence_inactive, or the reason of enroll to refuse
+--   same_as        text  of same_person: the phone of the row, or else of the lead, that stands for the person
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?same_leads} \else \ir ../enroll/persons.sql \endif
+with same as materialized (
+    select
+        s.lead_id,
+        s.sequence_id,
+        s.is_in
+    from unnest(:'same_leads'::uuid [], :'same_sequences'::uuid [], :'same_are_in'::boolean [])
+        as s (lead_id, sequence_id, is_in)
+)
+
 select
     l.user_id,
     l.id as lead_id,
@@ -37,7 +48,8 @@ select
                     sc.sequence_id = e.sequence_id
                     and sc.contact_phone = l.phone
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
-            ) then 'already_in'
+            ) or same.is_in then 'already_in'
+            when same.lead_id is not null then 'same_person'
             when not e.is_active then 'sequence_inactive'
             -- 6 to 15 digits (E.164), with the signs that people put between them, or what else WhatsApp sends to.
             when regexp_replace(
@@ -48,7 +60,28 @@ select
             when not coalesce(d.user_id = l.user_id, false) then 'device_of_other_user'
             else 'ready'
         end
-    )::text as verdict
+    )::text as verdict,
+    case when not same.is_in then coalesce(
+        (
+            select sc.contact_phone
+            from sequence_contacts as sc
+            where sc.sequence_id = e.sequence_id and sc.contact_phone = any(:'phones'::text []) and sc.contact_phone <> l.phone
+            order by coalesce(sc.status <> all(:'waiting'::text []), true) desc, sc.contact_phone
+            limit 1
+        ),
+        (
+            select x.phone
+            from leads as x
+            cross join lateral unnest(string_to_array(x.trigger, ',')) as m (member)
+            where
+                x.user_id = l.user_id
+                and x.phone = any(:'phones'::text [])
+                and btrim(m.member) = called.trigger
+                and (x.id, e.sequence_id) not in (select same.lead_id, same.sequence_id from same)
+            order by x.phone
+            limit 1
+        )
+    ) end::text as same_as
 from leads as l
 left join lateral (
     select
@@ -71,6 +104,7 @@ left join lateral (
         and btrim(entry.trigger) = called.trigger
 ) as e on true
 left join user_devices as d on l.device_id = d.id
+left join same on l.id = same.lead_id and e.sequence_id = same.sequence_id
 where
     l.phone = any(:'phones'::text [])
     and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)

@@ -61,7 +61,7 @@ cross join lateral (
     values
         (
             'sequence_contacts.next_trigger_time missing', f.undated,
-            ': they are never due, and nobody is told; a person has to set it, or another status'
+            ': they are never due; who they are: seqdev audit contacts'
         ),
         (
             'sequence_contacts.sequence_id of no sequence', f.without_sequence,

@@ -6,15 +6,19 @@
 -- Row:
 --   contact_id     uuid     a contact
 --   device_id      uuid     the device that claims it
---   sequence_name  text     the name of its sequence
---   day            integer  the day of its step
+--   sequence_id    uuid     its sequence
+--   sequence_name  text     the name of that
+--   step_id        uuid     its step
+--   day            integer  the day of that
 -- Locks: none
 \if :{?leads} \else \set leads '{}' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 select
     sc.id as contact_id,
     sc.assigned_device_id as device_id,
+    sc.sequence_id,
     s.name::text as sequence_name,
+    sc.sequence_stepid as step_id,
     st.day_number::integer as day
 from leads as l
 inner join sequences as s on l.user_id = s.user_id

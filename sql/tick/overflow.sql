@@ -9,6 +9,8 @@
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   passed        uuid[]       contacts that take no place: another session holds what they need
+--   emptied       uuid[]       devices whose own contacts are claimed: another session holds those that are left
 --   most          integer      contacts, at most
 -- Gates: gates/steps.sql, gates/devices.sql of all devices of the users it is about
 -- Row:
@@ -22,6 +24,8 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?passed} \else \set passed '{}' \endif
+\if :{?emptied} \else \set emptied '{}' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -31,6 +35,10 @@ with recursive step as materialized (
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
     ) as s (user_id, sequence_id, id, reason)
     where s.reason is null
+),
+
+passed as materialized (
+    select p.id from unnest(:'passed'::uuid []) as p (id)
 ),
 
 device as materialized (
@@ -73,6 +81,7 @@ unassigned as materialized (
         ))
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and sc.id not in (select passed.id from passed)
         and (s.user_id in (select free_device.user_id from free_device)) is true
 ),
 
@@ -103,13 +112,15 @@ taken as materialized (
                 ))
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and sc.id not in (select passed.id from passed)
+                and device.id <> all(:'emptied'::uuid [])
             limit device.room
         ) as sc
     ) as own
     cross join lateral (
         select count(*)::integer as contacts
         from unassigned as u
-        where u.device_id = device.id and u.user_id = device.user_id
+        where u.device_id = device.id and u.user_id = device.user_id and device.id <> all(:'emptied'::uuid [])
     ) as borrowed
 ),
 
@@ -163,6 +174,7 @@ source as materialized (
         coalesce(d.reason, 'device_full') as reason
     from device as d
     inner join spare on d.user_id = spare.user_id
+    where d.reason is not null or d.id <> all(:'emptied'::uuid [])
     union all
     -- A device that is gone may have people of any user.
     select
@@ -228,6 +240,7 @@ pick as materialized (
                         ))
                         and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
                             in (select step.user_id, step.sequence_id, step.id from step)) is true
+                        and sc.id not in (select passed.id from passed)
                     order by sc.next_trigger_time
                     limit source.stays + source.places
                 )

@@ -10,6 +10,7 @@
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
 --   own           boolean      those assigned to a device too
+--   passed        uuid[]       contacts that are left out: another session holds what they need
 --   take          integer      contacts for one device, at most
 --   most          integer      contacts in all, at most
 -- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
@@ -22,6 +23,7 @@
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?own} \else \set own 'true' \endif
+\if :{?passed} \else \set passed '{}' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -32,6 +34,10 @@ with step as materialized (
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
     ) as s (user_id, sequence_id, id, reason)
     where s.reason is null
+),
+
+passed as materialized (
+    select p.id from unnest(:'passed'::uuid []) as p (id)
 ),
 
 device as materialized (
@@ -76,6 +82,7 @@ unassigned as materialized (
         ))
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and sc.id not in (select passed.id from passed)
         and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
     group by l.device_id
 )
@@ -109,6 +116,7 @@ cross join lateral (
                 ))
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and sc.id not in (select passed.id from passed)
             order by sc.next_trigger_time
             limit case when :'own'::boolean then device.room else 0 end
             for update of sc skip locked

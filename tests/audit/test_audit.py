@@ -338,6 +338,13 @@ def test_each_broken_promise_of_a_contact_is_found(host: Host, seqdev: Cli) -> N
         " processing_device_id = %s where id = %s",
         *(device, stuck),
     )
+    for time in (None, "infinity"):
+        never = person("never_due", step, device)
+        host.rows("update sequence_contacts set next_trigger_time = %s where id = %s", time, never)
+    # Whose time does not matter.
+    for number, status in enumerate(("pending", "paused", "completed")):
+        other_row = host.contact(sequence, step, f"601288888{number}", device, status=status)
+        host.rows("update sequence_contacts set next_trigger_time = null where id = %s", other_row)
     for finding, ago in (("15m", 20), ("1h", 90), ("1d", 60 * 25), ("7d", 60 * 24 * 8)):
         person(f"overdue_{finding}", step, device, due_in=timedelta(minutes=-ago))
     # What is right is not found: done by seqdev, done by another processor that names no step.

@@ -190,7 +190,9 @@ def test_when_it_is_next_eligible(scene: Scene, seqdev: Cli, monkeypatch: pytest
     scene.set("sequence_contacts", next_trigger_time=None)
     assert waiting(seqdev)["reason"] == "not_due"
     assert eligible() is None
-    assert "STOPPED: not_due (next_trigger_time is empty)" in seqdev("explain", PHONE).out
+    told = seqdev("explain", PHONE).out
+    assert "STOPPED: not_due (next_trigger_time is empty)" in told
+    assert "see that the step was not sent, then give the row a next_trigger_time" in told
 
 
 def test_since_is_what_the_database_tells_or_nothing(
@@ -466,13 +468,13 @@ def test_phones_as_they_were_typed_and_with_a_plus() -> None:
     assert writings("\udcff12") == ["?12", "+?12"]
 
 
-def test_a_phone_stored_with_its_signs_is_found_and_two_writings_are_pointed_out(
+def test_a_phone_stored_with_its_signs_is_found_and_two_spellings_are_pointed_out(
     scene: Scene, seqdev: Cli
 ) -> None:
     scene.host.rows("delete from leads")
     scene.host.lead(scene.user, scene.device, "+60 12-345 6789", "WARM")
     assert len(explained(seqdev, "+60 12-345 6789")["stories"][0]["leads"]) == 1
-    assert "two writings" in seqdev("explain", "+60 12-345 6789").out
+    assert "(2 spellings of one phone)" in seqdev("explain", "+60 12-345 6789").out
 
 
 def test_a_phone_stored_as_a_jid_is_found(scene: Scene, seqdev: Cli) -> None:

@@ -1,6 +1,7 @@
 """A ``seqdev`` schema that somebody else made, or can change: nothing is written, and no code of theirs runs."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -126,6 +127,67 @@ def test_whatever_others_can_change_is_refused(case: str, host: Host, seqdev: Cl
     checked = seqdev("db", "check")
     assert checked.code == 10
     assert item in checked.out
+
+
+READS = (
+    ["tick", "--dry-run"],
+    ["tick", "--compare"],
+    ["enroll", "--dry-run"],
+    ["repair", "assigned", "--dry-run"],
+    ["repair", "undo", "01234567", "--dry-run"],
+    ["repair", "list"],
+    ["repair", "show", "01234567"],
+    ["runs"],
+    ["runs", "01234567"],
+    ["runs", "--every", "1m"],
+    ["leads", "assign", "--distribute", "--dry-run"],
+    ["leads", "import", "{file}", "--user", "", "--distribute", "--dry-run"],
+    ["audit", "all"],
+    ["audit", "mismatches"],
+    ["audit", "contacts"],
+    ["audit", "devices"],
+    ["audit", "devices", "--if-lost", "A"],
+    ["audit", "run", "{statement}"],
+    ["explain", "60123456789"],
+)
+
+
+@pytest.mark.parametrize("table", ["run", "change"])
+def test_who_only_reads_runs_no_code_of_theirs_either(
+    table: str, host: Host, seqdev: Cli, mallory: str, tmp_path: Path
+) -> None:
+    host.device(host.user(), "A")
+    files = {"file": tmp_path / "leads.csv", "statement": tmp_path / "own.sql"}
+    files["file"].write_text("phone\n60123456789\n")
+    files["statement"].write_text(
+        "-- Runs\n--\n-- Row:\n--   id  uuid  the run\n-- Locks: none\nselect r.id from seqdev.run as r;\n"
+    )
+    # Whoever looks for rows, of whatever kind, finds one: it is made by a function of theirs, and the reader's rights.
+    columns = host.value(
+        "select string_agg(format('null::%%s as %%I', format_type(a.atttypid, a.atttypmod), a.attname), ', ')"
+        " from pg_attribute as a where a.attrelid = %s::regclass and a.attnum > 0",
+        f"seqdev.{table}",
+    )
+    host.rows(f"alter table seqdev.{table} rename to other")
+    host.rows(f"grant usage, create on schema seqdev to {mallory}")
+    theirs = Host(psycopg.connect(host.url.replace("user=postgres", f"user={mallory}"), autocommit=True))
+    with theirs.connection:
+        theirs.rows(
+            f"create function seqdev.theirs() returns boolean language plpgsql as"
+            f" 'begin alter role {mallory} superuser; return true; end'"
+        )
+        theirs.rows(f"create view seqdev.{table} as select {columns} where seqdev.theirs()")
+        theirs.rows(f"grant select on seqdev.{table} to public")
+    for command in READS:
+        ran = seqdev(*(word.format(**files) for word in command))
+        assert (ran.code, ran.out) == (10, ""), command
+        assert "seqdev cannot work here: " in ran.err, command
+        assert "see: seqdev db check" in ran.err, command
+    nagios = seqdev("audit", "all", "--nagios")
+    assert (nagios.code, nagios.err) == (3, "")
+    assert nagios.out.startswith("SEQDEV UNKNOWN"), nagios.out
+    assert seqdev("db", "check").code == 10
+    assert not host.value("select rolsuper from pg_roles where rolname = %s", mallory), "its code ran"
 
 
 @pytest.mark.parametrize(

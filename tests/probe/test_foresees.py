@@ -38,7 +38,7 @@ FORESEEN = {
 }
 """What happens to contacts, and how the items of the findings begin that say so beforehand."""
 
-NOT_ASKED = {"device_offline", "device_full", "next_tick"}
+NOT_ASKED = {"device_gone", "device_offline", "device_full", "next_tick"}
 """Status, capacity and time."""
 
 

@@ -226,3 +226,17 @@ def test_without_anything_to_try_it_says_so(host: Host, seqdev: Cli) -> None:
     code, found, _ = check(seqdev)
     assert code == 0
     assert found["probe: enrolment and claim"]["why"].startswith("nothing to try: no active sequence")
+
+
+def test_steps_that_no_step_leads_to_are_named_as_not_tried(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user)
+    sequence, steps = host.simple_sequence(user, steps=3)
+    host.contact(sequence, steps[2], "6012345678", device)
+    items = [one["item"] for one in json.loads(seqdev("db", "check", "--probe", "--format", "json").out)]
+    assert "probe: steps not tried" not in items
+    # A circle: from the first step nobody comes to the third.
+    host.rows("update sequence_steps set next_trigger = trigger")
+    found = {one["item"]: one for one in json.loads(seqdev("db", "check", "--probe", "--format", "json").out)}
+    assert found["probe: steps not tried"]["status"] == "advised"
+    assert found["probe: steps not tried"]["why"].startswith("1 steps, at which 1 active contacts stand")

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.world.command import Cli
+from tests.world.generations import past_the_stopped
 from tests.world.host import Host
 from tests.world.repairs import message, only, repair, run_of, snapshot
 
@@ -140,6 +141,7 @@ def test_the_operator_may_end_them_all(scene: Scene, host: Host, seqdev: Cli) ->
     assert [row["why"] for row in result["rows"]] == ["asked"]
 
 
+@past_the_stopped
 def test_where_the_following_row_waits_it_becomes_active(scene: Scene, host: Host, seqdev: Cli) -> None:
     """A host that made all rows at once, with a key of one active row a person."""
     following, last = scene.row(2, "pending"), scene.row(3, "pending")

@@ -449,7 +449,7 @@ class Ticking(RuleBasedStateMachine):
     def is_at(self, instant: datetime | None, minute: int | None, clock: datetime) -> None:
         assert (instant is None) == (minute is None)
         if instant is not None and minute is not None:
-            age = clock - instant - timedelta(minutes=self.model.clock - minute)
+            age = clock - instant.replace(tzinfo=None) - timedelta(minutes=self.model.clock - minute)
             assert timedelta(0) <= age < SLACK, f"{age} from where it should be"
 
 

@@ -10,6 +10,7 @@ import pytest
 from seqdev.errors import Cancelled
 from seqdev.tick import tick as ticks
 from tests.world.command import Cli
+from tests.world.generations import about_naive
 from tests.world.host import Host
 
 
@@ -215,6 +216,7 @@ def test_explain_names_lateness_where_it_is_configured(seqdev: Cli, monkeypatch:
     assert "too_late" not in seqdev("explain", "6012000000").out
 
 
+@about_naive
 def test_lateness_is_judged_in_the_configured_time_zone(host: Host, seqdev: Cli) -> None:
     sequence, (step,) = host.simple_sequence(host.user())
     device = host.device(host.value("select user_id from sequences"))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.world.command import Cli
+from tests.world.generations import about_naive
 from tests.world.host import Host
 
 ZONE = "Asia/Kuala_Lumpur"
@@ -33,6 +34,7 @@ def elsewhere(request: pytest.FixtureRequest, host: Host, monkeypatch: pytest.Mo
     return host
 
 
+@about_naive
 def test_seven_hours_ahead_is_not_due_whoever_says_kuala_lumpur(elsewhere: Host, seqdev: Cli) -> None:
     user = elsewhere.user()
     sequence, (step,) = elsewhere.simple_sequence(user)
@@ -42,6 +44,7 @@ def test_seven_hours_ahead_is_not_due_whoever_says_kuala_lumpur(elsewhere: Host,
     assert due(seqdev, "--timezone", ZONE) == 1
 
 
+@about_naive
 def test_the_zone_also_rules_what_is_written(elsewhere: Host, seqdev: Cli) -> None:
     user = elsewhere.user()
     sequence, (first, _) = elsewhere.simple_sequence(user, steps=2)

@@ -79,6 +79,19 @@ GENERATIONS = {
 }
 """By name, the statements that make a host of that kind out of the usual one."""
 
+KEPT_BY_HOST = {"updated_at", "next_send_at"}
+"""Columns that triggers of these hosts keep, whoever writes the row."""
+
+_GENERATION = os.environ.get("SEQDEV_TEST_GENERATION")
+
+about_naive = pytest.mark.skipif(_GENERATION == "aware timestamps", reason="about naive timestamps")
+"""For a test of how naive timestamps are read: a host without any is none about it."""
+
+past_the_stopped = pytest.mark.skipif(
+    _GENERATION == "steps in order", reason="this host activates no step after one that was stopped"
+)
+"""For a test in which the step after a stopped one becomes active."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:

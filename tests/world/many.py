@@ -223,6 +223,9 @@ class Worlds:
             self.row("leads", **{**lead, "id": self.identity(), "phone": known})
         if at is not None:
             self.stands(phone, called, account, at, lead["device_id"])
+            # The host goes on past a message that is there, so even into the sequence after this one.
+            if called.id in self.onward:
+                self.odd[phone, self.onward[called.id]] |= self.odd[phone, called.id] & {"queued before"}
         keeps = (
             triggers == [called.entry] and not at and (len(called.steps) == 1 or "day" not in called.between)
         )

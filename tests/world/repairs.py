@@ -1,6 +1,7 @@
 """People whom a repair must move, and the exact change and journal that it must leave."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.world.command import Cli
+from tests.world.generations import KEPT_BY_HOST
 from tests.world.host import MESSAGE_ID, Host
 
 TABLES = (
@@ -21,13 +23,16 @@ TABLES = (
     "device_load_balance",
 )
 
+_ZONE = re.compile(r"(?<=\d)[+]00:00$")
+"""How an instant ends where the host's column is aware of zones."""
+
 
 def snapshot(host: Host) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every row of every table of the host's, by its key, column by column."""
+    """Every row of every table of the host's, by its key, column by column, but for what its triggers keep."""
     keys = {table: "device_id" if table == "device_load_balance" else "id" for table in TABLES}
     return {
         table: {
-            row.key: row.value
+            row.key: {name: value for name, value in row.value.items() if name not in KEPT_BY_HOST}
             for row in host.rows(f"select {key}::text as key, to_jsonb(t) as value from {table} t")
         }
         for table, key in keys.items()
@@ -56,18 +61,18 @@ def only(host: Host, expected: dict[tuple[UUID, str], Any]) -> Iterator[None]:
     assert {key: _text(value) for key, value in changes(before, snapshot(host)).items()} == wanted
     rows = {key: row for table in before.values() for key, row in table.items()}
     journal = host.rows("select * from seqdev.change where id > %s", last)
-    assert {(str(ch.row_id), ch.column_name): ch.new_value for ch in journal} == wanted
+    assert {(str(ch.row_id), ch.column_name): _text(ch.new_value) for ch in journal} == wanted
     for ch in journal:
-        assert ch.old_value == _text(rows[str(ch.row_id)][ch.column_name])
+        assert _text(ch.old_value) == _text(rows[str(ch.row_id)][ch.column_name])
         assert str(ch.row_id) in before[ch.table_name]
 
 
 def _text(value: Any) -> str | None:
-    """A value as the journal has it: an instant without zeros at the end of its second."""
+    """A value as the journal has it: an instant without zeros at the end of its second, and here without its zone."""
     if isinstance(value, datetime):
-        text = value.isoformat()
+        text = value.replace(tzinfo=None).isoformat()
         return text.rstrip("0").rstrip(".") if "." in text else text
-    return None if value is None else str(value)
+    return None if value is None else _ZONE.sub("", str(value))
 
 
 def run(seqdev: Cli, *argv: object, code: int = 0) -> Any:

@@ -6,8 +6,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from seqdev.enroll.people import PERSONS
-from seqdev.gates import DEVICES, STEPS
+from seqdev.gates import DEVICES, PERSONS, STEPS
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
