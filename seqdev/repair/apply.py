@@ -40,11 +40,15 @@ JOURNALED = Query("repair/journaled.sql", Journaled)
 
 @dataclass
 class Outcome:
-    """What a run did. ``kept``: rows that were no longer what the plan says; ``listed``: some of them."""
+    """What a run did. ``kept``: rows that were no longer what the plan says; ``listed``: some of them.
+
+    ``overtaken``: rows that others had changed since the plan, and what came of them was dealt with as well.
+    """
 
     run: UUID | None = None
     changed: int = 0
     kept: int = 0
+    overtaken: int = 0
     listed: list[PlanRow] = field(default_factory=list)
     seconds: float = 0.0
 

@@ -7,7 +7,7 @@
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
 --                          next_trigger_time, and of what becomes active the claim
 --   of leads               device_id; or phone, trigger, name, niche, device_id
---   of broadcast_messages  device_id
+--   of broadcast_messages  device_id; or status, error_message
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
@@ -257,7 +257,21 @@ message_changed as (
     from message_fit as fit
     where
         m.id = fit.id
+        and not fit.becomes ? 'status'
         and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
+    returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
+),
+
+message_cancelled as (
+    update broadcast_messages as m
+    set
+        status = (fit.new).status,
+        error_message = (fit.new).error_message
+    from message_fit as fit
+    where
+        m.id = fit.id
+        and fit.becomes ? 'status'
         and fit.together not in (select parted.together from parted)
     returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
 ),
@@ -297,6 +311,11 @@ changed as (
         'broadcast_messages' as table_name,
         message_changed.*
     from message_changed
+    union all
+    select
+        'broadcast_messages' as table_name,
+        message_cancelled.*
+    from message_cancelled
 ),
 
 journal as (

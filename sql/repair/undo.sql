@@ -217,6 +217,8 @@ judged as materialized (
                     ('leads', 'name'),
                     ('leads', 'niche'),
                     ('broadcast_messages', 'device_id'),
+                    ('broadcast_messages', 'status'),
+                    ('broadcast_messages', 'error_message'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
                     ('sequence_contacts', 'processing_started_at'),
@@ -240,8 +242,22 @@ judged as materialized (
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'
             when sc.id in (select gone_on.id from gone_on) then 'done_since'
+            -- Passed over, and the step that followed is done.
+            when
+                t.column_name = 'status'
+                and sc.last_error ~ '^skipped: '
+                and exists (
+                    select 1
+                    from sequence_contacts as x
+                    where
+                        x.sequence_id = sc.sequence_id
+                        and x.contact_phone = sc.contact_phone
+                        and x.status = any(:'done'::text [])
+                        and x.completed_at > t.changed_at
+                )
+                then 'done_since'
             -- The sender has begun it.
-            when m.status <> 'pending' then 'done_since'
+            when t.column_name = 'device_id' and m.status <> 'pending' then 'done_since'
             -- The host's foreign key would not have it.
             when
                 t.table_name in ('leads', 'broadcast_messages')

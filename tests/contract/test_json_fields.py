@@ -130,6 +130,9 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("repair show", done)
     run("repair undo", done, "--dry-run")
     run("repair list")
+    for command in ("stop 60120000008 --why x", "resume 60120000008", "skip 60120000008 --sequence warm"):
+        word, *options = command.split()
+        run(f"contacts {word}", *options, "--dry-run")
 
     run("runs")
     run("runs RUN", done)

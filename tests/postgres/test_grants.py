@@ -51,6 +51,9 @@ READS = [
     "runs",
     "runs --every 1m",
     "repair show {run}",
+    "contacts stop 60120000001 --why x --dry-run",
+    "contacts resume 60120000001 --dry-run",
+    "contacts skip 60120000001 --sequence warm --dry-run",
     "leads assign --distribute --dry-run",
     "leads merge --dry-run",
     "audit all",
@@ -84,6 +87,9 @@ WRITES = {
         "repair written-by-other --yes",
         "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
+        "contacts skip {waits} --sequence warm --yes",
+        "contacts stop {waits} --why x --yes",
+        "contacts resume {waits} --yes",
         "leads assign --distribute --yes",
         "leads merge --yes",
     ],
@@ -218,6 +224,7 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             "leads": str(leads),
             "rejects": str(tmp_path / "rejects.csv"),
             "statement": str(statement),
+            "waits": "60120000701",
         },
     )
 
@@ -351,7 +358,7 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
             "update seqdev.run set command = ''",
             "update leads set user_id = null",
             "update sequence_contacts set contact_name = ''",
-            "update broadcast_messages set status = 'sent'",
+            "update broadcast_messages set sent_at = now()",
             "create table public.t ()",
         ]
         if role in ("tick", "enroll"):

@@ -12,6 +12,7 @@ WRITING = (
     *(
         "leads merge --yes",
         "repair stuck --yes",
+        "contacts stop 60123450001 --why x --yes",
         "repair undo RUN --yes",
         "repair device A --to B --plan PLAN --yes",
     ),
