@@ -51,6 +51,10 @@ ENROL = {
         "not enrolled in {sequence}: device_of_other_user: the lead's device is another user's",
         "seqdev audit leads; give the lead a device",
     ),
+    "blocked": (
+        "not enrolled in {sequence}: blocked: the phone is blocked",
+        "if that is over: seqdev block remove PHONE",
+    ),
     "bad_phone": ("not enrolled in {sequence}: bad_phone: not 6 to 15 digits", "correct the lead's phone"),
 }
 """What an enrolment would say to each trigger of a lead, and what to do about it."""

@@ -1,6 +1,6 @@
 -- Bring back what was stopped of people: their rows to come, and their messages
 --
--- What seqdev has stopped says so in its own words, stopped and the reason, and the journal has what it was before: it
+-- What seqdev has stopped says so in its own words, stopped or blocked and the reason, and the journal has what it was before: it
 -- becomes that again, with its due time as it was.
 --
 -- Parameters:
@@ -20,7 +20,7 @@
 --   to_device    uuid   nothing
 --   to_name      text   nothing
 --   why          text   what the row becomes again: its status
---   refused      text   message_exists, already_active; null where the row changes
+--   refused      text   blocked, message_exists, already_active; null where the row changes
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
@@ -54,7 +54,7 @@ own as materialized (
         sc.id
     from asked
     inner join sequence_contacts as sc on asked.digits = sc.contact_phone
-    where sc.status = 'stopped' and sc.last_error ~ '^stopped: ' and sc.contact_phone !~ :'national'::text
+    where sc.status = 'stopped' and sc.last_error ~ '^(stopped|blocked): ' and sc.contact_phone !~ :'national'::text
     union
     select
         person.digits,
@@ -74,7 +74,7 @@ own as materialized (
         ) as bare
     ) as person
     where
-        sc.status = 'stopped' and sc.last_error ~ '^stopped: '
+        sc.status = 'stopped' and sc.last_error ~ '^(stopped|blocked): '
         and (sc.contact_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and sc.contact_phone ~ :'national'::text)
         and person.digits in (select asked.digits from asked)
 ),
@@ -86,7 +86,7 @@ own_message as materialized (
         m.id
     from asked
     inner join broadcast_messages as m on asked.digits = m.recipient_phone
-    where m.status = 'cancelled' and m.error_message ~ '^stopped: ' and m.recipient_phone !~ :'national'::text
+    where m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked): ' and m.recipient_phone !~ :'national'::text
     union
     select
         person.digits,
@@ -106,7 +106,7 @@ own_message as materialized (
         ) as bare
     ) as person
     where
-        m.status = 'cancelled' and m.error_message ~ '^stopped: '
+        m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked): '
         and (m.recipient_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and m.recipient_phone ~ :'national'::text)
         and person.digits in (select asked.digits from asked)
 ),
@@ -154,6 +154,16 @@ change as (
         s.name::text as sequence,
         stop.status,
         case
+            when
+                exists (
+                    select 1
+                    from seqdev.blocked as b
+                    where
+                        b.digits = own.digits
+                        and b.since is not null
+                        and (b.user_id is null or b.user_id = s.user_id)
+                )
+                then 'blocked'
             when stop.status <> 'active' then null
             when written.is_there then 'message_exists'
             when
@@ -203,7 +213,18 @@ change as (
         own_message.digits,
         null,
         stop.status,
-        null,
+        case
+            when
+                exists (
+                    select 1
+                    from seqdev.blocked as b
+                    where
+                        b.digits = own_message.digits
+                        and b.since is not null
+                        and (b.user_id is null or b.user_id = m.user_id)
+                )
+                then 'blocked'
+        end,
         jsonb_build_object('status', m.status, 'error_message', m.error_message),
         jsonb_build_object(
             'status', stop.status,

@@ -1,4 +1,4 @@
--- Stop people: their rows to come, and their messages that have not left
+-- Stop people: their rows to come, and their messages that have not left; or put them on the list of blocked phones too
 --
 -- A person is one user's, and has the digits that WhatsApp uses, however they are written. Rows to come are those that
 -- are active, wait, or are quarantined. A message that no sender has begun is cancelled, also a campaign's; of one that
@@ -10,6 +10,10 @@
 --   sequence     uuid     only this sequence
 --   words        text     what the rows say of it in last_error, and messages in error_message
 --   keep_queued  boolean  messages stay as they are
+--   blocks       boolean  put the phones on the list, for the user or for all
+--   why          text     what the list says of them
+--   blocked_by   text     who does that
+--   now          timestamptz  the instant of the transaction
 --   waiting      text[]   values of sequence_contacts.status: a later step's row, made beforehand
 --   national     text     regular expression of what begins a national number
 --   country      text     what stands for it in an international one
@@ -18,12 +22,12 @@
 --   row_id       uuid   the row
 --   user_id      uuid   whose person it is
 --   phone        text   the person: the digits
---   sequence     text   name of the sequence; null for a message
+--   sequence     text   name of the sequence; null for a message and for an entry of the list
 --   from_device  uuid   nothing
 --   from_name    text   nothing
 --   to_device    uuid   nothing
 --   to_name      text   nothing
---   why          text   active, waiting, quarantined: what the row is; of a message: queued
+--   why          text   active, waiting, quarantined: what the row is; of a message: queued; of an entry: blocked
 --   refused      text   begun; null where the row changes
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
@@ -32,6 +36,10 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?words} \else \set words 'stopped' \endif
+\if :{?blocks} \else \set blocks 'false' \endif
+\if :{?why} \else \set why '' \endif
+\if :{?blocked_by} \else \set blocked_by '' \endif
+\if :{?now} \else \set now 'now' \endif
 \if :{?keep_queued} \else \set keep_queued 'false' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?national} \else \set national '(?!)' \endif
@@ -119,6 +127,24 @@ own_message as materialized (
 ),
 
 change as (
+    -- First: whoever comes later finds the phone there.
+    select
+        'blocked' as table_name,
+        coalesce(b.id, gen_random_uuid()) as id,
+        nullif(:'user', '')::uuid as user_id,
+        asked.digits,
+        null as sequence,
+        'blocked' as why,
+        null as refused,
+        jsonb_build_object('digits', asked.digits, 'user_id', nullif(:'user', '')::uuid, 'since', null) as expected,
+        jsonb_build_object(
+            'since', :'now'::timestamptz, 'why', :'why'::text, 'blocked_by', :'blocked_by'::text
+        ) as becomes
+    from asked
+    left join seqdev.blocked as b
+        on asked.digits = b.digits and b.user_id is not distinct from nullif(:'user', '')::uuid
+    where :'blocks'::boolean and b.since is null
+    union all
     select
         'sequence_contacts' as table_name,
         sc.id,
@@ -174,4 +200,4 @@ select
     c.expected,
     c.becomes
 from change as c
-order by c.user_id, c.digits, c.table_name desc, c.id;
+order by c.table_name = 'blocked' desc, c.user_id, c.digits, c.table_name desc, c.id;

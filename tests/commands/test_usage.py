@@ -7,8 +7,8 @@ from tests.world.host import Host
 
 GROUPS = {
     "": (
-        *("enroll", "tick", "audit", "explain", "repair", "contacts", "leads", "runs", "pause", "resume"),
-        *("db", "demo"),
+        *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "pause"),
+        *("resume", "db", "demo"),
     ),
     "audit": (
         "mismatches",

@@ -28,7 +28,7 @@ HOST_TABLES = [
     "broadcast_messages",
     "device_load_balance",
 ]
-OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting"]
+OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting", "seqdev.blocked"]
 
 READS = [
     "db check",
@@ -54,6 +54,9 @@ READS = [
     "contacts stop 60120000001 --why x --dry-run",
     "contacts resume 60120000001 --dry-run",
     "contacts skip 60120000001 --sequence warm --dry-run",
+    "block add 60120000001 --why x --dry-run",
+    "block remove 60120000001 --dry-run",
+    "block list",
     "leads assign --distribute --dry-run",
     "leads merge --dry-run",
     "audit all",
@@ -90,6 +93,8 @@ WRITES = {
         "contacts skip {waits} --sequence warm --yes",
         "contacts stop {waits} --why x --yes",
         "contacts resume {waits} --yes",
+        "block add {waits} --why x --yes",
+        "block remove {waits} --yes",
         "leads assign --distribute --yes",
         "leads merge --yes",
     ],
