@@ -105,7 +105,8 @@ def remove(
         return jobs.unblock(People(asked, scope(tx, user, None, None).user))
 
     code = carry_out(ctx, "block remove", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
-    note("what was stopped for them stays so; to bring it back: seqdev contacts resume PHONE")
+    if code == Exit.DONE:
+        note("what was stopped for them stays so; to bring it back: seqdev contacts resume PHONE")
     return code
 
 

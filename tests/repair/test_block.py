@@ -199,7 +199,10 @@ def test_who_is_no_longer_blocked_is_resumed_by_name(scene: Scene, host: Host, s
     assert statuses(host) == ["stopped"]
     run(seqdev, "contacts", "resume", PHONE, "--yes")
     assert snapshot(host) == before
-    assert seqdev("block", "remove", PHONE, "--yes").code == 3
+    ran = seqdev("block", "remove", PHONE, "--yes")
+    assert ran.code == 3
+    assert "none of these phones is blocked" in ran.err
+    assert "contacts resume" not in ran.err
     # On the list again, by the same row.
     block(seqdev, PHONE)
     assert host.value("select count(*) from seqdev.blocked") == 1
