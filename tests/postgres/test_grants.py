@@ -121,8 +121,11 @@ STATE = """
     union all select 'lead', trigger, device_id::text, niche, name, count(*) from leads group by 1, 2, 3, 4, 5
     union all select 'run', split_part(command, ' ', 1), (finished_at is null)::text, null, null, count(*)
     from seqdev.run group by 1, 2, 3, 4, 5
-    union all select 'change', column_name, old_value, new_value, null, count(*)
-    from seqdev.change group by 1, 2, 3, 4, 5
+    union all select 'change', column_name, old.value, new.value, null, count(*)
+    from seqdev.change
+    cross join lateral (select case when column_name not in ('next_trigger_time', 'since') then old_value end) as old (value)
+    cross join lateral (select case when column_name not in ('next_trigger_time', 'since') then new_value end) as new (value)
+    group by 1, 2, 3, 4, 5
     order by 1, 2, 3, 4, 5
 """
 
