@@ -60,6 +60,23 @@ class Persons:
     same_are_in: str
 
 
+@dataclass(frozen=True)
+class Blocked:
+    """The row of ``gates/blocked.sql``: not for Python to read, as the others."""
+
+    blocked_digits: str
+    blocked_users: str
+
+
+@dataclass(frozen=True)
+class BlockedIsThere:
+    """The row of ``gates/blocked_is_there.sql``."""
+
+    readable: bool
+
+
+BLOCKED = Query("gates/blocked.sql", Blocked)
+BLOCKED_IS_THERE = Query("gates/blocked_is_there.sql", BlockedIsThere)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 PERSONS = Query("enroll/persons.sql", Persons)
@@ -88,6 +105,21 @@ def steps(transaction: "Transaction", settings: Settings) -> Answers:
     return asdict(
         transaction.one(STEPS, active=settings.active_statuses, default_delay=settings.default_delay)
     )
+
+
+def knows_blocked(transaction: "Transaction") -> bool:
+    """Whether there is a list of phones that are never written to: not before the upgrade."""
+    return transaction.one(BLOCKED_IS_THERE).readable
+
+
+def blocked(transaction: "Transaction", *, must: bool) -> Answers:
+    """Which phones are never written to.
+
+    ``must``: whoever writes has to know. Where the list is not there, who only reads takes it to be empty.
+    """
+    if not must and not knows_blocked(transaction):
+        return {"blocked_digits": "{}", "blocked_users": "{}"}
+    return asdict(transaction.one(BLOCKED))
 
 
 def devices(

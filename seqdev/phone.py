@@ -15,6 +15,8 @@ _LINK = re.compile(
 _JID = re.compile(r"\+?([0-9]+)(?:\.[0-9]+)?(?::[0-9]+)?@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE)
 _URI = re.compile(r"(?:tel|callto|sms|smsto):(?://)?([^;?]+)([;?].*)?", re.IGNORECASE)
 _CONTEXT = re.compile(r";phone-context=(\+[0-9]+)", re.IGNORECASE)
+_BETWEEN = re.compile(r"[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$")
+_WRITTEN_TO = re.compile(r"[0-9]{6,15}|120363[0-9]{12}|[0-9]{6,31}@(lid|gus|newsletter|broadcast)")
 _SIGNS = {ord(sign): "-" for sign in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"} | {0xFF0B: "+"}
 
 
@@ -33,6 +35,17 @@ def unwrapped(text: str) -> str:
         context = _CONTEXT.search(uri[2] or "")
         return (context[1] if context else "") + uri[1].strip()
     return text
+
+
+def asked_for(typed: str, source: str) -> str:
+    """The phone that somebody typed, out of what is around it.
+
+    Raises UsageError, which names ``source`` and not what was typed, where it is none.
+    """
+    phone = unwrapped(typed)
+    if not _WRITTEN_TO.fullmatch(_BETWEEN.sub("", phone)):
+        raise UsageError(f"{source} is no phone", "give 6 to 15 digits, with the country code first")
+    return phone
 
 
 def national(region: str) -> Mapping[str, str]:

@@ -246,4 +246,6 @@ def _account(result: Result, rejects: Path | None) -> int:
         note("correct them, or name a file for them with --rejects FILE and the others are imported")
     elif rejected:
         note(f"{rejected} lines rejected: see {rejects}")
+    if blocked := result.summary.blocked:
+        note(f"{blocked} people of the file are blocked: seqdev enroll refuses them, see seqdev block list")
     return Exit.FINDINGS if rejected else Exit.DONE

@@ -17,9 +17,10 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
-from seqdev.repair.apply import Manner, Outcome, apply
+from seqdev.repair.apply import Manner, Outcome
 from seqdev.repair.jobs import Job, Scope
 from seqdev.repair.plan import Plan
+from seqdev.repair.settle import settle
 
 BATCH = 5_000
 
@@ -94,7 +95,7 @@ def carry_out(
         with journaled(ctx, database, plan.header.command) as run:
             with progress("rows") as bar:
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
-                outcome = apply(run, plan, manner, job.facts, bar)
+                outcome = settle(run, job, plan, manner, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
             return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)
 

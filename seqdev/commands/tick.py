@@ -88,6 +88,8 @@ def tick(
         return Exit.DONE
     if dry_run:
         summary, decisions = ticks.plan(database, chosen)
+        if blocked := ticks.to_be_stopped(database):
+            note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
         if output in (Format.JSON, Format.JSONL):
             writer.write(
                 Table("summary", DryRun, [DryRun(**asdict(summary), devices=decisions)], single=True)

@@ -13,6 +13,7 @@ from seqdev.enroll.people import portions, same_persons
 from seqdev.errors import Cancelled
 from seqdev.journal.runs import Run
 from seqdev.output.text import Phone
+from seqdev.phone import national
 from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
@@ -48,6 +49,13 @@ class Picked:
     """A row of ``enroll/pick.sql``."""
 
     lead_id: UUID
+
+
+@dataclass(frozen=True)
+class ListShared:
+    """The row of ``enroll/share_list.sql``."""
+
+    is_held: bool
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ class Unmatched:
     """The name or id of no sequence."""
 
 
+SHARE_LIST = Query("enroll/share_list.sql", ListShared)
 PLAN = Query("enroll/plan.sql", Verdict)
 APPLY = Query("enroll/apply.sql", Verdict)
 PICK = Query("enroll/pick.sql", Picked)
@@ -257,7 +266,14 @@ def _batches(
 def _batch(
     transaction: Transaction, settings: Settings, write: bool, given: Mapping[str, Any], result: Result
 ) -> _EnrolledBatch:
-    given = {**given, **gates.needed_by(APPLY if write else PLAN, transaction, settings)}
+    if write:
+        transaction.one(SHARE_LIST)
+    given = {
+        **given,
+        **national(settings.region),
+        **gates.blocked(transaction, must=write),
+        **gates.needed_by(APPLY if write else PLAN, transaction, settings),
+    }
     if not write:
         rows = transaction.rows(PLAN, **given)
         return _EnrolledBatch(rows, rows[0].last, rows[0].looked_at)

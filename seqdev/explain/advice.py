@@ -55,6 +55,10 @@ ENROL = {
         "not enrolled in {sequence}: same_person: {same_as} is the same person, and is taken for it",
         "nothing, or make one lead of the two: seqdev leads merge",
     ),
+    "blocked": (
+        "not enrolled in {sequence}: blocked: the phone is blocked",
+        "if that is over: seqdev block remove PHONE",
+    ),
     "bad_phone": ("not enrolled in {sequence}: bad_phone: not 6 to 15 digits", "correct the lead's phone"),
 }
 """What an enrolment would say to each trigger of a lead, and what to do about it."""

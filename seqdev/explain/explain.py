@@ -12,6 +12,7 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.explain.rows import (
+    BLOCKED,
     CANDIDATES,
     GATES,
     LEADS,
@@ -81,9 +82,15 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     who = {"phones": phones, "user": user}
     may_be_sent = gates.steps(tx, settings)
     online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
+    blocked = tx.rows(BLOCKED, **who, **national(settings.region)) if gates.knows_blocked(tx) else []
     # The gates last: what they say is what the next tick finds.
     leads = tx.rows(LEADS, **who, **gates.handed_to(LEADS, online))
-    calls = _calls(tx, settings, who, leads, may_be_sent) if leads else []
+    asked = {
+        **who,
+        "blocked": any(one.user_id is None for one in blocked),
+        "blocked_for": [one.user_id for one in blocked if one.user_id],
+    }
+    calls = _calls(tx, settings, asked, leads, may_be_sent) if leads else []
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
     steps = tx.rows(STEPS, **who, **gates.handed_to(STEPS, may_be_sent, online))
     own = {step.device_id for step in steps if step.device_id}
@@ -111,7 +118,7 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     owners = {step.user_id for step in steps if step.contact_id in shut and step.user_id}
     candidates = _candidates(tx, settings, owners) if owners else []
     # A phone nobody knows is a phone mistyped, as a rule.
-    near = [] if users else tx.rows(NEAR, digits=phones[0][-_SAME_DIGITS:], user=user)
+    near = [] if users or blocked else tx.rows(NEAR, digits=phones[0][-_SAME_DIGITS:], user=user)
     stories = []
     for one in users:
         others = [row for row in messages if row.user_id == one]
@@ -128,7 +135,9 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
                 messages_total=others[0].total if others else 0,
             )
         )
-    return Explanation(Phone(phones[0]), tx.now, settings.policy, bool(users), stories, near)
+    return Explanation(
+        Phone(phones[0]), tx.now, settings.policy, bool(users or blocked), blocked, stories, near
+    )
 
 
 def _calls(

@@ -128,6 +128,17 @@ class Near:
     user_id: UUID | None
 
 
+@dataclass(frozen=True)
+class Blocked:
+    """A row of ``explain/blocked.sql``: the phone is never written to."""
+
+    user_id: UUID | None
+    since: datetime
+    why: str | None
+    blocked_by: str | None
+
+
+BLOCKED = Query("explain/blocked.sql", Blocked)
 SPELLINGS = Query("explain/spellings.sql", Spelling)
 LEADS = Query("explain/leads.sql", Lead)
 TRIGGERS = Query("explain/triggers.sql", Call)
@@ -228,6 +239,8 @@ class Explanation:
     """The configured policy."""
     known: bool
     """Whether anything is known of the phone."""
+    blocked: list[Blocked]
+    """Where it is blocked: for everybody, or for which users."""
     stories: list[Story]
     """What is known of it, by user."""
     near: list[Near]

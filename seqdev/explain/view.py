@@ -30,6 +30,15 @@ class _Person:
 
 
 @dataclass(frozen=True)
+class _Blocked:
+    blocked: str
+    since: str
+    why: str | None
+    by: str | None
+    to_do: str
+
+
+@dataclass(frozen=True)
 class _Stop:
     answer: str
     to_do: str
@@ -80,6 +89,18 @@ def write_screen(writer: Writer, found: Explanation) -> None:
     """Write ``found`` as tables for people: what waits and is stopped first."""
     if found.near:
         writer.write(Table("near", Near, found.near))
+    if found.blocked:
+        blocked = [
+            _Blocked(
+                f"for user {one.user_id}" if one.user_id else "for everybody",
+                _when(one.since, found.now),
+                one.why,
+                one.blocked_by,
+                "nothing is sent; if that is over: seqdev block remove PHONE, seqdev contacts resume PHONE",
+            )
+            for one in found.blocked
+        ]
+        writer.write(Table("blocked", _Blocked, blocked))
     for story in found.stories:
         waits = sorted(story.waiting, key=_goes)
         stops = [Table("waiting", _Stop, [_stop(one, found)], single=True) for one in waits]

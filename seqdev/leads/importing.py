@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from seqdev import signals
+from seqdev import gates, signals
 from seqdev.errors import Refused
 from seqdev.journal.runs import Run
 from seqdev.leads.file import LeadFile
@@ -59,6 +59,14 @@ class RejectedLine:
     raw: str | None
 
 
+@dataclass(frozen=True)
+class BlockedPeople:
+    """The row of ``leads/blocked.sql``."""
+
+    people: int
+
+
+BLOCKED = Query("leads/blocked.sql", BlockedPeople)
 STAGE: Query[None] = Query("leads/stage.sql", type(None))
 OUTCOME: Query[None] = Query("leads/outcome.sql", type(None))
 COPY: Query[None] = Query("leads/copy.sql", type(None))
@@ -107,6 +115,8 @@ class Summary:
     """Lines rejected."""
     reasons: Mapping[str, int]
     """Rejected lines, by reason."""
+    blocked: int
+    """People whose phone is blocked, of lines that are not rejected: nobody enrols them."""
     duration: float
     """Seconds that the import took."""
 
@@ -187,6 +197,7 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
             counts = tx.rows(COUNTS)
         reasons = {count.outcome: count.lines for count in counts if count.rejected}
         lines = {count.outcome: count.lines for count in counts if not count.rejected}
+        blocked = tx.one(BLOCKED, user=target.user, **gates.blocked(tx, must=write)).people
         refused = bool(reasons) and rejects is None
         listed = tx.rows(REJECTED, most=LISTED) if refused else []
         planned = (0, 0) if refused else (lines.get("new", 0), lines.get("update", 0))
@@ -205,6 +216,7 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
         skipped=0 if refused else lines.get("skipped", 0) + lines.get("new", 0) - imported,
         rejected=sum(reasons.values()),
         reasons=reasons,
+        blocked=blocked,
         duration=round(time.monotonic() - started, 3),
     )
     return Result(summary, [Rejection(one.line, one.reason, one.of_line) for one in listed], refused)

@@ -225,6 +225,9 @@ class _Probe:
                 same_leads=(),
                 same_sequences=(),
                 same_are_in=(),
+                # And nobody's phone.
+                blocked_digits=(),
+                blocked_users=(),
                 **gates.handed_to(APPLY, steps),
             )
             enrolled = {one.sequence_id for one in verdicts if one.verdict == "enrolled"}

@@ -40,11 +40,15 @@ JOURNALED = Query("repair/journaled.sql", Journaled)
 
 @dataclass
 class Outcome:
-    """What a run did. ``kept``: rows that were no longer what the plan says; ``listed``: some of them."""
+    """What a run did. ``kept``: rows that were no longer what the plan says; ``listed``: some of them.
+
+    ``overtaken``: rows that others had changed since the plan, and what came of them was dealt with as well.
+    """
 
     run: UUID | None = None
     changed: int = 0
     kept: int = 0
+    overtaken: int = 0
     listed: list[PlanRow] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -109,7 +113,7 @@ def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callabl
         return plan.changes
     changed = 0
     # Table by table through the plan: every contact is locked before the first lead.
-    for table in ("sequence_contacts", "leads", "broadcast_messages"):
+    for table in ("blocked", "sequence_contacts", "leads", "broadcast_messages"):
         for people in plan.chunks(chunk):
             rows = [row for row in people if row.table_name == table]
             if not rows:

@@ -76,6 +76,8 @@ class Job:
     facts: Mapping[str, Any] = field(default_factory=dict)
     left_alone: LeftAlone = NOTHING
     whole: bool = False
+    settles: bool = False
+    """Whether it is planned again until nothing is left to change, since ticks go on meanwhile."""
     nobody: str = ""
     """What to say where the plan is empty because what was asked for by name is not there."""
 

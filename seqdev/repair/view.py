@@ -114,13 +114,19 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
         note(f"to take it back: seqdev repair undo {outcome.run}")
     _announce_refused(plan, show_all)
     _announce_left_alone(plan)
+    if outcome.overtaken:
+        note(
+            f"{outcome.overtaken:,} rows were changed since the plan, by a tick or a sender that was faster: "
+            "what came of them was dealt with as well"
+        )
     if outcome.kept:
         note(f"{outcome.kept:,} rows kept: they, or the device they were to get, were changed since the plan")
 
 
 def row_name(table_name: str, sequence: str | None) -> str:
     """A row as people know it: the lead, the message, or the contact in a sequence."""
-    return {"leads": "lead", "broadcast_messages": "message"}.get(table_name, sequence or "contact")
+    names = {"leads": "lead", "broadcast_messages": "message", "blocked": "list of blocked phones"}
+    return names.get(table_name, sequence or "contact")
 
 
 def _write(
@@ -239,7 +245,8 @@ def _rows(writer: Writer, plan: Plan, show_all: bool) -> Table:
 
 def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool) -> Table:
     refused = (row for row in plan.rows() if row.refused) if plan.refused else iter(())
-    kept = (replace(row, refused="changed_since_plan") for row in (outcome.listed if outcome else ()))
+    listed = outcome.listed if outcome else ()
+    kept = (replace(row, refused=row.refused or "changed_since_plan") for row in listed)
     shown = chain(kept, refused if show_all else islice(refused, LISTED))
     if not for_people(writer.format):
         return Table("refused", PlanRow, (_published(writer, row) for row in shown))

@@ -13,7 +13,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
-from seqdev.tick import failed_sends
+from seqdev.tick import blocked, failed_sends
 from seqdev.tick.backlog import Backlog
 from seqdev.tick.forecast import Decision, decide
 from seqdev.tick.work import Limits, Work
@@ -113,6 +113,11 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
     return summary, decisions
 
 
+def to_be_stopped(database: Database) -> int:
+    """Rows of blocked phones that a tick would stop first."""
+    return database.retry(lambda tx: blocked.count(tx, database.settings), read_only=True)
+
+
 def tick(
     run: Run, policy: Policy, limits: Limits, progress: Callable[[int], None] = lambda _: None
 ) -> Report:
@@ -147,6 +152,7 @@ class _Tick:
     def process(self) -> None:
         """All that a tick writes, one after the other."""
         self._show_failed_sends()
+        self._stop_blocked()
         try:
             self._backlog.claim()
         except (Cancelled, AllRefused) as error:
@@ -190,6 +196,16 @@ class _Tick:
             failed_sends.reflect_sent(self._database, self._limits.batch_size)
         except (Cancelled, Refused) as error:
             self._trouble(f"failed sends were not shown on their rows: {error.message}")
+
+    def _stop_blocked(self) -> None:
+        """Nothing is sent to a blocked phone, also where the host has made a row for it. Raises Cancelled."""
+
+        def work(transaction: Transaction) -> Counter[str]:
+            transaction.constraints_immediate()
+            return blocked.stop(transaction, self._work)
+
+        for reason, number in self._database.retry(work).items():
+            self._trouble(f"{number:,} rows of blocked phones could not be stopped: {reason}")
 
     def _count_waiting(self) -> Counter[str] | None:
         """Who still waits, by reason; None: nobody knows."""

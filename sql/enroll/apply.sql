@@ -16,7 +16,9 @@
 --   most       integer      people to enrol, at most
 --   listed     integer      refused people to name, at most, for each sequence and reason
 --   waiting    text[]       values of sequence_contacts.status: a step's row that was made beforehand, and waits
--- Gates: gates/steps.sql, enroll/persons.sql
+--   national   text         regular expression of what begins a national number
+--   country    text         what stands for it in an international one
+-- Gates: gates/steps.sql, enroll/persons.sql, gates/blocked.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
 --   looked_at    integer  leads of this batch
@@ -37,7 +39,10 @@
 \if :{?most} \else \set most '0' \endif
 \if :{?listed} \else \set listed '20' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?blocked_digits} \else \ir ../gates/blocked.sql \endif
 \if :{?same_leads} \else \ir ../enroll/persons.sql \endif
 with chunk as materialized (
     select
@@ -116,6 +121,18 @@ judged as materialized (
                     as same (lead_id, sequence_id, is_in)
                 where same.is_in
             ) then 'already_in'
+            when :'blocked_digits'::text [] <> '{}' and person.digits in (
+                select b.digits
+                from unnest(:'blocked_digits'::text [], :'blocked_users'::uuid []) as b (digits, user_id)
+                where b.user_id is null
+            ) then 'blocked'
+            when :'blocked_digits'::text [] <> '{}' and (m.user_id, person.digits) in (
+                select
+                    b.user_id,
+                    b.digits
+                from unnest(:'blocked_digits'::text [], :'blocked_users'::uuid []) as b (digits, user_id)
+                where b.user_id is not null
+            ) then 'blocked'
             when (m.id, m.sequence_id) in (
                 select
                     same.lead_id,
@@ -133,6 +150,20 @@ judged as materialized (
         end as refusal
     from matched as m
     left join user_devices as d on m.device_id = d.id
+    -- Nowhere computed but where it is asked for.
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case
+                when m.phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text)
+            end as digits
+        from (
+            select regexp_replace(
+                m.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as person
 ),
 
 fit as materialized (

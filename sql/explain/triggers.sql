@@ -3,9 +3,11 @@
 -- The rules are those of enroll/plan.sql, for one phone, and the triggers that call for nothing beside.
 --
 -- Parameters:
---   phones   text[]  the phone, in every writing that is tried
---   user     uuid    only leads of this user
---   waiting  text[]  values of sequence_contacts.status: a step's row that was made beforehand, and waits
+--   phones       text[]   the phone, in every writing that is tried
+--   user         uuid     only leads of this user
+--   blocked      boolean  whether the phone is blocked for everybody
+--   blocked_for  uuid[]   the users for whom it is blocked
+--   waiting      text[]   values of sequence_contacts.status: a step's row that was made beforehand, and waits
 -- Gates: gates/steps.sql, enroll/persons.sql of these leads
 -- Row:
 --   user_id        uuid  whose lead it is
@@ -19,6 +21,8 @@
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
+\if :{?blocked} \else \set blocked 'false' \endif
+\if :{?blocked_for} \else \set blocked_for '{}' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?same_leads} \else \ir ../enroll/persons.sql \endif
@@ -49,8 +53,9 @@ select
                     and sc.contact_phone = l.phone
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
             ) or same.is_in then 'already_in'
-            when same.lead_id is not null then 'same_person'
             when not e.is_active then 'sequence_inactive'
+            when :'blocked'::boolean or l.user_id = any(:'blocked_for'::uuid []) then 'blocked'
+            when same.lead_id is not null then 'same_person'
             -- 6 to 15 digits (E.164), with the signs that people put between them, or what else WhatsApp sends to.
             when regexp_replace(
                 coalesce(l.phone, ''), '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'

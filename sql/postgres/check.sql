@@ -127,7 +127,13 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (234, 'seqdev', 'pause', 'database_user', 'text', null, 'the pause switch'),
             (235, 'seqdev', 'pause', 'why', 'text', null, 'the pause switch'),
             (236, 'seqdev', 'pause', 'resumed_at', 'instant', null, 'the pause switch'),
-            (237, 'seqdev', 'pause', 'resumed_by', 'text', null, 'the pause switch')
+            (237, 'seqdev', 'pause', 'resumed_by', 'text', null, 'the pause switch'),
+            (241, 'seqdev', 'blocked', 'id', 'uuid', null, 'phones that are never written to'),
+            (242, 'seqdev', 'blocked', 'digits', 'text', null, 'phones that are never written to'),
+            (243, 'seqdev', 'blocked', 'user_id', 'uuid', null, 'whose people a phone is blocked for'),
+            (244, 'seqdev', 'blocked', 'since', 'instant', null, 'since when a phone is blocked'),
+            (245, 'seqdev', 'blocked', 'why', 'text', null, 'why a phone is blocked'),
+            (246, 'seqdev', 'blocked', 'blocked_by', 'text', null, 'who has blocked a phone')
     ) as needed (position, schema_name, table_name, column_name, kind, definition, why)
 ),
 
@@ -162,6 +168,12 @@ table_made (position, schema_name, table_name, definition) as (
             '(paused_at timestamptz primary key, os_user text not null, host text not null,'
             ' database_user text not null, why text not null, resumed_at timestamptz, resumed_by text,'
             ' exclude ((true) with =) where (resumed_at is null))'
+        ),
+        (
+            241, 'seqdev', 'blocked',
+            -- No user: everybody's. No since: not blocked now; the row stays. Once a phone and user.
+            '(id uuid primary key, digits text not null, user_id uuid, since timestamptz, why text, blocked_by text,'
+            ' exclude (digits with =, (coalesce(user_id, ''00000000-0000-0000-0000-000000000000'')) with =))'
         )
 ),
 

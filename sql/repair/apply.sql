@@ -7,7 +7,8 @@
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
 --                          next_trigger_time, and of what becomes active the claim
 --   of leads               device_id; or phone, trigger, name, niche, device_id
---   of broadcast_messages  device_id
+--   of broadcast_messages  device_id; or status, error_message
+--   of blocked             since, why, blocked_by; what is not on the list yet is put on it
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
@@ -17,7 +18,8 @@
 -- Row:
 --   changed  integer  rows changed
 --   kept     uuid[]   rows left as they are
--- Locks: the planned rows: those of sequence_contacts before those of leads, as the tick does, then those of
+-- Locks: where the list of blocked phones changes, first a transaction-level advisory lock, which each transaction that
+--   enrols shares until its end; the planned rows: those of the list, those of sequence_contacts before those of leads, as the tick does, then those of
 --   broadcast_messages, each by id
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?now} \else \set now 'now' \endif
@@ -41,6 +43,28 @@ with wanted as materialized (
         as w (table_name text, row_id uuid, together text, expected jsonb, becomes jsonb)
 ),
 
+-- Who is enrolled meanwhile is enrolled by the list as it was: that is waited for.
+barrier as materialized (
+    select pg_advisory_xact_lock(hashtextextended('seqdev blocked', 0)) as is_held
+    from (
+        select 1
+        from wanted
+        where wanted.table_name = 'blocked'
+        limit 1
+    ) as one
+),
+
+blocked as materialized (
+    select
+        b.id,
+        b as was
+    from wanted as w
+    inner join seqdev.blocked as b on w.row_id = b.id
+    where w.table_name = 'blocked' and (select count(*) from barrier) >= 0
+    order by b.id
+    for update of b
+),
+
 contact as materialized (
     select
         sc.id,
@@ -50,7 +74,7 @@ contact as materialized (
         w.becomes
     from wanted as w
     inner join sequence_contacts as sc on w.row_id = sc.id
-    where w.table_name = 'sequence_contacts' and w.has_device
+    where w.table_name = 'sequence_contacts' and w.has_device and (select count(*) from blocked) >= 0
     order by sc.id
     for update of sc
 ),
@@ -119,6 +143,25 @@ message_fit as materialized (
     where to_jsonb(m.was) = to_jsonb(jsonb_populate_record(m.was, m.expected))
 ),
 
+-- An entry that is not there has to be not blocked.
+blocked_fit as materialized (
+    select
+        w.row_id as id,
+        w.together,
+        w.becomes,
+        blocked.id is null as is_new,
+        coalesce(to_jsonb(blocked.was), '{}') as was,
+        jsonb_populate_record(jsonb_populate_record(blocked.was, w.expected), w.becomes) as new
+    from wanted as w
+    left join blocked on w.row_id = blocked.id
+    where
+        w.table_name = 'blocked'
+        and case
+            when blocked.id is null then w.expected ->> 'digits' is not null
+            else to_jsonb(blocked.was) = to_jsonb(jsonb_populate_record(blocked.was, w.expected))
+        end
+),
+
 parted as materialized (
     select w.together
     from wanted as w
@@ -138,6 +181,11 @@ parted as materialized (
                 'broadcast_messages',
                 m.id
             from message_fit as m
+            union all
+            select
+                'blocked',
+                b.id
+            from blocked_fit as b
         )
 ),
 
@@ -257,9 +305,50 @@ message_changed as (
     from message_fit as fit
     where
         m.id = fit.id
+        and not fit.becomes ? 'status'
         and fit.becomes <> '{}'
         and fit.together not in (select parted.together from parted)
     returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
+),
+
+message_cancelled as (
+    update broadcast_messages as m
+    set
+        status = (fit.new).status,
+        error_message = (fit.new).error_message
+    from message_fit as fit
+    where
+        m.id = fit.id
+        and fit.becomes ? 'status'
+        and fit.together not in (select parted.together from parted)
+    returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
+),
+
+blocked_entered as (
+    insert into seqdev.blocked (id, digits, user_id, since, why, blocked_by)
+    select
+        fit.id,
+        (fit.new).digits,
+        (fit.new).user_id,
+        (fit.new).since,
+        (fit.new).why,
+        (fit.new).blocked_by
+    from blocked_fit as fit
+    where fit.is_new and fit.together not in (select parted.together from parted)
+    -- Somebody else has blocked it in this moment.
+    on conflict do nothing
+    returning id, to_jsonb(blocked) as now
+),
+
+blocked_changed as (
+    update seqdev.blocked as b
+    set
+        since = (fit.new).since,
+        why = (fit.new).why,
+        blocked_by = (fit.new).blocked_by
+    from blocked_fit as fit
+    where b.id = fit.id and fit.becomes <> '{}' and fit.together not in (select parted.together from parted)
+    returning b.id, to_jsonb(b) as now
 ),
 
 changed as (
@@ -297,6 +386,30 @@ changed as (
         'broadcast_messages' as table_name,
         message_changed.*
     from message_changed
+    union all
+    select
+        'broadcast_messages' as table_name,
+        message_cancelled.*
+    from message_cancelled
+    union all
+    select
+        'blocked' as table_name,
+        fit.id,
+        fit.becomes,
+        fit.was,
+        listed.now
+    from (
+        select
+            blocked_entered.id,
+            blocked_entered.now
+        from blocked_entered
+        union all
+        select
+            blocked_changed.id,
+            blocked_changed.now
+        from blocked_changed
+    ) as listed
+    inner join blocked_fit as fit on listed.id = fit.id
 ),
 
 journal as (

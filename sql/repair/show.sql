@@ -29,7 +29,7 @@ with listed as materialized (
 select
     ch.table_name,
     ch.row_id,
-    coalesce(sc.contact_phone, l.phone, m.recipient_phone)::text as phone,
+    coalesce(sc.contact_phone, l.phone, m.recipient_phone, b.digits)::text as phone,
     s.name::text as sequence,
     ch.column_name,
     ch.old_value,
@@ -48,6 +48,7 @@ left join sequence_contacts as sc on ch.table_name = 'sequence_contacts' and ch.
 left join sequences as s on sc.sequence_id = s.id
 left join leads as l on ch.table_name = 'leads' and ch.row_id = l.id
 left join broadcast_messages as m on ch.table_name = 'broadcast_messages' and ch.row_id = m.id
+left join seqdev.blocked as b on ch.table_name = 'blocked' and ch.row_id = b.id
 left join user_devices as was on ch.column_name like '%device_id' and ch.old_value = was.id::text
 left join user_devices as d on ch.column_name like '%device_id' and ch.new_value = d.id::text
 order by ch.id;

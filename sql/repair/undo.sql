@@ -4,7 +4,7 @@
 -- an undo of the run has brought back once, is passed over. A row is refused when its value is another one now,
 -- when a later run has changed it (and was not undone), when its step was done since, also in another spelling of the
 -- phone, or its message sent, when it would become active although another processor's message of that person and step
--- exists, and when another row has its phone now.
+-- exists, when its phone is blocked, and when another row has its phone now.
 --
 -- A run that undoes another one is named "repair undo" and the id of that run, from its start.
 --
@@ -24,7 +24,7 @@
 --   to_device    uuid   the device it had before
 --   to_name      text   its name
 --   why          text   undo
---   refused      text   changed_since, done_since, row_gone, device_missing, phone_taken, message_exists,
+--   refused      text   changed_since, done_since, row_gone, device_missing, phone_taken, message_exists, blocked,
 --                       unknown_column; or null
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
@@ -198,8 +198,8 @@ judged as materialized (
     select
         t.table_name,
         t.row_id,
-        coalesce(s.user_id, l.user_id, m.user_id) as user_id,
-        coalesce(sc.contact_phone, l.phone, m.recipient_phone)::text as phone,
+        coalesce(s.user_id, l.user_id, m.user_id, b.user_id) as user_id,
+        coalesce(sc.contact_phone, l.phone, m.recipient_phone, b.digits)::text as phone,
         s.name::text as sequence,
         to_jsonb(now.value) as value_now,
         to_jsonb(old.value) as old_value,
@@ -208,7 +208,7 @@ judged as materialized (
         t.column_name,
         coalesce(sc.status, m.status) as status,
         case
-            when sc.id is null and l.id is null and m.id is null then 'row_gone'
+            when sc.id is null and l.id is null and m.id is null and b.id is null then 'row_gone'
             when
                 (t.table_name, t.column_name) not in (
                     ('leads', 'device_id'),
@@ -217,6 +217,11 @@ judged as materialized (
                     ('leads', 'name'),
                     ('leads', 'niche'),
                     ('broadcast_messages', 'device_id'),
+                    ('broadcast_messages', 'status'),
+                    ('broadcast_messages', 'error_message'),
+                    ('blocked', 'since'),
+                    ('blocked', 'why'),
+                    ('blocked', 'blocked_by'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
                     ('sequence_contacts', 'processing_started_at'),
@@ -240,8 +245,22 @@ judged as materialized (
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'
             when sc.id in (select gone_on.id from gone_on) then 'done_since'
+            -- Passed over, and the step that followed is done.
+            when
+                t.column_name = 'status'
+                and sc.last_error ~ '^skipped: '
+                and exists (
+                    select 1
+                    from sequence_contacts as x
+                    where
+                        x.sequence_id = sc.sequence_id
+                        and x.contact_phone = sc.contact_phone
+                        and x.status = any(:'done'::text [])
+                        and x.completed_at > t.changed_at
+                )
+                then 'done_since'
             -- The sender has begun it.
-            when m.status <> 'pending' then 'done_since'
+            when t.column_name = 'device_id' and m.status <> 'pending' then 'done_since'
             -- The host's foreign key would not have it.
             when
                 t.table_name in ('leads', 'broadcast_messages')
@@ -278,6 +297,7 @@ judged as materialized (
     left join sequence_contacts as sc on t.table_name = 'sequence_contacts' and t.row_id = sc.id
     left join leads as l on t.table_name = 'leads' and t.row_id = l.id
     left join broadcast_messages as m on t.table_name = 'broadcast_messages' and t.row_id = m.id
+    left join seqdev.blocked as b on t.table_name = 'blocked' and t.row_id = b.id
     left join sequences as s on sc.sequence_id = s.id
     -- Values as text, all of them as the host's column and this session write them.
     cross join lateral (
@@ -285,6 +305,7 @@ judged as materialized (
             case
                 when t.table_name = 'leads' then to_jsonb(l)
                 when t.table_name = 'broadcast_messages' then to_jsonb(m)
+                when t.table_name = 'blocked' then to_jsonb(b)
                 else to_jsonb(sc)
             end ->> t.column_name as value
     ) as now
@@ -294,6 +315,7 @@ judged as materialized (
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.old_value)
                 )) ->> t.column_name
+            when t.column_name = 'since' then to_jsonb(t.old_value::timestamptz) #>> '{}'
             else t.old_value
         end as value
     ) as old
@@ -303,6 +325,7 @@ judged as materialized (
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.new_value)
                 )) ->> t.column_name
+            when t.column_name = 'since' then to_jsonb(t.new_value::timestamptz) #>> '{}'
             else t.new_value
         end as value
     ) as new
@@ -333,7 +356,10 @@ select
     is_device.to_device,
     d.device_name::text as to_name,
     'undo' as why,
-    coalesce(v.row_verdict, case when written.is_there then 'message_exists' end) as refused,
+    coalesce(
+        v.row_verdict,
+        case when written.is_there then 'message_exists' when is_blocked.is_there then 'blocked' end
+    ) as refused,
     v.expected || case when v.table_name = 'leads' then '{}' else jsonb_build_object('status', v.status) end as expected,
     v.becomes
 from verdict as v
@@ -358,5 +384,35 @@ left join lateral (
         and m.id <> md5('seqdev message ' || becoming.id)::uuid
     limit 1
 ) as written on true
+-- What this very undo takes off the list is not blocked.
+left join lateral (
+    select true as is_there
+    from seqdev.blocked as b
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case
+                when v.phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text)
+            end as digits
+        from (
+            select regexp_replace(
+                v.phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as person
+    where
+        v.becomes ->> 'status' in ('active', 'pending')
+        and b.digits = person.digits
+        and b.since is not null
+        and (b.user_id is null or b.user_id = v.user_id)
+        and b.id not in (
+            select t.row_id
+            from target as t
+            where t.table_name = 'blocked'
+        )
+    limit 1
+) as is_blocked on true
 where v.row_verdict is distinct from 'undone'
-order by v.user_id, v.phone, v.table_name desc, v.row_id;
+-- Of the list first: what comes back must not be stopped again.
+order by v.table_name = 'blocked' desc, v.user_id, v.phone, v.table_name desc, v.row_id;

@@ -29,8 +29,9 @@ def test_a_sequence_that_is_not_there_is_named(host: Host, seqdev: Cli) -> None:
     assert len(commands) > 10
     with only(host, {}):
         for words in commands:
-            ran = seqdev(
-                *words, "--sequence", "wram", *(["--yes"] if words[0] in ("enroll", "repair") else [])
-            )
+            more = ["--yes"] if words[0] in ("enroll", "repair") else []
+            more += ["60123456789", "--yes"] if words[0] == "contacts" else []
+            more += ["--why", "asked"] if words == ["contacts", "stop"] else []
+            ran = seqdev(*words, "--sequence", "wram", *more)
             assert ran.code == (3 if words == ["enroll"] else 2), words
             assert "wram" in ran.err + ran.out, (words, ran.err)

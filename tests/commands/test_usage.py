@@ -6,7 +6,10 @@ from tests.world.command import Cli
 from tests.world.host import Host
 
 GROUPS = {
-    "": ("enroll", "tick", "audit", "explain", "repair", "leads", "runs", "pause", "resume", "db", "demo"),
+    "": (
+        *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "pause"),
+        *("resume", "db", "demo"),
+    ),
     "audit": (
         "mismatches",
         "devices",

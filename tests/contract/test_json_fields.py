@@ -130,6 +130,14 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("repair show", done)
     run("repair undo", done, "--dry-run")
     run("repair list")
+    for command in ("stop 60120000008 --why x", "resume 60120000008", "skip 60120000008 --sequence warm"):
+        word, *options = command.split()
+        run(f"contacts {word}", *options, "--dry-run")
+    run("block add", "60120000007", "--why", "asked", "--yes")
+    run("block list")
+    run("block remove", "60120000007", "--yes")
+    run("block add", "60120000007", "--why", "asked", "--yes")
+    run("explain", "60120000007")
 
     run("runs")
     run("runs RUN", done)

@@ -537,7 +537,7 @@ def test_mask_hides_the_phone_wherever_it_stands(scene: Scene, seqdev: Cli) -> N
 
 def test_the_json_is_one_object_of_published_names(scene: Scene, seqdev: Cli) -> None:
     found = explained(seqdev)
-    assert list(found) == ["phone", "now", "policy", "known", "stories", "near"]
+    assert list(found) == ["phone", "now", "policy", "known", "blocked", "stories", "near"]
     (story,) = found["stories"]
     assert list(story) == [
         *("user_id", "leads", "triggers", "enrolments", "waiting", "messages", "messages_total"),

@@ -28,7 +28,7 @@ HOST_TABLES = [
     "broadcast_messages",
     "device_load_balance",
 ]
-OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting"]
+OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting", "seqdev.blocked"]
 
 READS = [
     "db check",
@@ -51,6 +51,12 @@ READS = [
     "runs",
     "runs --every 1m",
     "repair show {run}",
+    "contacts stop 60120000001 --why x --dry-run",
+    "contacts resume 60120000001 --dry-run",
+    "contacts skip 60120000001 --sequence warm --dry-run",
+    "block add 60120000001 --why x --dry-run",
+    "block remove 60120000001 --dry-run",
+    "block list",
     "leads assign --distribute --dry-run",
     "leads merge --dry-run",
     "audit all",
@@ -84,6 +90,11 @@ WRITES = {
         "repair written-by-other --yes",
         "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
+        "contacts skip {waits} --sequence warm --yes",
+        "contacts stop {waits} --why x --yes",
+        "contacts resume {waits} --yes",
+        "block add {waits} --why x --yes",
+        "block remove {waits} --yes",
         "leads assign --distribute --yes",
         "leads merge --yes",
     ],
@@ -110,8 +121,11 @@ STATE = """
     union all select 'lead', trigger, device_id::text, niche, name, count(*) from leads group by 1, 2, 3, 4, 5
     union all select 'run', split_part(command, ' ', 1), (finished_at is null)::text, null, null, count(*)
     from seqdev.run group by 1, 2, 3, 4, 5
-    union all select 'change', column_name, old_value, new_value, null, count(*)
-    from seqdev.change group by 1, 2, 3, 4, 5
+    union all select 'change', column_name, old.value, new.value, null, count(*)
+    from seqdev.change
+    cross join lateral (select case when column_name not in ('next_trigger_time', 'since') then old_value end) as old (value)
+    cross join lateral (select case when column_name not in ('next_trigger_time', 'since') then new_value end) as new (value)
+    group by 1, 2, 3, 4, 5
     order by 1, 2, 3, 4, 5
 """
 
@@ -218,6 +232,7 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             "leads": str(leads),
             "rejects": str(tmp_path / "rejects.csv"),
             "statement": str(statement),
+            "waits": "60120000701",
         },
     )
 
@@ -351,7 +366,7 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
             "update seqdev.run set command = ''",
             "update leads set user_id = null",
             "update sequence_contacts set contact_name = ''",
-            "update broadcast_messages set status = 'sent'",
+            "update broadcast_messages set sent_at = now()",
             "create table public.t ()",
         ]
         if role in ("tick", "enroll"):

@@ -136,7 +136,7 @@ class Host:
         """Rows that break I1 or I2: nothing, if seqdev keeps its promises.
 
         I1: one message for a contact and step. I2: completed or failed if and only if the message exists;
-        the next step's row exists if and only if the step is done and has a next step.
+        the next step's row exists if and only if the step is done, or was skipped, and has a next step.
         """
         return self.rows(
             f"""
@@ -176,6 +176,7 @@ class Host:
               on n.sequence_id = sc.sequence_id and n.contact_phone = sc.contact_phone
              and n.sequence_stepid = nx.id and n.id <> sc.id and n.status <> 'pending'
             where sc.status not in ('completed', 'failed')
+              and coalesce(sc.status <> 'stopped' or sc.last_error !~ '^skipped: ', true)
             """
         )
 

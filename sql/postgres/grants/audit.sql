@@ -31,7 +31,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (120, 'seqdev', 'run', 'select', 'who did what, when'),
         (130, 'seqdev', 'change', 'select', 'what was changed'),
         (139, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
-        (140, 'seqdev', 'pause', 'select', 'whether seqdev is paused')
+        (140, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
+        (141, 'seqdev', 'blocked', 'select', 'phones that are never written to')
 )
 
 select

@@ -1,6 +1,6 @@
 -- What the seqdev repairs, undo, and seqdev leads assign and merge may do, as GRANT statements
 --
--- Enough for: repair, leads assign, leads merge, and all that audit.sql is enough for.
+-- Enough for: repair, contacts, block, leads assign, leads merge, and all that audit.sql is enough for.
 -- It runs nothing: read the statements, then run them (seqdev db grants repair --to ROLE --yes). The role has
 -- to be there; without the right DELETE it keeps whatever is in the tables, and the journal as it is.
 --
@@ -38,8 +38,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
             'the same, and who stands still goes on, or ends'
         ),
         (
-            135, :'schema'::text, 'broadcast_messages', 'update (device_id)',
-            'messages that no sender has begun leave a lost device'
+            135, :'schema'::text, 'broadcast_messages', 'update (device_id, status, error_message)',
+            'messages that no sender has begun leave a lost device, or are cancelled'
         ),
         (140, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (150, 'seqdev', 'run', 'select', 'and finds itself again'),
@@ -48,6 +48,9 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (165, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (166, 'seqdev', 'pause', 'insert', 'to pause'),
         (167, 'seqdev', 'pause', 'update (resumed_at, resumed_by)', 'to go on'),
+        (168, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
+        (169, 'seqdev', 'blocked', 'insert', 'to block a phone'),
+        (169, 'seqdev', 'blocked', 'update (since, why, blocked_by)', 'to block it again, or no longer'),
         (170, 'seqdev', 'change', 'select', 'what to undo'),
         (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change')
 )
