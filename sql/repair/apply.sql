@@ -7,7 +7,7 @@
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
 --                          next_trigger_time, and of what becomes active the claim
 --   of leads               device_id; or phone, trigger, name, niche, device_id
---   of broadcast_messages  device_id
+--   of broadcast_messages  device_id; or status, error_message, scheduled_at, device_id
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
@@ -257,7 +257,24 @@ message_changed as (
     from message_fit as fit
     where
         m.id = fit.id
+        and not fit.becomes ? 'status'
         and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
+    returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
+),
+
+-- Apart from those, for the sake of triggers on UPDATE OF status.
+message_queued as (
+    update broadcast_messages as m
+    set
+        status = (fit.new).status,
+        error_message = (fit.new).error_message,
+        scheduled_at = (fit.new).scheduled_at,
+        device_id = (fit.new).device_id
+    from message_fit as fit
+    where
+        m.id = fit.id
+        and fit.becomes ? 'status'
         and fit.together not in (select parted.together from parted)
     returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
 ),
@@ -297,6 +314,11 @@ changed as (
         'broadcast_messages' as table_name,
         message_changed.*
     from message_changed
+    union all
+    select
+        'broadcast_messages' as table_name,
+        message_queued.*
+    from message_queued
 ),
 
 journal as (

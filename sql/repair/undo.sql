@@ -105,6 +105,7 @@ target as materialized (
         (array_agg(j.old_value order by j.id) filter (where j.run_id = :'run'::uuid))[1] as old_value,
         (array_agg(j.new_value order by j.id desc) filter (where j.run_id = :'run'::uuid))[1] as new_value,
         max(j.changed_at) filter (where j.run_id = :'run'::uuid) as changed_at,
+        bool_or(j.column_name = 'status') over (partition by j.table_name, j.row_id) as has_status,
         bool_or(
             j.id > j.target_id and j.is_last_of_family and j.root_id = own.root_id and (j.depth - own.depth) % 2 <> 0
         ) as undone,
@@ -217,6 +218,9 @@ judged as materialized (
                     ('leads', 'name'),
                     ('leads', 'niche'),
                     ('broadcast_messages', 'device_id'),
+                    ('broadcast_messages', 'status'),
+                    ('broadcast_messages', 'error_message'),
+                    ('broadcast_messages', 'scheduled_at'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
                     ('sequence_contacts', 'processing_started_at'),
@@ -240,8 +244,8 @@ judged as materialized (
                 and (origin.only_active or sc.completed_at > t.changed_at)
                 then 'done_since'
             when sc.id in (select gone_on.id from gone_on) then 'done_since'
-            -- The sender has begun it.
-            when m.status <> 'pending' then 'done_since'
+            -- The sender has begun it. Where the run has changed the status, that it is still this one is enough.
+            when m.status <> 'pending' and not t.has_status then 'done_since'
             -- The host's foreign key would not have it.
             when
                 t.table_name in ('leads', 'broadcast_messages')
@@ -294,6 +298,10 @@ judged as materialized (
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.old_value)
                 )) ->> t.column_name
+            when t.column_name = 'scheduled_at'
+                then to_jsonb(jsonb_populate_record(
+                    null::broadcast_messages, jsonb_build_object(t.column_name, t.old_value)
+                )) ->> t.column_name
             else t.old_value
         end as value
     ) as old
@@ -302,6 +310,10 @@ judged as materialized (
             when t.column_name in ('processing_started_at', 'next_trigger_time')
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.new_value)
+                )) ->> t.column_name
+            when t.column_name = 'scheduled_at'
+                then to_jsonb(jsonb_populate_record(
+                    null::broadcast_messages, jsonb_build_object(t.column_name, t.new_value)
                 )) ->> t.column_name
             else t.new_value
         end as value

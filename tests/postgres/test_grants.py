@@ -61,6 +61,7 @@ READS = [
     "audit sequences",
     "audit leads",
     "audit collisions",
+    "audit failed",
     "audit writers",
     "audit run {statement}",
     "explain 60120000001",
@@ -82,6 +83,8 @@ WRITES = {
         "repair no-lead --end --yes",
         "repair delay-changed --yes",
         "repair written-by-other --yes",
+        "repair queued --cancel --older-than 0s --max 1 --yes",
+        "repair failed --cause other --yes",
         "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
         "leads assign --distribute --yes",
@@ -110,7 +113,8 @@ STATE = """
     union all select 'lead', trigger, device_id::text, niche, name, count(*) from leads group by 1, 2, 3, 4, 5
     union all select 'run', split_part(command, ' ', 1), (finished_at is null)::text, null, null, count(*)
     from seqdev.run group by 1, 2, 3, 4, 5
-    union all select 'change', column_name, old_value, new_value, null, count(*)
+    union all select 'change', column_name, old_value, case when column_name <> 'scheduled_at' then new_value end, null,
+        count(*)
     from seqdev.change group by 1, 2, 3, 4, 5
     order by 1, 2, 3, 4, 5
 """
@@ -351,7 +355,7 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
             "update seqdev.run set command = ''",
             "update leads set user_id = null",
             "update sequence_contacts set contact_name = ''",
-            "update broadcast_messages set status = 'sent'",
+            "update broadcast_messages set content = ''",
             "create table public.t ()",
         ]
         if role in ("tick", "enroll"):

@@ -7,11 +7,11 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from seqdev.enroll.people import PERSONS
-from seqdev.gates import DEVICES, STEPS
+from seqdev.gates import CAUSES, DEVICES, STEPS
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
-_GATES = {gate.path: gate for gate in (STEPS, DEVICES, PERSONS)}
+_GATES = {gate.path: gate for gate in (STEPS, DEVICES, CAUSES, PERSONS)}
 
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
