@@ -1,8 +1,8 @@
-"""Gates: what small tables decide for every statement of a transaction, and hand on as values.
+"""Gates: what is decided once for every statement of a transaction, and handed on as values.
 
-Whether a device may send and how much, and whether a step may be sent, stands in two files below
-``sql/gates/`` and nowhere else. Their rows are not for Python to read: each column is the text of an array,
-which the statements that need it take as a parameter of the same name.
+Whether a device may send and how much, whether a step may be sent, and what the error of a message tells
+stands in the files below ``sql/gates/`` and nowhere else. Their rows are not for Python to read: each column
+is the text of an array, which the statements that need it take as a parameter of the same name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -75,11 +75,21 @@ class BlockedIsThere:
     readable: bool
 
 
+@dataclass(frozen=True)
+class Causes:
+    """The row of ``gates/causes.sql``."""
+
+    causes: str
+    cause_patterns: str
+    cause_outlooks: str
+
+
 BLOCKED = Query("gates/blocked.sql", Blocked)
 BLOCKED_IS_THERE = Query("gates/blocked_is_there.sql", BlockedIsThere)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 PERSONS = Query("enroll/persons.sql", Persons)
+CAUSES = Query("gates/causes.sql", Causes)
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, 
 def needed_by(query: Query[Row], transaction: "Transaction", settings: Settings) -> Answers:
     """What the gates of the file of ``query`` answer, of all devices, as its parameters."""
     wanted = steps(transaction, settings) if asks_steps(query) else {}
-    return handed_to(query, wanted, devices_for(query, transaction, settings))
+    return handed_to(query, wanted, devices_for(query, transaction, settings), causes_for(query, transaction))
 
 
 def asks_steps(query: Query[Row]) -> bool:
@@ -182,6 +192,11 @@ def devices_for(
         return {}
     asked = replace(asked, counted=statement.asks.get("counted", asked.counted))
     return devices(transaction, settings, Policy(statement.asks["policy"]), asked)
+
+
+def causes_for(query: Query[Row], transaction: "Transaction") -> Answers:
+    """What errors of messages tell. Nothing where the file of ``query`` does not ask."""
+    return asdict(transaction.one(CAUSES)) if CAUSES.path in query.statement.gates else {}
 
 
 def handed_to(query: Query[Row], *answers: Answers) -> Answers:

@@ -12,6 +12,7 @@ from seqdev.audit.rows import (
     COLLISIONS,
     CONTACTS,
     DEVICES,
+    FAILED,
     HEALTH,
     IF_LOST,
     LEADS,
@@ -33,7 +34,16 @@ SEVERITIES = {1: "critical", 2: "warning", 3: "note"}
 """What the files below ``sql/audit/`` call 1, 2 and 3."""
 
 
-AUDITS: tuple[Query[Any], ...] = (MISMATCHES, DEVICES, CONTACTS, WRITERS, COLLISIONS, SEQUENCES, LEADS)
+AUDITS: tuple[Query[Any], ...] = (
+    MISMATCHES,
+    DEVICES,
+    CONTACTS,
+    WRITERS,
+    COLLISIONS,
+    FAILED,
+    SEQUENCES,
+    LEADS,
+)
 """Every audit."""
 
 
@@ -181,7 +191,8 @@ class _Look:
         given = {name: one for name, one in self._given.items() if name in parameters and one is not None}
         steps = self._steps if gates.asks_steps(query) else {}
         devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
-        return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices))
+        causes = gates.causes_for(query, self._transaction)
+        return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices, causes))
 
     @cached_property
     def _steps(self) -> gates.Answers:

@@ -182,6 +182,30 @@ class Collision(Audited):
 
 
 @dataclass(frozen=True)
+class FailedMessages(Audited):
+    """A row of ``audit/failed.sql``: messages of one step that one device did not send, of one cause."""
+
+    brief = ("finding", "messages", "device", "sequence", "step", "last_at", "example")
+
+    finding: str
+    messages: int
+    people: int
+    device: str | None
+    device_id: UUID
+    sequence: str | None
+    sequence_id: UUID
+    step: int | None
+    step_id: UUID | None
+    first_at: datetime | None
+    last_at: datetime | None
+    example: str | None
+    user_id: UUID
+    repair: str
+    total: int
+    found: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class ForeignMessage(Audited):
     """A row of ``audit/writers.sql``: a message of a sequence that seqdev did not make."""
 
@@ -244,5 +268,6 @@ SEQUENCES = Query("audit/sequences.sql", SequenceFinding)
 LEADS = Query("audit/leads.sql", LeadFinding)
 COLLISIONS = Query("audit/collisions.sql", Collision)
 WRITERS = Query("audit/writers.sql", ForeignMessage)
+FAILED = Query("audit/failed.sql", FailedMessages)
 IF_LOST = Query("audit/if_lost.sql", IfLost)
 HEALTH = Query("audit/health.sql", Health)

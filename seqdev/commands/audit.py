@@ -237,6 +237,25 @@ def writers(
     return _audit(ctx, audit_rows.WRITERS, Criteria(since, user, sequence, device, limit=shown.rows), shown)
 
 
+@app.command()
+def failed(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("1d")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Messages of sequences that were not sent.
+
+    By cause, as the error of the broadcast worker tells it, device and step.
+    """
+    shown = _Shown(output, limit, show_all)
+    return _audit(ctx, audit_rows.FAILED, Criteria(since, user, sequence, device, limit=shown.rows), shown)
+
+
 @app.command("all")
 def all_(
     ctx: typer.Context,

@@ -9,7 +9,7 @@ import typer
 from seqdev.audit import audit
 from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria
-from seqdev.commands import standing
+from seqdev.commands import messages, standing
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
 from seqdev.commands.planned import (
@@ -34,6 +34,7 @@ from seqdev.repair.jobs import Cause, Job, Mismatches, Removal
 
 app = typer.Typer(cls=Group, help="Correct what audits find. Every change is journaled and can be undone.")
 app.add_typer(standing.app)
+app.add_typer(messages.app)
 
 
 @app.command()

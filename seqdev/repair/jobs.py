@@ -60,6 +60,8 @@ DELAY_CHANGED = Query("repair/delay_changed.sql", PlanRow)
 WRITTEN_BY_OTHER = Query("repair/written_by_other.sql", PlanRow)
 ASSIGN = Query("repair/assign.sql", PlanRow)
 MERGE = Query("repair/merge.sql", PlanRow)
+FAILED = Query("repair/failed.sql", PlanRow)
+QUEUED = Query("repair/queued.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
 
 
@@ -218,6 +220,48 @@ def written_by_other(scope: Scope, since: timedelta) -> Job:
     return Job("repair written-by-other", WRITTEN_BY_OTHER, {"since": since, **scope.given})
 
 
+class FailedFor(StrEnum):
+    """Why a message was not sent, as ``gates/causes.sql`` tells it, where a later try may succeed."""
+
+    DEVICE_OFFLINE = "device_offline"
+    DEVICE_LOGGED_OUT = "device_logged_out"
+    EXPIRED = "expired"
+    MEDIA = "media"
+    RESTRICTED = "restricted"
+    NO_ANSWER = "no_answer"
+    NO_REASON = "no_reason"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Again:
+    """How messages that failed are queued again: on which device (None: their own), how many, over how long.
+
+    ``attempts``: how often each, at most.
+    """
+
+    to: UUID | None
+    most: int | None
+    spread: timedelta
+    attempts: int
+
+    @property
+    def given(self) -> dict[str, object]:
+        """As parameters of a statement."""
+        return {"to": self.to, "most": self.most, "spread": self.spread, "attempts": self.attempts}
+
+
+def failed(scope: Scope, since: timedelta, causes: tuple[FailedFor, ...], again: Again) -> Job:
+    """Messages that were not sent are queued again: of these ``causes``; without, what surely was not."""
+    return Job("repair failed", FAILED, {"since": since, "only": causes, **scope.given, **again.given})
+
+
+def queued(scope: Scope, older_than: timedelta, to: UUID | None, most: int | None) -> Job:
+    """Messages that wait in the queue are taken back; with ``to``, moved to that device."""
+    command = "repair queued" if to else "repair queued --cancel"
+    return Job(command, QUEUED, {"older_than": older_than, "to": to, "most": most, **scope.given})
+
+
 def quarantined(scope: Scope) -> Job:
     """What ticks have quarantined becomes active again."""
     return Job("repair quarantined", QUARANTINED, scope.given)
@@ -253,6 +297,8 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
             "now": tx.now,
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,
+            "failed": settings.failed_statuses,
+            "stopped": settings.stopped_statuses,
             **national(settings.region),
             **window(settings, tx.now),
         }

@@ -7,7 +7,7 @@
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
 --                          next_trigger_time, and of what becomes active the claim
 --   of leads               device_id; or phone, trigger, name, niche, device_id
---   of broadcast_messages  device_id; or status, error_message
+--   of broadcast_messages  device_id; or status, error_message, scheduled_at, device_id
 --   of blocked             since, why, blocked_by; what is not on the list yet is put on it
 --
 -- Parameters:
@@ -311,11 +311,14 @@ message_changed as (
     returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
 ),
 
-message_cancelled as (
+-- Apart from those, for the sake of triggers on UPDATE OF status.
+message_queued as (
     update broadcast_messages as m
     set
         status = (fit.new).status,
-        error_message = (fit.new).error_message
+        error_message = (fit.new).error_message,
+        scheduled_at = (fit.new).scheduled_at,
+        device_id = (fit.new).device_id
     from message_fit as fit
     where
         m.id = fit.id
@@ -389,8 +392,8 @@ changed as (
     union all
     select
         'broadcast_messages' as table_name,
-        message_cancelled.*
-    from message_cancelled
+        message_queued.*
+    from message_queued
     union all
     select
         'blocked' as table_name,

@@ -105,6 +105,7 @@ target as materialized (
         (array_agg(j.old_value order by j.id) filter (where j.run_id = :'run'::uuid))[1] as old_value,
         (array_agg(j.new_value order by j.id desc) filter (where j.run_id = :'run'::uuid))[1] as new_value,
         max(j.changed_at) filter (where j.run_id = :'run'::uuid) as changed_at,
+        bool_or(j.column_name = 'status') over (partition by j.table_name, j.row_id) as has_status,
         bool_or(
             j.id > j.target_id and j.is_last_of_family and j.root_id = own.root_id and (j.depth - own.depth) % 2 <> 0
         ) as undone,
@@ -219,6 +220,7 @@ judged as materialized (
                     ('broadcast_messages', 'device_id'),
                     ('broadcast_messages', 'status'),
                     ('broadcast_messages', 'error_message'),
+                    ('broadcast_messages', 'scheduled_at'),
                     ('blocked', 'since'),
                     ('blocked', 'why'),
                     ('blocked', 'blocked_by'),
@@ -259,8 +261,8 @@ judged as materialized (
                         and x.completed_at > t.changed_at
                 )
                 then 'done_since'
-            -- The sender has begun it.
-            when t.column_name = 'device_id' and m.status <> 'pending' then 'done_since'
+            -- The sender has begun it. Where the run has changed the status, that it is still this one is enough.
+            when m.status <> 'pending' and not t.has_status then 'done_since'
             -- The host's foreign key would not have it.
             when
                 t.table_name in ('leads', 'broadcast_messages')
@@ -316,6 +318,10 @@ judged as materialized (
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.old_value)
                 )) ->> t.column_name
             when t.column_name = 'since' then to_jsonb(t.old_value::timestamptz) #>> '{}'
+            when t.column_name = 'scheduled_at'
+                then to_jsonb(jsonb_populate_record(
+                    null::broadcast_messages, jsonb_build_object(t.column_name, t.old_value)
+                )) ->> t.column_name
             else t.old_value
         end as value
     ) as old
@@ -326,6 +332,10 @@ judged as materialized (
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.new_value)
                 )) ->> t.column_name
             when t.column_name = 'since' then to_jsonb(t.new_value::timestamptz) #>> '{}'
+            when t.column_name = 'scheduled_at'
+                then to_jsonb(jsonb_populate_record(
+                    null::broadcast_messages, jsonb_build_object(t.column_name, t.new_value)
+                )) ->> t.column_name
             else t.new_value
         end as value
     ) as new

@@ -42,7 +42,7 @@ def test_all_puts_the_worst_first_and_counts_what_each_audit_finds(host: Host, s
     ]
     assert found["audits"][0]["kinds"] == {"offline_with_work": 1}
     assert (found["health"]["backlog"], found["health"]["last_tick"]) == (1, None)
-    assert len(found["audits"]) == 7
+    assert len(found["audits"]) == 8
     assert "4 found" in ran.err
 
 

@@ -29,7 +29,7 @@ SEED_AVAILABILITY = """
     GROUP BY d.id, d.device_name, d.status ORDER BY assigned_contacts DESC
 """
 
-NAMES = ["mismatches", "devices", "contacts", "sequences", "leads", "collisions", "writers"]
+NAMES = ["mismatches", "devices", "contacts", "sequences", "leads", "collisions", "writers", "failed"]
 
 
 def audit(seqdev: Cli, name: str, *options: str, code: int = 3) -> list[dict[str, Any]]:
@@ -511,7 +511,7 @@ def test_a_user_filter_lets_no_other_users_phone_through(host: Host, seqdev: Cli
         ran = seqdev("audit", name, "--all", "--user", str(users[0]))
         assert ran.code in (0, 3), ran.err
         assert "601111" not in ran.out + ran.err, name
-        if name not in ("devices", "sequences"):
+        if name not in ("devices", "sequences", "failed"):
             assert "600111" in ran.out, name
     for option in ("--sequence", "--device"):
         value = host.value(
@@ -536,6 +536,8 @@ def test_hostile_names_are_harmless(host: Host, seqdev: Cli) -> None:
     )
     host.lead(user, first, "6012345678", evil, name=evil)
     write(host, contact, second, done=False, status="pending")
+    failed = write(host, contact, second, done=False, status="failed")
+    host.rows("update broadcast_messages set error_message = %s where id = %s", evil, failed)
     for name in NAMES:
         for output in ("table", "json", "jsonl", "csv", "tsv", "markdown"):
             ran = seqdev("audit", name, "--format", output)

@@ -33,7 +33,17 @@ def test_bytes_that_are_no_text_are_shown_by_every_audit(bytes_host: Host, seqde
         "update sequence_contacts set last_error = convert_from('\\xe9', 'SQL_ASCII')",
     ):
         host.rows(change)
-    for audit in ("mismatches", "devices", "contacts", "sequences", "leads", "collisions", "writers", "all"):
+    for audit in (
+        "mismatches",
+        "devices",
+        "contacts",
+        "sequences",
+        "leads",
+        "collisions",
+        "writers",
+        "failed",
+        "all",
+    ):
         for output in ("json", "csv", "table"):
             ran = seqdev("audit", audit, "--format", output)
             assert ran.code in (0, 3), (audit, ran)

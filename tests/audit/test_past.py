@@ -86,7 +86,9 @@ def test_who_ended_by_seqdevs_own_word_misses_nothing(host: Host, seqdev: Cli) -
 FORBIDDEN = ("set it active", "insert the row", "make it active again")
 
 
-@pytest.mark.parametrize("name", ["contacts", "mismatches", "devices", "writers", "collisions", "sequences"])
+@pytest.mark.parametrize(
+    "name", ["contacts", "mismatches", "devices", "writers", "collisions", "failed", "sequences"]
+)
 def test_no_advice_tells_to_make_active_what_was_done(name: str) -> None:
     text = " ".join((ROOT / "audit" / f"{name}.sql").read_text().split())
     assert [words for words in FORBIDDEN if words in text] == []

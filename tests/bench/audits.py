@@ -26,7 +26,7 @@ LONGER = {
 }
 """What may take longer, and why."""
 
-AUDITS = ("mismatches", "devices", "contacts", "sequences", "leads", "collisions", "writers", "all")
+AUDITS = ("mismatches", "devices", "contacts", "sequences", "leads", "collisions", "writers", "failed", "all")
 PHONE = "601000000001"
 """Of the person that fill_history.sql gives a message from another device."""
 

@@ -104,6 +104,10 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
             user, b, from_sequence, phone,
         )  # fmt: skip
     host.rows("delete from broadcast_messages where recipient_phone = '60120000003'")
+    host.rows(
+        "update broadcast_messages set status = 'failed', error_message = 'Device offline'"
+        " where recipient_phone = '60120000004'"
+    )
     host.contact(sequence, steps[2], "60120000005", lost)
     host.contact(sequence, steps[1], "60120000006", None)
     host.contact(sequence, steps[1], "60120000007", None, status="set_aside")
@@ -112,7 +116,16 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
         sequence, steps[1], "60120000008", a, processing_device_id=a, processing_started_at="2020-01-01"
     )
     run("explain", "60120000001")
-    for audit in ("mismatches", "contacts", "sequences", "leads", "collisions", "writers", "devices"):
+    for audit in (
+        "mismatches",
+        "contacts",
+        "sequences",
+        "leads",
+        "collisions",
+        "writers",
+        "failed",
+        "devices",
+    ):
         run(f"audit {audit}")
     run("audit devices --if-lost DEVICE", a)
     run("audit all")
@@ -124,6 +137,8 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
         "written-by-other",
     ):
         run(f"repair {repair}", "--dry-run")
+    run("repair failed", "--dry-run")
+    run("repair queued", "--cancel", "--device", a, "--dry-run")
     done = run("repair device", lost, "--spread", "--until-back", "--yes")["summary"]["run_id"]
     host.rows("update user_devices set status = 'online' where id = %s", lost)
     run("repair home", "--dry-run")

@@ -220,6 +220,7 @@ def test_a_phone_is_refused_by_the_same_rule_everywhere() -> None:
 
 AGREED = {
     "repair/assigned.sql": ("audit/mismatches.sql", ["online", "written", "judged"]),
+    "repair/failed.sql": ("audit/failed.sql", ["cause", "failed"]),
     "repair/stranded.sql": ("audit/contacts.sql", ["step", "stranded"]),
     "repair/delay_changed.sql": ("audit/contacts.sql", ["step", "rescheduled"]),
 }

@@ -67,6 +67,7 @@ READS = [
     "audit sequences",
     "audit leads",
     "audit collisions",
+    "audit failed",
     "audit writers",
     "audit run {statement}",
     "explain 60120000001",
@@ -88,6 +89,8 @@ WRITES = {
         "repair no-lead --end --yes",
         "repair delay-changed --yes",
         "repair written-by-other --yes",
+        "repair queued --cancel --older-than 0s --max 1 --yes",
+        "repair failed --cause other --yes",
         "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
         "contacts skip {waits} --sequence warm --yes",
@@ -123,8 +126,8 @@ STATE = """
     from seqdev.run group by 1, 2, 3, 4, 5
     union all select 'change', column_name, old.value, new.value, null, count(*)
     from seqdev.change
-    cross join lateral (select case when column_name not in ('next_trigger_time', 'since') then old_value end) as old (value)
-    cross join lateral (select case when column_name not in ('next_trigger_time', 'since') then new_value end) as new (value)
+    cross join lateral (select case when column_name not in ('next_trigger_time', 'since', 'scheduled_at') then old_value end) as old (value)
+    cross join lateral (select case when column_name not in ('next_trigger_time', 'since', 'scheduled_at') then new_value end) as new (value)
     group by 1, 2, 3, 4, 5
     order by 1, 2, 3, 4, 5
 """
@@ -366,7 +369,7 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
             "update seqdev.run set command = ''",
             "update leads set user_id = null",
             "update sequence_contacts set contact_name = ''",
-            "update broadcast_messages set sent_at = now()",
+            "update broadcast_messages set content = ''",
             "create table public.t ()",
         ]
         if role in ("tick", "enroll"):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.thorough
 
 PEOPLE = 120
 STEPS = 4
-AUDITS = ("mismatches", "devices", "contacts", "writers", "collisions", "sequences", "leads")
+AUDITS = ("mismatches", "devices", "contacts", "writers", "collisions", "failed", "sequences", "leads")
 
 
 class World:

@@ -38,8 +38,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
             'the same, and who stands still goes on, or ends'
         ),
         (
-            135, :'schema'::text, 'broadcast_messages', 'update (device_id, status, error_message)',
-            'messages that no sender has begun leave a lost device, or are cancelled'
+            135, :'schema'::text, 'broadcast_messages', 'update (device_id, status, error_message, scheduled_at)',
+            'messages that no sender has begun leave a device, or are cancelled; those that failed come back'
         ),
         (140, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (150, 'seqdev', 'run', 'select', 'and finds itself again'),

@@ -1,0 +1,177 @@
+-- Messages of sequences that were not sent: by cause, device and step
+--
+-- The cause is told by the error that the broadcast worker has left: sql/gates/causes.sql.
+--
+-- Finds:
+--   restricted         the device may open no new chats for now (error 463)
+--   device_logged_out  the device is no longer logged in, or banned
+--   device_offline     the device was not connected
+--   expired            the message was too old when its turn came
+--   media              the file of the step could not be loaded or sent
+--   no_answer          the worker got no answer: the person may have the message
+--   no_reason          the worker has given no reason
+--   other              another error: see the example
+--   content            the worker cannot send what the step holds
+--   not_on_whatsapp    the number is none of WhatsApp's
+--   cancelled          somebody took the message back
+--
+-- Parameters:
+--   now       timestamptz  the instant of the transaction
+--   since     interval     age of the messages that are looked at
+--   user      uuid         only messages of this user
+--   sequence  uuid         only this sequence
+--   device    uuid         only what went to this device
+--   failed    text[]       values of broadcast_messages.status of a message that will never be sent
+--   limit     integer      rows to return; empty: all
+-- Gates: gates/causes.sql
+-- Row:
+--   finding      text         the cause
+--   messages     integer      messages
+--   people       integer      people whose messages these are
+--   device       text         name of the device that did not send them
+--   device_id    uuid         the device
+--   sequence     text         name of the sequence
+--   sequence_id  uuid         the sequence
+--   step         integer      day of the step
+--   step_id      uuid         the step; null where the messages do not say it
+--   first_at     timestamptz  when the first of them was made
+--   last_at      timestamptz  when the last of them was made
+--   example      text         the error of the last one, numbers of five digits and more left out
+--   user_id      uuid         whose messages these are
+--   repair       text         what to do about it
+--   total        integer      rows in all, listed or not
+--   found        jsonb        rows in all by finding: number, severity, repair
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?since} \else \set since '1 day' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?sequence} \else \set sequence '' \endif
+\if :{?device} \else \set device '' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?limit} \else \set limit '20' \endif
+\if :{?causes} \else \ir ../gates/causes.sql \endif
+with kind (kind, severity, repair) as (
+    values
+        (
+            'restricted', 1,
+            'let the device rest; its people can be written to from another: seqdev repair device OLD --to NEW, '
+            || 'then seqdev repair failed --cause restricted --to NEW'
+        ),
+        ('device_logged_out', 1, 'pair the device again, then seqdev repair failed; or move its people: seqdev repair device'),
+        ('device_offline', 2, 'once the device is online: seqdev repair failed'),
+        ('expired', 2, 'seqdev repair failed'),
+        ('media', 2, 'see that the media_url of the step can be loaded, then: seqdev repair failed'),
+        ('no_answer', 2, 'ask the log of the worker: the people may have the message'),
+        ('no_reason', 2, 'ask the log of the worker: the people may have the message'),
+        ('other', 2, 'read the example, and the log of the worker: the people may have the message'),
+        ('content', 2, 'correct the step: the worker cannot send it as it is'),
+        ('not_on_whatsapp', 3, 'correct the phone of the leads, if it is wrong'),
+        ('cancelled', 3, 'nothing: somebody took them back')
+),
+
+cause as materialized (
+    select c.*
+    from unnest(:'causes'::text [], :'cause_patterns'::text [], :'cause_outlooks'::text []) with ordinality
+        as c (name, pattern, outlook, place)
+),
+
+failed as materialized (
+    select
+        m.id,
+        m.user_id,
+        m.device_id,
+        m.sequence_id,
+        m.sequence_stepid,
+        m.recipient_phone,
+        m.status,
+        m.error_message,
+        m.created_at,
+        coalesce(told.name, case when m.error_message ~ '\S' then 'other' else 'no_reason' end) as cause,
+        coalesce(told.outlook, 'unsure') as outlook
+    from broadcast_messages as m
+    left join lateral (
+        select
+            cause.name,
+            cause.outlook
+        from cause
+        where concat_ws(': ', nullif(m.status, 'failed'), m.error_message) ~* cause.pattern
+        order by cause.place
+        limit 1
+    ) as told on true
+    where
+        m.created_at > :'now'::timestamptz - :'since'::interval
+        and m.status = any(:'failed'::text [])
+        and m.sequence_id is not null
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
+),
+
+finding as materialized (
+    select
+        f.cause as kind,
+        f.user_id,
+        f.device_id,
+        f.sequence_id,
+        f.sequence_stepid,
+        count(*)::integer as messages,
+        count(distinct f.recipient_phone)::integer as people,
+        min(f.created_at) filter (where isfinite(f.created_at)) as first_at,
+        max(f.created_at) filter (where isfinite(f.created_at)) as last_at,
+        (array_agg(left(f.error_message, 1000) order by f.created_at desc, f.id))[1] as example
+    from failed as f
+    group by f.cause, f.user_id, f.device_id, f.sequence_id, f.sequence_stepid
+),
+
+-- tally: as in audit/contacts.sql
+tally as (
+    select
+        coalesce(sum(t.number), 0)::integer as total,
+        coalesce(
+            jsonb_object_agg(
+                t.kind, jsonb_build_object('found', t.number, 'severity', kind.severity, 'repair', kind.repair)
+            ) filter (where t.kind is not null),
+            '{}'
+        ) as found
+    from (
+        select
+            finding.kind,
+            count(*) as number
+        from finding
+        group by finding.kind
+    ) as t
+    left join kind on t.kind = kind.kind
+),
+
+listed as (
+    select f.*
+    from finding as f
+    inner join kind on f.kind = kind.kind
+    order by kind.severity, f.messages desc, f.last_at desc nulls last, f.device_id, f.sequence_stepid
+    limit nullif(:'limit', '')::integer
+)
+
+select
+    f.kind as finding,
+    f.messages,
+    f.people,
+    d.device_name::text as device,
+    f.device_id,
+    s.name::text as sequence,
+    f.sequence_id,
+    st.day_number as step,
+    f.sequence_stepid as step_id,
+    f.first_at::timestamptz as first_at,
+    f.last_at::timestamptz as last_at,
+    left(regexp_replace(f.example, '[0-9]{5,}', '#', 'g'), 200) as example,
+    f.user_id,
+    kind.repair,
+    tally.total,
+    tally.found
+from listed as f
+cross join tally
+inner join kind on f.kind = kind.kind
+left join user_devices as d on f.device_id = d.id
+left join sequences as s on f.sequence_id = s.id
+left join sequence_steps as st on f.sequence_stepid = st.id
+order by kind.severity, f.messages desc, f.last_at desc nulls last, f.device_id, f.sequence_stepid;
