@@ -42,9 +42,12 @@ class App:
 
     settings: Settings
 
-    def database(self, command: str) -> Database:
-        """The database for ``command``, which the server shows as its application name."""
-        return Database(self.settings, command, note)
+    def database(self, command: str, ruled: bool = True) -> Database:
+        """The database for ``command``, which the server shows as its application name.
+
+        ``ruled``: the command decides by the rules that are kept there.
+        """
+        return Database(self.settings, command, note, ruled)
 
     def writer(self, output: Format, out: TextIO | None = None) -> Writer:
         """The writer of this command's output, to ``out`` (default stdout)."""

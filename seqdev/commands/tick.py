@@ -77,17 +77,14 @@ def tick(
     A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr.
     """
     app: App = ctx.obj
-    settings = app.settings
-    if max_lateness is not None:
-        app = replace(app, settings=replace(settings, max_lateness=max_lateness))
-    chosen = policy or settings.policy
+    app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
     database = app.database("tick")
     writer = app.writer(output)
     if compare:
         writer.write(Table("policies", Comparison, forecast.compare(database)))
         return Exit.DONE
     if dry_run:
-        summary, decisions = ticks.plan(database, chosen)
+        summary, decisions = ticks.plan(database)
         if output in (Format.JSON, Format.JSONL):
             writer.write(
                 Table("summary", DryRun, [DryRun(**asdict(summary), devices=decisions)], single=True)
@@ -100,7 +97,7 @@ def tick(
     schema.require(database)
     with journaled(ctx, database, "tick") as run:
         with progress("contacts") as bar:
-            report = ticks.tick(run, chosen, Limits(batch_size, max_messages, budget, jobs), bar)
+            report = ticks.tick(run, Limits(batch_size, max_messages, budget, jobs), bar)
         writer.write(Table("summary", Summary, [report.summary], single=True))
         _explain(report)
         if report.error:

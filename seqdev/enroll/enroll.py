@@ -17,7 +17,6 @@ from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Settings
 
 BATCH = 10_000
 """Leads looked at in one transaction."""
@@ -182,13 +181,12 @@ def enroll(
     run goes on where the first stopped, because everybody enrolled is found already in. A lead that the
     database refuses is refused, and the others go on.
     """
-    settings = database.settings
     targets = database.retry(
         lambda tx: tx.rows(
             SEQUENCES,
             sequences=selection.sequences,
             user=selection.user,
-            **gates.needed_by(SEQUENCES, tx, settings),
+            **gates.needed_by(SEQUENCES, tx, tx.settings),
         ),
         read_only=True,
     )
@@ -216,7 +214,6 @@ def _process(
             "user": selection.user,
             "device": selection.device,
             "leads": portion.leads,
-            "waiting": database.settings.waiting_statuses,
         }
         about |= same_persons(database, about)
         for did in _batches(database, about, selection, result, write):
@@ -240,7 +237,7 @@ def _batches(
             "most": _UNLIMITED if selection.limit is None else selection.limit - result.enrolled,
             "listed": BATCH if selection.listed is None else max(0, selection.listed - len(result.refusals)),
         }
-        work = partial(_batch, settings=database.settings, write=write, given=given, result=result)
+        work = partial(_batch, write=write, given=given, result=result)
         try:
             did = database.retry(work, read_only=not write)
         except Cancelled:
@@ -254,10 +251,10 @@ def _batches(
         after = did.last
 
 
-def _batch(
-    transaction: Transaction, settings: Settings, write: bool, given: Mapping[str, Any], result: Result
-) -> _EnrolledBatch:
-    given = {**given, **gates.needed_by(APPLY if write else PLAN, transaction, settings)}
+def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], result: Result) -> _EnrolledBatch:
+    settings = transaction.settings
+    given = {**given, "waiting": settings.waiting_statuses}
+    given |= gates.needed_by(APPLY if write else PLAN, transaction, settings)
     if not write:
         rows = transaction.rows(PLAN, **given)
         return _EnrolledBatch(rows, rows[0].last, rows[0].looked_at)

@@ -54,21 +54,18 @@ def portions(
     remaining = iter(phones)
     while typed := list(islice(remaining, size)):
         given = {"phones": [unwrapped(phone) for phone in typed], "user": user, "device": device}
-        found = database.retry(
-            partial(_find, given={**given, **national(database.settings.region)}), read_only=True
-        )
+        found = database.retry(partial(_find, given=given), read_only=True)
         leads = dict.fromkeys(chain.from_iterable(one.leads or () for one in found))
         missing = [phone for phone, one in zip(typed, found, strict=True) if not one.leads]
         yield Portion(list(leads), len(typed), missing)
 
 
 def _find(tx: Transaction, given: Mapping[str, object]) -> list[AskedFor]:
-    return tx.rows(FIND, **given)
+    return tx.rows(FIND, **given, **national(tx.settings.region))
 
 
 def same_persons(database: Database, given: Mapping[str, Any]) -> gates.Answers:
     """Which leads are refused since another is the same person, of those that ``given`` narrows it to."""
-    settings = database.settings
     known = PERSONS.statement.parameters
 
     def work(tx: Transaction) -> gates.Answers:
@@ -76,8 +73,9 @@ def same_persons(database: Database, given: Mapping[str, Any]) -> gates.Answers:
             tx.one(
                 PERSONS,
                 **{name: value for name, value in given.items() if name in known},
-                **national(settings.region),
-                **gates.needed_by(PERSONS, tx, settings),
+                waiting=tx.settings.waiting_statuses,
+                **national(tx.settings.region),
+                **gates.needed_by(PERSONS, tx, tx.settings),
             )
         )
 

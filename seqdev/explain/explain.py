@@ -63,11 +63,10 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
 
     Raises UsageError when there is no such user.
     """
-    settings = database.settings
 
     def work(transaction: Transaction) -> Explanation:
         owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
-        return _explain(transaction, settings, writings(typed), owner)
+        return _explain(transaction, transaction.settings, writings(typed), owner)
 
     return database.retry(work, read_only=True)
 

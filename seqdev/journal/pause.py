@@ -1,10 +1,10 @@
 """The pause switch: a row that each batch of the commands that write looks at."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from seqdev import signals
 from seqdev.errors import Paused, SchemaError, Unavailable, UnfitSchema
@@ -36,6 +36,26 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class First:
+    """The row of ``journal/batch.sql``: the pause, if one is set, and the rules."""
+
+    paused_at: datetime | None
+    os_user: str | None
+    host: str | None
+    database_user: str | None
+    why: str | None
+    rules: dict[str, Any]
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause that is set; None: there is none."""
+        if self.paused_at is None:
+            return None
+        who = (str(self.os_user), str(self.host), str(self.database_user))
+        return Pause(self.paused_at, *who, str(self.why))
+
+
+@dataclass(frozen=True)
 class RunningBatch:
     """A row of ``journal/batches.sql``: a batch that is running now."""
 
@@ -49,6 +69,7 @@ class RunningBatch:
 
 
 LOOK = Query("journal/switch.sql", Pause)
+FIRST = Query("journal/batch.sql", First)
 SET: Query[None] = Query("journal/pause.sql", type(None))
 LIFT: Query[None] = Query("journal/resume.sql", type(None))
 BATCHES = Query("journal/batches.sql", RunningBatch)
@@ -60,10 +81,12 @@ def look(transaction: Transaction) -> Pause | None:
     return found[0] if found else None
 
 
-def refuse(transaction: Transaction) -> None:
-    """What each batch does first: raise Paused where the switch is set."""
-    if paused := look(transaction):
-        raise Paused(f"paused {paused}", "nothing more is written; to go on: seqdev resume")
+def refuse(transaction: Transaction) -> Mapping[str, str]:
+    """What each batch does first: raise Paused where the switch is set. Returns the rules of the database."""
+    first = transaction.one(FIRST)
+    if first.pause:
+        raise Paused(f"paused {first.pause}", "nothing more is written; to go on: seqdev resume")
+    return first.rules
 
 
 def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause, bool]:

@@ -174,7 +174,7 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
             device=target.device,
             distribute=bool(target.devices),
             existing=target.existing.value,
-            **national(database.settings.region),
+            **national(tx.settings.region),
         )
         counts = tx.rows(COUNTS)
         reasons = {count.outcome: count.lines for count in counts if count.rejected}

@@ -8,6 +8,7 @@
 --                          next_trigger_time, and of what becomes active the claim
 --   of leads               device_id; or phone, trigger, name, niche, device_id
 --   of broadcast_messages  device_id
+--   of rule                value
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
@@ -18,7 +19,7 @@
 --   changed  integer  rows changed
 --   kept     uuid[]   rows left as they are
 -- Locks: the planned rows: those of sequence_contacts before those of leads, as the tick does, then those of
---   broadcast_messages, each by id
+--   broadcast_messages and of rule, each by id
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?now} \else \set now 'now' \endif
 \if :{?rows} \else \set rows '[]' \endif
@@ -84,6 +85,20 @@ message as materialized (
     for update of m skip locked
 ),
 
+rule as materialized (
+    select
+        r.id,
+        r as was,
+        w.together,
+        w.expected,
+        w.becomes
+    from wanted as w
+    inner join seqdev.rule as r on w.row_id = r.id
+    where w.table_name = 'rule'
+    order by r.id
+    for update of r
+),
+
 -- The rows that still are what the plan says, and what they become: typed as the host's tables have them.
 contact_fit as materialized (
     select
@@ -119,6 +134,17 @@ message_fit as materialized (
     where to_jsonb(m.was) = to_jsonb(jsonb_populate_record(m.was, m.expected))
 ),
 
+rule_fit as materialized (
+    select
+        r.id,
+        r.together,
+        r.becomes,
+        to_jsonb(r.was) as was,
+        jsonb_populate_record(r.was, r.becomes) as new
+    from rule as r
+    where to_jsonb(r.was) = to_jsonb(jsonb_populate_record(r.was, r.expected))
+),
+
 parted as materialized (
     select w.together
     from wanted as w
@@ -138,6 +164,11 @@ parted as materialized (
                 'broadcast_messages',
                 m.id
             from message_fit as m
+            union all
+            select
+                'rule',
+                r.id
+            from rule_fit as r
         )
 ),
 
@@ -262,6 +293,17 @@ message_changed as (
     returning m.id, fit.becomes, fit.was, to_jsonb(m) as now
 ),
 
+rule_changed as (
+    update seqdev.rule as r
+    set value = (fit.new).value
+    from rule_fit as fit
+    where
+        r.id = fit.id
+        and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
+    returning r.id, fit.becomes, fit.was, to_jsonb(r) as now
+),
+
 changed as (
     select
         'sequence_contacts' as table_name,
@@ -297,6 +339,11 @@ changed as (
         'broadcast_messages' as table_name,
         message_changed.*
     from message_changed
+    union all
+    select
+        'rule' as table_name,
+        rule_changed.*
+    from rule_changed
 ),
 
 journal as (

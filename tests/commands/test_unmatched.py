@@ -29,8 +29,12 @@ def test_a_sequence_that_is_not_there_is_named(host: Host, seqdev: Cli) -> None:
     assert len(commands) > 10
     with only(host, {}):
         for words in commands:
+            arguments = {"get": ["policy"], "set": ["policy", "strict"], "unset": ["policy"]}
             ran = seqdev(
-                *words, "--sequence", "wram", *(["--yes"] if words[0] in ("enroll", "repair") else [])
+                *words,
+                *arguments.get(words[-1], []),
+                *("--sequence", "wram"),
+                *(["--yes"] if words[0] in ("enroll", "repair") else []),
             )
             assert ran.code == (3 if words == ["enroll"] else 2), words
             assert "wram" in ran.err + ran.out, (words, ran.err)

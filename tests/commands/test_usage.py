@@ -6,7 +6,11 @@ from tests.world.command import Cli
 from tests.world.host import Host
 
 GROUPS = {
-    "": ("enroll", "tick", "audit", "explain", "repair", "leads", "runs", "pause", "resume", "db", "demo"),
+    "": (
+        *("enroll", "tick", "audit", "explain", "repair", "leads"),
+        *("runs", "rules", "pause", "resume", "db", "demo"),
+    ),
+    "rules": ("list", "get", "set", "unset", "adopt", "history"),
     "audit": (
         "mismatches",
         "devices",

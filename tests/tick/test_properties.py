@@ -335,7 +335,8 @@ class Ticking(RuleBasedStateMachine):
         assert Counter(row["reason"] for row in result["refused"]) == refused
 
     def tick(self, policy: str, batch: int, most: int | None, predicts: bool) -> None:
-        options = ["--policy", policy]
+        options: list[str] = []
+        self.host.rule("policy", policy)
         predicted = self.run("tick", *options, "--dry-run") if predicts else {}
         if most:
             options += ["--max-messages", str(most)]
@@ -454,12 +455,12 @@ class Ticking(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def ticking(host: Host, monkeypatch: pytest.MonkeyPatch) -> type[Ticking]:
+def ticking(host: Host) -> type[Ticking]:
     """The machine, on a database of the host's."""
     # Some installations have no foreign keys, and leads of devices that are gone.
     host.rows("alter table leads drop constraint leads_device_id_fkey")
-    for name, value in (("IN_FLIGHT", LIMITS.in_flight), ("PER_HOUR", LIMITS.hour), ("PER_DAY", LIMITS.day)):
-        monkeypatch.setenv(f"SEQDEV_MAX_{name}", str(value))
+    for name, value in (("in_flight", LIMITS.in_flight), ("per_hour", LIMITS.hour), ("per_day", LIMITS.day)):
+        host.rule(f"max_{name}", value)
     return type("Ticking", (Ticking,), {"host": host})
 
 
