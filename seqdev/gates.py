@@ -48,6 +48,10 @@ class Devices:
     in_flight: str
     sent_in_hour: str
     sent_in_day: str
+    most_in_flight: str
+    most_in_hour: str
+    most_in_day: str
+    limited_by: str
 
 
 STEPS = Query("gates/steps.sql", Steps)

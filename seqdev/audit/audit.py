@@ -166,7 +166,6 @@ class _Look:
             "sequence": sequence.id if sequence else None,
             "device": self._device.id if self._device else None,
             "matches": criteria.matches,
-            "max_per_day": settings.max_per_day,
             "without_lead": settings.without_lead,
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,

@@ -33,7 +33,7 @@ from seqdev.phone import unwrapped
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings, capacity, window
+from seqdev.settings import Policy, Settings, window
 
 OTHER_MESSAGES = 10
 """Messages of others to list for each user; their number is always said."""
@@ -90,7 +90,6 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         now=tx.now,
         **who,
         **window(settings, tx.now),
-        **capacity(settings),
         waiting=settings.waiting_statuses,
         done=settings.done_statuses,
         failed=settings.failed_statuses,

@@ -106,10 +106,7 @@ RULES = {
     "the room of a device": (
         r":'max_(in_flight|per_hour|per_day)'",
         "gates/devices.sql",
-        {
-            "explain/gates.sql": "shows the limits, and when a message more fits",
-            "audit/if_lost.sql": "asks what the limit of a day alone would leave",
-        },
+        {},
     ),
 }
 """How a rule is written, the gate that holds it, and who uses its words for something else, and why."""

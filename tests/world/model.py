@@ -131,6 +131,8 @@ class Model:
     """The host's tables, and what seqdev does to them."""
 
     limits: Limits
+    narrower: dict[tuple[str, UUID], int] = field(default_factory=dict)
+    """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -203,15 +205,21 @@ class Model:
             for message in own
             if message.sent is not None and message.status not in (*IN_FLIGHT, *FAILED)
         ]
-        limits = self.limits
         return max(
             0,
             min(
-                limits.in_flight - flying,
-                limits.hour - flying - sum(age < HOUR for age in gone),
-                limits.day - flying - sum(age < DAY for age in gone),
+                self.limit("in_flight", device) - flying,
+                self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
+                self.limit("day", device) - flying - sum(age < DAY for age in gone),
             ),
         )
+
+    def limit(self, name: str, device: UUID) -> int:
+        """The most specific rule: the device's, its user's, that for all."""
+        for whose in (device, self.devices[device].user):
+            if (name, whose) in self.narrower:
+                return self.narrower[name, whose]
+        return int(getattr(self.limits, name))
 
     def load(self, device: UUID) -> int:
         return sum(
