@@ -77,9 +77,18 @@ Answers = Mapping[str, str]
 
 
 def steps(transaction: "Transaction", settings: Settings) -> Answers:
-    """Which steps may be sent, why the others are not, and what follows each."""
+    """Which steps may be sent, why the others are not, and what follows each.
+
+    Where the settings are for the users of one policy, only theirs are active.
+    """
     return asdict(
-        transaction.one(STEPS, active=settings.active_statuses, default_delay=settings.default_delay)
+        transaction.one(
+            STEPS,
+            active=settings.active_statuses,
+            default_delay=settings.default_delay,
+            of_policy=settings.policy if settings.usual else "",
+            usual_policy=settings.usual or settings.policy,
+        )
     )
 
 

@@ -108,6 +108,26 @@ class Settings(Rules):
     """Not configured itself: the rules that the file or the environment holds, and which of the two."""
     flags: frozenset[str] = frozenset()
     """Not configured itself: the rules that are set for this run only."""
+    policies: tuple[Policy, ...] = ()
+    """Not configured itself: the policies that users have by rules of their own."""
+    usual: Policy | None = None
+    """Not configured itself: where these are the settings for the users of one policy, that of those without
+    a rule of their own; None: they are for everybody."""
+
+    def everybody(self, policy: Policy) -> "Settings":
+        """These settings if ``policy`` were that of all users."""
+        return replace(self, policy=policy, policies=(), usual=None)
+
+    @property
+    def policies_in_use(self) -> tuple[Policy, ...]:
+        """The policies that there are users of, that of those without a rule of their own first."""
+        return tuple(dict.fromkeys((self.policy, *self.policies)))
+
+    def of(self, policy: Policy | None) -> "Settings":
+        """These settings for the users who have ``policy``; None: who have the usual one."""
+        if not self.policies and policy in (None, self.policy):
+            return self
+        return replace(self, policy=policy or self.policy, usual=self.policy)
 
     def for_this_run(self, **given: object) -> "Settings":
         """These settings with other rules, for one run; None: not given."""
@@ -117,7 +137,8 @@ class Settings(Rules):
 
 RULES = tuple(one.name for one in fields(Rules))
 """The names of the rules."""
-KEYS = tuple(one.name for one in fields(Settings) if one.name not in ("held", "flags"))
+_OWN = ("held", "flags", "policies", "usual")
+KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
 """What a file and the environment may hold."""
 
 

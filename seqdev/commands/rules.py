@@ -149,7 +149,7 @@ def adopt(
         _Ways(yes, dry_run, why, output),
     )
     if held:
-        note("they may be taken out now of " + ", ".join(sorted(set(held.values()))))
+        note("once they are rules, they may be taken out of " + ", ".join(sorted(set(held.values()))))
     else:
         note("neither the configuration file nor the environment of this host holds a rule")
     return code

@@ -17,6 +17,7 @@ from seqdev.explain.rows import (
     LEADS,
     MESSAGES,
     NEAR,
+    POLICIES,
     STEPS,
     TRIGGERS,
     Candidate,
@@ -107,6 +108,9 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     shut = {gate.contact_id for gate in shown if gate.gate in _DEVICE_GATES and gate.open is False}
     owners = {step.user_id for step in steps if step.contact_id in shut and step.user_id}
     candidates = _candidates(tx, settings, owners) if owners else []
+    own_policies: dict[UUID | None, str] = {}
+    if settings.policies:
+        own_policies |= {row.user_id: row.policy for row in tx.rows(POLICIES, users=users)}
     # A phone nobody knows is a phone mistyped, as a rule.
     near = [] if users else tx.rows(NEAR, digits=phones[0][-_SAME_DIGITS:], user=user)
     stories = []
@@ -119,8 +123,10 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
                 user_id=one,
                 leads=[row for row in leads if row.user_id == one],
                 triggers=[row for row in calls if row.user_id == one],
+                policy=own_policies.get(one, settings.policy),
+                policy_by="user" if one in own_policies else "all",
                 enrolments=_enrolments(own_steps),
-                waiting=_waiting(own_steps, shown, free, settings.policy, tx.now),
+                waiting=_waiting(own_steps, shown, free, own_policies.get(one, settings.policy), tx.now),
                 messages=others,
                 messages_total=others[0].total if others else 0,
             )

@@ -1,7 +1,7 @@
 """The pause switch: a row that each batch of the commands that write looks at."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from seqdev import signals
 from seqdev.errors import Paused, SchemaError, Unavailable, UnfitSchema
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.rules import Held
 from seqdev.postgres.transaction import Transaction
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class First:
     database_user: str | None
     why: str | None
     rules: dict[str, Any]
+    policies: list[str]
 
     @property
     def pause(self) -> Pause | None:
@@ -81,12 +83,12 @@ def look(transaction: Transaction) -> Pause | None:
     return found[0] if found else None
 
 
-def refuse(transaction: Transaction) -> Mapping[str, str]:
+def refuse(transaction: Transaction) -> Held:
     """What each batch does first: raise Paused where the switch is set. Returns the rules of the database."""
     first = transaction.one(FIRST)
     if first.pause:
         raise Paused(f"paused {first.pause}", "nothing more is written; to go on: seqdev resume")
-    return first.rules
+    return Held(first.rules, first.policies)
 
 
 def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause, bool]:

@@ -10,7 +10,7 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Database:
         self.mark = os.urandom(4).hex()
         self.session = f"seqdev {command} {self.mark}"
         """The application name: others find this very process by it, whatever its connection is."""
-        self.guard: Callable[[Transaction], Mapping[str, str]] | None = None
+        self.guard: Callable[[Transaction], rules.Held] | None = None
         """What each transaction that writes has to pass: it is a batch, and raises to end here; else it
         returns the rules of the database."""
         self._say = say
@@ -213,13 +213,13 @@ class Database:
         """At what is kept with the database, in the first transaction."""
         readable = transaction.one(zone.READABLE)
         if readable.rules and self._ruled:
-            kept = rules.held(transaction)
+            kept = transaction.one(rules.HELD)
             self._hold(kept)
             for words in rules.overridden(kept, self._given):
                 self._say(words)
         self._zone = zone.decide(transaction, self.settings, readable.zone)
 
-    def _hold(self, kept: Mapping[str, str]) -> None:
+    def _hold(self, kept: rules.Held) -> None:
         if self._ruled:
             self.settings = rules.decide(kept, self._given)
 

@@ -42,7 +42,7 @@ def look(database: Database) -> list[Finding]:
     """A finding for each reason, with the number of contacts or steps; or that there is none."""
 
     def work(transaction: Transaction) -> list[Finding]:
-        settings = replace(transaction.settings, max_lateness=timedelta(0))
+        settings = replace(transaction.settings.everybody(Policy.QUEUE), max_lateness=timedelta(0))
         return [*_steps(transaction, settings), *_contacts(transaction, settings)]
 
     try:
@@ -57,7 +57,7 @@ def look(database: Database) -> list[Finding]:
 
 def _contacts(transaction: Transaction, settings: Settings) -> Iterator[Finding]:
     waiting = Counter[str]()
-    for decision in decide(transaction, settings, Policy.QUEUE, transaction.now + FAR):
+    for decision in decide(transaction, settings, transaction.now + FAR):
         waiting[decision.decision] += decision.contacts
     ready = waiting.pop("queue", 0)
     if not waiting:

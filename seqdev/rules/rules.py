@@ -15,8 +15,12 @@ from seqdev.postgres.rules import meant
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import RULES, Rules, Settings, text_of, value_of
 
-SCOPES = {name: ("device", "user", "all") if name.startswith("max_") else ("all",) for name in RULES} | {
-    "max_lateness": ("all",)
+_LIMIT = ("device", "user", "all")
+SCOPES = dict.fromkeys(RULES, ("all",)) | {
+    "policy": ("user", "all"),
+    "max_in_flight": _LIMIT,
+    "max_per_hour": _LIMIT,
+    "max_per_day": _LIMIT,
 }
 """For whom each rule can be set, the most specific first."""
 

@@ -30,7 +30,7 @@ class Summary:
     run_id: UUID | None
     """The run in the journal; null in a dry run."""
     policy: str
-    """The device policy that was used."""
+    """The device policy that was used; users may have another by a rule of their own."""
     dry_run: bool
     """Whether nothing was written."""
     due: int | None
@@ -89,7 +89,7 @@ class _Shown:
 def plan(database: Database) -> tuple[Summary, list[Decision]]:
     """What a tick would do now, read-only: the summary, and the decisions by device."""
     started = time.monotonic()
-    decisions = database.retry(lambda tx: decide(tx, tx.settings, tx.settings.policy), read_only=True)
+    decisions = database.retry(lambda tx: decide(tx, tx.settings), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
         waiting[decision.decision] += decision.contacts
@@ -194,7 +194,7 @@ class _Tick:
         waiting = Counter[str]()
         try:
             decisions = self._database.retry(
-                lambda tx: decide(tx, tx.settings, tx.settings.policy, work.due_by, passed.parents),
+                lambda tx: decide(tx, tx.settings, work.due_by, passed.parents),
                 read_only=True,
             )
         except Cancelled as error:

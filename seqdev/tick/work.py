@@ -20,6 +20,8 @@ class Work:
     settings: Settings
     run: UUID
     due_by: datetime
+    group: Policy | None = None
+    """Only for the users of this policy; None: of the usual one, which is all of them as a rule."""
 
     @property
     def policy(self) -> Policy:

@@ -10,6 +10,7 @@
 --   database_user  text         and on the database
 --   why            text         what for
 --   rules          jsonb        as sql/postgres/rules.sql has them
+--   policies       text[]       the same
 -- Locks: none
 select
     p.paused_at,
@@ -17,11 +18,14 @@ select
     p.host,
     p.database_user,
     p.why,
-    held.rules
+    held.rules,
+    held.policies
 from (
     -- rules: as in postgres/rules.sql
-    select coalesce(jsonb_object_agg(r.name, r.value), '{}') as rules
+    select
+        coalesce(jsonb_object_agg(r.name, r.value) filter (where r.scope = 'all'), '{}') as rules,
+        coalesce(array_agg(distinct r.value) filter (where r.scope = 'user'), '{}') as policies
     from seqdev.rule as r
-    where r.scope = 'all' and r.value is not null
+    where r.value is not null and (r.scope = 'all' or r.scope = 'user' and r.name = 'policy')
 ) as held
 left join seqdev.pause as p on p.resumed_at is null;

@@ -532,7 +532,8 @@ def test_the_json_is_one_object_of_published_names(scene: Scene, seqdev: Cli) ->
     assert list(found) == ["phone", "now", "policy", "known", "stories", "near"]
     (story,) = found["stories"]
     assert list(story) == [
-        *("user_id", "leads", "triggers", "enrolments", "waiting", "messages", "messages_total"),
+        *("user_id", "leads", "triggers", "policy", "policy_by", "enrolments", "waiting"),
+        *("messages", "messages_total"),
     ]
     (one,) = story["waiting"]
     assert list(one) == [

@@ -84,7 +84,7 @@ def test_the_most_specific_rule_decides(host: Host, seqdev: Cli) -> None:
         (["max_per_hour", "lots"], "max_per_hour"),
         (["max_lateness", "soon"], "max_lateness"),
         (["region", "XX"], "no such region"),
-        (["policy", "strict", "--device", "A"], "cannot be set for a device: it is for all"),
+        (["policy", "strict", "--device", "A"], "cannot be set for a device: it is for a user or all"),
         (["max_per_day", "9", "--sequence", "warm"], "it is for a device, a user or all"),
         (["max_per_day", "9", "--device", "A", "--user", "1234"], "one of them"),
     ],
@@ -296,7 +296,7 @@ def test_a_rule_of_a_later_version_is_refused_and_can_be_taken_away(host: Host, 
     assert seqdev("tick").code == 0
 
 
-def test_where_there_is_no_table_of_rules_yet_commands_read_by_settings_and_do_not_write(
+def test_where_there_is_no_table_of_rules_yet_nothing_is_decided_and_the_upgrade_helps(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.rows("drop table seqdev.rule")
@@ -305,7 +305,9 @@ def test_where_there_is_no_table_of_rules_yet_commands_read_by_settings_and_do_n
         ran = seqdev(*command.split())
         assert ran.code == 10, command
         assert "seqdev db upgrade" in ran.err
-    assert seqdev("audit", "leads").code == 0
+    ran = seqdev("tick", "--dry-run")
+    assert (ran.code, ran.out) == (10, "")
+    assert "seqdev db check" in ran.err
     checked = seqdev("db", "check")
     assert checked.code == 10
     assert "seqdev.rule" in checked.out

@@ -60,6 +60,7 @@ EVENTS = (
     "failed_messages_are_queued_again",
     "a_device_changes",
     "a_limit_is_set_or_taken_away",
+    "a_user_gets_a_policy_or_loses_it",
     "a_sequence_is_paused_or_resumed",
     "a_campaign_is_queued",
     "the_worker_sends",
@@ -256,6 +257,14 @@ class Ticking(RuleBasedStateMachine):
         else:
             self.model.narrower[name, whose] = value
         self.host.rule(RULES[name], value, **{scope: whose})
+
+    def a_user_gets_a_policy_or_loses_it(self, rng: random.Random) -> None:
+        user, policy = rng.choice(self.users), rng.choice([None, "queue", "strict", "fallback", "reassign"])
+        if policy is None:
+            self.model.policies.pop(user, None)
+        else:
+            self.model.policies[user] = policy
+        self.host.rule("policy", policy, user=user)
 
     def a_sequence_is_paused_or_resumed(self, rng: random.Random) -> None:
         identity, sequence = rng.choice(list(self.model.sequences.items()))
