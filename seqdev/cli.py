@@ -21,8 +21,8 @@ from seqdev.output.text import escape_what_cannot_be_written
 from seqdev.url import refuse_secret
 
 COMMANDS = (
-    *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "pause"),
-    *("resume", "db", "demo"),
+    *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
+    *("pause", "resume", "db", "demo"),
 )
 """The commands, each a module of its name below ``seqdev.commands``."""
 

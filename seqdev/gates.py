@@ -49,6 +49,10 @@ class Devices:
     in_flight: str
     sent_in_hour: str
     sent_in_day: str
+    most_in_flight: str
+    most_in_hour: str
+    most_in_day: str
+    limited_by: str
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,18 @@ Answers = Mapping[str, str]
 
 
 def steps(transaction: "Transaction", settings: Settings) -> Answers:
-    """Which steps may be sent, why the others are not, and what follows each."""
+    """Which steps may be sent, why the others are not, and what follows each.
+
+    Where the settings are for the users of one policy, only theirs are active.
+    """
     return asdict(
-        transaction.one(STEPS, active=settings.active_statuses, default_delay=settings.default_delay)
+        transaction.one(
+            STEPS,
+            active=settings.active_statuses,
+            default_delay=settings.default_delay,
+            of_policy=settings.policy if settings.usual else "",
+            usual_policy=settings.usual or settings.policy,
+        )
     )
 
 

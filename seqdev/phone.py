@@ -53,13 +53,13 @@ def national(region: str) -> Mapping[str, str]:
 
     ``national``: a regular expression, as PostgreSQL reads it; what it matches at the beginning of a number
     that is not written as international gives way to ``country``. Without a region nothing is national.
-    Raises UsageError for a region that does not exist: it is the setting's.
+    Raises UsageError for a region that does not exist: it is the rule's.
     """
     if not region:
         return {"national": "(?!)", "country": ""}
     import phonenumbers
 
-    metadata = phonenumbers.PhoneMetadata.metadata_for_region(known_region(region, "setting region"))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(known_region(region, "the rule region"))
     assert metadata
     country, trunk = str(metadata.country_code), metadata.national_prefix or ""
     # No international number begins with a zero: that alone tells a national one.

@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -41,23 +41,29 @@ class Policy(StrEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that can be configured. Durations are timedeltas; limits are messages a device."""
+class Rules:
+    """What is decided for every host alike: kept with the database. Limits are messages a device."""
 
-    database_url: str = ""
-    """Connection URL or libpq conninfo; empty: PG* variables, else the embedded server."""
-    password_command: str = ""
-    """Command whose first line of output is the password, run without a shell for every connection."""
-    schema: str = "public"
-    """Schema of the host's tables."""
-    timezone: str = ""
-    """Time zone in which naive timestamps are read; empty: the one kept with the database, else UTC."""
-    region: str = ""
-    """Country of phones without country code, by two letters, such as MY; empty: they stay as they are."""
-    mask: bool = False
-    """Hide phones on screen."""
     policy: Policy = Policy.QUEUE
     """Device policy of a tick."""
+    max_in_flight: int = 50
+    """Messages of a device that may be pending, queued or processing at once."""
+    max_per_hour: int = 80
+    """Messages of a device sent in 60 minutes, plus those in flight."""
+    max_per_day: int = 800
+    """Messages of a device sent in 24 hours, plus those in flight."""
+    max_lateness: timedelta = timedelta(0)
+    """Contacts that are later than that are not sent, and wait; zero: nobody is too late."""
+    default_delay: timedelta = timedelta(hours=24)
+    """When a step is due whose trigger_delay_hours is empty, zero or negative."""
+    without_lead: bool = False
+    """Whether people are written to whose lead is deleted, or has another phone now."""
+    claim_timeout: timedelta = timedelta(minutes=5)
+    """How long a contact claimed by another processor is left alone."""
+    failed_within: timedelta = timedelta(days=7)
+    """Age of the queued messages whose failure a tick still reflects."""
+    region: str = ""
+    """Country of phones without country code, by two letters, such as MY; empty: they stay as they are."""
     active_statuses: tuple[str, ...] = ("active",)
     """Values of sequences.status that count as active."""
     inactive_statuses: tuple[str, ...] = ("inactive", "draft", "paused", "completed")
@@ -78,26 +84,62 @@ class Settings:
     """Values of sequence_contacts.status of a step that is done."""
     stopped_statuses: tuple[str, ...] = ("paused", "stopped", "set_aside")
     """Values of sequence_contacts.status that somebody has set so that nothing is sent."""
-    default_delay: timedelta = timedelta(hours=24)
-    """When a step is due whose trigger_delay_hours is empty, zero or negative."""
-    without_lead: bool = False
-    """Whether people are written to whose lead is deleted, or has another phone now."""
-    max_in_flight: int = 50
-    """Messages of a device that may be pending, queued or processing at once."""
-    max_per_hour: int = 80
-    """Messages of a device sent in 60 minutes, plus those in flight."""
-    max_per_day: int = 800
-    """Messages of a device sent in 24 hours, plus those in flight."""
-    claim_timeout: timedelta = timedelta(minutes=5)
-    """How long a contact claimed by another processor is left alone."""
-    failed_within: timedelta = timedelta(days=7)
-    """Age of the queued messages whose failure a tick still reflects."""
-    max_lateness: timedelta = timedelta(0)
-    """Contacts that are later than that are not sent, and wait; zero: nobody is too late."""
+
+
+@dataclass(frozen=True)
+class Settings(Rules):
+    """Everything that can be configured, and the rules. Durations are timedeltas."""
+
+    database_url: str = ""
+    """Connection URL or libpq conninfo; empty: PG* variables, else the embedded server."""
+    password_command: str = ""
+    """Command whose first line of output is the password, run without a shell for every connection."""
+    schema: str = "public"
+    """Schema of the host's tables."""
+    timezone: str = ""
+    """Time zone in which naive timestamps are read; empty: the one kept with the database, else UTC."""
+    mask: bool = False
+    """Hide phones on screen."""
     lock_timeout: timedelta = timedelta(seconds=5)
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)
     """How long one statement may run."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Not configured itself: the rules that the file or the environment holds, and which of the two."""
+    flags: frozenset[str] = frozenset()
+    """Not configured itself: the rules that are set for this run only."""
+    policies: tuple[Policy, ...] = ()
+    """Not configured itself: the policies that users have by rules of their own."""
+    usual: Policy | None = None
+    """Not configured itself: where these are the settings for the users of one policy, that of those without
+    a rule of their own; None: they are for everybody."""
+
+    def everybody(self, policy: Policy) -> "Settings":
+        """These settings if ``policy`` were that of all users."""
+        return replace(self, policy=policy, policies=(), usual=None)
+
+    @property
+    def policies_in_use(self) -> tuple[Policy, ...]:
+        """The policies that there are users of, that of those without a rule of their own first."""
+        return tuple(dict.fromkeys((self.policy, *self.policies)))
+
+    def of(self, policy: Policy | None) -> "Settings":
+        """These settings for the users who have ``policy``; None: who have the usual one."""
+        if not self.policies and policy in (None, self.policy):
+            return self
+        return replace(self, policy=policy or self.policy, usual=self.policy)
+
+    def for_this_run(self, **given: object) -> "Settings":
+        """These settings with other rules, for one run; None: not given."""
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return replace(self, **chosen, flags=self.flags | chosen.keys())
+
+
+RULES = tuple(one.name for one in fields(Rules))
+"""The names of the rules."""
+_OWN = ("held", "flags", "policies", "usual")
+KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
+"""What a file and the environment may hold."""
 
 
 def load(
@@ -112,25 +154,24 @@ def load(
     A default place that nobody can look into is passed over, and ``say`` is told. Raises UsageError for a
     file that cannot be read, a key that does not exist, a value of the wrong kind.
     """
-    settings = Settings()
     if path is None:
         path = _default_file(environ, say)
     given = _read(path, say) if path else {}
-    known = {field.name for field in fields(Settings)}
     for key in given:
-        if key not in known:
+        if key not in KEYS:
             raise UsageError(
-                f"unknown key {key!r} in the configuration file", f"known: {', '.join(sorted(known))}"
+                f"unknown key {key!r} in the configuration file", f"known: {', '.join(sorted(KEYS))}"
             )
-    for name in known:
+    held = {name: f"the configuration file {path}" for name in given if name in RULES}
+    for name in KEYS:
         variable = f"SEQDEV_{name.upper()}"
         if environ.get(variable):
             given[name] = environ[variable]
-    values: dict[str, Any] = {
-        name: _convert(name, value, getattr(settings, name)) for name, value in given.items()
-    }
+            if name in RULES:
+                held[name] = variable
+    values: dict[str, Any] = {name: value_of(name, value) for name, value in given.items()}
     values |= {name: value for name, value in flags.items() if value is not None}
-    return replace(settings, **values)
+    return replace(Settings(), **values, held=held)
 
 
 def _default_file(environ: Mapping[str, str], say: Callable[[str], None]) -> Path | None:
@@ -195,31 +236,52 @@ def _refuse_if_others_write(path: Path, file: os.stat_result) -> None:
             )
 
 
-def _convert(name: str, value: object, default: object) -> object:
-    """``value`` from TOML or the environment as the type of the setting's default."""
+def value_of(name: str, value: object) -> Any:
+    """The ``value`` of a setting or rule, from TOML or a text, as its type. Raises UsageError."""
     try:
-        if isinstance(default, Policy):
-            return Policy(str(value))
-        if isinstance(default, bool):
-            if isinstance(value, bool):
-                return value
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
-                str(value).lower()
-            ]
-        if isinstance(default, int):
-            number = int(str(value))
-            if not 0 <= number < 2**31:  # what the server's integers hold
-                raise ValueError
-            return number
-        if isinstance(default, timedelta):
-            return parse_duration(str(value))
-        if isinstance(default, tuple):
-            items = value if isinstance(value, list) else str(value).split(",")
-            return tuple(text for item in items if (text := str(item).strip()))
-        return str(value)
+        return _converted(value, getattr(_DEFAULTS, name))
     except (KeyError, ValueError) as error:
-        hint = f"known: {', '.join(Policy)}" if isinstance(default, Policy) else f"its default is {default!r}"
+        known = isinstance(getattr(_DEFAULTS, name), Policy)
+        hint = f"known: {', '.join(Policy)}" if known else f"its default is {text_of(name, _DEFAULTS)!r}"
         raise UsageError(f"setting {name} cannot be {value!r}", hint) from error
+
+
+def text_of(name: str, rules: Rules) -> str:
+    """The value of the setting or rule ``name`` as the text that ``value_of`` reads."""
+    value = getattr(rules, name)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, timedelta):
+        for unit, word in reversed(_UNITS.items()):
+            if value % timedelta(**{word: 1}) == timedelta(0) and (value or unit == "s"):
+                return f"{value // timedelta(**{word: 1})}{unit}"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _converted(value: object, default: object) -> object:
+    """``value`` as the type of ``default``. Raises KeyError or ValueError."""
+    if isinstance(default, Policy):
+        return Policy(str(value))
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+            str(value).lower()
+        ]
+    if isinstance(default, int):
+        number = int(str(value))
+        if not 0 <= number < 2**31:  # what the server's integers hold
+            raise ValueError
+        return number
+    if isinstance(default, timedelta):
+        return parse_duration(str(value))
+    if isinstance(default, tuple):
+        items = value if isinstance(value, list) else str(value).split(",")
+        return tuple(text for item in items if (text := str(item).strip()))
+    return str(value)
+
+
+_DEFAULTS = Settings()
 
 
 def window(settings: Settings, due_by: datetime) -> dict[str, object]:
@@ -251,7 +313,7 @@ def capacity(settings: Settings) -> dict[str, object]:
 def meanings(settings: Settings) -> dict[str, object]:
     """What each value of a status column means, as parameters."""
     return {
-        field.name.removesuffix("_statuses"): getattr(settings, field.name)
-        for field in fields(settings)
-        if field.name.endswith("_statuses")
+        name.removesuffix("_statuses"): getattr(settings, name)
+        for name in RULES
+        if name.endswith("_statuses")
     }

@@ -152,9 +152,9 @@ def seqdev(capfd: pytest.CaptureFixture[str]) -> Cli:
 
 
 @pytest.fixture
-def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_delay(host: Host) -> None:
     """A step whose trigger_delay_hours is zero is due at once."""
-    monkeypatch.setenv("SEQDEV_DEFAULT_DELAY", "0s")
+    host.rule("default_delay", "0s")
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ class Line:
 
 def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
     """What the audit ``query`` finds in ``criteria``, read-only."""
-    return database.retry(lambda tx: _find(_Look(tx, database.settings, criteria), query), read_only=True)
+    return database.retry(lambda tx: _find(_Look(tx, tx.settings, criteria), query), read_only=True)
 
 
 def counted(tx: Transaction, settings: Settings, query: Query[Row], criteria: Criteria) -> dict[str, int]:
@@ -122,7 +122,7 @@ def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Heal
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 
     def work(transaction: Transaction) -> tuple[list[Line], Health]:
-        look = _Look(transaction, database.settings, replace(criteria, limit=1))
+        look = _Look(transaction, transaction.settings, replace(criteria, limit=1))
         found = [_find(look, query) for query in AUDITS]
         return [_line(result) for result in sorted(found, key=_badness)], look.one(HEALTH)
 
@@ -133,7 +133,7 @@ def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
     """How far behind the service is, and the number of mismatches that somebody has to do something about."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
-        look = _Look(transaction, database.settings, replace(criteria, limit=1))
+        look = _Look(transaction, transaction.settings, replace(criteria, limit=1))
         kinds = _find(look, MISMATCHES).kinds
         return look.one(HEALTH), sum(kind.found for kind in kinds if kind.severity != "note")
 
@@ -144,7 +144,7 @@ def if_lost(database: Database, device: str, user: str | None) -> IfLost:
     """What would be lost with ``device``."""
 
     def work(transaction: Transaction) -> IfLost:
-        return _Look(transaction, database.settings, Criteria(user=user, device=device)).one(IF_LOST)
+        return _Look(transaction, transaction.settings, Criteria(user=user, device=device)).one(IF_LOST)
 
     return database.retry(work, read_only=True)
 
@@ -176,7 +176,6 @@ class _Look:
             "sequence": sequence.id if sequence else None,
             "device": self._device.id if self._device else None,
             "matches": criteria.matches,
-            "max_per_day": settings.max_per_day,
             "without_lead": settings.without_lead,
             "waiting": settings.waiting_statuses,
             "done": settings.done_statuses,

@@ -53,11 +53,12 @@ def add(
     cancelled, as by contacts stop. Nobody enrols them: reason blocked. Rows that the host itself makes for
     them later are stopped by the next tick before it sends.
     """
-    asked = _phones(ctx.obj, phones, file)
+    asked = _phones(phones, file)
     reason = reason_of(why)
     by = "@".join(who())
 
     def make(tx: Transaction) -> Job:
+        _refuse_national(tx, asked)
         return jobs.block(People(asked, scope(tx, user, None, None).user), reason, by, keep_queued)
 
     return carry_out(ctx, "block add", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
@@ -99,9 +100,10 @@ def remove(
     With --user only for that user. What was stopped stays stopped: seqdev contacts resume PHONE brings it
     back.
     """
-    asked = _phones(ctx.obj, phones, file)
+    asked = _phones(phones, file)
 
     def make(tx: Transaction) -> Job:
+        _refuse_national(tx, asked)
         return jobs.unblock(People(asked, scope(tx, user, None, None).user))
 
     code = carry_out(ctx, "block remove", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
@@ -110,7 +112,7 @@ def remove(
     return code
 
 
-def _phones(application: App, typed: list[str] | None, file: str | None) -> tuple[str, ...]:
+def _phones(typed: list[str] | None, file: str | None) -> tuple[str, ...]:
     """The phones that were typed and those of the file. Raises UsageError for what is none."""
     found = [asked_for(one, f"PHONE {place}") for place, one in enumerate(typed or (), start=1)]
     with ExitStack() as stack:
@@ -118,12 +120,15 @@ def _phones(application: App, typed: list[str] | None, file: str | None) -> tupl
             found += _lines(stack.enter_context(open_input(file)))
     if not found:
         raise UsageError("which phones?", "give PHONE or --file FILE")
-    if not application.settings.region and any(_is_national(one) for one in found):
+    return tuple(dict.fromkeys(found))
+
+
+def _refuse_national(tx: Transaction, phones: tuple[str, ...]) -> None:
+    if not tx.settings.region and any(_is_national(one) for one in phones):
         raise UsageError(
             "a phone begins with 0: its country is not known",
-            "write it with the country code, or set region (SEQDEV_REGION=MY)",
+            "write it with the country code, or set the rule: seqdev rules set region MY",
         )
-    return tuple(dict.fromkeys(found))
 
 
 def _lines(lines: Iterator[str]) -> Iterator[str]:

@@ -196,7 +196,7 @@ def keep_zone(
     """
     application: App = ctx.obj
     # What is configured may be what this is to put right.
-    database = Database(replace(application.settings, timezone=""), "db zone", note)
+    database = Database(replace(application.settings, timezone=""), "db zone", note, ruled=False)
     if zone is None:
         kept = database.retry(zones.kept, read_only=True)
         note(f"naive timestamps are read in {kept}" if kept else "no zone is kept with this database")
@@ -285,7 +285,7 @@ def grants_(
     run; read-only. owner: db upgrade, db init. Nothing is granted without --yes.
     """
     application: App = ctx.obj
-    database = application.database("db grants")
+    database = application.database("db grants", ruled=False)
     found, hidden = grants.plan(database, role, to)
     if yes:
         grants.grant(database, found)

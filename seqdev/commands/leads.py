@@ -43,7 +43,6 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
 from seqdev.repair.jobs import merge as merge_leads
-from seqdev.settings import Settings
 
 app = typer.Typer(cls=Group, help="Import leads, give them devices, merge those of one person.")
 
@@ -125,7 +124,7 @@ def import_(
             return Target(
                 user=owner,
                 device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
-                devices=_devices(tx, application.settings, owner) if distribute else (),
+                devices=_devices(tx, owner) if distribute else (),
                 existing=existing,
             )
 
@@ -223,9 +222,9 @@ def _rejects_file(path: Path, source: str) -> RejectsFile:
     return RejectsFile(path)
 
 
-def _devices(tx: Transaction, settings: Settings, user: UUID) -> list[UUID]:
+def _devices(tx: Transaction, user: UUID) -> list[UUID]:
     """The devices that leads can be given to; those left out are named on stderr."""
-    devices = tx.rows(DEVICES, user=user, **gates.needed_by(DEVICES, tx, settings))
+    devices = tx.rows(DEVICES, user=user, **gates.needed_by(DEVICES, tx, tx.settings))
     for device in devices:
         if device.gone:
             note(f"device left out, its status is {device.status}: {device.name or device.id}")

@@ -132,13 +132,13 @@ def queued(
             "which messages? All that wait are more than an incident has",
             "give --device, --sequence, --user or --older-than",
         )
-    if cancel and "cancelled" not in ctx.obj.settings.failed_statuses:
-        raise UsageError(
-            "a message that is taken back gets the status cancelled, which failed_statuses does not name",
-            "add it there, and see that the host does not send such messages",
-        )
 
     def make(tx: Transaction) -> Job:
+        if cancel and "cancelled" not in tx.settings.failed_statuses:
+            raise UsageError(
+                "a message that is taken back gets the status cancelled, which failed_statuses does not name",
+                "add it there, and see that the host does not send such messages",
+            )
         whose = scope(tx, user, sequence, device)
         target = lookup.resolve(tx, lookup.Kind.DEVICE, move_to, whose.user) if move_to is not None else None
         return repair.queued(whose, older_than or timedelta(0), target, most)

@@ -43,13 +43,16 @@ class App:
 
     settings: Settings
 
-    def database(self, command: str) -> Database:
-        """The database for ``command``, which the server shows as its application name."""
-        return Database(self.settings, command, note)
+    def database(self, command: str, ruled: bool = True) -> Database:
+        """The database for ``command``, which the server shows as its application name.
 
-    def reading(self, command: str) -> Database:
+        ``ruled``: the command decides by the rules that are kept there.
+        """
+        return Database(self.settings, command, note, ruled)
+
+    def reading(self, command: str, ruled: bool = True) -> Database:
         """The database for a ``command`` that only reads: SchemaError where that would run code of others."""
-        database = self.database(command)
+        database = self.database(command, ruled)
         schema.require_trusted(database)
         return database
 

@@ -36,7 +36,7 @@ def pause(
     app: App = ctx.obj
     if not why.strip():
         raise UsageError("--why is empty", "say what for: it is all that those who are stopped get to know")
-    database = app.database("pause")
+    database = app.database("pause", ruled=False)
     schema.require_trusted(database)
     paused, new = switch.pause(database, *who(), why.strip())
     note(f"{'paused' if new else 'paused already, nothing changed:'} {paused}")

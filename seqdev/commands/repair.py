@@ -78,11 +78,10 @@ def assigned(
     message instead.
     """
     causes = tuple(cause or repair.RECOMMENDED)
-    settings = ctx.obj.settings
 
     def make(tx: Transaction) -> Job:
         asked = Criteria(since, user, sequence, device)
-        found = audit.counted(tx, settings, audit_rows.MISMATCHES, asked)
+        found = audit.counted(tx, tx.settings, audit_rows.MISMATCHES, asked)
         which = Mismatches(since, history, causes)
         return repair.assigned(scope(tx, user, sequence, device), which, found)
 
@@ -165,7 +164,7 @@ def device(
         target = _target(tx, to, people or owner) if to else None
         if target == lost:
             raise UsageError("--to names the lost device itself", "name another one")
-        return repair.device(tx, ctx.obj.settings, Removal(lost, target, people, most, queue), until_back)
+        return repair.device(tx, tx.settings, Removal(lost, target, people, most, queue), until_back)
 
     return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 

@@ -86,7 +86,7 @@ def runs(
     app: App = ctx.obj
     writer = app.writer(output)
     people = output in (Format.TABLE, Format.MARKDOWN)
-    database = app.reading("runs")
+    database = app.reading("runs", ruled=False)
     most = limit or (None if show_all else LISTED)
     if run is not None:
         if since or command or every or limit or show_all:

@@ -77,17 +77,14 @@ def tick(
     A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr.
     """
     app: App = ctx.obj
-    settings = app.settings
-    if max_lateness is not None:
-        app = replace(app, settings=replace(settings, max_lateness=max_lateness))
-    chosen = policy or settings.policy
+    app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
     database = app.reading("tick") if compare or dry_run else app.database("tick")
     writer = app.writer(output)
     if compare:
         writer.write(Table("policies", Comparison, forecast.compare(database)))
         return Exit.DONE
     if dry_run:
-        summary, decisions = ticks.plan(database, chosen)
+        summary, decisions = ticks.plan(database)
         if blocked := ticks.to_be_stopped(database):
             note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
         if output in (Format.JSON, Format.JSONL):
@@ -102,7 +99,7 @@ def tick(
     schema.require(database)
     with journaled(ctx, database, "tick") as run:
         with progress("contacts") as bar:
-            report = ticks.tick(run, chosen, Limits(batch_size, max_messages, budget, jobs), bar)
+            report = ticks.tick(run, Limits(batch_size, max_messages, budget, jobs), bar)
         writer.write(Table("summary", Summary, [report.summary], single=True))
         _explain(report)
         if report.error:

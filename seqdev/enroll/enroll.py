@@ -18,7 +18,6 @@ from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Settings
 
 BATCH = 10_000
 """Leads looked at in one transaction."""
@@ -191,13 +190,12 @@ def enroll(
     run goes on where the first stopped, because everybody enrolled is found already in. A lead that the
     database refuses is refused, and the others go on.
     """
-    settings = database.settings
     targets = database.retry(
         lambda tx: tx.rows(
             SEQUENCES,
             sequences=selection.sequences,
             user=selection.user,
-            **gates.needed_by(SEQUENCES, tx, settings),
+            **gates.needed_by(SEQUENCES, tx, tx.settings),
         ),
         read_only=True,
     )
@@ -225,7 +223,6 @@ def _process(
             "user": selection.user,
             "device": selection.device,
             "leads": portion.leads,
-            "waiting": database.settings.waiting_statuses,
         }
         about |= same_persons(database, about)
         for did in _batches(database, about, selection, result, write):
@@ -249,7 +246,7 @@ def _batches(
             "most": _UNLIMITED if selection.limit is None else selection.limit - result.enrolled,
             "listed": BATCH if selection.listed is None else max(0, selection.listed - len(result.refusals)),
         }
-        work = partial(_batch, settings=database.settings, write=write, given=given, result=result)
+        work = partial(_batch, write=write, given=given, result=result)
         try:
             did = database.retry(work, read_only=not write)
         except Cancelled:
@@ -263,13 +260,13 @@ def _batches(
         after = did.last
 
 
-def _batch(
-    transaction: Transaction, settings: Settings, write: bool, given: Mapping[str, Any], result: Result
-) -> _EnrolledBatch:
+def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], result: Result) -> _EnrolledBatch:
+    settings = transaction.settings
     if write:
         transaction.one(SHARE_LIST)
     given = {
         **given,
+        "waiting": settings.waiting_statuses,
         **national(settings.region),
         **gates.blocked(transaction, must=write),
         **gates.needed_by(APPLY if write else PLAN, transaction, settings),

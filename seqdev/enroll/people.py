@@ -44,18 +44,20 @@ def portions(
     remaining = iter(phones)
     while typed := list(islice(remaining, size)):
         given = {"phones": [unwrapped(phone) for phone in typed], "user": user, "device": device}
-        found = database.retry(
-            partial(_find, given={**given, **national(database.settings.region)}), read_only=True
-        )
+        found = database.retry(partial(_find, given=given), read_only=True)
         leads = dict.fromkeys(chain.from_iterable(one.leads or () for one in found))
         missing = [phone for phone, one in zip(typed, found, strict=True) if not one.leads]
         yield Portion(list(leads), len(typed), missing)
 
 
 def _find(tx: Transaction, given: Mapping[str, object]) -> list[AskedFor]:
-    return tx.rows(FIND, **given)
+    return tx.rows(FIND, **given, **national(tx.settings.region))
 
 
 def same_persons(database: Database, given: Mapping[str, Any]) -> gates.Answers:
     """Which leads are refused since another is the same person, of those that ``given`` narrows it to."""
-    return database.retry(lambda tx: gates.persons(tx, database.settings, given), read_only=True)
+
+    def work(tx: Transaction) -> gates.Answers:
+        return gates.persons(tx, tx.settings, {**given, "waiting": tx.settings.waiting_statuses})
+
+    return database.retry(work, read_only=True)

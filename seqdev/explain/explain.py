@@ -18,6 +18,7 @@ from seqdev.explain.rows import (
     LEADS,
     MESSAGES,
     NEAR,
+    POLICIES,
     SPELLINGS,
     STEPS,
     TRIGGERS,
@@ -37,7 +38,7 @@ from seqdev.phone import national, unwrapped
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings, capacity, window
+from seqdev.settings import Policy, Settings, window
 
 OTHER_MESSAGES = 10
 """Messages of others to list for each user; their number is always said."""
@@ -67,13 +68,13 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
 
     Raises UsageError when there is no such user.
     """
-    settings = database.settings
 
     def work(transaction: Transaction) -> Explanation:
         owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
-        asked = {"phone": unwrapped(typed), **national(settings.region)}
+        asked = {"phone": unwrapped(typed), **national(transaction.settings.region)}
         spellings = [row.phone for row in transaction.rows(SPELLINGS, **asked)]
-        return _explain(transaction, settings, list(dict.fromkeys([*writings(typed), *spellings])), owner)
+        phones = list(dict.fromkeys([*writings(typed), *spellings]))
+        return _explain(transaction, transaction.settings, phones, owner)
 
     return database.retry(work, read_only=True)
 
@@ -99,7 +100,6 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         now=tx.now,
         **who,
         **window(settings, tx.now),
-        **capacity(settings),
         waiting=settings.waiting_statuses,
         done=settings.done_statuses,
         failed=settings.failed_statuses,
@@ -117,6 +117,9 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
     shut = {gate.contact_id for gate in shown if gate.gate in _DEVICE_GATES and gate.open is False}
     owners = {step.user_id for step in steps if step.contact_id in shut and step.user_id}
     candidates = _candidates(tx, settings, owners) if owners else []
+    own_policies: dict[UUID | None, str] = {}
+    if settings.policies:
+        own_policies |= {row.user_id: row.policy for row in tx.rows(POLICIES, users=users)}
     # A phone nobody knows is a phone mistyped, as a rule.
     near = [] if users or blocked else tx.rows(NEAR, digits=phones[0][-_SAME_DIGITS:], user=user)
     stories = []
@@ -129,8 +132,10 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
                 user_id=one,
                 leads=[row for row in leads if row.user_id == one],
                 triggers=[row for row in calls if row.user_id == one],
+                policy=own_policies.get(one, settings.policy),
+                policy_by="user" if one in own_policies else "all",
                 enrolments=_enrolments(own_steps),
-                waiting=_waiting(own_steps, shown, free, settings.policy, tx.now),
+                waiting=_waiting(own_steps, shown, free, own_policies.get(one, settings.policy), tx.now),
                 messages=others,
                 messages_total=others[0].total if others else 0,
             )

@@ -138,8 +138,17 @@ class Blocked:
     blocked_by: str | None
 
 
+@dataclass(frozen=True)
+class OwnPolicy:
+    """A row of ``explain/policies.sql``."""
+
+    user_id: UUID
+    policy: str
+
+
 BLOCKED = Query("explain/blocked.sql", Blocked)
 SPELLINGS = Query("explain/spellings.sql", Spelling)
+POLICIES = Query("explain/policies.sql", OwnPolicy)
 LEADS = Query("explain/leads.sql", Lead)
 TRIGGERS = Query("explain/triggers.sql", Call)
 STEPS = Query("explain/steps.sql", Step)
@@ -176,7 +185,7 @@ class Waiting:
     already_queued: bool
     """Its message exists: the tick only completes the row."""
     stopped_by: str | None
-    """The first shut gate that the configured policy asks; None where it may be sent."""
+    """The first shut gate that the policy asks; None where it may be sent."""
     reason: str | None
     """What the tick calls it."""
     since: datetime | None
@@ -217,6 +226,10 @@ class Story:
     """Their leads with this phone."""
     triggers: list[Call]
     """What an enrolment would say to each trigger of these leads."""
+    policy: str
+    """The device policy of the user."""
+    policy_by: str
+    """Whose rule that is: user, or all, which is the default where none is set."""
     enrolments: list[Enrolment]
     """The sequences that the person is in, or was."""
     waiting: list[Waiting]
@@ -236,7 +249,7 @@ class Explanation:
     now: datetime
     """The instant of the answer."""
     policy: str
-    """The configured policy."""
+    """The policy for all; a user may have another."""
     known: bool
     """Whether anything is known of the phone."""
     blocked: list[Blocked]

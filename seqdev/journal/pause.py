@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from seqdev import signals
 from seqdev.errors import Paused, SchemaError, Unavailable, UnfitSchema
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.rules import Held
 from seqdev.postgres.transaction import Transaction
 
 T = TypeVar("T")
@@ -36,6 +37,27 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class First:
+    """The row of ``journal/batch.sql``: the pause, if one is set, and the rules."""
+
+    paused_at: datetime | None
+    os_user: str | None
+    host: str | None
+    database_user: str | None
+    why: str | None
+    rules: dict[str, Any]
+    policies: list[str]
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause that is set; None: there is none."""
+        if self.paused_at is None:
+            return None
+        who = (str(self.os_user), str(self.host), str(self.database_user))
+        return Pause(self.paused_at, *who, str(self.why))
+
+
+@dataclass(frozen=True)
 class RunningBatch:
     """A row of ``journal/batches.sql``: a batch that is running now."""
 
@@ -49,6 +71,7 @@ class RunningBatch:
 
 
 LOOK = Query("journal/switch.sql", Pause)
+FIRST = Query("journal/batch.sql", First)
 SET: Query[None] = Query("journal/pause.sql", type(None))
 LIFT: Query[None] = Query("journal/resume.sql", type(None))
 BATCHES = Query("journal/batches.sql", RunningBatch)
@@ -60,10 +83,12 @@ def look(transaction: Transaction) -> Pause | None:
     return found[0] if found else None
 
 
-def refuse(transaction: Transaction) -> None:
-    """What each batch does first: raise Paused where the switch is set."""
-    if paused := look(transaction):
-        raise Paused(f"paused {paused}", "nothing more is written; to go on: seqdev resume")
+def refuse(transaction: Transaction) -> Held:
+    """What each batch does first: raise Paused where the switch is set. Returns the rules of the database."""
+    first = transaction.one(FIRST)
+    if first.pause:
+        raise Paused(f"paused {first.pause}", "nothing more is written; to go on: seqdev resume")
+    return Held(first.rules, first.policies)
 
 
 def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause, bool]:

@@ -185,7 +185,7 @@ def _import(database: Database, what: Import, run: Run | None, progress: Callabl
             device=target.device,
             distribute=bool(target.devices),
             existing=target.existing.value,
-            **national(database.settings.region),
+            **national(tx.settings.region),
         )
         if target.devices:
             tx.execute(DISTRIBUTE, user=target.user, devices=target.devices)

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.postgres import conninfo, zone
+from seqdev.postgres import conninfo, rules, zone
 from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction, run_made
@@ -52,15 +52,25 @@ BEGIN = Query("postgres/begin.sql", Began)
 
 
 class Database:
-    """The database of one command: a connection for each thread, opened when needed, anew when lost."""
+    """The database of one command: a connection for each thread, opened when needed, anew when lost.
 
-    def __init__(self, settings: Settings, command: str, say: Callable[[str], None]) -> None:
+    ``ruled``: the command decides by the rules that the database keeps: it reads them before all else, and
+    anew in each batch. Another one works also where this host and the database disagree about them.
+    """
+
+    def __init__(
+        self, settings: Settings, command: str, say: Callable[[str], None], ruled: bool = True
+    ) -> None:
         self.settings = settings
+        """With the rules, as soon as there was a transaction: a transaction has those that hold in it."""
+        self._given = settings
+        self._ruled = ruled
         self.mark = os.urandom(4).hex()
         self.session = f"seqdev {command} {self.mark}"
         """The application name: others find this very process by it, whatever its connection is."""
-        self.guard: Callable[[Transaction], None] | None = None
-        """What each transaction that writes has to pass: it is a batch, and raises to end here."""
+        self.guard: Callable[[Transaction], rules.Held] | None = None
+        """What each transaction that writes has to pass: it is a batch, and raises to end here; else it
+        returns the rules of the database."""
         self._say = say
         self.connected = False
         """Whether there is a connection that is not known to be lost."""
@@ -183,11 +193,12 @@ class Database:
                 }
                 transaction.now = transaction.one(BEGIN, **begin).now
                 if self._zone is None:
-                    self._zone = zone.decide(transaction, self.settings)
+                    self._look(transaction)
                     if self._zone != begin["timezone"]:
                         transaction.one(BEGIN, **begin | {"timezone": self._zone})
                 if guard:
-                    guard(transaction)
+                    self._hold(guard(transaction))
+                transaction.settings = self.settings
                 yield transaction
                 if rollback:
                     begun.rollback()
@@ -197,6 +208,20 @@ class Database:
                 _undo(connection, begun)
                 self.connected = not connection.invalidated
                 raise
+
+    def _look(self, transaction: Transaction) -> None:
+        """At what is kept with the database, in the first transaction."""
+        readable = transaction.one(zone.READABLE)
+        if readable.rules and self._ruled:
+            kept = transaction.one(rules.HELD)
+            self._hold(kept)
+            for words in rules.overridden(kept, self._given):
+                self._say(words)
+        self._zone = zone.decide(transaction, self.settings, readable.zone)
+
+    def _hold(self, kept: rules.Held) -> None:
+        if self._ruled:
+            self.settings = rules.decide(kept, self._given)
 
     def _connect(self) -> "Connection":
         self.connected = False

@@ -78,8 +78,8 @@ def look(tx: Transaction, by: By | None, done: Sequence[str]) -> Finding:
 
 def undecided(database: Database) -> int:
     """How many contacts cannot be placed before somebody says what comes first."""
-    done = database.settings.done_statuses
-    return int(database.retry(lambda tx: _count(tx, None, done), read_only=True).get("disagree", 0))
+    found = database.retry(lambda tx: _count(tx, None, tx.settings.done_statuses), read_only=True)
+    return int(found.get("disagree", 0))
 
 
 def _count(tx: Transaction, by: By | None, done: Sequence[str]) -> dict[str, Any]:
@@ -89,20 +89,21 @@ def _count(tx: Transaction, by: By | None, done: Sequence[str]) -> dict[str, Any
 
 def listed(database: Database, by: By | None, limit: int | None) -> list[Place]:
     """The contacts that a person should look at, at most ``limit`` of them."""
-    done = database.settings.done_statuses
     return database.retry(
-        lambda tx: tx.rows(PLACES, place_by=by or "", done=[*done], why=[*_UNSURE], limit=limit),
+        lambda tx: tx.rows(
+            PLACES, place_by=by or "", done=tx.settings.done_statuses, why=[*_UNSURE], limit=limit
+        ),
         read_only=True,
     )
 
 
 def fill(database: Database, by: By | None) -> None:
     """Give every contact its step that can be placed, a batch a transaction."""
-    done = database.settings.done_statuses
     after: UUID | None = UUID(int=0)
 
     def work(tx: Transaction) -> UUID | None:
-        rows = tx.rows(PLACES, place_by=by or "", done=[*done], why=[], after=after, batch=BATCH, limit=None)
+        done = tx.settings.done_statuses
+        rows = tx.rows(PLACES, place_by=by or "", done=done, why=[], after=after, batch=BATCH, limit=None)
         placed = [row for row in rows if row.step_id]
         if placed:
             contacts, steps = [row.contact_id for row in placed], [row.step_id for row in placed]

@@ -71,13 +71,13 @@ def check(database: Database, by: By | None = None) -> list[Finding]:
         if all(finding.item == _WRITABLE for finding in beyond_help(found)):
             if any(finding.blocks and " unique " in finding.item for finding in found):
                 found += transaction.rows(DUPLICATES)
-            found.append(places.look(transaction, by, database.settings.done_statuses))
+            found.append(places.look(transaction, by, transaction.settings.done_statuses))
         if all(finding.item == _WRITABLE for finding in found if finding.blocks):
             found += transaction.rows(CHECK_DATA)
             found += _look(transaction, CHECK_MESSAGES)
             found += _look(transaction, CHECK_LENGTHS)
             found += transaction.rows(CHECK_ZONE, kept=zone.kept(transaction) or "")
-            found += transaction.rows(CHECK_STATUSES, **meanings(database.settings))
+            found += transaction.rows(CHECK_STATUSES, **meanings(transaction.settings))
         return found
 
     return database.retry(work, read_only=True)

@@ -18,6 +18,7 @@ from seqdev.postgres.errors import (
     translate,
 )
 from seqdev.postgres.queries import Query, Row
+from seqdev.settings import Settings
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,12 +41,16 @@ _STREAMED = 5_000
 
 
 class Transaction:
-    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name."""
+    """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name.
+
+    ``settings``: with the rules that hold in it.
+    """
 
     def __init__(self, connection: "Connection", session: str) -> None:
         self._connection = connection
         self.session = session
         self.now = datetime.min
+        self.settings = Settings()
 
     def rows(self, query: Query[Row], **given: object) -> list[Row]:
         """All rows of ``query``. Raises StatementError for parameters that the file does not have."""

@@ -16,9 +16,10 @@ DEFAULT = "UTC"
 
 @dataclass(frozen=True)
 class Readable:
-    """The row of ``postgres/zone_readable.sql``."""
+    """The row of ``postgres/kept.sql``: what of all that is kept with the database can be read."""
 
-    readable: bool
+    zone: bool
+    rules: bool
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,17 @@ class Zone:
     zone: str
 
 
-READABLE = Query("postgres/zone_readable.sql", Readable)
+READABLE = Query("postgres/kept.sql", Readable)
 KEPT = Query("postgres/zone.sql", Zone)
 SET = Query("postgres/set_zone.sql", Zone)
 
 
 def kept(transaction: "Transaction") -> str | None:
     """The zone that is kept with the database; None: none is, or the role may not read it."""
-    if not transaction.one(READABLE).readable:
-        return None
+    return _read(transaction) if transaction.one(READABLE).zone else None
+
+
+def _read(transaction: "Transaction") -> str | None:
     rows = transaction.rows(KEPT)
     return rows[0].zone if rows else None
 
@@ -46,9 +49,9 @@ def keep(transaction: "Transaction", zone: str, who: str) -> str:
     return transaction.one(SET, zone=zone, now=transaction.now, who=who).zone
 
 
-def decide(transaction: "Transaction", settings: Settings) -> str:
+def decide(transaction: "Transaction", settings: Settings, readable: bool) -> str:
     """The zone to read by. Raises UsageError where another is configured than is kept with the database."""
-    given, found = settings.timezone, kept(transaction)
+    given, found = settings.timezone, _read(transaction) if readable else None
     if found is None:
         return given or DEFAULT
     if given and given != found:

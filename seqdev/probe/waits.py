@@ -40,10 +40,14 @@ STEPS = Query("probe/steps.sql", Unsent)
 
 def look(database: Database) -> list[Finding]:
     """A finding for each reason, with the number of contacts or steps; or that there is none."""
-    settings = replace(database.settings, max_lateness=timedelta(0))
+
+    def work(transaction: Transaction) -> list[Finding]:
+        settings = replace(transaction.settings.everybody(Policy.QUEUE), max_lateness=timedelta(0))
+        return [*_steps(transaction, settings), *_contacts(transaction, settings)]
+
     try:
         return database.retry(
-            lambda tx: [*_steps(tx, settings), *_contacts(tx, settings)],
+            work,
             read_only=True,
             statement_timeout=TIMEOUT,
         )
@@ -53,7 +57,7 @@ def look(database: Database) -> list[Finding]:
 
 def _contacts(transaction: Transaction, settings: Settings) -> Iterator[Finding]:
     waiting = Counter[str]()
-    for decision in decide(transaction, settings, Policy.QUEUE, transaction.now + FAR):
+    for decision in decide(transaction, settings, transaction.now + FAR):
         waiting[decision.decision] += decision.contacts
     ready = waiting.pop("queue", 0)
     if not waiting:

@@ -113,7 +113,7 @@ def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callabl
         return plan.changes
     changed = 0
     # Table by table through the plan: every contact is locked before the first lead.
-    for table in ("blocked", "sequence_contacts", "leads", "broadcast_messages"):
+    for table in ("blocked", "sequence_contacts", "leads", "broadcast_messages", "rule"):
         for people in plan.chunks(chunk):
             rows = [row for row in people if row.table_name == table]
             if not rows:

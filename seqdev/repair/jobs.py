@@ -292,7 +292,7 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
     plan.left_alone = job.left_alone
 
     def work(tx: Transaction) -> None:
-        settings = database.settings
+        settings = tx.settings
         known = {
             "now": tx.now,
             "waiting": settings.waiting_statuses,

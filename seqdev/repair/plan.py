@@ -45,7 +45,7 @@ class PlanRow:
     phone: Phone | None
     """The person whose row it is."""
     sequence: str | None
-    """Name of the sequence; null for a lead."""
+    """Name of the sequence, or of the rule; null for a lead."""
     from_device: UUID | None
     """The device that the row has now."""
     from_name: str | None

@@ -124,7 +124,9 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
 
 
 def row_name(table_name: str, sequence: str | None) -> str:
-    """A row as people know it: the lead, the message, or the contact in a sequence."""
+    """A row as people know it: the lead, the message, the rule, or the contact in a sequence."""
+    if table_name == "rule":
+        return f"rule {sequence}"
     names = {"leads": "lead", "broadcast_messages": "message", "blocked": "list of blocked phones"}
     return names.get(table_name, sequence or "contact")
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -61,7 +62,7 @@ class Backlog:
     def claim(self) -> None:
         """Claim it. Raises Cancelled and AllRefused where batches of any size come to nothing."""
         try:
-            self._claim_batches()
+            self._claim_by_policy()
             if self.backoff.singles:
                 raise self.backoff.too_slow()
         finally:
@@ -70,7 +71,22 @@ class Backlog:
             if worker.error:
                 raise worker.error
 
-    def _claim_batches(self) -> None:
+    def _claim_by_policy(self) -> None:
+        """One policy after the other, where users have different ones: a batch has one."""
+        policies = self._work.settings.policies_in_use
+        for policy in policies if len(policies) > 1 else (None,):
+            self._work = replace(self._work, group=policy)
+            self._held_until = self._patient_until = None
+            before = self._aside
+            self._aside = Aside(before.devices)
+            goes_on = self._claim_batches()
+            # What was met for the others is still held.
+            self._leave(before.devices, before.passed)
+            if not goes_on:
+                return
+
+    def _claim_batches(self) -> bool:
+        """All that can be claimed; whether there may be more for the users of another policy."""
         cancelled: Cancelled | None = None
         fruitless = barren = 0
         while time.monotonic() < self._deadline and (size := self._size()).contacts > 0:
@@ -83,18 +99,18 @@ class Backlog:
             if not batch.waiting:
                 if self._comes_back():
                     continue
-                return
+                return True
             if not batch.devices:
                 if self._is_patient():
                     time.sleep(pause())
                     continue
-                return
+                return True
             cancelled = None
             self._add(batch)
             fruitless = fruitless + 1 if batch.passed and not (batch.complete or batch.claimed) else 0
             if fruitless == _FRUITLESS:
                 self.totals.troubles.append("stopped: other sessions hold what too many contacts need")
-                return
+                return False
             barren = barren + 1 if batch.passed.contacts and not batch.claimed else 0
             if barren >= _BARREN:
                 self._leave(batch.devices, Passed())
@@ -103,11 +119,12 @@ class Backlog:
                     f"stopped: the database has refused {self.backoff.refused} contacts, "
                     f"and taken {self.totals.claimed}"
                 )
-                return
+                return False
             if self._wants_workers(batch):
                 self._start_workers(size)
         if cancelled and not self.totals.claimed:
             raise cancelled
+        return False
 
     def _size(self) -> Size:
         contacts = self.backoff.size

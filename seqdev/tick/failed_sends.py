@@ -11,7 +11,6 @@ from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Settings
 
 MANY = 20
 """Rows that the database refuses to change, at which the search for more of them ends."""
@@ -37,7 +36,7 @@ def reflect(database: Database, most: int) -> tuple[int, Counter[str]]:
     shown = 0
     while True:
         try:
-            found = database.retry(partial(_batch, settings=database.settings, most=most))
+            found = database.retry(partial(_batch, most=most))
         except Cancelled:
             if most == 1:
                 raise
@@ -58,8 +57,8 @@ def reflect_sent(database: Database, most: int) -> int:
             return transaction.execute(
                 REFLECT_SENT,
                 now=transaction.now,
-                within=database.settings.failed_within,
-                sent=database.settings.sent_statuses,
+                within=transaction.settings.failed_within,
+                sent=transaction.settings.sent_statuses,
                 most=most,
             )
 
@@ -69,9 +68,9 @@ def reflect_sent(database: Database, most: int) -> int:
     return shown
 
 
-def _batch(transaction: Transaction, settings: Settings, most: int) -> Found[FailedSend, int]:
+def _batch(transaction: Transaction, most: int) -> Found[FailedSend, int]:
     transaction.constraints_immediate()
-    return bisect(transaction, _Reflection(transaction, settings, most))
+    return bisect(transaction, _Reflection(transaction, most))
 
 
 class _Reflection(Divisible[FailedSend, int]):
@@ -79,13 +78,13 @@ class _Reflection(Divisible[FailedSend, int]):
 
     passes_by = True
 
-    def __init__(self, transaction: Transaction, settings: Settings, most: int) -> None:
+    def __init__(self, transaction: Transaction, most: int) -> None:
         self._transaction = transaction
         self._most = most
         self._given = {
             "now": transaction.now,
-            "within": settings.failed_within,
-            "failed": settings.failed_statuses,
+            "within": transaction.settings.failed_within,
+            "failed": transaction.settings.failed_statuses,
         }
 
     def whole(self) -> int:

@@ -67,7 +67,6 @@ PLAN = Query("tick/plan.sql", Planned)
 def decide(
     transaction: Transaction,
     settings: Settings,
-    policy: Policy,
     due_by: datetime | None = None,
     held: frozenset[UUID] = frozenset(),
 ) -> list[Decision]:
@@ -75,16 +74,18 @@ def decide(
 
     ``held``: users, sequences and steps that other sessions hold, whose contacts wait.
     """
-    instants = window(settings, due_by or transaction.now)
-    steps = close(transaction, gates.steps(transaction, settings), held)
-    devices = gates.devices(transaction, settings, policy)
     names: dict[UUID | None, str | None] = {}
     contacts = Counter[tuple[UUID | None, str]]()
     moved = Counter[UUID]()
-    for row in transaction.rows(PLAN, **instants, **gates.handed_to(PLAN, steps, devices)):
-        names[row.device_id] = row.device_name
-        contacts[row.device_id, row.decision] += row.contacts
-    if policy.moves:
+    for own in map(settings.of, settings.policies_in_use):
+        instants = window(own, due_by or transaction.now)
+        steps = close(transaction, gates.steps(transaction, own), held)
+        devices = gates.devices(transaction, own, own.policy)
+        for row in transaction.rows(PLAN, **instants, **gates.handed_to(PLAN, steps, devices)):
+            names[row.device_id] = row.device_name
+            contacts[row.device_id, row.decision] += row.contacts
+        if not own.policy.moves:
+            continue
         handed = gates.handed_to(OVERFLOW, steps, devices)
         for one in transaction.stream(OVERFLOW, passed=[], emptied=[], most=_UNLIMITED, **instants, **handed):
             names[one.device_id] = one.device_name
@@ -107,7 +108,7 @@ def compare(database: Database) -> list[Comparison]:
         return [
             row
             for policy in Policy
-            for row in _compared(policy, decide(transaction, database.settings, policy))
+            for row in _compared(policy, decide(transaction, transaction.settings.everybody(policy)))
         ]
 
     return database.retry(work, read_only=True)

@@ -12,7 +12,6 @@ from seqdev.journal.runs import Run
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy
 from seqdev.tick import blocked, failed_sends
 from seqdev.tick.backlog import Backlog
 from seqdev.tick.forecast import Decision, decide
@@ -31,7 +30,7 @@ class Summary:
     run_id: UUID | None
     """The run in the journal; null in a dry run."""
     policy: str
-    """The device policy that was used."""
+    """The device policy that was used; users may have another by a rule of their own."""
     dry_run: bool
     """Whether nothing was written."""
     due: int | None
@@ -87,17 +86,17 @@ class _Shown:
     refused: Mapping[str, int] = field(default_factory=dict)
 
 
-def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
+def plan(database: Database) -> tuple[Summary, list[Decision]]:
     """What a tick would do now, read-only: the summary, and the decisions by device."""
     started = time.monotonic()
-    decisions = database.retry(lambda tx: decide(tx, database.settings, policy), read_only=True)
+    decisions = database.retry(lambda tx: decide(tx, tx.settings), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
         waiting[decision.decision] += decision.contacts
     queued = waiting.pop("queue", 0)
     summary = Summary(
         run_id=None,
-        policy=policy.value,
+        policy=database.settings.policy.value,
         dry_run=True,
         due=queued + waiting.total(),
         queued=queued,
@@ -115,18 +114,16 @@ def plan(database: Database, policy: Policy) -> tuple[Summary, list[Decision]]:
 
 def to_be_stopped(database: Database) -> int:
     """Rows of blocked phones that a tick would stop first."""
-    return database.retry(lambda tx: blocked.count(tx, database.settings), read_only=True)
+    return database.retry(lambda tx: blocked.count(tx, tx.settings), read_only=True)
 
 
-def tick(
-    run: Run, policy: Policy, limits: Limits, progress: Callable[[int], None] = lambda _: None
-) -> Report:
+def tick(run: Run, limits: Limits, progress: Callable[[int], None] = lambda _: None) -> Report:
     """Process what is due until nothing is left, the limits are reached, or ``run`` is ended.
 
     ``progress`` is told the number of contacts claimed so far after each batch. What the database refuses or
     cancels does not end the run, unless there is too much of it: the report says so.
     """
-    one = _Tick(run, policy, limits, progress)
+    one = _Tick(run, limits, progress)
     with run.work():
         one.process()
     report = one.report()
@@ -137,12 +134,12 @@ def tick(
 class _Tick:
     """One run of the tick, in the order in which it happens."""
 
-    def __init__(self, run: Run, policy: Policy, limits: Limits, progress: Callable[[int], None]) -> None:
+    def __init__(self, run: Run, limits: Limits, progress: Callable[[int], None]) -> None:
         self._started = time.monotonic()
         self._run = run
         self._database = run.database
         self._limits = limits
-        self._work = Work(run.database.settings, policy, run.id, run.began)
+        self._work = Work(run.database.settings, run.id, run.began)
         deadline = self._started + limits.budget.total_seconds()
         self._backlog = Backlog(run.database, self._work, limits, deadline, progress)
         self._shown = _Shown()
@@ -167,7 +164,7 @@ class _Tick:
         quarantined = backoff.quarantined.total()
         summary = Summary(
             run_id=self._run.id,
-            policy=self._work.policy.value,
+            policy=self._database.settings.policy.value,
             dry_run=False,
             due=None if waiting is None else totals.claimed + quarantined + waiting.total(),
             queued=totals.queued,
@@ -213,7 +210,8 @@ class _Tick:
         waiting = Counter[str]()
         try:
             decisions = self._database.retry(
-                lambda tx: decide(tx, work.settings, work.policy, work.due_by, passed.parents), read_only=True
+                lambda tx: decide(tx, tx.settings, work.due_by, passed.parents),
+                read_only=True,
             )
         except Cancelled as error:
             # All that was to be queued is queued: the run does not fail because its account is missing.
@@ -236,13 +234,13 @@ class _Tick:
         """Write on the rows of those who wait what somebody has to put right."""
 
         def note(transaction: Transaction) -> int:
-            steps = gates.steps(transaction, self._work.settings)
+            steps = gates.steps(transaction, transaction.settings)
             with transaction.savepoint(passes_by=True):
                 return transaction.execute(
                     NOTE_REASONS,
                     now=transaction.now,
                     most=self._limits.batch_size,
-                    without_lead=self._work.settings.without_lead,
+                    without_lead=transaction.settings.without_lead,
                     **gates.handed_to(NOTE_REASONS, steps),
                 )
 

@@ -13,13 +13,20 @@ class Work:
     """What a run is to do: the same for all its batches, and for all its connections.
 
     Only what is due by ``due_by``, the instant the run began: steps that this run makes due wait for the next
-    one, so that every run comes to its end, and nobody gets two messages from it.
+    one, so that every run comes to its end, and nobody gets two messages from it. Of the settings, each batch
+    has the rules that hold in its transaction.
     """
 
     settings: Settings
-    policy: Policy
     run: UUID
     due_by: datetime
+    group: Policy | None = None
+    """Only for the users of this policy; None: of the usual one, which is all of them as a rule."""
+
+    @property
+    def policy(self) -> Policy:
+        """The device policy."""
+        return self.settings.policy
 
     @property
     def window(self) -> dict[str, object]:

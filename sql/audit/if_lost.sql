@@ -1,9 +1,8 @@
 -- What would be lost with a device: its people, what is due, and whether the user's other devices can take it
 --
 -- Parameters:
---   now          timestamptz  the instant of the transaction
---   device       uuid         the device
---   max_per_day  integer      messages of a device sent in 24 hours, plus those in flight
+--   now     timestamptz  the instant of the transaction
+--   device  uuid         the device
 -- Gates: gates/steps.sql, gates/devices.sql under strict of its user's devices, all their messages counted
 -- Row:
 --   device         text     its name
@@ -21,7 +20,6 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?device} \else \set device '' \endif
-\if :{?max_per_day} \else \set max_per_day '800' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'all' \endif
@@ -58,8 +56,8 @@ load as materialized (
     select d.*
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer [], :'sent_in_day'::integer []
-    ) as d (id, user_id, reason, room, flying, day)
+        :'in_flight'::integer [], :'sent_in_day'::integer [], :'most_in_day'::integer []
+    ) as d (id, user_id, reason, room, flying, day, most_in_day)
     inner join lost on d.user_id = lost.user_id
 ),
 
@@ -67,7 +65,7 @@ elsewhere as (
     select
         count(*)::integer as devices,
         coalesce(sum(load.room), 0)::integer as room_1h,
-        coalesce(sum(greatest(0, :'max_per_day'::integer - load.flying - load.day)), 0)::integer as room_24h
+        coalesce(sum(greatest(0, load.most_in_day - load.flying - load.day)), 0)::integer as room_24h
     from load
     inner join lost on load.id <> lost.id
     -- One that is full now is available.

@@ -14,9 +14,6 @@
 --   waiting        text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done           text[]       values of sequence_contacts.status: the step is done
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
---   max_in_flight  integer      messages of a device in flight
---   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
---   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
 -- Gates: gates/steps.sql, gates/devices.sql under strict of the person's devices, all their messages counted
 -- Row:
 --   contact_id   uuid         the row of the person and step
@@ -37,9 +34,6 @@
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
-\if :{?max_in_flight} \else \set max_in_flight '50' \endif
-\if :{?max_per_hour} \else \set max_per_hour '80' \endif
-\if :{?max_per_day} \else \set max_per_day '800' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'all' \endif
@@ -66,8 +60,12 @@ device as materialized (
         (to_jsonb(d) ->> 'last_seen')::timestamptz as last_seen
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'out_of_service'::boolean [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer []
-    ) as g (id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day)
+        :'out_of_service'::boolean [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer [],
+        :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'limited_by'::text []
+    ) as g (
+        id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day, most_in_flight, most_in_hour, most_in_day,
+        limited_by
+    )
     inner join user_devices as d on g.id = d.id
 ),
 
@@ -184,10 +182,14 @@ asked as materialized (
         d.an_hour,
         d.a_day,
         d.room,
+        d.most_in_flight,
+        d.most_in_hour,
+        d.most_in_day,
+        d.limited_by,
         coalesce(a.contacts, 0) as ahead,
         -- Messages that must leave the window of an hour, and of a day, before this one fits.
-        d.in_flight + d.an_hour + coalesce(a.contacts, 0) + 1 - :'max_per_hour'::integer as hour_over,
-        d.in_flight + d.a_day + coalesce(a.contacts, 0) + 1 - :'max_per_day'::integer as day_over,
+        d.in_flight + d.an_hour + coalesce(a.contacts, 0) + 1 - d.most_in_hour as hour_over,
+        d.in_flight + d.a_day + coalesce(a.contacts, 0) + 1 - d.most_in_day as day_over,
         case when w.due_at <= :'now'::timestamptz and isfinite(w.due_at) then w.due_at end as due_since
     from waiting as w
     left join device as d on w.device_id = d.id
@@ -339,7 +341,7 @@ cross join lateral (
             k.due_since,
             case
                 -- What is in flight leaves when the worker sends it, and nobody knows when that is.
-                when k.in_flight + k.ahead + 1 > :'max_in_flight'::integer then null
+                when k.in_flight + k.ahead + 1 > k.most_in_flight then null
                 when k.hour_over > 0 and leaves.hour_at is null or k.day_over > 0 and leaves.day_at is null then null
                 else greatest(leaves.hour_at, leaves.day_at)
             end,
@@ -347,13 +349,14 @@ cross join lateral (
                 format(
                     'in flight %s of %s, in an hour %s of %s, in a day %s of %s, due before it %s',
                     k.in_flight,
-                    :'max_in_flight'::integer,
+                    k.most_in_flight,
                     k.in_flight + k.an_hour,
-                    :'max_per_hour'::integer,
+                    k.most_in_hour,
                     k.in_flight + k.a_day,
-                    :'max_per_day'::integer,
+                    k.most_in_day,
                     k.ahead
                 )
+                || coalesce('; by rule: ' || k.limited_by, '')
             end
         )
 ) as g (position, gate, reason, open, since, eligible_at, detail)

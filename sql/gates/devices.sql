@@ -1,6 +1,7 @@
 -- Whether each device may send, and how many messages it has room for
 --
--- Decided from small tables and the devices' own messages. A tick asks before its locks without counting, and again
+-- Decided from small tables and the devices' own messages. Of the limits the most specific holds: the rule of the
+-- device, of its user, for all. A tick asks before its locks without counting, and again
 -- after them: what the holder before has written is counted. The row goes on to other statements as it is: they take
 -- these columns as parameters of the same names, and hold none of these rules. A new reason why a device may not send
 -- is a line of the case expression.
@@ -16,7 +17,7 @@
 --   asked          uuid[]       devices that are asked about; empty: all
 --   users          uuid[]       only devices of these users; empty: of all
 --   counted        text         messages: limit: counted, though no further than the limits; all: every one; no: none
---   max_in_flight  integer      messages of a device in flight
+--   max_in_flight  integer      messages of a device in flight, where no rule is set for it or its user
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
 --   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
 -- Row:
@@ -30,6 +31,10 @@
 --   in_flight       text  integer[]: its messages in flight
 --   sent_in_hour    text  integer[]: its messages sent in the last 60 minutes
 --   sent_in_day     text  integer[]: its messages sent in the last 24 hours
+--   most_in_flight  text  integer[]: of those in flight, its limit
+--   most_in_hour    text  integer[]: of those sent in 60 minutes, plus those in flight, its limit
+--   most_in_day     text  integer[]: of those sent in 24 hours, plus those in flight, its limit
+--   limited_by      text  text[]: which of these are not the limits for all, and whose they are; null: none
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?policy} \else \set policy 'queue' \endif
@@ -42,6 +47,18 @@
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
+with ruled as materialized (
+    select
+        r.scope,
+        r.scope_id,
+        max(r.value) filter (where r.name = 'max_in_flight')::integer as flying,
+        max(r.value) filter (where r.name = 'max_per_hour')::integer as an_hour,
+        max(r.value) filter (where r.name = 'max_per_day')::integer as a_day
+    from seqdev.rule as r
+    where r.scope in ('device', 'user') and r.value is not null
+    group by r.scope, r.scope_id
+)
+
 select
     coalesce(array_agg(gate.id), '{}')::text as devices,
     coalesce(array_agg(gate.user_id), '{}')::text as device_users,
@@ -52,7 +69,11 @@ select
     coalesce(array_agg(gate.out_of_service), '{}')::text as out_of_service,
     coalesce(array_agg(gate.in_flight), '{}')::text as in_flight,
     coalesce(array_agg(gate.in_hour), '{}')::text as sent_in_hour,
-    coalesce(array_agg(gate.in_day), '{}')::text as sent_in_day
+    coalesce(array_agg(gate.in_day), '{}')::text as sent_in_day,
+    coalesce(array_agg(gate.most_flying), '{}')::text as most_in_flight,
+    coalesce(array_agg(gate.most_an_hour), '{}')::text as most_in_hour,
+    coalesce(array_agg(gate.most_a_day), '{}')::text as most_in_day,
+    coalesce(array_agg(gate.limited_by), '{}')::text as limited_by
 from (
     select
         device.*,
@@ -72,11 +93,29 @@ from (
             coalesce(sent.in_flight, 0) as in_flight,
             coalesce(sent.in_hour, 0) as in_hour,
             coalesce(sent.in_day, 0) as in_day,
+            most.flying as most_flying,
+            most.an_hour as most_an_hour,
+            most.a_day as most_a_day,
+            nullif(concat_ws(
+                ', ',
+                case
+                    when own.flying is not null then 'max_in_flight of the device'
+                    when owner.flying is not null then 'max_in_flight of the user'
+                end,
+                case
+                    when own.an_hour is not null then 'max_per_hour of the device'
+                    when owner.an_hour is not null then 'max_per_hour of the user'
+                end,
+                case
+                    when own.a_day is not null then 'max_per_day of the device'
+                    when owner.a_day is not null then 'max_per_day of the user'
+                end
+            ), '') as limited_by,
             case
                 when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
-                    :'max_in_flight'::integer - sent.in_flight,
-                    :'max_per_hour'::integer - sent.in_flight - sent.in_hour,
-                    :'max_per_day'::integer - sent.in_flight - sent.in_day
+                    most.flying - sent.in_flight,
+                    most.an_hour - sent.in_flight - sent.in_hour,
+                    most.a_day - sent.in_flight - sent.in_day
                 ))
             end as room
         from user_devices as d
@@ -91,6 +130,14 @@ from (
             from device_load_balance as b
             where not b.is_available
         ) as resting on d.id = resting.device_id
+        left join ruled as own on own.scope = 'device' and d.id = own.scope_id
+        left join ruled as owner on owner.scope = 'user' and d.user_id = owner.scope_id
+        cross join lateral (
+            select
+                coalesce(own.flying, owner.flying, :'max_in_flight'::integer) as flying,
+                coalesce(own.an_hour, owner.an_hour, :'max_per_hour'::integer) as an_hour,
+                coalesce(own.a_day, owner.a_day, :'max_per_day'::integer) as a_day
+        ) as most
         left join lateral (
             select
                 (
@@ -108,7 +155,7 @@ from (
                                 or m.scheduled_at <= :'now'::timestamptz
                                 or m.scheduled_at <= m.created_at
                             )
-                        limit case :'counted'::text when 'limit' then :'max_in_flight'::integer end
+                        limit case :'counted'::text when 'limit' then most.flying end
                     ) as m
                 ) as in_flight,
                 (
@@ -121,7 +168,7 @@ from (
                             and m.sent_at > :'now'::timestamptz - interval '60 minutes'
                             and m.status not in ('pending', 'queued', 'processing', 'failed')
                             and m.status <> all(:'failed'::text [])
-                        limit case :'counted'::text when 'limit' then :'max_per_hour'::integer end
+                        limit case :'counted'::text when 'limit' then most.an_hour end
                     ) as m
                 ) as in_hour,
                 (
@@ -134,7 +181,7 @@ from (
                             and m.sent_at > :'now'::timestamptz - interval '24 hours'
                             and m.status not in ('pending', 'queued', 'processing', 'failed')
                             and m.status <> all(:'failed'::text [])
-                        limit case :'counted'::text when 'limit' then :'max_per_day'::integer end
+                        limit case :'counted'::text when 'limit' then most.a_day end
                     ) as m
                 ) as in_day
         ) as sent on :'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue'

@@ -10,6 +10,8 @@
 -- Parameters:
 --   active         text[]    values of sequences.status that count as active
 --   default_delay  interval  when a step is due whose trigger_delay_hours is empty, zero or negative
+--   of_policy      text      only sequences of users with this device policy count as active; empty: of all users
+--   usual_policy   text      the policy of users for whom no rule sets another
 -- Row:
 --   steps             text  uuid[]: the step; null: none of the sequence's
 --   step_sequences    text  uuid[]: its sequence
@@ -25,6 +27,8 @@
 -- Locks: none
 \if :{?active} \else \set active '{active}' \endif
 \if :{?default_delay} \else \set default_delay '24 hours' \endif
+\if :{?of_policy} \else \set of_policy '' \endif
+\if :{?usual_policy} \else \set usual_policy 'queue' \endif
 select
     coalesce(array_agg(gate.step_id), '{}')::text as steps,
     coalesce(array_agg(gate.sequence_id), '{}')::text as step_sequences,
@@ -46,6 +50,8 @@ from (
         st.user_id,
         case
             when not coalesce(st.is_active and st.status = any(:'active'::text []), false) then 'sequence_inactive'
+            when :'of_policy'::text <> '' and :'of_policy'::text <> coalesce(ruled.value, :'usual_policy'::text)
+                then 'sequence_inactive'
             else flaw.fault
         end as reason,
         flaw.fault,
@@ -93,6 +99,7 @@ from (
                 when not (coalesce(st.content ~ '\S', false) or coalesce(st.media_url ~ '\S', false)) then 'no_content'
             end as fault
     ) as flaw
+    left join seqdev.rule as ruled on ruled.name = 'policy' and ruled.scope = 'user' and st.user_id = ruled.scope_id
     left join (
         select distinct on (n.sequence_id, n.trigger) n.*
         from sequence_steps as n

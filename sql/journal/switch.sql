@@ -1,6 +1,6 @@
 -- Who has paused the commands that write, if anybody has
 --
--- Each batch looks, holding the lock of sql/postgres/begin.sql, before it does anything else.
+-- Batches look by sql/journal/batch.sql; this one works also where there are no rules yet.
 --
 -- Row:
 --   paused_at      timestamptz  since when

@@ -121,6 +121,11 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (229, 'seqdev', 'setting', 'value', 'text', null, 'what is kept with the database'),
             (229, 'seqdev', 'setting', 'set_at', 'instant', null, 'what is kept with the database'),
             (229, 'seqdev', 'setting', 'set_by', 'text', null, 'what is kept with the database'),
+            (230, 'seqdev', 'rule', 'id', 'uuid', null, 'the rules that every host obeys'),
+            (230, 'seqdev', 'rule', 'name', 'text', null, 'the rules that every host obeys'),
+            (230, 'seqdev', 'rule', 'scope', 'text', null, 'for whom a rule holds'),
+            (230, 'seqdev', 'rule', 'scope_id', 'uuid', null, 'for whom a rule holds'),
+            (230, 'seqdev', 'rule', 'value', 'text', null, 'the rules that every host obeys'),
             (231, 'seqdev', 'pause', 'paused_at', 'instant', null, 'the pause switch'),
             (232, 'seqdev', 'pause', 'os_user', 'text', null, 'the pause switch'),
             (233, 'seqdev', 'pause', 'host', 'text', null, 'the pause switch'),
@@ -161,6 +166,13 @@ table_made (position, schema_name, table_name, definition) as (
         (
             229, 'seqdev', 'setting',
             '(name text primary key, value text not null, set_at timestamptz not null, set_by text not null)'
+        ),
+        (
+            230, 'seqdev', 'rule',
+            -- The id: sql/rules/set.sql makes it of the three that follow. No value: the rule is not set.
+            '(id uuid primary key, name text not null,'
+            ' scope text not null check (scope in (''all'', ''user'', ''sequence'', ''device'')),'
+            ' scope_id uuid check ((scope_id is null) = (scope = ''all'')), value text)'
         ),
         (
             231, 'seqdev', 'pause',

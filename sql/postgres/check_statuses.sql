@@ -1,6 +1,6 @@
--- Values of the status columns that no setting names, and what follows from that
+-- Values of the status columns that no rule names, and what follows from that
 --
--- Runs only where every column is there. Each value of a status column means what the settings say, compared exactly
+-- Runs only where every column is there. Each value of a status column means what the rules say, compared exactly
 -- as written. A device of a platform is left out: it counts as online whatever its status.
 -- Reads the four tables as a whole, once.
 --
@@ -16,7 +16,7 @@
 --   done      text[]  values of sequence_contacts.status: the step is done
 --   stopped   text[]  values of sequence_contacts.status: left alone
 -- Row:
---   item    text  the column; and the value, where no setting names it
+--   item    text  the column; and the value, where no rule names it
 --   status  text  ok, or advised: a person should look at it
 --   why     text  how many rows have it, and what follows
 --   remedy  text  null: a person has to decide
@@ -116,7 +116,7 @@ unnamed as (
 select
     (m.table_name || '.status' || coalesce(' ' || u.label, ''))::text as item,
     (case when u.label is null then 'ok' else 'advised' end)::text as status,
-    coalesce(u.why, 'every value is named by a setting')::text as why,
+    coalesce(u.why, 'every value is named by a rule')::text as why,
     null::text as remedy,
     null::text as mode
 from meaning as m
@@ -126,7 +126,7 @@ left join (
         -- A host may have a status of its own for every row.
         coalesce(quote_literal(left(one.value, 40)), 'null') as label,
         format(
-            '%s rows%s; no setting names it: %s%s',
+            '%s rows%s; no rule names it: %s%s',
             one.rows_found,
             case
                 when one.place = 20 and one.value_count > 20
@@ -153,7 +153,7 @@ left join (
             end,
             case
                 when one.value is null then '; a person has to set it'
-                else format('; what does it mean? Put it into %s', one.settings)
+                else format('; what does it mean? Put it into %s: seqdev rules set', one.settings)
             end
         ) as why,
         one.place

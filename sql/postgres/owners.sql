@@ -131,7 +131,11 @@ finding (item, why) as (
         o.item,
         'it is no table, and seqdev would keep its journal there: drop it'
     from own_relation as o
-    where o.item in ('seqdev.run', 'seqdev.change', 'seqdev.pause', 'seqdev.setting', 'seqdev.blocked') and o.relkind not in ('r', 'p')
+    where
+        o.item in (
+            'seqdev.run', 'seqdev.change', 'seqdev.pause', 'seqdev.setting', 'seqdev.blocked', 'seqdev.rule'
+        )
+        and o.relkind not in ('r', 'p')
     union all
     select
         format('trigger %I on %s', g.tgname, o.item),

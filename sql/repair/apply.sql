@@ -9,6 +9,7 @@
 --   of leads               device_id; or phone, trigger, name, niche, device_id
 --   of broadcast_messages  device_id; or status, error_message, scheduled_at, device_id
 --   of blocked             since, why, blocked_by; what is not on the list yet is put on it
+--   of rule                value
 --
 -- Parameters:
 --   run   uuid         the run that the journal names
@@ -19,8 +20,8 @@
 --   changed  integer  rows changed
 --   kept     uuid[]   rows left as they are
 -- Locks: where the list of blocked phones changes, first a transaction-level advisory lock, which each transaction that
---   enrols shares until its end; the planned rows: those of the list, those of sequence_contacts before those of leads, as the tick does, then those of
---   broadcast_messages, each by id
+--   enrols shares until its end; the planned rows: those of the list, those of sequence_contacts before those of leads,
+--   as the tick does, then those of broadcast_messages and of rule, each by id
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?now} \else \set now 'now' \endif
 \if :{?rows} \else \set rows '[]' \endif
@@ -108,6 +109,20 @@ message as materialized (
     for update of m skip locked
 ),
 
+rule as materialized (
+    select
+        r.id,
+        r as was,
+        w.together,
+        w.expected,
+        w.becomes
+    from wanted as w
+    inner join seqdev.rule as r on w.row_id = r.id
+    where w.table_name = 'rule'
+    order by r.id
+    for update of r
+),
+
 -- The rows that still are what the plan says, and what they become: typed as the host's tables have them.
 contact_fit as materialized (
     select
@@ -162,6 +177,17 @@ blocked_fit as materialized (
         end
 ),
 
+rule_fit as materialized (
+    select
+        r.id,
+        r.together,
+        r.becomes,
+        to_jsonb(r.was) as was,
+        jsonb_populate_record(r.was, r.becomes) as new
+    from rule as r
+    where to_jsonb(r.was) = to_jsonb(jsonb_populate_record(r.was, r.expected))
+),
+
 parted as materialized (
     select w.together
     from wanted as w
@@ -186,6 +212,11 @@ parted as materialized (
                 'blocked',
                 b.id
             from blocked_fit as b
+            union all
+            select
+                'rule',
+                r.id
+            from rule_fit as r
         )
 ),
 
@@ -354,6 +385,17 @@ blocked_changed as (
     returning b.id, to_jsonb(b) as now
 ),
 
+rule_changed as (
+    update seqdev.rule as r
+    set value = (fit.new).value
+    from rule_fit as fit
+    where
+        r.id = fit.id
+        and fit.becomes <> '{}'
+        and fit.together not in (select parted.together from parted)
+    returning r.id, fit.becomes, fit.was, to_jsonb(r) as now
+),
+
 changed as (
     select
         'sequence_contacts' as table_name,
@@ -413,6 +455,11 @@ changed as (
         from blocked_changed
     ) as listed
     inner join blocked_fit as fit on listed.id = fit.id
+    union all
+    select
+        'rule' as table_name,
+        rule_changed.*
+    from rule_changed
 ),
 
 journal as (

@@ -7,7 +7,7 @@
 --   table_name   text         the table of the row
 --   row_id       uuid         the row
 --   phone        text         whose row it is; null where it is gone
---   sequence     text         name of the sequence; null for a lead, and for a message
+--   sequence     text         name of the sequence, or of the rule; null for a lead, and for a message
 --   column_name  text         what was changed
 --   old_value    text         what it was
 --   old_device   text         name of the device that it was
@@ -30,7 +30,7 @@ select
     ch.table_name,
     ch.row_id,
     coalesce(sc.contact_phone, l.phone, m.recipient_phone, b.digits)::text as phone,
-    s.name::text as sequence,
+    coalesce(s.name, r.name)::text as sequence,
     ch.column_name,
     ch.old_value,
     was.device_name::text as old_device,
@@ -49,6 +49,7 @@ left join sequences as s on sc.sequence_id = s.id
 left join leads as l on ch.table_name = 'leads' and ch.row_id = l.id
 left join broadcast_messages as m on ch.table_name = 'broadcast_messages' and ch.row_id = m.id
 left join seqdev.blocked as b on ch.table_name = 'blocked' and ch.row_id = b.id
+left join seqdev.rule as r on ch.table_name = 'rule' and ch.row_id = r.id
 left join user_devices as was on ch.column_name like '%device_id' and ch.old_value = was.id::text
 left join user_devices as d on ch.column_name like '%device_id' and ch.new_value = d.id::text
 order by ch.id;

@@ -18,7 +18,7 @@
 --   row_id       uuid   the row
 --   user_id      uuid   the user of the person
 --   phone        text   whose row it is
---   sequence     text   name of the sequence; null for a lead, and for a message
+--   sequence     text   name of the sequence, or of the rule; null for a lead, and for a message
 --   from_device  uuid   the device of the row now
 --   from_name    text   its name
 --   to_device    uuid   the device it had before
@@ -201,7 +201,7 @@ judged as materialized (
         t.row_id,
         coalesce(s.user_id, l.user_id, m.user_id, b.user_id) as user_id,
         coalesce(sc.contact_phone, l.phone, m.recipient_phone, b.digits)::text as phone,
-        s.name::text as sequence,
+        coalesce(s.name, r.name)::text as sequence,
         to_jsonb(now.value) as value_now,
         to_jsonb(old.value) as old_value,
         jsonb_object_agg(t.column_name, now.value) over a_row as expected,
@@ -209,7 +209,9 @@ judged as materialized (
         t.column_name,
         coalesce(sc.status, m.status) as status,
         case
-            when sc.id is null and l.id is null and m.id is null and b.id is null then 'row_gone'
+            when
+                sc.id is null and l.id is null and m.id is null and b.id is null and r.id is null
+                then 'row_gone'
             when
                 (t.table_name, t.column_name) not in (
                     ('leads', 'device_id'),
@@ -224,6 +226,7 @@ judged as materialized (
                     ('blocked', 'since'),
                     ('blocked', 'why'),
                     ('blocked', 'blocked_by'),
+                    ('rule', 'value'),
                     ('sequence_contacts', 'assigned_device_id'),
                     ('sequence_contacts', 'processing_device_id'),
                     ('sequence_contacts', 'processing_started_at'),
@@ -300,6 +303,7 @@ judged as materialized (
     left join leads as l on t.table_name = 'leads' and t.row_id = l.id
     left join broadcast_messages as m on t.table_name = 'broadcast_messages' and t.row_id = m.id
     left join seqdev.blocked as b on t.table_name = 'blocked' and t.row_id = b.id
+    left join seqdev.rule as r on t.table_name = 'rule' and t.row_id = r.id
     left join sequences as s on sc.sequence_id = s.id
     -- Values as text, all of them as the host's column and this session write them.
     cross join lateral (
@@ -308,6 +312,7 @@ judged as materialized (
                 when t.table_name = 'leads' then to_jsonb(l)
                 when t.table_name = 'broadcast_messages' then to_jsonb(m)
                 when t.table_name = 'blocked' then to_jsonb(b)
+                when t.table_name = 'rule' then to_jsonb(r)
                 else to_jsonb(sc)
             end ->> t.column_name as value
     ) as now
@@ -370,7 +375,8 @@ select
         v.row_verdict,
         case when written.is_there then 'message_exists' when is_blocked.is_there then 'blocked' end
     ) as refused,
-    v.expected || case when v.table_name = 'leads' then '{}' else jsonb_build_object('status', v.status) end as expected,
+    v.expected
+    || case when v.table_name in ('leads', 'rule') then '{}' else jsonb_build_object('status', v.status) end as expected,
     v.becomes
 from verdict as v
 cross join lateral (

@@ -193,23 +193,13 @@ def test_a_full_disk_behind_stdout_is_an_error_after_the_work(host: Host) -> Non
 def test_flags_win_over_the_environment_and_that_over_the_file(
     host: Host, seqdev: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user = host.user()
-    sequence, (step,) = host.simple_sequence(user)
-    host.contact(sequence, step, "6012345678", host.device(user, status="connected"))
     file = tmp_path / "seqdev.toml"
-    file.write_text('policy = "strict"\nonline_statuses = ["online", "connected"]\nmax_in_flight = 0\n')
-
-    def queued(*options: str) -> str:
-        ran = seqdev("--config", str(file), "tick", "--dry-run", "--format", "csv", *options)
-        assert ran.code == 0, ran.err
-        return ran.out.splitlines()[1].split(",")[4]
-
-    assert queued() == "0"
-    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "10")
-    assert queued() == "1"
-    monkeypatch.setenv("SEQDEV_ONLINE_STATUSES", "online")
-    assert queued() == "0"
-    assert queued("--policy", "queue") == "1"
+    file.write_text('schema = "elsewhere"\n')
+    monkeypatch.setenv("SEQDEV_CONFIG", str(file))
+    assert seqdev("tick").code == 10
+    monkeypatch.setenv("SEQDEV_SCHEMA", "public")
+    assert seqdev("tick").code == 0
+    assert seqdev("--schema", "elsewhere", "tick").code == 10
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from tests.world.host import Host
 
 GROUPS = {
     "": (
-        *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "pause"),
-        *("resume", "db", "demo"),
+        *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
+        *("pause", "resume", "db", "demo"),
     ),
+    "rules": ("list", "get", "set", "unset", "adopt", "history"),
     "audit": (
         "mismatches",
         "devices",

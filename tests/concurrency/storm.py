@@ -143,13 +143,13 @@ def overlap_under_strict(stage: Stage, size: Size, storm: Storm, capacity: Capac
     watcher = Watcher(stage.session(), capacity)
     application = Application(stage.session(), crowd, seed, flips=False)
     options = ["--policy", "strict", "--batch-size", storm.batch]
-    limits = capacity.environment()
+    capacity.rule(host)
     cut_off = 0
     with in_background(watcher):
         with in_background(application, broadcast_worker(stage.session(), seed, sends)):
             for _ in range(storm.waves):
                 before = host.value("select count(*) from broadcast_messages")
-                running = [ticks.start(*options, **limits) for _ in range(storm.processes)]
+                running = [ticks.start(*options) for _ in range(storm.processes)]
                 until(
                     lambda before=before, running=running: (  # type: ignore[misc]
                         host.value("select count(*) from broadcast_messages") > before
@@ -163,7 +163,7 @@ def overlap_under_strict(stage: Stage, size: Size, storm: Storm, capacity: Capac
                 for survivor in running[storm.processes // 2 :]:
                     ticks.end(survivor)
                 cut_off += sum(victim.wait() == -9 for victim in running[: storm.processes // 2])
-        summary = ticks.run("--policy", "strict", **limits)
+        summary = ticks.run("--policy", "strict")
     assert cut_off > 0, "the killed were done too soon to prove anything"
     assert watcher.looks > 10
     assert watcher.seen == []

@@ -118,12 +118,12 @@ def test_a_contact_that_is_assigned_between_its_choice_and_the_claim_is_counted_
 def test_capacity_is_counted_only_once_the_device_is_held(host: Host, connect: Connect, ticks: Ticks) -> None:
     small(host, devices=1, contacts=60)
     options = ("--policy", "strict", "--budget", "20s")
-    limits = {"SEQDEV_MAX_IN_FLIGHT": 5}
+    host.rule("max_in_flight", 5)
     with stopped_statement(host, connect, "tick/lock.sql"):
-        first = ticks.start(*options, **limits)
+        first = ticks.start(*options)
         until(lambda: stopped(host) == 1, "the first to be about to lock the device")
         # It has begun, and sees an empty queue; the second fills it.
-        assert ticks.run(*options, **limits)["queued"] == 5
+        assert ticks.run(*options)["queued"] == 5
     assert ticks.end(first)["queued"] == 0
     assert host.value("select count(*) from broadcast_messages") == 5
 

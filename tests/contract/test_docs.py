@@ -3,7 +3,6 @@
 import re
 import subprocess
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ import pytest
 from seqdev.errors import Exit
 from seqdev.explain.advice import UNBLOCK
 from seqdev.postgres import binaries as server_binaries
-from seqdev.settings import Policy, Settings, load
+from seqdev.rules.rules import SCOPES
+from seqdev.settings import KEYS, RULES, Policy, Rules, Settings, load, text_of, value_of
 from tests.contract.pages import DOCS, REFERENCE, keep
 from tests.contract.reference import all_commands, reference
 from tests.world.command import ROOT
@@ -102,11 +102,20 @@ def test_every_reason_to_wait_is_explained() -> None:
 
 def test_the_configuration_example_has_every_key_with_its_default(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.S)
-    assert set(tomllib.loads(example)) == {field.name for field in fields(Settings)} - {"mask"}
+    assert set(tomllib.loads(example)) == set(KEYS) - {"mask", *RULES}
     file = tmp_path / "config.toml"
     file.write_text(example)
     settings = load(file, {}, {"database_url": ""})
     assert settings == Settings()
+
+
+def test_the_table_of_rules_has_every_rule_with_its_default_and_scopes() -> None:
+    page = (DOCS / "configuration.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`|empty) \| (.*?) \|", page, re.M)
+    assert [name for name, _, _ in listed] == list(RULES)
+    for name, default, scopes in listed:
+        assert value_of(name, default) == value_of(name, text_of(name, Rules())), name
+        assert scopes.split(", ") == list(SCOPES[name]), name
 
 
 @pytest.mark.parametrize("example", re.findall(r"^\$ psql -d service (.*?)(?:  +#.*)?$", ALL, re.M))

@@ -154,6 +154,13 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("block add", "60120000007", "--why", "asked", "--yes")
     run("explain", "60120000007")
 
+    run("rules set", "max_per_hour", 60, "--device", a, "--yes")
+    run("rules unset", "max_per_hour", "--device", a, "--dry-run")
+    run("rules adopt", "--dry-run")
+    run("rules list")
+    run("rules get", "policy")
+    run("rules history")
+
     run("runs")
     run("runs RUN", done)
     host.rows("update seqdev.run set started_at = started_at - interval '2 hours' where command = 'tick'")

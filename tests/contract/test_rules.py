@@ -106,10 +106,7 @@ RULES = {
     "the room of a device": (
         r":'max_(in_flight|per_hour|per_day)'",
         "gates/devices.sql",
-        {
-            "explain/gates.sql": "shows the limits, and when a message more fits",
-            "audit/if_lost.sql": "asks what the limit of a day alone would leave",
-        },
+        {},
     ),
 }
 """How a rule is written, the gate that holds it, and who uses its words for something else, and why."""
@@ -165,13 +162,15 @@ def test_the_dry_run_of_an_enrolment_judges_as_the_enrolment_does(name: str) -> 
 
 IDENTITIES = {
     "message": r"md5\('seqdev message ' \|\| \w+\.(id|contact_id)\)::uuid",
+    "rule": r"md5\(concat_ws\(' ', 'seqdev rule', \w+\.name, \w+\.scope, \w+\.scope_id\)\)::uuid",
     "contact": r"md5\('seqdev contact ' \|\| \w+\.id \|\| ' ' \|\| \w+\.next_id\)::uuid",
 }
-"""How an id is derived that seqdev gives to what it writes, in tick/claim.sql and for whoever looks for it."""
+"""How an id is derived that seqdev gives to what it writes, in tick/claim.sql, a rule's in rules/set.sql, and for whoever looks for it."""
 
 
 def test_an_id_of_seqdev_is_derived_in_the_same_way_everywhere() -> None:
-    assert all(re.search(one, SOURCES["tick/claim.sql"]) for one in IDENTITIES.values())
+    written = SOURCES["tick/claim.sql"] + SOURCES["rules/set.sql"]
+    assert all(re.search(one, written) for one in IDENTITIES.values())
     derived = re.compile("|".join(IDENTITIES.values()))
     assert [path for path, source in SOURCES.items() if "md5(" in derived.sub("", source)] == []
 

@@ -204,7 +204,6 @@ def test_a_national_number_is_one_of_the_region(
     host: Host,
     seqdev: Cli,
     warm: tuple[UUID, UUID, UUID],
-    monkeypatch: pytest.MonkeyPatch,
     region: str,
     national: str,
 ) -> None:
@@ -213,28 +212,28 @@ def test_a_national_number_is_one_of_the_region(
     host.lead(user, device, national, "WARM")
     host.lead(user, device, international, "WARM")
     assert refusals(json.loads(seqdev("enroll", "--dry-run", "--format", "json").out)) == {}
-    monkeypatch.setenv("SEQDEV_REGION", region)
+    host.rule("region", region)
     assert refusals(enroll(seqdev)[1]) == {national: "same_person"}
     assert enrolled(host) == [international]
 
 
 def test_a_foreign_number_is_none_of_the_region(
-    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID], monkeypatch: pytest.MonkeyPatch
+    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID]
 ) -> None:
     user, device, _ = warm
-    monkeypatch.setenv("SEQDEV_REGION", "US")
+    host.rule("region", "US")
     host.lead(user, device, "+2025550101", "WARM")
     host.lead(user, device, "12025550101", "WARM")
     assert enroll(seqdev)[0] == 0
 
 
 def test_a_region_that_does_not_exist_is_wrong_usage(
-    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID], monkeypatch: pytest.MonkeyPatch
+    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID]
 ) -> None:
-    monkeypatch.setenv("SEQDEV_REGION", "XX")
+    host.rule("region", "XX")
     ran = seqdev("enroll", "--yes")
     assert (ran.code, ran.out) == (2, "")
-    assert "setting region cannot be 'XX': no such region" in ran.err
+    assert "the rule region cannot be 'XX': no such region" in ran.err
 
 
 TYPED = [

@@ -111,10 +111,8 @@ STOPS: dict[str, tuple[str, Callable[[Scene], object]]] = {
 
 
 @pytest.mark.parametrize("reason", STOPS)
-def test_every_gate_stops_with_the_ticks_own_reason(
-    scene: Scene, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, reason: str
-) -> None:
-    monkeypatch.setenv("SEQDEV_POLICY", "strict")
+def test_every_gate_stops_with_the_ticks_own_reason(scene: Scene, seqdev: Cli, reason: str) -> None:
+    scene.host.rule("policy", "strict")
     gate, shut = STOPS[reason]
     assert waiting(seqdev)["stopped_by"] is None
     shut(scene)
@@ -156,9 +154,9 @@ def test_a_sequence_that_is_gone_stops_too(scene: Scene, seqdev: Cli) -> None:
     assert seqdev("explain", PHONE).code == 0
 
 
-def test_when_it_is_next_eligible(scene: Scene, seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQDEV_POLICY", "strict")
+def test_when_it_is_next_eligible(scene: Scene, seqdev: Cli) -> None:
     host = scene.host
+    host.rule("policy", "strict")
 
     def eligible() -> float | None:
         found = explained(seqdev)
@@ -195,10 +193,8 @@ def test_when_it_is_next_eligible(scene: Scene, seqdev: Cli, monkeypatch: pytest
     assert "see that the step was not sent, then give the row a next_trigger_time" in told
 
 
-def test_since_is_what_the_database_tells_or_nothing(
-    scene: Scene, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEQDEV_POLICY", "strict")
+def test_since_is_what_the_database_tells_or_nothing(scene: Scene, seqdev: Cli) -> None:
+    scene.host.rule("policy", "strict")
     scene.set("user_devices", status="offline", last_seen=datetime(2026, 1, 2, 3, 4))
     assert waiting(seqdev)["since"] == "2026-01-02T03:04:00+00:00"
     assert "2026-01-02 03:04 UTC" in seqdev("explain", PHONE).out
@@ -250,9 +246,7 @@ def test_the_policies_by_their_table(scene: Scene, seqdev: Cli) -> None:
     assert [one[:2] for one in plan()] == [("not_due", "no_device")] * 4
 
 
-def test_the_first_gate_that_stops_is_the_decision_of_the_dry_run(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_gate_that_stops_is_the_decision_of_the_dry_run(host: Host, seqdev: Cli) -> None:
     """A zoo of contacts: device by device, explain and tick --dry-run count the same reasons."""
     chance = random.Random(5)
     people: list[Person] = []
@@ -295,7 +289,7 @@ def test_the_first_gate_that_stops_is_the_decision_of_the_dry_run(
     everybody = {person.phone for person in people}
     stories = [(phone, explained(seqdev, phone)["stories"]) for phone in sorted(everybody)]
     for policy in ("queue", "strict"):
-        monkeypatch.setenv("SEQDEV_POLICY", policy)
+        host.rule("policy", policy)
         dry = json.loads(seqdev("tick", "--dry-run", "--policy", policy, "--format", "json").out)
         expected = Counter({(one["device_id"], one["decision"]): one["contacts"] for one in dry["devices"]})
         found: Counter[tuple[str | None, str]] = Counter()
@@ -540,7 +534,8 @@ def test_the_json_is_one_object_of_published_names(scene: Scene, seqdev: Cli) ->
     assert list(found) == ["phone", "now", "policy", "known", "blocked", "stories", "near"]
     (story,) = found["stories"]
     assert list(story) == [
-        *("user_id", "leads", "triggers", "enrolments", "waiting", "messages", "messages_total"),
+        *("user_id", "leads", "triggers", "policy", "policy_by", "enrolments", "waiting"),
+        *("messages", "messages_total"),
     ]
     (one,) = story["waiting"]
     assert list(one) == [

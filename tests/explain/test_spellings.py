@@ -100,8 +100,8 @@ def test_a_row_in_a_spelling_that_no_lead_has_stands_for_the_person(
     assert calls(seqdev, DIGITS) == {DIGITS: ("already_in", None)}
 
 
-def test_a_national_number_is_read_as_the_setting_says(
-    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID, UUID], monkeypatch: pytest.MonkeyPatch
+def test_a_national_number_is_read_as_the_rule_says(
+    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID, UUID]
 ) -> None:
     user, device, sequence, step = warm
     host.lead(user, device, NATIONAL, "WARM")
@@ -109,7 +109,7 @@ def test_a_national_number_is_read_as_the_setting_says(
     host.contact(sequence, step, DIGITS, device)
     assert calls(seqdev, DIGITS) == {DIGITS: ("already_in", None)}
     assert refused(seqdev) == {}
-    monkeypatch.setenv("SEQDEV_REGION", "MY")
+    host.rule("region", "MY")
     assert refused(seqdev) == {NATIONAL: "same_person"}
     for asked in (DIGITS, NATIONAL, "0123456789", "+60123456789"):
         assert calls(seqdev, asked) == {NATIONAL: ("same_person", DIGITS), DIGITS: ("already_in", None)}

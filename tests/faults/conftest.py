@@ -43,11 +43,6 @@ def held(request: pytest.FixtureRequest, server: str) -> Iterator[Held]:
         counted.save()
 
 
-@pytest.fixture(autouse=True)
-def _without_delay(without_delay: None) -> None:
-    """The steps of the world are due at once."""
-
-
 @pytest.fixture(scope="session")
 def forks(_clean_environment: None) -> Iterator[Forks]:
     """Starts processes of seqdev quickly."""

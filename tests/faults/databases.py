@@ -25,3 +25,5 @@ def build(database: str, people: int) -> None:
     """Fill the host's tables in ``database``."""
     with psycopg.connect(database, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute((HERE / "world.sql").read_bytes(), {"people": people})
+        # The steps of the world are due at once.
+        Host(connection).rule("default_delay", "0s")

@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.world.command import Cli
 from tests.world.host import Host
 
 
-def test_devices_that_do_not_come_back_get_no_leads(
-    host: Host, seqdev: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEQDEV_GONE_STATUSES", "retired,both")
-    monkeypatch.setenv("SEQDEV_ONLINE_STATUSES", "online,both")
+def test_devices_that_do_not_come_back_get_no_leads(host: Host, seqdev: Cli, tmp_path: Path) -> None:
+    host.rule("gone_statuses", "retired,both")
+    host.rule("online_statuses", "online,both")
     user = host.user()
     statuses = ("retired", "banned", "both", "offline", "online")
     devices = {status: host.device(user, status, status) for status in statuses}

@@ -38,25 +38,21 @@ def test_the_spellings_of_a_person_of_one_user_are_found(host: Host, seqdev: Cli
     assert same(seqdev, "--user", str(pair)) == ["+60 12-345 6789", DIGITS]
 
 
-def test_a_national_number_is_the_regions(
-    host: Host, seqdev: Cli, pair: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_national_number_is_the_regions(host: Host, seqdev: Cli, pair: Any) -> None:
     host.lead(pair, None, "012-345 6780")
     assert same(seqdev) == ["+60 12-345 6789", DIGITS]
-    monkeypatch.setenv("SEQDEV_REGION", "MY")
+    host.rule("region", "MY")
     assert same(seqdev) == ["+60 12-345 6789", "012-345 6780", "60123456780", DIGITS]
 
 
-def test_an_import_makes_no_second_lead_of_a_person(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_import_makes_no_second_lead_of_a_person(host: Host, seqdev: Cli, tmp_path: Path) -> None:
     user, other = host.user(), host.user()
     device = host.device(user)
     spelled = [host.lead(user, device, phone) for phone in ("+60 12-345 6789", "012-345 6780")]
     host.lead(other, None, "+60123456781")
     file = tmp_path / "leads.csv"
     file.write_text("phone,name\n60123456789,Ann\n60123456780,Ben\n60123456781,Cal\n")
-    monkeypatch.setenv("SEQDEV_REGION", "MY")
+    host.rule("region", "MY")
     ran = seqdev(
         "leads", "import", str(file), "--user", str(user), "--device", str(device), "--existing", "update"
     )

@@ -1,4 +1,4 @@
-"""``seqdev db check``: the values of status columns that no setting names."""
+"""``seqdev db check``: the values of status columns that no rule names."""
 
 import json
 from typing import Any
@@ -15,9 +15,7 @@ def found(seqdev: Cli, *options: str) -> dict[str, Any]:
     return {"code": ran.code} | {one["item"]: one for one in json.loads(ran.out)}
 
 
-def test_all_devices_connected_is_a_finding_that_says_what_follows(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_devices_connected_is_a_finding_that_says_what_follows(host: Host, seqdev: Cli) -> None:
     user = host.user()
     for _ in range(3):
         host.device(user, status="connected")
@@ -25,10 +23,10 @@ def test_all_devices_connected_is_a_finding_that_says_what_follows(
     assert checked["code"] == 3
     assert checked["user_devices.status 'connected'"]["status"] == "advised"
     why = checked["user_devices.status 'connected'"]["why"]
-    assert why.startswith("3 rows; no setting names it: no device counts as online: ")
+    assert why.startswith("3 rows; no rule names it: no device counts as online: ")
     assert "strict, fallback and reassign send nothing;" in why
 
-    monkeypatch.setenv("SEQDEV_ONLINE_STATUSES", "online,connected")
+    host.rule("online_statuses", "online,connected")
     named = found(seqdev, "--all")
     assert named["code"] == 0
     assert named["user_devices.status"]["status"] == "ok"

@@ -28,7 +28,9 @@ HOST_TABLES = [
     "broadcast_messages",
     "device_load_balance",
 ]
-OWN_TABLES = ["seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting", "seqdev.blocked"]
+OWN_TABLES = [
+    *("seqdev.run", "seqdev.change", "seqdev.pause", "seqdev.setting", "seqdev.blocked", "seqdev.rule"),
+]
 
 READS = [
     "db check",
@@ -50,6 +52,10 @@ READS = [
     "repair list",
     "runs",
     "runs --every 1m",
+    "rules list",
+    "rules get max_per_hour --device A",
+    "rules history",
+    "rules set policy strict --dry-run",
     "repair show {run}",
     "contacts stop 60120000001 --why x --dry-run",
     "contacts resume 60120000001 --dry-run",
@@ -100,6 +106,9 @@ WRITES = {
         "block remove {waits} --yes",
         "leads assign --distribute --yes",
         "leads merge --yes",
+        "rules set policy strict --yes",
+        "rules set policy fallback --yes",
+        "rules unset policy --yes",
     ],
 }
 ALLOWED = {
@@ -110,10 +119,26 @@ ALLOWED = {
     "audit": READS,
 }
 REFUSED = {
-    "tick": ["repair missing --yes", "leads assign --distribute --yes", WRITES["enroll"][1]],
-    "enroll": ["tick", "repair missing --yes", "leads assign --distribute --yes"],
+    "tick": [
+        "rules set policy strict --yes",
+        "repair missing --yes",
+        "leads assign --distribute --yes",
+        WRITES["enroll"][1],
+    ],
+    "enroll": [
+        "tick",
+        "rules set policy strict --yes",
+        "repair missing --yes",
+        "leads assign --distribute --yes",
+    ],
     "repair": ["tick", "enroll --yes", WRITES["enroll"][1]],
-    "audit": ["tick", "enroll --yes", "repair missing --yes", WRITES["enroll"][1]],
+    "audit": [
+        "tick",
+        "rules set policy strict --yes",
+        "enroll --yes",
+        "repair missing --yes",
+        WRITES["enroll"][1],
+    ],
 }
 
 STATE = """

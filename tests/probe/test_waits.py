@@ -5,8 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -17,10 +15,8 @@ def check(seqdev: Cli, *options: str) -> tuple[int, dict[str, str]]:
     return ran.code, {one["item"]: one["why"] for one in json.loads(ran.out)}
 
 
-def test_who_waits_for_another_reason_than_time_is_counted_by_reason(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEQDEV_MAX_LATENESS", "1h")
+def test_who_waits_for_another_reason_than_time_is_counted_by_reason(host: Host, seqdev: Cli) -> None:
+    host.rule("max_lateness", "1h")
     user, other = host.user(), host.user()
     # Offline, or late, or not due yet: time ends that.
     device, stranger = host.device(user, status="offline"), host.device(other)

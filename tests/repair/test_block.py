@@ -105,10 +105,8 @@ def test_what_the_host_makes_later_is_stopped_before_a_tick_sends(
     assert host.value("select status from sequence_contacts where id = %s", fine) == "completed"
 
 
-def test_a_national_spelling_of_the_region_is_stopped_too(
-    scene: Scene, host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEQDEV_REGION", "MY")
+def test_a_national_spelling_of_the_region_is_stopped_too(scene: Scene, host: Host, seqdev: Cli) -> None:
+    host.rule("region", "MY")
     block(seqdev, "017-352 7172")
     assert [row.digits for row in listed(host)] == [PHONE]
     scene.active("0173527172")

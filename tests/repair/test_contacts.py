@@ -115,8 +115,8 @@ def test_a_person_is_stopped_however_the_host_writes_the_phone(host: Host, seqde
     assert status(host, scene.neighbour) == "active"
 
 
-def test_national_numbers_are_the_regions(scene: Scene, seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQDEV_REGION", "MY")
+def test_national_numbers_are_the_regions(scene: Scene, host: Host, seqdev: Cli) -> None:
+    host.rule("region", "MY")
     assert stop(seqdev, "017-352 7172")["summary"]["changed"] == 4
 
 
@@ -299,6 +299,7 @@ def test_nothing_is_queued_after_the_stop_whatever_ticks_overlap(
     device = host.device(user)
     sequence, steps = host.simple_sequence(user, steps=8)
     host.rows("update sequence_steps set trigger_delay_hours = 0")
+    host.rule("default_delay", "0s")
     phones = [f"60173527{number:03}" for number in range(40)]
     for phone in phones:
         host.contact(sequence, steps[0], phone, device)
@@ -309,10 +310,7 @@ def test_nothing_is_queued_after_the_stop_whatever_ticks_overlap(
 
     def ticking(ended: threading.Event) -> None:
         while not ended.is_set():
-            both = [
-                ticks.start("--batch-size", chance.choice((1, 7, 50)), SEQDEV_DEFAULT_DELAY="0s")
-                for _ in range(2)
-            ]
+            both = [ticks.start("--batch-size", chance.choice((1, 7, 50))) for _ in range(2)]
             for one in both:
                 ticks.end(one)
 

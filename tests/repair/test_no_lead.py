@@ -63,11 +63,9 @@ def test_rows_to_come_without_a_lead_of_their_user_are_found(host: Host, seqdev:
     assert found(seqdev) == []
 
 
-def test_where_people_are_written_to_without_a_lead_it_is_no_finding(
-    host: Host, seqdev: Cli, monkeypatch: Any
-) -> None:
+def test_where_people_are_written_to_without_a_lead_it_is_no_finding(host: Host, seqdev: Cli) -> None:
     Scene(host, seqdev)
-    monkeypatch.setenv("SEQDEV_WITHOUT_LEAD", "true")
+    host.rule("without_lead", "true")
     assert found(seqdev) == []
 
 

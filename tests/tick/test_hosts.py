@@ -264,9 +264,7 @@ def test_a_message_that_will_never_be_sent_shows_as_failed_and_as_completed_once
 # -- People whose lead is gone
 
 
-def test_rows_to_come_of_a_person_whose_lead_is_gone_wait(
-    host: Host, seqdev: Cli, person: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_to_come_of_a_person_whose_lead_is_gone_wait(host: Host, seqdev: Cli, person: Person) -> None:
     host.contact(person.sequence, person.steps[0], PHONE, person.device)
     host.contact(person.sequence, person.steps[0], "6012000002", person.device)
     host.rows("delete from leads where phone = %s", PHONE)
@@ -280,7 +278,7 @@ def test_rows_to_come_of_a_person_whose_lead_is_gone_wait(
     )
     explained = json.loads(seqdev("explain", PHONE, "--user", str(person.user), "--format", "json").out)
     assert explained["stories"][0]["waiting"][0]["reason"] == "no_lead"
-    monkeypatch.setenv("SEQDEV_WITHOUT_LEAD", "true")
+    host.rule("without_lead", "true")
     assert tick(seqdev)["queued"] == 1
 
 
@@ -290,9 +288,10 @@ def test_rows_to_come_of_a_person_whose_lead_is_gone_wait(
 @pytest.mark.parametrize("hours", [None, 0, -5])
 @pytest.mark.parametrize(("default", "expected"), [("", 24), ("0s", 0), ("90m", 1.5)])
 def test_a_delay_that_is_none_is_a_day_or_what_is_configured(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, hours: int | None, default: str, expected: float
+    host: Host, seqdev: Cli, hours: int | None, default: str, expected: float
 ) -> None:
-    monkeypatch.setenv("SEQDEV_DEFAULT_DELAY", default)
+    if default:
+        host.rule("default_delay", default)
     person = Person(host)
     host.rows("update sequence_steps set trigger_delay_hours = %s", hours)
     host.contact(person.sequence, person.steps[0], PHONE, person.device)
@@ -385,9 +384,9 @@ def repeated_hour(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
 @about_naive
 @pytest.mark.parametrize("policy", ["strict", "reassign"])
 def test_the_repeated_hour_of_summer_time_gives_no_room_twice(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, repeated_hour: None, policy: str
+    host: Host, seqdev: Cli, repeated_hour: None, policy: str
 ) -> None:
-    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "5")
+    host.rule("max_in_flight", "5")
     user = host.user()
     device = host.device(user)
     sequence, (step,) = host.simple_sequence(user)
@@ -402,10 +401,8 @@ def test_the_repeated_hour_of_summer_time_gives_no_room_twice(
     assert host.value("select count(*) from broadcast_messages") == 5
 
 
-def test_messages_of_a_clock_that_was_ahead_are_in_flight(
-    host: Host, seqdev: Cli, person: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "1")
+def test_messages_of_a_clock_that_was_ahead_are_in_flight(host: Host, seqdev: Cli, person: Person) -> None:
+    host.rule("max_in_flight", "1")
     host.contact(person.sequence, person.steps[0], PHONE, person.device)
     host.contact(person.sequence, person.steps[0], "6012000002", person.device)
     assert tick(seqdev, "--policy", "strict")["queued"] == 1

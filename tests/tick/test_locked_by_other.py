@@ -134,10 +134,10 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
     ],
 )
 def test_under_every_policy_a_locked_row_holds_back_nobody_else(
-    host: Host, connect: Connect, seqdev: Cli, what: str, policy: str, monkeypatch: pytest.MonkeyPatch
+    host: Host, connect: Connect, seqdev: Cli, what: str, policy: str
 ) -> None:
-    for limit in ("IN_FLIGHT", "PER_HOUR", "PER_DAY"):
-        monkeypatch.setenv(f"SEQDEV_MAX_{limit}", "5000")
+    for limit in ("in_flight", "per_hour", "per_day"):
+        host.rule(f"max_{limit}", "5000")
     crowd(host, 50)
     dependent = host.value(f"select count(*) from sequence_contacts where {DEPEND[what]}")
     with locked(host, connect, LOCKS[what]):

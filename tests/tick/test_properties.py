@@ -44,11 +44,12 @@ from tests.world.model import (
 )
 
 LIMITS = Limits(in_flight=3, hour=4, day=6)
+RULES = {"in_flight": "max_in_flight", "hour": "max_per_hour", "day": "max_per_day"}
 PHONES = tuple(f"601200000{number}" for number in range(8))
 TRIGGERS = ("WARM", "WARMEXAMA", "COLD", "WA%M")
 TABLES = (
     "users, user_devices, leads, sequences, sequence_steps, sequence_contacts, broadcast_messages,"
-    " device_load_balance, seqdev.run, seqdev.change"
+    " device_load_balance, seqdev.run, seqdev.change, seqdev.rule"
 )
 EVENTS = (
     "a_lead_signs_up",
@@ -58,6 +59,8 @@ EVENTS = (
     "a_lead_is_deleted",
     "failed_messages_are_queued_again",
     "a_device_changes",
+    "a_limit_is_set_or_taken_away",
+    "a_user_gets_a_policy_or_loses_it",
     "a_sequence_is_paused_or_resumed",
     "a_campaign_is_queued",
     "the_worker_sends",
@@ -82,6 +85,8 @@ class Ticking(RuleBasedStateMachine):
         """Of the contacts, which never change."""
         self.made = 0
         self.host.rows(f"truncate {TABLES} cascade")
+        for name, limit in RULES.items():
+            self.host.rule(limit, getattr(LIMITS, name))
 
     def new_id(self) -> UUID:
         """The same in every run of the example, and in no order."""
@@ -243,6 +248,24 @@ class Ticking(RuleBasedStateMachine):
             *(identity, device.is_available),
         )
 
+    def a_limit_is_set_or_taken_away(self, rng: random.Random) -> None:
+        device = rng.choice(list(self.model.devices))
+        scope, whose = rng.choice([("device", device), ("user", self.model.devices[device].user)])
+        name, value = rng.choice(list(RULES)), rng.choice([None, 0, 1, 2, 5, 9])
+        if value is None:
+            self.model.narrower.pop((name, whose), None)
+        else:
+            self.model.narrower[name, whose] = value
+        self.host.rule(RULES[name], value, **{scope: whose})
+
+    def a_user_gets_a_policy_or_loses_it(self, rng: random.Random) -> None:
+        user, policy = rng.choice(self.users), rng.choice([None, "queue", "strict", "fallback", "reassign"])
+        if policy is None:
+            self.model.policies.pop(user, None)
+        else:
+            self.model.policies[user] = policy
+        self.host.rule("policy", policy, user=user)
+
     def a_sequence_is_paused_or_resumed(self, rng: random.Random) -> None:
         identity, sequence = rng.choice(list(self.model.sequences.items()))
         sequence.status, sequence.is_active = rng.choice(
@@ -335,7 +358,8 @@ class Ticking(RuleBasedStateMachine):
         assert Counter(row["reason"] for row in result["refused"]) == refused
 
     def tick(self, policy: str, batch: int, most: int | None, predicts: bool) -> None:
-        options = ["--policy", policy]
+        options: list[str] = []
+        self.host.rule("policy", policy)
         predicted = self.run("tick", *options, "--dry-run") if predicts else {}
         if most:
             options += ["--max-messages", str(most)]
@@ -454,12 +478,10 @@ class Ticking(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def ticking(host: Host, monkeypatch: pytest.MonkeyPatch) -> type[Ticking]:
+def ticking(host: Host) -> type[Ticking]:
     """The machine, on a database of the host's."""
     # Some installations have no foreign keys, and leads of devices that are gone.
     host.rows("alter table leads drop constraint leads_device_id_fkey")
-    for name, value in (("IN_FLIGHT", LIMITS.in_flight), ("PER_HOUR", LIMITS.hour), ("PER_DAY", LIMITS.day)):
-        monkeypatch.setenv(f"SEQDEV_MAX_{name}", str(value))
     return type("Ticking", (Ticking,), {"host": host})
 
 

@@ -190,9 +190,9 @@ def test_rows_refused_on_their_way_to_another_device_are_quarantined_too(
 
 
 def test_the_room_of_a_device_goes_to_the_oldest_of_those_who_are_not_refused(
-    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+    host: Host, seqdev: Cli
 ) -> None:
-    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "10")
+    host.rule("max_in_flight", "10")
     phones = people(host, 40, host.device(host.user()))
     refuse(host, "broadcast_messages", one_of("recipient_phone", (phones[2], phones[30])))
     summary, _ = tick(seqdev, "--policy", "strict", code=3)

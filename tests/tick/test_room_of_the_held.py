@@ -152,9 +152,9 @@ def test_a_device_whose_own_people_are_held_takes_those_of_another(
 
 
 def test_where_many_are_held_and_there_is_little_room_the_search_ends_and_others_go(
-    host: Host, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+    host: Host, connect: Connect, seqdev: Cli
 ) -> None:
-    monkeypatch.setenv("SEQDEV_MAX_IN_FLIGHT", "1")
+    host.rule("max_in_flight", 1)
     user = host.user()
     device, other = host.device(user), host.device(user)
     sequence, (step,) = host.simple_sequence(user)

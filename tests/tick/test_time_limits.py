@@ -197,19 +197,17 @@ def test_the_comparison_of_the_policies_counts_who_is_too_late(seqdev: Cli) -> N
 
 
 @pytest.mark.usefixtures("late")
-def test_lateness_is_configured_as_well_and_the_option_wins(
-    seqdev: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEQDEV_MAX_LATENESS", "45m")
+def test_lateness_is_a_rule_as_well_and_the_option_wins(host: Host, seqdev: Cli) -> None:
+    host.rule("max_lateness", "45m")
     assert tick(seqdev, "--dry-run")[0]["waiting"] == {"too_late": 6}
     assert tick(seqdev, "--dry-run", "--max-lateness", "1d")[0]["waiting"] == {"too_late": 2}
     assert tick(seqdev, "--dry-run", "--max-lateness", "0s")[0]["waiting"] == {}
 
 
 @pytest.mark.usefixtures("late")
-def test_explain_names_lateness_where_it_is_configured(seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_names_lateness_where_it_is_a_rule(host: Host, seqdev: Cli) -> None:
     assert "too_late" not in seqdev("explain", "6012000003").out
-    monkeypatch.setenv("SEQDEV_MAX_LATENESS", "2h")
+    host.rule("max_lateness", "2h")
     screen = seqdev("explain", "6012000003").out
     assert "STOPPED: too_late (max_lateness is 02:00:00)" in " ".join(screen.split())
     assert "seqdev tick --max-lateness 0s" in screen

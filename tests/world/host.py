@@ -39,6 +39,16 @@ class Host:
         """The first value of the first row."""
         return self.rows(statement, *values)[0][0]
 
+    def rule(self, name: str, value: object, **whose: UUID) -> None:
+        """A rule, as ``seqdev rules set`` keeps it, or unset with None: for all, or a ``device`` or ``user``."""
+        ((scope, scope_id),) = whose.items() or [("all", None)]
+        self.rows(
+            "insert into seqdev.rule select md5(concat_ws(' ', 'seqdev rule', n, s, i))::uuid, n, s, i, v"
+            " from (values (%s::text, %s::text, %s::uuid, %s::text)) as r (n, s, i, v)"
+            " on conflict (id) do update set value = excluded.value",
+            *(name, scope, scope_id, None if value is None else str(value)),
+        )
+
     def user(self) -> UUID:
         return self._insert("users")
 

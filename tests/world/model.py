@@ -131,6 +131,10 @@ class Model:
     """The host's tables, and what seqdev does to them."""
 
     limits: Limits
+    narrower: dict[tuple[str, UUID], int] = field(default_factory=dict)
+    """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
+    policies: dict[UUID, str] = field(default_factory=dict)
+    """Of users who have one of their own."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -203,15 +207,21 @@ class Model:
             for message in own
             if message.sent is not None and message.status not in (*IN_FLIGHT, *FAILED)
         ]
-        limits = self.limits
         return max(
             0,
             min(
-                limits.in_flight - flying,
-                limits.hour - flying - sum(age < HOUR for age in gone),
-                limits.day - flying - sum(age < DAY for age in gone),
+                self.limit("in_flight", device) - flying,
+                self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
+                self.limit("day", device) - flying - sum(age < DAY for age in gone),
             ),
         )
+
+    def limit(self, name: str, device: UUID) -> int:
+        """The most specific rule: the device's, its user's, that for all."""
+        for whose in (device, self.devices[device].user):
+            if (name, whose) in self.narrower:
+                return self.narrower[name, whose]
+        return int(getattr(self.limits, name))
 
     def load(self, device: UUID) -> int:
         return sum(
@@ -222,11 +232,18 @@ class Model:
         )
 
     def tick(self, policy: str, sent: dict[Key, UUID], most: int | None = None) -> Ticked:
-        """What a tick under ``policy`` leaves behind that has sent ``sent``, from these devices.
+        """What a tick under ``policy``, for users without one of their own, leaves behind that has sent ``sent``.
 
         Fails where that is not what the policy allows, or less than it asks for. ``most``: --max-messages.
         """
         summary = Ticked(failed_reflected=self._reflect_failed())
+
+        def policy_of(user: UUID) -> str:
+            return self.policies.get(user, policy)
+
+        def moves(user: UUID) -> bool:
+            return policy_of(user) in ("fallback", "reassign")
+
         waiting: dict[Key, str] = {}
         own: dict[UUID, list[Key]] = defaultdict(list)
         elsewhere: dict[UUID, list[Key]] = defaultdict(list)
@@ -244,20 +261,23 @@ class Model:
                 elsewhere[sequence.user] += [key] * has_lead
             elif reason:
                 waiting[key] = reason
-            elif policy != "queue" and device and not self.devices[device].is_up:
+            elif policy_of(sequence.user) != "queue" and device and not self.devices[device].is_up:
                 waiting[key] = "device_gone" if self.devices[device].is_gone else "device_offline"
                 elsewhere[sequence.user] += [key] * has_lead
             elif not has_lead:
                 waiting[key] = "no_lead"
             elif device:
                 own[device].append(key)
-        room = {device: len(keys) if policy == "queue" else self.room(device) for device, keys in own.items()}
+        room = {
+            device: len(keys) if policy_of(self.devices[device].user) == "queue" else self.room(device)
+            for device, keys in own.items()
+        }
         could = sum(min(room[device], len(keys)) for device, keys in own.items())
-        moves = policy in ("fallback", "reassign")
+        any_moves = any(moves(sequence.user) for sequence in self.sequences.values())
         if most is None:
             most = summary.due
         # User by user: one's contacts may take all there is, on whatever device, before the other's turn.
-        limited = most < (summary.due if moves else could)
+        limited = most < (summary.due if any_moves else could)
         for device, keys in own.items():
             gone = [key for key in keys if sent.get(key) == device]
             assert len(gone) <= room[device], f"over the capacity of {device}"
@@ -271,7 +291,8 @@ class Model:
                 elsewhere[user] += [key for key in keys if key not in gone]
         moved = {key: device for key, device in sent.items() if device != self.preferred(key)}
         assert set(sent) - set(moved) <= {key for keys in own.values() for key in keys}, "sent by mistake"
-        if moves:
+        elsewhere = {user: keys for user, keys in elsewhere.items() if moves(user)}
+        if any_moves:
             could += self._check_moves(moved, elsewhere, sent, limited)
         else:
             assert not moved, "sent from another device"
@@ -279,7 +300,7 @@ class Model:
         summary.queued, summary.moved = len(sent), len(moved)
         for key, device in sent.items():
             waiting.pop(key, None)
-            self._send(key, device, policy if key in moved else "")
+            self._send(key, device, policy_of(self.sequences[key[0]].user) if key in moved else "")
         summary.waiting = Counter(waiting.values())
         self._end(sent, summary)
         return summary

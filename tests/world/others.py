@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,18 +122,16 @@ LOAD = f"""
 
 @dataclass(frozen=True)
 class Capacity:
-    """The limits of a device, and how to tell a tick."""
+    """The limits of a device, and how to make them the rule."""
 
     flying: int = 50
     hour: int = 80
     day: int = 800
 
-    def environment(self) -> Mapping[str, int]:
-        return {
-            "SEQDEV_MAX_IN_FLIGHT": self.flying,
-            "SEQDEV_MAX_PER_HOUR": self.hour,
-            "SEQDEV_MAX_PER_DAY": self.day,
-        }
+    def rule(self, host: Host) -> None:
+        host.rule("max_in_flight", self.flying)
+        host.rule("max_per_hour", self.hour)
+        host.rule("max_per_day", self.day)
 
     def exceeded(self, host: Host) -> list[Any]:
         """The devices over a limit, at this moment."""

@@ -31,6 +31,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (120, 'seqdev', 'run', 'select', 'who did what, when'),
         (130, 'seqdev', 'change', 'select', 'what was changed'),
         (139, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
+        (139, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (140, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (141, 'seqdev', 'blocked', 'select', 'phones that are never written to')
 )

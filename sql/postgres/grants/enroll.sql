@@ -50,13 +50,14 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (
             140, :'schema'::text, 'broadcast_messages',
             'select (device_id, status, scheduled_at, sent_at, created_at)',
-            'db check looks for times that lie in the future, and statuses that no setting names; the gate of devices'
+            'db check looks for times that lie in the future, and statuses that no rule names; the gate of devices'
         ),
         (145, :'schema'::text, 'device_load_balance', 'select (device_id, is_available)', 'the gate of devices'),
         (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),
         (170, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
         (174, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
+        (174, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to')
 )

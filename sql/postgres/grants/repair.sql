@@ -45,12 +45,15 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (150, 'seqdev', 'run', 'select', 'and finds itself again'),
         (160, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
         (164, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
+        (164, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (165, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (166, 'seqdev', 'pause', 'insert', 'to pause'),
         (167, 'seqdev', 'pause', 'update (resumed_at, resumed_by)', 'to go on'),
         (168, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
         (169, 'seqdev', 'blocked', 'insert', 'to block a phone'),
         (169, 'seqdev', 'blocked', 'update (since, why, blocked_by)', 'to block it again, or no longer'),
+        (168, 'seqdev', 'rule', 'insert', 'rules are set'),
+        (169, 'seqdev', 'rule', 'update (value)', 'and changed'),
         (170, 'seqdev', 'change', 'select', 'what to undo'),
         (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change')
 )

@@ -62,6 +62,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),
         (170, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
         (174, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
+        (174, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
         (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew')

@@ -1,0 +1,248 @@
+"""Rules: which are set and which decides, how they change, and who has changed them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+from uuid import UUID
+
+from seqdev.errors import StalePlan, UsageError
+from seqdev.phone import known_region
+from seqdev.postgres import lookup
+from seqdev.postgres.queries import Query
+from seqdev.postgres.rules import meant
+from seqdev.postgres.transaction import Transaction
+from seqdev.settings import RULES, Rules, Settings, text_of, value_of
+
+_LIMIT = ("device", "user", "all")
+SCOPES = dict.fromkeys(RULES, ("all",)) | {
+    "policy": ("user", "all"),
+    "max_in_flight": _LIMIT,
+    "max_per_hour": _LIMIT,
+    "max_per_day": _LIMIT,
+}
+"""For whom each rule can be set, the most specific first."""
+
+
+@dataclass(frozen=True)
+class SetRule:
+    """A row of ``rules/list.sql``: a rule that is set."""
+
+    name: str
+    scope: str
+    scope_id: UUID | None
+    scope_name: str | None
+    value: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule, and where its value comes from."""
+
+    name: str
+    """The rule."""
+    value: str
+    """Its value."""
+    source: str
+    """rule: it is set in the database; default: it is not."""
+    scope: str
+    """For whom it is set: all, user, sequence, device; all for a default."""
+    scope_name: str | None
+    """Name of that sequence or device."""
+    scope_id: UUID | None
+    """Which user, sequence or device; null for all."""
+    default: str | None
+    """What holds where it is not set; null for a rule that this version does not know."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a rule, planned or done."""
+
+    name: str
+    """The rule."""
+    scope: str
+    """For whom: all, user, sequence, device."""
+    scope_name: str | None
+    """Name of that sequence or device."""
+    scope_id: UUID | None
+    """Which user, sequence or device; null for all."""
+    old_value: str | None
+    """What was set; null: nothing."""
+    new_value: str | None
+    """What is set then; null: nothing."""
+
+
+@dataclass(frozen=True)
+class PastChange:
+    """A row of ``rules/history.sql``."""
+
+    changed_at: datetime
+    name: str
+    scope: str
+    scope_id: UUID | None
+    scope_name: str | None
+    old_value: str | None
+    new_value: str | None
+    run_id: UUID
+    command: str | None
+    os_user: str | None
+    host: str | None
+    why: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The row of ``rules/set.sql``."""
+
+    done: int
+
+
+LIST = Query("rules/list.sql", SetRule)
+SET = Query("rules/set.sql", Done)
+HISTORY = Query("rules/history.sql", PastChange)
+
+
+@dataclass(frozen=True)
+class Target:
+    """For whom a rule is set, or asked about."""
+
+    scope: str = "all"
+    id: UUID | None = None
+    name: str | None = None
+    user: UUID | None = None
+
+
+def target(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Target:
+    """For whom, by what was typed: one of the three, or all. Raises UsageError."""
+    given = {"user": user, "sequence": sequence, "device": device}
+    named = [(scope, text) for scope, text in given.items() if text is not None]
+    if not named:
+        return Target()
+    if len(named) > 1:
+        options = " and ".join(f"--{scope}" for scope, _ in named)
+        raise UsageError(f"{options}: a rule is for one of them", "give one of --user, --sequence, --device")
+    ((scope, text),) = named
+    found = lookup.find(tx, lookup.Kind[scope.upper()], text)
+    return Target(scope, found.id, found.name, found.user_id)
+
+
+def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule]:
+    """Every rule for all, and each that is set for a part.
+
+    With a ``name``, or for a part: the one of each name that decides there.
+    """
+    if name is not None:
+        _known(name)
+    decides = whose.scope != "all" or name is not None
+    found = tx.rows(
+        LIST,
+        name=name or "",
+        narrowed=decides,
+        device=whose.id if whose.scope == "device" else None,
+        sequence=whose.id if whose.scope == "sequence" else None,
+        user=whose.user,
+    )
+    names = [name] if name else [*RULES, *sorted({one.name for one in found} - set(RULES))]
+    rules = []
+    for known in names:
+        own = [_shown(one) for one in found if one.name == known]
+        default = [] if any(one.scope == "all" for one in own) or known not in RULES else [_default(known)]
+        # The most specific first.
+        rules += [*own, *default][:1] if decides else [*default, *own[::-1]]
+    return rules
+
+
+def _default(name: str) -> Rule:
+    value = text_of(name, Rules())
+    return Rule(name, value, "default", "all", None, None, value)
+
+
+def _shown(one: SetRule) -> Rule:
+    default = text_of(one.name, Rules()) if one.name in RULES else None
+    return Rule(one.name, one.value, "rule", one.scope, one.scope_name, one.scope_id, default)
+
+
+def planned(tx: Transaction, name: str, whose: Target, value: str | None) -> Change:
+    """What setting the rule ``name`` changes; without a value it is taken away. Raises UsageError."""
+    if value is not None or name in RULES:
+        _known(name)
+        if whose.scope not in SCOPES[name]:
+            raise UsageError(
+                f"{name} cannot be set for a {whose.scope}: it is for {_words(SCOPES[name])}",
+                f"leave out --{whose.scope}",
+            )
+    if value is not None:
+        value = _valid(name, value)
+    return Change(name, whose.scope, whose.name, whose.id, _now(tx, name, whose), value)
+
+
+def adopted(tx: Transaction, settings: Settings) -> list[Change]:
+    """What makes the rules that this host's file and environment hold those of all hosts."""
+    changes = []
+    for name in RULES:
+        if name not in settings.held:
+            continue
+        own, old = text_of(name, settings), _now(tx, name, Target())
+        if value_of(name, own) != getattr(settings, name):
+            raise UsageError(
+                f"{name} in {settings.held[name]} has a value that cannot be kept: it has a comma in it"
+            )
+        if meant(getattr(settings, name)) != meant(
+            getattr(Rules(), name) if old is None else value_of(name, old)
+        ):
+            changes.append(Change(name, "all", None, None, old, _valid(name, own)))
+    return changes
+
+
+def apply(tx: Transaction, run: UUID, changes: Sequence[Change]) -> None:
+    """Carry out ``changes`` as ``run``. Raises StalePlan where one of these rules is another by now."""
+    done = tx.one(
+        SET,
+        run=run,
+        now=tx.now,
+        names=[one.name for one in changes],
+        scopes=[one.scope for one in changes],
+        scope_ids=[one.scope_id for one in changes],
+        expected=[one.old_value for one in changes],
+        becomes=[one.new_value for one in changes],
+    ).done
+    if done != len(changes):
+        raise StalePlan(
+            "the plan no longer fits: somebody has changed the rule since; nothing was changed",
+            "see what it is now, and set it again: seqdev rules list",
+        )
+
+
+def history(tx: Transaction, name: str | None, most: int | None) -> list[PastChange]:
+    """Changes of rules, or of the rule ``name``, newest first."""
+    return tx.rows(HISTORY, name=name or "", most=most)
+
+
+def _now(tx: Transaction, name: str, whose: Target) -> str | None:
+    for one in tx.rows(LIST, name=name):
+        if (one.scope, one.scope_id) == (whose.scope, whose.id):
+            return one.value
+    return None
+
+
+def _valid(name: str, value: str) -> str:
+    """``value`` as it is kept. Raises UsageError for what the rule cannot be."""
+    if name == "region" and value:
+        value = known_region(value, "the rule region")
+    given: dict[str, Any] = {name: value_of(name, value)}
+    return text_of(name, replace(Rules(), **given))
+
+
+def _known(name: str) -> None:
+    if name not in RULES:
+        alike = get_close_matches(name, RULES)
+        hint = f"did you mean {' or '.join(alike)}?" if alike else f"known: {', '.join(RULES)}"
+        raise UsageError(f"no rule {name!r}", hint)
+
+
+def _words(scopes: Sequence[str]) -> str:
+    said = ["all" if scope == "all" else f"a {scope}" for scope in scopes]
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} or {said[-1]}"

@@ -1,0 +1,17 @@
+-- Which tables of what is kept with the database can be read
+--
+-- Asked of the catalogues: a statement that names a table which is not there fails as a whole.
+-- A view of such a name is none of seqdev's, and to read it would run its code.
+--
+-- Row:
+--   zone   boolean  whether sql/postgres/zone.sql can run: there is a table of settings, and this role may read it
+--   rules  boolean  whether there is a table of rules; a role that may not read it must not decide without them
+-- Locks: none
+select
+    coalesce(bool_or(
+        c.relname = 'setting' and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+    ), false) as zone,
+    coalesce(bool_or(c.relname = 'rule'), false) as rules
+from pg_catalog.pg_class as c
+inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+where n.nspname = 'seqdev' and c.relname in ('setting', 'rule') and c.relkind in ('r', 'p');
