@@ -32,6 +32,7 @@ def test_a_sequence_that_is_not_there_is_named(host: Host, seqdev: Cli) -> None:
             more = ["--yes"] if words[0] in ("enroll", "repair") else []
             more += ["60123456789", "--yes"] if words[0] == "contacts" else []
             more += ["--why", "asked"] if words == ["contacts", "stop"] else []
+            more += ["--cancel"] if words == ["repair", "queued"] else []
             ran = seqdev(*words, "--sequence", "wram", *more)
             assert ran.code == (3 if words == ["enroll"] else 2), words
             assert "wram" in ran.err + ran.out, (words, ran.err)
