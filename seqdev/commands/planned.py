@@ -97,7 +97,9 @@ def carry_out(
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = settle(run, job, plan, manner, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
-            return ended(run, Exit.FINDINGS if plan.refused or outcome.kept else Exit.DONE)
+            return ended(
+                run, Exit.FINDINGS if plan.refused or outcome.kept or outcome.refusals else Exit.DONE
+            )
 
 
 def _code(job: Job, plan: Plan) -> Exit:

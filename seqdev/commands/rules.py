@@ -120,7 +120,10 @@ def unset(
     yes: YesOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Take a rule away: the next less specific one holds, or the default."""
+    """Take a rule away.
+
+    The next less specific one holds then, or the default.
+    """
 
     def plan(tx: Transaction) -> list[Change]:
         return [rules.planned(tx, name, rules.target(tx, user, sequence, device), None)]
@@ -201,5 +204,5 @@ def _carry_out(
             run.counts = {"changed": len(changes), "why": ways.why}
         if not run.ended:
             writer.write(table)
-            note(f"done; to take it back: seqdev repair undo {str(run.id)[:8]}")
+            note(f"done; to take it back: seqdev repair undo {run.id}")
         return ended(run, Exit.DONE)

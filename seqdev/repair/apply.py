@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
 
@@ -17,6 +19,9 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import Plan, PlanRow
 
 Done = TypeVar("Done")
+
+MANY = 100
+"""Rows that the database refuses, at which a repair ends: it is not about single people then."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Outcome:
     changed: int = 0
     kept: int = 0
     overtaken: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Rows that the database refuses to change, by its reason."""
     listed: list[PlanRow] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -86,15 +93,34 @@ def apply(
             outcome.changed = _seeing_what_is_gone(run.database, whole)
         else:
             for rows in plan.chunks(manner.chunk):
-                work = partial(_chunk, run=run.id, rows=rows, whole=manner.whole)
-                kept = _seeing_what_is_gone(run.database, work)
-                outcome.changed += _changes(rows) - _changes(kept)
-                outcome.kept += _changes(kept)
-                outcome.listed += [row for row in kept if row.becomes][: LISTED - len(outcome.listed)]
-                progress(outcome.changed + outcome.kept)
+                _carry_out(run, rows, manner, outcome)
+                progress(outcome.changed + outcome.kept + outcome.refusals.total())
     run.counts = _counts(plan, outcome, facts)
     outcome.seconds = round(time.monotonic() - started, 3)
     return outcome
+
+
+def _carry_out(run: Run, rows: list[PlanRow], manner: Manner, outcome: Outcome) -> None:
+    """Change ``rows``. What the database refuses is halved, until the rows of one person stand alone.
+
+    Raises Refused where that happens to too many.
+    """
+    try:
+        kept = _seeing_what_is_gone(run.database, partial(_chunk, run=run.id, rows=rows, whole=manner.whole))
+    except Refused as error:
+        people = [list(group) for _, group in groupby(rows, key=lambda row: row.person)]
+        if len(people) > 1:
+            for half in (people[: len(people) // 2], people[len(people) // 2 :]):
+                _carry_out(run, [row for person in half for row in person], manner, outcome)
+            return
+        if outcome.refusals.total() >= MANY:
+            raise
+        outcome.refusals[error.reason] += _changes(rows)
+        kept = [replace(row, refused="refused_by_database") for row in rows]
+    else:
+        outcome.kept += _changes(kept)
+    outcome.changed += _changes(rows) - _changes(kept)
+    outcome.listed += [row for row in kept if row.becomes][: LISTED - len(outcome.listed)]
 
 
 def _seeing_what_is_gone(database: Database, work: Callable[[Transaction], Done]) -> Done:
@@ -166,6 +192,6 @@ def _counts(plan: Plan, outcome: Outcome, facts: Mapping[str, object]) -> dict[s
         "people": plan.people,
         "changed": outcome.changed,
         "kept": outcome.kept,
-        "refused": plan.refused.total(),
+        "refused": plan.refused.total() + outcome.refusals.total(),
         **facts,
     }

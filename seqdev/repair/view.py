@@ -119,6 +119,8 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
             f"{outcome.overtaken:,} rows were changed since the plan, by a tick or a sender that was faster: "
             "what came of them was dealt with as well"
         )
+    for reason, number in outcome.refusals.most_common():
+        note(f"{number:,} rows are as they were, since the database refuses to change them: {reason}")
     if outcome.kept:
         note(f"{outcome.kept:,} rows kept: they, or the device they were to get, were changed since the plan")
 
@@ -144,6 +146,7 @@ def _write(
 
 
 def _summary(plan: Plan, outcome: Outcome | None) -> Table:
+    refusals = outcome.refusals.total() if outcome else 0
     row = Summary(
         run_id=outcome.run if outcome else None,
         command=plan.header.command,
@@ -152,8 +155,8 @@ def _summary(plan: Plan, outcome: Outcome | None) -> Table:
         people=plan.people,
         changed=outcome.changed if outcome else 0,
         kept=outcome.kept if outcome else 0,
-        refused=plan.refused.total(),
-        reasons=dict(plan.refused),
+        refused=plan.refused.total() + refusals,
+        reasons=dict(plan.refused) | ({"refused_by_database": refusals} if refusals else {}),
         left_alone=dict(plan.left_alone.numbers),
         duration=outcome.seconds if outcome else 0.0,
     )

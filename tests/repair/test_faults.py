@@ -17,7 +17,7 @@ from seqdev.postgres.engine import Database
 from tests.world.command import Cli
 from tests.world.forked import Forked
 from tests.world.host import Connect, Host
-from tests.world.repairs import assert_journal_leads_back, only, repair, run, setting, snapshot
+from tests.world.repairs import assert_journal_leads_back, only, reasons, repair, run, setting, snapshot
 
 
 def start(database: str, *argv: str) -> "subprocess.Popen[str]":
@@ -171,3 +171,29 @@ def test_an_answer_lost_at_commit_is_not_taken_for_a_change_by_others(
     with only(host, {(first, "assigned_device_id"): b, (second, "assigned_device_id"): b}):
         result = repair(seqdev, "device", "A", "--to", "B")
     assert (result["summary"]["changed"], result["summary"]["kept"]) == (2, 0)
+
+
+PHONES = [f"6012000000{number}" for number in range(7)]
+
+
+def test_who_is_refused_by_the_database_stays_and_the_others_are_repaired(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user, "A")
+    sequence, (step,) = host.simple_sequence(user)
+    rows = {phone: host.contact(sequence, step, phone, None) for phone in PHONES}
+    host.rows("update leads set device_id = %s", device)
+    refused = PHONES[3]
+    host.rows(
+        f"alter table sequence_contacts add check (contact_phone <> '{refused}' or assigned_device_id is null)"
+    )
+    changed = {(row, "assigned_device_id"): device for phone, row in rows.items() if phone != refused}
+    with only(host, changed):
+        result = repair(seqdev, "missing", code=3)
+    assert result["summary"]["reasons"] == {"refused_by_database": 1}
+    assert (result["summary"]["changed"], result["summary"]["kept"]) == (len(PHONES) - 1, 0)
+    assert reasons(result) == {refused: "refused_by_database"}
+    with only(host, {}):
+        ran = seqdev("repair", "missing", "--yes")
+    assert ran.code == 3
+    assert "1 rows are as they were, since the database refuses to change them: " in ran.err
+    assert refused not in ran.err
