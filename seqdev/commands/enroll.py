@@ -20,8 +20,9 @@ from seqdev.commands.options import (
     journaled,
     open_input,
 )
-from seqdev.enroll.enroll import Enrolment, Refusal, Result, Selection, Unmatched
+from seqdev.enroll.enroll import Result, Selection
 from seqdev.enroll.enroll import enroll as run_enroll
+from seqdev.enroll.rows import Enrolment, Refusal, Unmatched
 from seqdev.errors import Exit, NotFound
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note

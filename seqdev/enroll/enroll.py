@@ -10,13 +10,25 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.enroll.people import portions, same_persons
+from seqdev.enroll.rows import (
+    APPLY,
+    PICK,
+    PLAN,
+    SEQUENCES,
+    SHARE_LIST,
+    Enrolment,
+    Picked,
+    Refusal,
+    Target,
+    Unmatched,
+    Verdict,
+)
 from seqdev.errors import Cancelled
 from seqdev.journal.runs import Run
 from seqdev.output.text import Phone
 from seqdev.phone import national
 from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.engine import Database
-from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 
 BATCH = 10_000
@@ -31,33 +43,6 @@ _NOT_REFUSED = {"enrolled", "already_in", "over_limit"}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A row of ``enroll/plan.sql`` and ``enroll/apply.sql``."""
-
-    last: UUID | None
-    looked_at: int
-    sequence_id: UUID | None
-    verdict: str | None
-    people: int
-    leads: list[UUID] | None
-    phones: list[str | None] | None
-
-
-@dataclass(frozen=True)
-class Picked:
-    """A row of ``enroll/pick.sql``."""
-
-    lead_id: UUID
-
-
-@dataclass(frozen=True)
-class ListShared:
-    """The row of ``enroll/share_list.sql``."""
-
-    is_held: bool
-
-
-@dataclass(frozen=True)
 class _EnrolledBatch:
     """What came of a batch. ``reasons``: why the database refused leads; ``whole``: all were tried."""
 
@@ -66,67 +51,6 @@ class _EnrolledBatch:
     looked_at: int
     reasons: Sequence[str] = ()
     complete: bool = True
-
-
-@dataclass(frozen=True)
-class Target:
-    """A row of ``enroll/sequences.sql``: a sequence that the enrolment is about."""
-
-    id: UUID
-    name: str | None
-    is_active: bool
-    entry_steps: int
-
-
-@dataclass(frozen=True)
-class Enrolment:
-    """What happened, or would, for one sequence."""
-
-    sequence: str | None
-    """Name of the sequence."""
-    sequence_id: UUID
-    """The sequence."""
-    matched: int
-    """Leads whose triggers name its entry step: the sum of the next three, and of those over `--limit`."""
-    enrolled: int
-    """People enrolled; in a dry run: who would be."""
-    already_in: int
-    """Leads that are in the sequence already."""
-    refused: int
-    """Leads that were refused."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A lead that was refused, and why."""
-
-    sequence: str | None
-    """Name of the sequence."""
-    phone: Phone | None
-    """The phone of the lead."""
-    reason: str
-    """Why, as one word."""
-    lead_id: UUID | None
-    """The lead."""
-
-
-@dataclass(frozen=True)
-class Unmatched:
-    """What was asked for, and is not there."""
-
-    option: str
-    """The option that asked for it: `--phones` or `--sequence`."""
-    phone: Phone | None
-    """The phone, as it was typed, that no lead has."""
-    sequence: str | None
-    """The name or id of no sequence."""
-
-
-SHARE_LIST = Query("enroll/share_list.sql", ListShared)
-PLAN = Query("enroll/plan.sql", Verdict)
-APPLY = Query("enroll/apply.sql", Verdict)
-PICK = Query("enroll/pick.sql", Picked)
-SEQUENCES = Query("enroll/sequences.sql", Target)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from seqdev import gates
-from seqdev.enroll.enroll import APPLY
+from seqdev.enroll.rows import APPLY
 from seqdev.errors import PermissionRefused, ReadOnly, Refused, SeqdevError, Unavailable
 from seqdev.postgres.bisect import Divisible, bisect
 from seqdev.postgres.engine import Database

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from seqdev.enroll.enroll import APPLY
+from seqdev.enroll.rows import APPLY
 from seqdev.postgres.engine import BEGIN, Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction

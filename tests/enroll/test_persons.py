@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from seqdev.enroll.enroll import APPLY
+from seqdev.enroll.rows import APPLY
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.statements import binds
