@@ -46,6 +46,7 @@ ROWS = {
     "lead deleted": "delete from leads where {some}",
     "lead of another phone": "update leads set phone = phone || '9' where {some}",
     "lead without a device": "update leads set device_id = null where {some}",
+    "nobody's": "update leads set device_id = null; update sequence_contacts set assigned_device_id = null where {some}",
     "lists": "update leads set trigger = {list} where {some}",
     # Steps
     "content": "update sequence_steps set content = {blank}, media_url = {blank} where {some}",
