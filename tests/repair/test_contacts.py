@@ -14,6 +14,7 @@ import pytest
 
 from tests.world.command import Cli
 from tests.world.forked import Forked
+from tests.world.generations import past_the_stopped
 from tests.world.host import Connect, Host
 from tests.world.obstacles import halt, slow
 from tests.world.repairs import message, only, run, run_of, snapshot
@@ -369,6 +370,7 @@ def test_after_the_last_step_the_person_ends(scene: Scene, host: Host, seqdev: C
     assert snapshot(host) == before
 
 
+@past_the_stopped
 def test_a_row_made_beforehand_becomes_active_when_the_step_before_is_skipped(
     scene: Scene, host: Host, seqdev: Cli
 ) -> None:
