@@ -173,7 +173,8 @@ def translate(error: "psycopg.Error") -> SeqdevError:
     # The last three: a generated column, a key that may be checked at COMMIT, an unsupported kind of table.
     if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10", "428C9", "55000", "0A000"}:
         return UnfitSchema("the schema is not one seqdev can work on", "see what is missing: seqdev db check")
-    if state == "22023" and "timezone" in str(diag.message_primary).lower().replace(" ", ""):
+    # By name: another setting, timezone_abbreviations, is wrong where the server's own files are gone.
+    if state == "22023" and re.search(r'"timezone"|^time zone', str(diag.message_primary), re.IGNORECASE):
         return UsageError(
             "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
         )
