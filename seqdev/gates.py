@@ -12,6 +12,7 @@ from uuid import UUID
 
 from seqdev.phone import national
 from seqdev.postgres.queries import Query, Row
+from seqdev.postgres.zone import READABLE
 from seqdev.settings import Policy, Settings, capacity
 
 if TYPE_CHECKING:
@@ -73,13 +74,6 @@ class Blocked:
 
 
 @dataclass(frozen=True)
-class BlockedIsThere:
-    """The row of ``gates/blocked_is_there.sql``."""
-
-    readable: bool
-
-
-@dataclass(frozen=True)
 class Causes:
     """The row of ``gates/causes.sql``."""
 
@@ -89,7 +83,6 @@ class Causes:
 
 
 BLOCKED = Query("gates/blocked.sql", Blocked)
-BLOCKED_IS_THERE = Query("gates/blocked_is_there.sql", BlockedIsThere)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 PERSONS = Query("enroll/persons.sql", Persons)
@@ -132,7 +125,7 @@ def steps(transaction: "Transaction", settings: Settings) -> Answers:
 
 def knows_blocked(transaction: "Transaction") -> bool:
     """Whether there is a list of phones that are never written to: not before the upgrade."""
-    return transaction.one(BLOCKED_IS_THERE).readable
+    return transaction.one(READABLE).blocked
 
 
 def blocked(transaction: "Transaction", *, must: bool) -> Answers:

@@ -20,6 +20,7 @@ class Readable:
 
     zone: bool
     rules: bool
+    blocked: bool
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,19 @@
 -- A view of such a name is none of seqdev's, and to read it would run its code.
 --
 -- Row:
---   zone   boolean  whether sql/postgres/zone.sql can run: there is a table of settings, and this role may read it
---   rules  boolean  whether there is a table of rules; a role that may not read it must not decide without them
+--   zone     boolean  whether sql/postgres/zone.sql can run: there is a table of settings, and this role may read it
+--   rules    boolean  whether there is a table of rules; a role that may not read it must not decide without them
+--   blocked  boolean  whether sql/gates/blocked.sql can run: what only reads takes the list to be empty where it cannot
 -- Locks: none
 select
-    coalesce(bool_or(
-        c.relname = 'setting' and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
-    ), false) as zone,
-    coalesce(bool_or(c.relname = 'rule'), false) as rules
-from pg_catalog.pg_class as c
-inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-where n.nspname = 'seqdev' and c.relname in ('setting', 'rule') and c.relkind in ('r', 'p');
+    coalesce(bool_or(own.name = 'setting' and own.is_readable), false) as zone,
+    coalesce(bool_or(own.name = 'rule'), false) as rules,
+    coalesce(bool_or(own.name = 'blocked' and own.is_readable), false) as blocked
+from (
+    select
+        c.relname as name,
+        has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as is_readable
+    from pg_catalog.pg_class as c
+    inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+    where n.nspname = 'seqdev' and c.relname in ('setting', 'rule', 'blocked') and c.relkind in ('r', 'p')
+) as own;

@@ -91,3 +91,12 @@ def test_a_zone_that_the_server_does_not_know_is_wrong_usage(host: Host, seqdev:
     ran = seqdev("--timezone", "Mars/Olympus", "tick")
     assert (ran.code, ran.out) == (2, "")
     assert "time zone" in ran.err
+
+
+def test_a_zone_that_the_server_does_not_know_is_exit_2(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQDEV_TIMEZONE", "Nowhere/Else")
+    ran = seqdev("tick", "--dry-run")
+    assert (ran.code, ran.out) == (2, "")
+    assert "does not know the configured time zone" in ran.err
