@@ -21,7 +21,7 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.probe.waits import FAR
 from seqdev.settings import Policy, Settings, window
-from seqdev.tick.batch import CLAIM
+from seqdev.tick.claims import CLAIM
 
 MOST_SEQUENCES = 200
 """Sequences that people are made for."""

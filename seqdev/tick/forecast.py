@@ -11,7 +11,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings, window
-from seqdev.tick.batch import OVERFLOW
+from seqdev.tick.claims import OVERFLOW
 from seqdev.tick.held import close
 
 _UNLIMITED = 2**31 - 1

@@ -18,7 +18,8 @@ from seqdev.postgres.engine import BEGIN, Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Settings
-from seqdev.tick.batch import CLAIM, LOCK
+from seqdev.tick.batch import LOCK
+from seqdev.tick.claims import CLAIM
 from tests.world.command import Cli
 from tests.world.host import Connect, Host
 from tests.world.statements import run
