@@ -124,22 +124,21 @@ taken as materialized (
     ) as borrowed
 ),
 
-slot as materialized (
-    select
-        taken.user_id,
-        taken.id as device_id,
-        row_number() over (
-            partition by taken.user_id order by taken.load + taken.places + free.place, taken.id
-        ) as place
-    from taken
-    cross join lateral generate_series(1, taken.room - taken.places) as free (place)
-),
-
+-- The places that each user's devices have left, the least loaded first, as one array: "numbered" finds its place by
+-- subscript. Joined row by row, where the planner expects few, each person would be compared with each place.
 spare as materialized (
     select
         slot.user_id,
-        count(*)::integer as places
-    from slot
+        count(*)::integer as places,
+        array_agg(slot.device_id order by slot.load, slot.device_id) as device_ids
+    from (
+        select
+            taken.user_id,
+            taken.id as device_id,
+            taken.load + taken.places + free.place as load
+        from taken
+        cross join lateral generate_series(1, taken.room - taken.places) as free (place)
+    ) as slot
     group by slot.user_id
 ),
 
@@ -272,16 +271,27 @@ numbered as materialized (
         pick.*,
         row_number() over (partition by pick.user_id order by pick.next_trigger_time, pick.id) as place
     from pick
+),
+
+-- The place's device alone goes on: the array would be copied with each person.
+placed as materialized (
+    select
+        numbered.id,
+        numbered.next_trigger_time,
+        numbered.preferred,
+        numbered.reason,
+        spare.device_ids[numbered.place] as device_id
+    from numbered
+    inner join spare on numbered.user_id = spare.user_id
 )
 
 select
-    numbered.id as contact_id,
-    slot.device_id,
+    placed.id as contact_id,
+    placed.device_id,
     d.device_name::text as device_name,
-    numbered.preferred,
-    numbered.reason
-from numbered
-inner join slot on numbered.user_id = slot.user_id and numbered.place = slot.place
-inner join user_devices as d on slot.device_id = d.id
-order by numbered.next_trigger_time, numbered.id
+    placed.preferred,
+    placed.reason
+from placed
+inner join user_devices as d on placed.device_id = d.id
+order by placed.next_trigger_time, placed.id
 limit :'most'::integer;
