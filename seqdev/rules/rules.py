@@ -21,6 +21,9 @@ SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "max_in_flight": _LIMIT,
     "max_per_hour": _LIMIT,
     "max_per_day": _LIMIT,
+    "warm_up": _LIMIT,
+    "new_chats_per_day": _LIMIT,
+    "grace": _LIMIT,
 }
 """For whom each rule can be set, the most specific first."""
 

@@ -330,6 +330,7 @@ class _Own(_Claims):
             passed=one.passed,
             take=one.take,
             most=one.size.contacts,
+            failed=one.work.settings.failed_statuses,
             **one.work.window,
             **gates.handed_to(PICK, one.steps, one.devices),
         )
@@ -352,6 +353,7 @@ class _Moved(_Claims):
             passed=claiming.passed,
             emptied=devices - left,
             most=claiming.size.contacts - claimed,
+            failed=claiming.work.settings.failed_statuses,
             **claiming.work.window,
             **gates.handed_to(OVERFLOW, claiming.steps, claiming.devices),
         )
