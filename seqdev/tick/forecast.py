@@ -82,9 +82,7 @@ def decide(
         steps = close(transaction, gates.steps(transaction, own), held)
         devices = gates.devices(transaction, own, own.policy)
         failed = own.failed_statuses
-        for row in transaction.rows(
-            PLAN, failed=failed, **instants, **gates.handed_to(PLAN, steps, devices)
-        ):
+        for row in transaction.rows(PLAN, failed=failed, **instants, **gates.handed_to(PLAN, steps, devices)):
             names[row.device_id] = row.device_name
             contacts[row.device_id, row.decision] += row.contacts
         if not own.policy.moves:

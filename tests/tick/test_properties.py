@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from seqdev.cli import main
+from seqdev.settings import Policy
 from tests.world.host import MESSAGE_ID, Host
 from tests.world.model import (
     CAMPAIGN,
@@ -525,3 +526,106 @@ def test_whatever_happens_enrolments_and_ticks_do_what_the_domain_says_in_the_lo
     run_state_machine_as_test(
         hypothesis.seed(chosen)(ticking), settings=profile(max_examples=100, stateful_step_count=10)
     )
+
+
+class World(Ticking):
+    """A random world with random rules, in which all that foretells a tick is asked before it ticks."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.rng = random.Random(seed)
+        self.met: Counter[str] = Counter()
+
+    def go(self) -> None:
+        """Some days of it, and what was foretold each time."""
+        self.world(self.rng.randrange(2**32))
+        for minutes in (0, DAY, self.rng.choice([HOUR, DAY])):
+            for event in self.rng.sample(EVENTS, 4):
+                self.the_tables_are_what_the_model_says()
+                getattr(self, event)(random.Random(self.rng.randrange(2**32)))
+            for _ in range(3):
+                draw_rule(self.rng, self.model, self.host)
+            self.pass_time(minutes)
+            self.the_tables_are_what_the_model_says()
+            self.all_agree(self.rng.choice(list(Policy)))
+            self.all_holds()
+        self.the_comparison_is_the_dry_run_of_each_policy()
+
+    def all_agree(self, policy: Policy) -> None:
+        self.host.rule("policy", policy.value)
+        # Whose turn comes first of equally old ones, nobody says.
+        self.host.rows(
+            "update sequence_contacts as sc set next_trigger_time = next_trigger_time - o.place * interval '1 us'"
+            " from (select id, row_number() over (order by id) as place from sequence_contacts) as o"
+            " where o.id = sc.id"
+        )
+        told = self.explained()
+        preferred = {key: self.model.preferred(key) for key in told}
+        before = {message.contact for message in self.model.messages}
+        ticked = self.tick(policy.value, 10_000, None, predicts=True)
+        sent = {key: device for key, device in self.sent().items() if key not in before}
+        for key, reason in told.items():
+            self.met[reason or "queue"] += 1
+            goes = sent.get(key) == preferred[key] is not None
+            assert (reason is None) == goes, (
+                f"{key}: explained as {reason}, {ticked.reasons.get(key, 'queued')}"
+            )
+            if key not in sent:
+                assert ticked.reasons.get(key) == reason, (key, self.model.contacts[key], self.model.clock)
+
+    def the_comparison_is_the_dry_run_of_each_policy(self) -> None:
+        compared: dict[str, Counter[str]] = {policy: Counter() for policy in Policy}
+        for row in self.run("tick", "--compare"):
+            compared[row["policy"]].update({"queue": row["queued"], "moved": row["moved"], **row["waiting"]})
+        for policy, counts in compared.items():
+            with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+                assert main(["tick", "--dry-run", "--policy", policy, "--format", "json"]) == 0
+            dry = json.loads(out.getvalue())
+            assert +counts == +Counter({"queue": dry["queued"], "moved": dry["moved"], **dry["waiting"]}), (
+                policy
+            )
+
+    def explained(self) -> dict[Key, str | None]:
+        """What stops each due contact of some phones; None: nothing does."""
+        keys = {identity: key for key, identity in self.ids.items()}
+        due = {
+            row.id
+            for row in self.host.rows(
+                "select id from sequence_contacts where status = 'active'"
+                " and next_trigger_time <= now() at time zone 'UTC'"
+            )
+        }
+        told = {}
+        phones = sorted({keys[identity][1] for identity in due} & set(PHONES))
+        for phone in self.rng.sample(phones, min(3, len(phones))):
+            for story in self.run("explain", phone)["stories"]:
+                for waiting in story["waiting"]:
+                    contact = UUID(waiting["step"]["contact_id"])
+                    if contact in due and waiting["reason"] != "sequence_inactive":
+                        told[keys[contact]] = waiting["reason"]
+        return told
+
+
+def worlds(ticking: type[Ticking], seed: int, number: int) -> Counter[str]:
+    """Go through so many; what was met in them."""
+    met = Counter[str]()
+    for one in range(seed, seed + number):
+        print(f"world {one}")
+        world = type("World", (World,), {"host": ticking.host})(one)
+        world.go()
+        met += world.met
+    return met
+
+
+def test_what_foretells_a_tick_agrees_with_it_in_random_worlds_with_random_rules(
+    ticking: type[Ticking],
+) -> None:
+    worlds(ticking, 1, 3)
+
+
+@pytest.mark.load
+def test_what_foretells_a_tick_agrees_with_it_in_two_hundred_worlds(
+    ticking: type[Ticking], seed: int
+) -> None:
+    met = worlds(ticking, seed, 200)
+    assert met.keys() >= {"queue", "device_away", "device_full", "device_restricted", "new_chats_full"}, met
