@@ -157,7 +157,7 @@ def devices(
 ) -> Answers:
     """Which devices may send under ``policy``, why the others may not, and how much room each has.
 
-    Raises UsageError for a rule for a device or user that cannot be read: it must never mean that there is none.
+    Raises UsageError for a rule for a device or user that cannot be read: it never means that there is none.
     """
     found = transaction.one(
         DEVICES,

@@ -76,8 +76,8 @@ class Rules:
     max_per_day: int = 800
     """Messages of a device sent in 24 hours, plus those in flight."""
     warm_up: WarmUp | None = None
-    """The same of a device that is new, such as 20 +10: so many at first, and so many more for each day that it
-    has sent since it was last silent for a week; none: max_per_day from the first day on."""
+    """The same of a device that is new, such as 20 +10: so many at first, and so many more for each day that
+    it has sent since it was last silent for a week; none: max_per_day from the first day on."""
     new_chats_per_day: int | None = None
     """People whom a device may write to for the first time in 24 hours; none: any number."""
     grace: timedelta = timedelta(0)

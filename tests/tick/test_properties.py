@@ -84,7 +84,7 @@ class Ticking(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model(Limits(**LIMITS))
+        self.model = Model(Limits(LIMITS["in_flight"], LIMITS["hour"], LIMITS["day"]))
         self.users: list[UUID] = []
         self.journal: Counter[tuple[Key, UUID | None, UUID | None]] = Counter()
         self.ids: dict[Key, UUID] = {}

@@ -237,7 +237,8 @@ class Model:
 
     def a_day(self, device: UUID, ages: Iterable[int]) -> int:
         """Messages in a day: of a device that warms up, whose messages are as old as that, fewer."""
-        most, ramp = int(self.limit("day", device)), self.limit("warm_up", device)
+        most: int = self.limit("day", device)
+        ramp: tuple[int, int] | None = self.limit("warm_up", device)
         if ramp is None:
             return most
         used: list[int] = []
@@ -269,7 +270,7 @@ class Model:
             or (message.left is not None and self.clock - message.left < DAY)
         }
         before = {one.phone for one in own if one.left is not None and self.clock - one.left >= DAY}
-        return max(0, most - len(lately - before))
+        return max(0, int(most) - len(lately - before))
 
     def is_restricted(self, device: UUID) -> bool:
         return any(
@@ -296,7 +297,7 @@ class Model:
         one, grace = self.devices[device], int(self.limit("grace", device))
         signs = [message.left for message in self.messages if message.device == device]
         seen = max((at for at in (one.seen, *signs) if at is not None), default=None)
-        return not (one.is_online or one.is_gone or seen is None) and seen + grace > self.clock
+        return not (one.is_online or one.is_gone) and seen is not None and seen + grace > self.clock
 
     def limit(self, name: str, device: UUID) -> Any:
         """The most specific rule: the device's, its user's, that for all."""
