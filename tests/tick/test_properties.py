@@ -384,7 +384,14 @@ class Ticking(RuleBasedStateMachine):
             assert summary[name] == getattr(expected, name), name
         assert summary["due"] == summary["queued"] + sum(summary["waiting"].values())
         if most is None:
-            assert summary["waiting"] == expected.waiting
+            waiting = Counter(summary["waiting"])
+            if expected.varies:
+                # Who came twice, or was known, has left a place of those for new chats: the next tick sees it.
+                assert waiting.total() == expected.waiting.total()
+                del waiting["next_tick"]
+                assert waiting <= expected.waiting
+            else:
+                assert waiting == expected.waiting
             for name in predicted.keys() & {"due", "queued", "moved", "waiting"}:
                 if not expected.varies:
                     assert predicted[name] == summary[name], f"the dry run says otherwise: {name}"

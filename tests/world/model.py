@@ -226,14 +226,12 @@ class Model:
             for message in own
         )
         gone = [self.clock - message.left for message in own if message.left is not None]
-        return max(
-            0,
-            min(
-                self.limit("in_flight", device) - flying,
-                self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
-                self.a_day(device, gone) - flying - sum(age < DAY for age in gone),
-            ),
+        left: int = min(
+            self.limit("in_flight", device) - flying,
+            self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
+            self.a_day(device, gone) - flying - sum(age < DAY for age in gone),
         )
+        return max(0, left)
 
     def a_day(self, device: UUID, ages: Iterable[int]) -> int:
         """Messages in a day: of a device that warms up, whose messages are as old as that, fewer."""
