@@ -64,6 +64,7 @@ class Devices:
     most_new: str
     new_by: str
     away_until: str
+    home_after: str
     unread_rules: str
 
 

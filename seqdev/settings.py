@@ -82,6 +82,8 @@ class Rules:
     """People whom a device may write to for the first time in 24 hours; none: any number."""
     grace: timedelta = timedelta(0)
     """How long a device may be away before fallback and reassign take its people to others."""
+    return_home: bool = False
+    """Whether people whom reassign has moved go back to their own device when it is available again."""
     restricted_errors: tuple[str, ...] = ("463", "reach out", "time lock", "restricted")
     """Words in the error of a message that say that its device may open no new chats; a number on its own."""
     max_lateness: timedelta = timedelta(0)
@@ -142,6 +144,8 @@ class Settings(Rules):
     """Not configured itself: the rules that are set for this run only."""
     policies: tuple[Policy, ...] = ()
     """Not configured itself: the policies that users have by rules of their own."""
+    returns: bool = False
+    """Not configured itself: whether the rule return_home is set for anybody."""
     usual: Policy | None = None
     """Not configured itself: where these are the settings for the users of one policy, that of those without
     a rule of their own; None: they are for everybody."""
@@ -169,7 +173,7 @@ class Settings(Rules):
 
 RULES = tuple(one.name for one in fields(Rules))
 """The names of the rules."""
-_OWN = ("held", "flags", "policies", "usual")
+_OWN = ("held", "flags", "policies", "returns", "usual")
 KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
 """What a file and the environment may hold."""
 
@@ -360,6 +364,7 @@ def capacity(settings: Settings) -> dict[str, object]:
         "warm_up": text_of("warm_up", settings),
         "new_chats": text_of("new_chats_per_day", settings),
         "grace": settings.grace,
+        "return_home": settings.return_home,
         "restricted": restricted(settings),
     }
 

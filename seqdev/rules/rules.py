@@ -24,13 +24,17 @@ SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "warm_up": _LIMIT,
     "new_chats_per_day": _LIMIT,
     "grace": _LIMIT,
+    "return_home": ("user", "all"),
 }
 """For whom each rule can be set, the most specific first."""
-_KEEPS = frozenset({Policy.STRICT, Policy.FALLBACK, Policy.REASSIGN})
-HEEDED = dict.fromkeys(
-    ("max_in_flight", "max_per_hour", "max_per_day", "warm_up", "new_chats_per_day", "restricted_errors"),
-    _KEEPS,
-) | {"grace": frozenset(policy for policy in Policy if policy.moves)}
+HEEDED = {
+    **dict.fromkeys(
+        ("max_in_flight", "max_per_hour", "max_per_day", "warm_up", "new_chats_per_day", "restricted_errors"),
+        frozenset({Policy.STRICT, Policy.FALLBACK, Policy.REASSIGN}),
+    ),
+    "grace": frozenset(policy for policy in Policy if policy.moves),
+    "return_home": frozenset({Policy.REASSIGN}),
+}
 """Rules that not every policy of a tick heeds, and which do."""
 
 

@@ -30,6 +30,7 @@
 --   warm_up        text         20 +10: of these, 20 at first, and 10 more for each day it has sent; none: no such limit
 --   new_chats      text         people whom a device may write to for the first time in 24 hours; none: any number
 --   grace          interval     how long a device may be away before others take its people
+--   return_home    boolean      whether those go back to it
 --   restricted     text         a regular expression: the errors of a device that may open no new chats
 -- Row:
 --   devices         text  uuid[]: the device
@@ -54,6 +55,7 @@
 --   most_new        text  integer[]: of those, its limit; null: none
 --   new_by          text  text[]: that rule, and whose it is; null: none
 --   away_until      text  timestamptz[]: until when its people wait for it before others take them; null: they do not
+--   home_after      text  interval[]: how long it must be there before people it has lost go back; null: they do not
 --   unread_rules    text  jsonb: each rule for a device or user that cannot be read: its name, scope, whose, value
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
@@ -70,6 +72,7 @@
 \if :{?warm_up} \else \set warm_up 'none' \endif
 \if :{?new_chats} \else \set new_chats 'none' \endif
 \if :{?grace} \else \set grace '0' \endif
+\if :{?return_home} \else \set return_home 'false' \endif
 \if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
 with kept as materialized (
     select
@@ -87,7 +90,8 @@ with kept as materialized (
             ('max_per_day', '^[01]?[0-9]{1,9}$', '0'),
             ('warm_up', '^([0-9]{1,9} [+][0-9]{1,9}|none)$', '0 +0'),
             ('new_chats_per_day', '^([01]?[0-9]{1,9}|none)$', '0'),
-            ('grace', '^[0-9]{1,6}(ms|[smhd])$', '0s')
+            ('grace', '^[0-9]{1,6}(ms|[smhd])$', '0s'),
+            ('return_home', '^(true|false)$', 'false')
     ) as known (name, pattern, closed) on r.name = known.name
     where r.scope in ('device', 'user') and r.value is not null
 ),
@@ -101,7 +105,8 @@ ruled as materialized (
         max(kept.value) filter (where kept.name = 'max_per_day')::integer as a_day,
         max(kept.value) filter (where kept.name = 'warm_up') as warm_up,
         max(kept.value) filter (where kept.name = 'new_chats_per_day') as new_chats,
-        max(kept.value) filter (where kept.name = 'grace')::interval as grace
+        max(kept.value) filter (where kept.name = 'grace')::interval as grace,
+        max(kept.value) filter (where kept.name = 'return_home')::boolean as return_home
     from kept
     group by kept.scope, kept.scope_id
 ),
@@ -147,6 +152,7 @@ select
     coalesce(array_agg(gate.most_new), '{}')::text as most_new,
     coalesce(array_agg(gate.new_by), '{}')::text as new_by,
     coalesce(array_agg(gate.away_until), '{}')::text as away_until,
+    coalesce(array_agg(gate.home_after), '{}')::text as home_after,
     coalesce(
         (
             select jsonb_agg(kept.unread order by kept.unread)
@@ -223,7 +229,8 @@ from (
                 when restricted.device_id is not null then 'device_restricted'
                 when most.new_chats is not null then 'new_chats_full'
             end as new_reason,
-            away.until as away_until
+            away.until as away_until,
+            case when rule.return_home then rule.grace end as home_after
         from user_devices as d
         cross join lateral (
             -- A device of a platform is always online, whatever its status says.
@@ -246,7 +253,8 @@ from (
                 coalesce(own.a_day, owner.a_day, :'max_per_day'::integer) as a_day,
                 nullif(coalesce(own.warm_up, owner.warm_up, :'warm_up'::text), 'none') as warm_up,
                 nullif(coalesce(own.new_chats, owner.new_chats, :'new_chats'::text), 'none')::integer as new_chats,
-                coalesce(own.grace, owner.grace, :'grace'::interval) as grace
+                coalesce(own.grace, owner.grace, :'grace'::interval) as grace,
+                coalesce(owner.return_home, :'return_home'::boolean) as return_home
         ) as rule
         left join lateral (
             -- The newest sign of life of a device that is not online: no sign, no grace. Where the host has no such

@@ -310,7 +310,10 @@ source as materialized (
         coalesce(d.reason, 'device_full') as reason
     from device as d
     inner join spare on d.user_id = spare.user_id
-    where d.reason is not null or d.id <> all(:'emptied'::uuid []) or d.new_room is not null
+    where
+        (d.reason is not null or d.id <> all(:'emptied'::uuid []) or d.new_room is not null)
+        -- Its people wait for it.
+        and (d.reason = 'device_away') is not true
     union all
     -- A device that is gone may have people of any user.
     select

@@ -66,7 +66,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (174, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
-        (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew')
+        (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew'),
+        (190, 'seqdev', 'change', 'select', 'the rule return_home: whom it has moved')
 )
 
 select
