@@ -31,7 +31,7 @@ RULES: Mapping[str, Drawn] = {
     "max_per_day": Drawn("day", ("device", "user"), _FEW),
     "warm_up": Drawn("warm_up", LIMIT, {"1 +1": (1, 1), "2 +3": (2, 3), "0 +1": (0, 1), "none": None}),
     "new_chats_per_day": Drawn("new_chats", LIMIT, {"0": 0, "1": 1, "2": 2, "4": 4, "none": None}),
-    "grace": Drawn("grace", LIMIT, {"30m": 30, "2h": 2 * HOUR, "3d": 3 * DAY, "0s": 0}),
+    "grace": Drawn("grace", LIMIT, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY, "0s": 0}),
 }
 
 
