@@ -5,15 +5,17 @@ stands in the files below ``sql/gates/`` and nowhere else. Their rows are not fo
 is the text of an array, which the statements that need it take as a parameter of the same name.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from seqdev.errors import UsageError
 from seqdev.phone import national
 from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.zone import READABLE
-from seqdev.settings import Policy, Settings, capacity
+from seqdev.settings import Policy, Settings, capacity, restricted
 
 if TYPE_CHECKING:
     from seqdev.postgres.transaction import Transaction
@@ -44,6 +46,8 @@ class Devices:
     device_users: str
     device_reasons: str
     device_rooms: str
+    new_rooms: str
+    new_reasons: str
     is_online: str
     is_gone: str
     out_of_service: str
@@ -53,7 +57,15 @@ class Devices:
     most_in_flight: str
     most_in_hour: str
     most_in_day: str
-    limited_by: str
+    flying_by: str
+    hour_by: str
+    day_by: str
+    new_in_day: str
+    most_new: str
+    new_by: str
+    away_until: str
+    home_after: str
+    unread_rules: str
 
 
 @dataclass(frozen=True)
@@ -144,21 +156,29 @@ def devices(
     policy: Policy,
     asked: Asked = ALL,
 ) -> Answers:
-    """Which devices may send under ``policy``, why the others may not, and how much room each has."""
-    return asdict(
-        transaction.one(
-            DEVICES,
-            now=transaction.now,
-            policy=policy.value,
-            online=settings.online_statuses,
-            gone=settings.gone_statuses,
-            failed=settings.failed_statuses,
-            asked=list(asked.devices),
-            users=list(asked.users),
-            counted=asked.counted,
-            **capacity(settings),
-        )
+    """Which devices may send under ``policy``, why the others may not, and how much room each has.
+
+    Raises UsageError for a rule for a device or user that cannot be read: it never means that there is none.
+    """
+    found = transaction.one(
+        DEVICES,
+        now=transaction.now,
+        policy=policy.value,
+        online=settings.online_statuses,
+        gone=settings.gone_statuses,
+        failed=settings.failed_statuses,
+        asked=list(asked.devices),
+        users=list(asked.users),
+        counted=asked.counted,
+        **capacity(settings),
     )
+    for name, scope, whose, value in json.loads(found.unread_rules)[:1]:
+        raise UsageError(
+            f"the database's rule {name} of the {scope} {whose} cannot be {value!r}",
+            f"set it anew: seqdev rules set {name} VALUE --{scope} {whose}; "
+            f"or take it away: seqdev rules unset {name} --{scope} {whose}",
+        )
+    return asdict(found)
 
 
 def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, object]) -> Answers:
@@ -175,7 +195,9 @@ def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, 
 def needed_by(query: Query[Row], transaction: "Transaction", settings: Settings) -> Answers:
     """What the gates of the file of ``query`` answer, of all devices, as its parameters."""
     wanted = steps(transaction, settings) if asks_steps(query) else {}
-    return handed_to(query, wanted, devices_for(query, transaction, settings), causes_for(query, transaction))
+    return handed_to(
+        query, wanted, devices_for(query, transaction, settings), causes_for(query, transaction, settings)
+    )
 
 
 def asks_steps(query: Query[Row]) -> bool:
@@ -200,9 +222,11 @@ def devices_for(
     return devices(transaction, settings, Policy(statement.asks["policy"]), asked)
 
 
-def causes_for(query: Query[Row], transaction: "Transaction") -> Answers:
+def causes_for(query: Query[Row], transaction: "Transaction", settings: Settings) -> Answers:
     """What errors of messages tell. Nothing where the file of ``query`` does not ask."""
-    return asdict(transaction.one(CAUSES)) if CAUSES.path in query.statement.gates else {}
+    if CAUSES.path not in query.statement.gates:
+        return {}
+    return asdict(transaction.one(CAUSES, restricted=restricted(settings)))
 
 
 def handed_to(query: Query[Row], *answers: Answers) -> Answers:

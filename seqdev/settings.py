@@ -15,6 +15,9 @@ from seqdev.errors import UsageError
 from seqdev.files import opened
 from seqdev.url import has_secret
 
+_RAMP = re.compile(r"(\d{1,9}) ?\+ ?(\d{1,9})", re.ASCII)
+_MOST = 2_000_000_000
+"""Less than what the server's integers hold."""
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -41,6 +44,26 @@ class Policy(StrEnum):
 
 
 @dataclass(frozen=True)
+class WarmUp:
+    """Messages that a device may send on its first day, and how many more for each day that it has sent."""
+
+    first: int
+    more: int
+
+    @classmethod
+    def read(cls, text: str) -> "WarmUp":
+        """``20 +10`` as 20 and 10. Raises ValueError for anything else."""
+        match = _RAMP.fullmatch(text.strip())
+        if not match:
+            raise ValueError(f"{text!r} is no warm-up")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        """As the rule is kept."""
+        return f"{self.first} +{self.more}"
+
+
+@dataclass(frozen=True)
 class Rules:
     """What is decided for every host alike: kept with the database. Limits are messages a device."""
 
@@ -52,6 +75,17 @@ class Rules:
     """Messages of a device sent in 60 minutes, plus those in flight."""
     max_per_day: int = 800
     """Messages of a device sent in 24 hours, plus those in flight."""
+    warm_up: WarmUp | None = None
+    """The same of a device that is new, such as 20 +10: so many at first, and so many more for each day that
+    it has sent since it was last silent for a week; none: max_per_day from the first day on."""
+    new_chats_per_day: int | None = None
+    """People whom a device may write to for the first time in 24 hours; none: any number."""
+    grace: timedelta = timedelta(0)
+    """How long a device may be away before fallback and reassign take its people to others."""
+    return_home: bool = False
+    """Whether people whom reassign has moved go back to their own device when it is available again."""
+    restricted_errors: tuple[str, ...] = ("463", "reach out", "time lock", "restricted")
+    """Words in the error of a message that say that its device may open no new chats; a number on its own."""
     max_lateness: timedelta = timedelta(0)
     """Contacts that are later than that are not sent, and wait; zero: nobody is too late."""
     default_delay: timedelta = timedelta(hours=24)
@@ -110,6 +144,8 @@ class Settings(Rules):
     """Not configured itself: the rules that are set for this run only."""
     policies: tuple[Policy, ...] = ()
     """Not configured itself: the policies that users have by rules of their own."""
+    returns: bool = False
+    """Not configured itself: whether the rule return_home is set for anybody."""
     usual: Policy | None = None
     """Not configured itself: where these are the settings for the users of one policy, that of those without
     a rule of their own; None: they are for everybody."""
@@ -137,7 +173,7 @@ class Settings(Rules):
 
 RULES = tuple(one.name for one in fields(Rules))
 """The names of the rules."""
-_OWN = ("held", "flags", "policies", "usual")
+_OWN = ("held", "flags", "policies", "returns", "usual")
 KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
 """What a file and the environment may hold."""
 
@@ -239,16 +275,22 @@ def _refuse_if_others_write(path: Path, file: os.stat_result) -> None:
 def value_of(name: str, value: object) -> Any:
     """The ``value`` of a setting or rule, from TOML or a text, as its type. Raises UsageError."""
     try:
+        if name in _OPTIONAL:
+            text = str(value).strip()
+            return None if text.lower() == "none" else _OPTIONAL[name](text)
         return _converted(value, getattr(_DEFAULTS, name))
     except (KeyError, ValueError) as error:
         known = isinstance(getattr(_DEFAULTS, name), Policy)
         hint = f"known: {', '.join(Policy)}" if known else f"its default is {text_of(name, _DEFAULTS)!r}"
+        hint = _HINTS.get(name, hint)
         raise UsageError(f"setting {name} cannot be {value!r}", hint) from error
 
 
 def text_of(name: str, rules: Rules) -> str:
     """The value of the setting or rule ``name`` as the text that ``value_of`` reads."""
     value = getattr(rules, name)
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, timedelta):
@@ -269,10 +311,7 @@ def _converted(value: object, default: object) -> object:
             str(value).lower()
         ]
     if isinstance(default, int):
-        number = int(str(value))
-        if not 0 <= number < 2**31:  # what the server's integers hold
-            raise ValueError
-        return number
+        return _number(str(value))
     if isinstance(default, timedelta):
         return parse_duration(str(value))
     if isinstance(default, tuple):
@@ -281,6 +320,21 @@ def _converted(value: object, default: object) -> object:
     return str(value)
 
 
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < _MOST:
+        raise ValueError
+    return number
+
+
+_OPTIONAL: Mapping[str, Callable[[str], object]] = {"warm_up": WarmUp.read, "new_chats_per_day": _number}
+"""Rules that may be none, and how their texts are read."""
+_HINTS = {
+    "warm_up": "write '20 +10': 20 on the first day, 10 more for each day that the device has sent; or none",
+    "new_chats_per_day": "write a number, or none",
+    "grace": "write a duration: 90s, 15m, 1h or 2d",
+}
+"""What to write for a rule, where its default does not tell."""
 _DEFAULTS = Settings()
 
 
@@ -302,12 +356,29 @@ def window(settings: Settings, due_by: datetime) -> dict[str, object]:
 
 
 def capacity(settings: Settings) -> dict[str, object]:
-    """The limits of a device as parameters."""
+    """What limits a device, as parameters."""
     return {
         "max_in_flight": settings.max_in_flight,
         "max_per_hour": settings.max_per_hour,
         "max_per_day": settings.max_per_day,
+        "warm_up": text_of("warm_up", settings),
+        "new_chats": text_of("new_chats_per_day", settings),
+        "grace": settings.grace,
+        "return_home": settings.return_home,
+        "restricted": restricted(settings),
     }
+
+
+def restricted(settings: Settings) -> str:
+    """The errors of a device that may open no new chats, as a regular expression of the server's."""
+
+    def pattern(words: str) -> str:
+        if words.isdecimal():
+            return f"(^|[^0-9]){words}([^0-9]|$)"
+        # Between two words may be any sign, or none.
+        return ".?".join(re.sub(r"([^\w])", r"\\\1", word) for word in words.split())
+
+    return "|".join(map(pattern, settings.restricted_errors))
 
 
 def meanings(settings: Settings) -> dict[str, object]:

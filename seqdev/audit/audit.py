@@ -190,7 +190,7 @@ class _Look:
         given = {name: one for name, one in self._given.items() if name in parameters and one is not None}
         steps = self._steps if gates.asks_steps(query) else {}
         devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
-        causes = gates.causes_for(query, self._transaction)
+        causes = gates.causes_for(query, self._transaction, self._transaction.settings)
         return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices, causes))
 
     @cached_property

@@ -74,6 +74,7 @@ class DeviceState(Audited):
     sent_hour: int
     sent_day: int
     room: int
+    new_room: int | None
     oldest_due: datetime | None
     drain: timedelta | None
     last_seen: datetime | None
@@ -98,6 +99,8 @@ class IfLost:
     other_devices: int
     room_1h: int
     room_24h: int
+    restricted_devices: int
+    new_chats: int | None
     fits: bool
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
@@ -39,6 +39,8 @@ class _Ways:
     dry_run: bool
     why: str | None
     output: Format
+    said: list[str] = field(default_factory=list)
+    """What there is to say about the plan."""
 
 
 @app.command("list")
@@ -102,10 +104,15 @@ def set_(
     It holds for every host from its next batch on; a more specific rule wins. Shows what it was and becomes.
     """
 
-    def plan(tx: Transaction) -> list[Change]:
-        return [rules.planned(tx, name, rules.target(tx, user, sequence, device), value)]
+    ways = _Ways(yes, dry_run, why, output)
 
-    return _carry_out(ctx, "rules set", plan, _Ways(yes, dry_run, why, output))
+    def plan(tx: Transaction) -> list[Change]:
+        whose = rules.target(tx, user, sequence, device)
+        change = rules.planned(tx, name, whose, value)
+        ways.said[:] = filter(None, [rules.ignored(tx, change, whose)])
+        return [change]
+
+    return _carry_out(ctx, "rules set", plan, ways)
 
 
 @app.command()
@@ -187,6 +194,8 @@ def _carry_out(
         schema.require(database)
     planned = database.retry(make, read_only=True)
     changes = [one for one in planned if one.old_value != one.new_value]
+    for words in ways.said:
+        note(words)
     table = Table("changes", Change, changes)
     writer = application.writer(ways.output)
     if ways.dry_run or not changes:

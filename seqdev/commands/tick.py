@@ -11,6 +11,8 @@ from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import schema
+from seqdev.postgres.engine import Database
+from seqdev.repair import homecoming
 from seqdev.settings import Policy
 from seqdev.tick import forecast
 from seqdev.tick import tick as ticks
@@ -87,6 +89,8 @@ def tick(
         summary, decisions = ticks.plan(database)
         if blocked := ticks.to_be_stopped(database):
             note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
+        if returning := homecoming.come_back(database):
+            note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
         if output in (Format.JSON, Format.JSONL):
             writer.write(
                 Table("summary", DryRun, [DryRun(**asdict(summary), devices=decisions)], single=True)
@@ -97,6 +101,7 @@ def tick(
             )
         return Exit.DONE
     schema.require(database)
+    _bring_home(ctx, database)
     with journaled(ctx, database, "tick") as run:
         with progress("contacts") as bar:
             report = ticks.tick(run, Limits(batch_size, max_messages, budget, jobs), bar)
@@ -105,6 +110,19 @@ def tick(
         if report.error:
             raise report.error
         return ended(run, Exit.DONE if report.clean else Exit.FINDINGS)
+
+
+def _bring_home(ctx: typer.Context, database: Database) -> None:
+    """People whom reassign has moved go back, in a run of its own that can be undone."""
+    if not homecoming.come_back(database):
+        return
+    with journaled(ctx, database, "repair home") as run:
+        returned = homecoming.bring_back(run)
+    if returned:
+        note(
+            f"{returned:,} rows went back to their own devices, by the rule return_home; "
+            f"to take it back: seqdev repair undo {run.id}"
+        )
 
 
 def _explain(report: Report) -> None:

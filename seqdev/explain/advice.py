@@ -16,8 +16,12 @@ UNBLOCK = {
     "device_missing": "move its people: seqdev repair device {device} --spread",
     "device_of_other_user": "assign a device of user {user}; what set it: seqdev audit mismatches",
     "device_gone": "it does not come back: seqdev repair device {device} --spread --queue moves its people",
+    "device_away": "bring the device back; by the rule grace others take its people when it stays away",
     "device_offline": "bring the device back, or move its people: seqdev repair device {device} --spread",
     "no_lead": "the lead was deleted or has another phone now: seqdev repair no-lead",
+    "device_restricted": "let the device rest for a day: people it knows go on; the others can be moved: "
+    "seqdev repair device {device} --spread --max N",
+    "new_chats_full": "wait, or move people: seqdev repair device {device} --spread --max N",
     "device_full": "wait, or move people: seqdev repair device {device} --spread --max N",
 }
 """What to do about each gate that stops a step."""
@@ -26,7 +30,10 @@ OPENS = {
     "claimed": "when the claim ends",
     "too_late": "never by itself",
     "device_gone": "never: the device does not come back",
+    "device_away": "unknown: when the device is back, or its grace is over",
     "device_offline": "unknown: when the device is back",
+    "device_restricted": "when its messages have not failed with such an error for a day",
+    "new_chats_full": "unknown: as the device's new chats become older than a day",
     "device_full": "unknown: when messages in flight are sent",
     "not_due": "unknown: it has no due time",
 }

@@ -43,8 +43,8 @@ from seqdev.settings import Policy, Settings, window
 OTHER_MESSAGES = 10
 """Messages of others to list for each user; their number is always said."""
 
-_DEVICE_GATES = ("device_assigned", "device_exists", "same_user", "online", "capacity")
-_AVAILABILITY = ("online", "capacity")
+_AVAILABILITY = ("grace", "online", "new_chats", "capacity")
+_DEVICE_GATES = ("device_assigned", "device_exists", "same_user", *_AVAILABILITY)
 _LEAD_GATE = "lead"
 """Asked last, as the tick does: the lookup of the leads of all who wait would take long."""
 # The signs that people put between digits, and what phones copied from chats are wrapped in.
@@ -198,7 +198,7 @@ def _waiting(
     waiting = []
     for contact, own in found.items():
         step = contacts[contact]
-        asked = [gate for gate in own if policy != "queue" or gate.gate not in _AVAILABILITY]
+        asked = [gate for gate in own if _asks(Policy(policy), gate)]
         stop = next((gate for gate in asked if gate.open is False), None)
         waiting.append(
             Waiting(
@@ -215,28 +215,35 @@ def _waiting(
     return waiting
 
 
+def _asks(policy: Policy, gate: Gate) -> bool:
+    """Whether ``policy`` asks this gate: queue leaves it to the sender whether a device is available."""
+    if gate.gate == "grace":
+        return policy.moves
+    return policy is not Policy.QUEUE or gate.gate not in _AVAILABILITY
+
+
 def _outcome(
-    policy: str, step: Step, gates: Sequence[Gate], candidates: Sequence[Candidate]
+    policy: Policy, step: Step, gates: Sequence[Gate], candidates: Sequence[Candidate]
 ) -> PolicyOutcome:
     """What ``policy`` does, by the table of the policies."""
     shut = [row for row in gates if row.open is False]
     early = next((row for row in shut if row.gate not in (*_DEVICE_GATES, _LEAD_GATE)), None)
-    asked = [row for row in shut if policy != "queue" or row.gate not in _AVAILABILITY]
+    asked = [row for row in shut if _asks(policy, row)]
     stop = next((row for row in asked if row.gate in (*_DEVICE_GATES, _LEAD_GATE)), None)
     device: tuple[UUID | None, str | None] = (step.device_id, step.device_name)
     later = "queue"
     if stop:
         others = [one for one in candidates if one.device_id != step.device_id]
         leadless = any(row.gate == _LEAD_GATE for row in shut)
-        if policy in ("fallback", "reassign") and others and not leadless:
+        if policy.moves and others and not leadless and stop.gate != "grace":
             device = (others[0].device_id, others[0].device_name)
         else:
             later, device = stop.reason, (None, None)
     return PolicyOutcome(
-        policy=policy,
+        policy=policy.value,
         decision=early.reason if early else later,
         when_eligible=later,
         device_id=device[0],
         device_name=device[1],
-        reassigns=policy == "reassign" and device[0] not in (None, step.device_id),
+        reassigns=policy is Policy.REASSIGN and device[0] not in (None, step.device_id),
     )

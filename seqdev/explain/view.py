@@ -27,6 +27,7 @@ T = TypeVar("T")
 class _Person:
     person: str
     user: UUID | None
+    policy: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def write_screen(writer: Writer, found: Explanation) -> None:
         stops = [Table("waiting", _Stop, [_stop(one, found)], single=True) for one in waits]
         stopped = sum(not _goes(one) for one in waits)
         writer.write(
-            Table("person", _Person, [_Person(_names(story), story.user_id)], single=True),
+            Table("person", _Person, [_person(story)], single=True),
             *stops[:stopped],
             Table("answers", _Answer, list(_answers(story, found.now))),
             *stops[stopped:],
@@ -145,6 +146,11 @@ def write_screen(writer: Writer, found: Explanation) -> None:
         )
         if story.messages_total > len(story.messages):
             note(f"{story.messages_total} messages of others, the last {len(story.messages)} of them listed")
+
+
+def _person(story: Story) -> _Person:
+    whose = "of the user" if story.policy_by == "user" else "for all"
+    return _Person(_names(story), story.user_id, f"{story.policy} (policy {whose})")
 
 
 def _stop(waiting: Waiting, found: Explanation) -> _Stop:

@@ -88,7 +88,8 @@ def refuse(transaction: Transaction) -> Held:
     first = transaction.one(FIRST)
     if first.pause:
         raise Paused(f"paused {first.pause}", "nothing more is written; to go on: seqdev resume")
-    return Held(first.rules, first.policies)
+    # Who goes back is asked before a run, not in its batches.
+    return Held(first.rules, first.policies, returns=False)
 
 
 def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause, bool]:

@@ -14,6 +14,7 @@ class Held:
 
     rules: dict[str, Any]
     policies: list[str]
+    returns: bool
 
 
 HELD = Query("postgres/rules.sql", Held)
@@ -48,7 +49,8 @@ def decide(found: Held, given: Settings) -> Settings:
     values = {name: getattr(ruled, name) for name in RULES if name not in given.flags}
     # For one run only, it is everybody's.
     own = [] if "policy" in given.flags else found.policies
-    return replace(given, **values, policies=tuple(_read("policy", value) for value in own))
+    policies = tuple(_read("policy", value, " of a user") for value in own)
+    return replace(given, **values, policies=policies, returns=found.returns)
 
 
 def overridden(found: Held, given: Settings) -> list[str]:
@@ -64,12 +66,14 @@ def overridden(found: Held, given: Settings) -> list[str]:
     return said
 
 
-def _read(name: str, value: str) -> Any:
+def _read(name: str, value: str, whose: str = "") -> Any:
     try:
         return value_of(name, value)
     except UsageError as error:
+        option = " (whose it is: seqdev rules list)" if whose else ""
         raise UsageError(
-            f"the database's rule {name} cannot be {value!r}", f"set it anew: seqdev rules set {name} VALUE"
+            f"the database's rule {name}{whose} cannot be {value!r}",
+            f"set it anew{option}: seqdev rules set {name} VALUE{' --user ID' if whose else ''}",
         ) from error
 
 

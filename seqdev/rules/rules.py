@@ -13,7 +13,7 @@ from seqdev.postgres import lookup
 from seqdev.postgres.queries import Query
 from seqdev.postgres.rules import meant
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import RULES, Rules, Settings, text_of, value_of
+from seqdev.settings import RULES, Policy, Rules, Settings, text_of, value_of
 
 _LIMIT = ("device", "user", "all")
 SCOPES = dict.fromkeys(RULES, ("all",)) | {
@@ -21,8 +21,21 @@ SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "max_in_flight": _LIMIT,
     "max_per_hour": _LIMIT,
     "max_per_day": _LIMIT,
+    "warm_up": _LIMIT,
+    "new_chats_per_day": _LIMIT,
+    "grace": _LIMIT,
+    "return_home": ("user", "all"),
 }
 """For whom each rule can be set, the most specific first."""
+HEEDED = {
+    **dict.fromkeys(
+        ("max_in_flight", "max_per_hour", "max_per_day", "warm_up", "new_chats_per_day", "restricted_errors"),
+        frozenset({Policy.STRICT, Policy.FALLBACK, Policy.REASSIGN}),
+    ),
+    "grace": frozenset(policy for policy in Policy if policy.moves),
+    "return_home": frozenset({Policy.REASSIGN}),
+}
+"""Rules that not every policy of a tick heeds, and which do."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,21 @@ def planned(tx: Transaction, name: str, whose: Target, value: str | None) -> Cha
     if value is not None:
         value = _valid(name, value)
     return Change(name, whose.scope, whose.name, whose.id, _now(tx, name, whose), value)
+
+
+def ignored(tx: Transaction, change: Change, whose: Target) -> str | None:
+    """Why the rule that ``change`` sets has no effect for now, in words; None: it has."""
+    heeding = HEEDED.get(change.name)
+    if change.new_value is None or not heeding:
+        return None
+    found = listed(tx, whose, "policy" if whose.scope != "all" else None)
+    policies = {Policy(one.value) for one in found if one.name == "policy"}
+    if policies & heeding:
+        return None
+    return (
+        f"{change.name} has no effect for now: the policy is {' and '.join(sorted(policies))}, and only "
+        f"{', '.join(policy for policy in Policy if policy in heeding)} heed it: seqdev rules set policy …"
+    )
 
 
 def adopted(tx: Transaction, settings: Settings) -> list[Change]:

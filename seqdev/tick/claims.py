@@ -171,6 +171,7 @@ class Own(Claims):
             passed=one.passed,
             take=one.take,
             most=one.size.contacts,
+            failed=one.work.settings.failed_statuses,
             **one.work.window,
             **gates.handed_to(PICK, one.steps, one.devices),
         )
@@ -193,6 +194,7 @@ class Moved(Claims):
             passed=claiming.passed,
             emptied=devices - left,
             most=claiming.size.contacts - already,
+            failed=claiming.work.settings.failed_statuses,
             **claiming.work.window,
             **gates.handed_to(OVERFLOW, claiming.steps, claiming.devices),
         )

@@ -81,13 +81,15 @@ def decide(
         instants = window(own, due_by or transaction.now)
         steps = close(transaction, gates.steps(transaction, own), held)
         devices = gates.devices(transaction, own, own.policy)
-        for row in transaction.rows(PLAN, **instants, **gates.handed_to(PLAN, steps, devices)):
+        failed = own.failed_statuses
+        for row in transaction.rows(PLAN, failed=failed, **instants, **gates.handed_to(PLAN, steps, devices)):
             names[row.device_id] = row.device_name
             contacts[row.device_id, row.decision] += row.contacts
         if not own.policy.moves:
             continue
         handed = gates.handed_to(OVERFLOW, steps, devices)
-        for one in transaction.stream(OVERFLOW, passed=[], emptied=[], most=_UNLIMITED, **instants, **handed):
+        given = {"passed": [], "emptied": [], "most": _UNLIMITED, "failed": failed}
+        for one in transaction.stream(OVERFLOW, **given, **instants, **handed):
             names[one.device_id] = one.device_name
             contacts[one.preferred, one.reason] -= 1
             contacts[one.device_id, "queue"] += 1

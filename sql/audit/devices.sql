@@ -8,6 +8,7 @@
 --   zombie             online, yet a message waits for more than 15 minutes and none has left in that time
 --   offline_with_work  not online, and something is due, or a message waits that no sender has begun
 --   out_of_service     device_load_balance says not available, and something waits for it
+--   restricted         its messages fail with an error that says that it may open no new chats: restricted_errors
 --   full               no room for another message, and something is due
 --   begun_only         not online, and nothing waits for it but messages that its sender has begun
 --
@@ -32,6 +33,7 @@
 --   sent_hour          integer      messages sent in the last 60 minutes
 --   sent_day           integer      messages sent in the last 24 hours
 --   room               integer      messages that it may still take under its limits
+--   new_room           integer      people it has never written to whom it may still write to; null: any number
 --   oldest_due         timestamptz  since when the first of them is due
 --   drain              interval     until all of that is sent, at the pace of the last hour; null: it stands
 --   last_seen          timestamptz  as the host has it
@@ -57,6 +59,7 @@ with kind (kind, severity, repair) as (
         ('zombie', 1, 'look at the phone; if it is lost: seqdev repair device DEVICE --spread'),
         ('offline_with_work', 1, 'bring it back; if it is lost: seqdev repair device DEVICE --spread --queue'),
         ('out_of_service', 2, 'put it back into service, or: seqdev repair device DEVICE --spread'),
+        ('restricted', 2, 'let it rest for a day: people it knows go on; for others: seqdev repair device DEVICE --spread --max N'),
         ('full', 2, 'wait, or share its work: seqdev repair device DEVICE --spread --max N'),
         ('begun_only', 3, 'ask its sender whether these were sent: nobody else knows')
 ),
@@ -130,6 +133,8 @@ device as materialized (
         g.is_gone,
         g.out_of_service,
         g.room,
+        g.new_room,
+        g.new_reason,
         g.in_flight,
         g.an_hour,
         g.a_day,
@@ -141,8 +146,9 @@ device as materialized (
         due.oldest as oldest_due
     from unnest(
         :'devices'::uuid [], :'is_online'::boolean [], :'is_gone'::boolean [], :'out_of_service'::boolean [],
-        :'device_rooms'::integer [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer []
-    ) as g (id, is_online, is_gone, out_of_service, room, in_flight, an_hour, a_day)
+        :'device_rooms'::integer [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer [],
+        :'new_rooms'::integer [], :'new_reasons'::text []
+    ) as g (id, is_online, is_gone, out_of_service, room, in_flight, an_hour, a_day, new_room, new_reason)
     inner join user_devices as d on g.id = d.id
     left join assigned on d.id = assigned.device_id
     left join due on d.id = due.device_id
@@ -180,6 +186,7 @@ finding as materialized (
                 then 'zombie'
             when not d.is_online and (d.due > 0 or waits.pending) and not d.is_gone then 'offline_with_work'
             when d.out_of_service and d.due + d.in_flight > 0 then 'out_of_service'
+            when d.is_online and d.new_reason = 'device_restricted' then 'restricted'
             when d.room = 0 and d.due > 0 then 'full'
             when not d.is_online and d.in_flight > 0 then 'begun_only'
         end as kind
@@ -234,6 +241,7 @@ select
     f.an_hour as sent_hour,
     f.a_day as sent_day,
     f.room,
+    f.new_room,
     f.oldest_due,
     case
         when f.an_hour > 0 and f.is_online and coalesce(f.kind, '') <> 'zombie'

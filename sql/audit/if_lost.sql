@@ -16,7 +16,9 @@
 --   other_devices  integer  available devices of the same user, without this one
 --   room_1h        integer  messages that these may still take now, under their limits
 --   room_24h       integer  the same, under the limit of a day only
---   fits           boolean  whether in flight and due fit into the room, within the hour and the day
+--   restricted_devices  integer  of these: devices that may open no new chats
+--   new_chats      integer  people who come from another device that these may take in a day; null: any number
+--   fits           boolean  whether in flight and due fit into the room, within the hour and the day, and its people
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?device} \else \set device '' \endif
@@ -56,8 +58,9 @@ load as materialized (
     select d.*
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer [], :'sent_in_day'::integer [], :'most_in_day'::integer []
-    ) as d (id, user_id, reason, room, flying, day, most_in_day)
+        :'in_flight'::integer [], :'sent_in_day'::integer [], :'most_in_day'::integer [], :'new_rooms'::integer [],
+        :'new_reasons'::text []
+    ) as d (id, user_id, reason, room, flying, day, most_in_day, new_room, new_reason)
     inner join lost on d.user_id = lost.user_id
 ),
 
@@ -65,7 +68,9 @@ elsewhere as (
     select
         count(*)::integer as devices,
         coalesce(sum(load.room), 0)::integer as room_1h,
-        coalesce(sum(greatest(0, load.most_in_day - load.flying - load.day)), 0)::integer as room_24h
+        coalesce(sum(greatest(0, load.most_in_day - load.flying - load.day)), 0)::integer as room_24h,
+        (count(*) filter (where load.new_reason = 'device_restricted'))::integer as restricted,
+        case when bool_and(load.new_room is not null) then sum(load.new_room)::integer end as new_chats
     from load
     inner join lost on load.id <> lost.id
     -- One that is full now is available.
@@ -97,8 +102,11 @@ select
     elsewhere.devices as other_devices,
     elsewhere.room_1h,
     elsewhere.room_24h,
+    elsewhere.restricted as restricted_devices,
+    elsewhere.new_chats,
     load.flying + work.due_1h <= elsewhere.room_1h
-    and load.flying + work.due_24h <= elsewhere.room_24h as fits
+    and load.flying + work.due_24h <= elsewhere.room_24h
+    and coalesce(load.flying + work.due_24h <= elsewhere.new_chats, true) as fits
 from lost
 inner join load on lost.id = load.id
 cross join work

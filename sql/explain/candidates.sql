@@ -15,9 +15,10 @@ with placed as (
         row_number() over (partition by d.user_id order by d.in_flight, d.id) as place
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer []
-    ) as d (id, user_id, reason, room, in_flight)
-    where d.reason is null
+        :'in_flight'::integer [], :'new_rooms'::integer []
+    ) as d (id, user_id, reason, room, in_flight, new_room)
+    -- Whoever comes there is a new chat.
+    where d.reason is null and coalesce(d.new_room, 1) > 0
 )
 
 select

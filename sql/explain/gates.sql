@@ -1,7 +1,8 @@
 -- What a person's waiting steps must pass before a message is queued, in the order of the tick's judgement
 --
 -- One row for each waiting step and gate. The first gate that is shut is the tick's decision: the order and
--- the reasons are those of tick/plan.sql. The policy queue does not ask the last two, online and capacity.
+-- the reasons are those of tick/plan.sql. The policy queue does not ask grace, online, new_chats and capacity; grace is
+-- asked by fallback and reassign alone. It and new_chats are shown where there is a rule.
 --
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
@@ -61,12 +62,121 @@ device as materialized (
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
         :'out_of_service'::boolean [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer [],
-        :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'limited_by'::text []
+        :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'flying_by'::text [],
+        :'hour_by'::text [], :'day_by'::text [], :'new_rooms'::integer [], :'new_reasons'::text [],
+        :'new_in_day'::integer [], :'most_new'::integer [], :'new_by'::text [], :'away_until'::timestamptz []
     ) as g (
         id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day, most_in_flight, most_in_hour, most_in_day,
-        limited_by
+        flying_by, hour_by, day_by, new_room, new_reason, new_in_day, most_new, new_by, away_until
     )
     inner join user_devices as d on g.id = d.id
+),
+
+-- Who is due on a device that may open only so many chats, and has never had a message from it, as their turn comes.
+newcomer as materialized (
+    select
+        fresh.device_id,
+        fresh.contact_phone,
+        fresh.reason,
+        -- What is left of new chats is for those who are due the longest.
+        row_number() over (
+            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+        ) > fresh.room as is_barred
+    from (
+        select
+            due.device_id,
+            due.contact_phone,
+            taker.new_room as room,
+            taker.new_reason as reason,
+            min(due.next_trigger_time) as due_at
+        from (
+            select
+                device.id as device_id,
+                own.contact_phone,
+                own.next_trigger_time
+            from device
+            cross join lateral (
+                select
+                    sc.contact_phone,
+                    sc.next_trigger_time
+                from sequence_contacts as sc
+                where
+                    sc.assigned_device_id = device.id
+                    -- due: as in tick/claim.sql
+                    and sc.status = 'active'
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and coalesce(
+                        sc.processing_started_at <= :'stale'::timestamptz,
+                        sc.processing_device_id is null or sc.completed_at is not null
+                    )
+                    and sc.contact_phone ~ '\S'
+                    and (:'without_lead'::boolean or (
+                        select true from leads as person
+                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                    ))
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+            ) as own
+            where device.new_room is not null
+            union all
+            -- Contacts without an assigned device are their lead's.
+            select
+                l.device_id,
+                sc.contact_phone,
+                sc.next_trigger_time
+            from sequence_contacts as sc
+            inner join sequences as s on sc.sequence_id = s.id
+            cross join lateral (
+                select leads.device_id
+                from leads
+                where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+                limit 1
+            ) as l
+            where
+                (select count(*) from device where device.new_room is not null) > 0
+                and sc.assigned_device_id is null
+                -- due: as in tick/claim.sql
+                and sc.status = 'active'
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
+                and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+                ))
+                and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+        ) as due
+        inner join device as taker on due.device_id = taker.id
+        where taker.new_room is not null and coalesce(taker.reason, 'device_full') = 'device_full'
+        group by due.device_id, due.contact_phone, taker.new_room, taker.new_reason
+    ) as fresh
+    where
+        (
+            -- known
+            select true
+            from broadcast_messages as m
+            where
+                m.recipient_phone = fresh.contact_phone
+                and m.device_id = fresh.device_id
+                and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+                and m.status <> 'failed'
+                and m.status <> all(:'failed'::text [])
+            limit 1
+        ) is null
+),
+
+barred as materialized (
+    select
+        newcomer.device_id,
+        newcomer.contact_phone,
+        newcomer.reason
+    from newcomer
+    where newcomer.is_barred
 ),
 
 waiting as materialized (
@@ -136,6 +246,8 @@ ahead as materialized (
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.next_trigger_time <= w.next_trigger_time
                 and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and ((d.id, sc.contact_phone)
+                    in (select barred.device_id, barred.contact_phone from barred)) is not true
             union all
             select sc.id
             from sequence_contacts as sc
@@ -161,6 +273,8 @@ ahead as materialized (
                 and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
                 and l.user_id = d.user_id
                 and l.device_id = d.id
+                and ((d.id, sc.contact_phone)
+                    in (select barred.device_id, barred.contact_phone from barred)) is not true
         ) as first
         limit d.room
     ) as o on true
@@ -185,7 +299,40 @@ asked as materialized (
         d.most_in_flight,
         d.most_in_hour,
         d.most_in_day,
-        d.limited_by,
+        d.flying_by,
+        d.hour_by,
+        d.day_by,
+        d.new_room,
+        d.new_reason,
+        d.new_in_day,
+        d.most_new,
+        d.new_by,
+        d.away_until,
+        d.new_room is not null and (
+            -- known
+            select true
+            from broadcast_messages as m
+            where
+                m.recipient_phone = w.contact_phone
+                and m.device_id = d.id
+                and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+                and m.status <> 'failed'
+                and m.status <> all(:'failed'::text [])
+            limit 1
+        ) is null as is_new,
+        -- Whose turn has not come yet is behind all of them.
+        coalesce(
+            (
+                select newcomer.is_barred
+                from newcomer
+                where newcomer.device_id = d.id and newcomer.contact_phone = w.contact_phone
+            ),
+            d.new_room <= (
+                select count(*)
+                from newcomer
+                where newcomer.device_id = d.id and not newcomer.is_barred
+            )
+        ) as is_barred,
         coalesce(a.contacts, 0) as ahead,
         -- Messages that must leave the window of an hour, and of a day, before this one fits.
         d.in_flight + d.an_hour + coalesce(a.contacts, 0) + 1 - d.most_in_hour as hour_over,
@@ -322,7 +469,11 @@ cross join lateral (
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            13, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
+            13, 'grace', 'device_away', k.away_until is null, k.last_seen, k.away_until,
+            'status ' || coalesce(k.device_status, 'empty') || ', waited for by the rule grace'
+        ),
+        (
+            14, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then
@@ -331,12 +482,22 @@ cross join lateral (
             end
         ),
         (
-            14, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
+            15, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
             k.due_since, null,
             case when k.has_sequence and not k.has_lead then 'no lead of the user has this phone' end
         ),
         (
-            15, 'capacity', 'device_full',
+            16, 'new_chats', k.new_reason, case when k.is_same_user then not (k.is_new and k.is_barred) end,
+            k.due_since, null,
+            case
+                when not k.is_new then 'the device has written to this phone before'
+                when k.new_reason = 'device_restricted'
+                    then 'a message of the device failed within a day with an error of restricted_errors'
+                else format('new chats in a day %s of %s (%s)', k.new_in_day, k.most_new, k.new_by)
+            end
+        ),
+        (
+            17, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case
@@ -347,18 +508,26 @@ cross join lateral (
             end,
             case when k.has_device and k.is_same_user then
                 format(
-                    'in flight %s of %s, in an hour %s of %s, in a day %s of %s, due before it %s',
+                    'in flight %s of %s (%s), in an hour %s of %s (%s), in a day %s of %s (%s), due before it %s',
                     k.in_flight,
                     k.most_in_flight,
+                    k.flying_by,
                     k.in_flight + k.an_hour,
                     k.most_in_hour,
+                    k.hour_by,
                     k.in_flight + k.a_day,
                     k.most_in_day,
+                    k.day_by,
                     k.ahead
                 )
-                || coalesce('; by rule: ' || k.limited_by, '')
             end
         )
 ) as g (position, gate, reason, open, since, eligible_at, detail)
-where g.gate <> 'lateness' or isfinite(:'oldest'::timestamptz)
+where
+    case g.gate
+        when 'lateness' then isfinite(:'oldest'::timestamptz)
+        when 'grace' then k.away_until is not null
+        when 'new_chats' then k.new_room is not null
+        else true
+    end
 order by k.user_id, k.due_at nulls last, k.id, g.position;

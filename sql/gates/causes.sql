@@ -4,13 +4,15 @@
 -- that is failed), a colon, and its error_message. The texts are those of workers in the field. What may mean that the
 -- person has the message all the same stands before what surely does not.
 --
--- Parameters: none
+-- Parameters:
+--   restricted  text  a regular expression: the errors of a device that may open no new chats; empty: none
 -- Row:
 --   causes           text  text[]: the cause
 --   cause_patterns   text  text[]: a regular expression
 --   cause_outlooks   text  text[]: again: surely not sent, and a later try may succeed; unsure: may have been sent;
 --                          never: no try succeeds until somebody has corrected something
 -- Locks: none
+\if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
 select
     coalesce(array_agg(known.cause order by known.place), '{}')::text as causes,
     coalesce(array_agg(known.pattern order by known.place), '{}')::text as cause_patterns,
@@ -23,7 +25,7 @@ from (
             'not (registered )?on whatsapp|not registered|invalid (recipient|jid|phone|number)'
         ),
         -- Error 463: an account that may open no new chats; those it has go on.
-        (3, 'restricted', 'again', '\m463\M|reach.?out|time.?lock|restricted'),
+        (3, 'restricted', 'again', nullif(:'restricted'::text, '')),
         (4, 'device_logged_out', 'again', 'logged.?out|not logged.?in|\mbanned\M|unauthori[sz]ed|\m401\M'),
         (5, 'expired', 'again', 'expired'),
         (

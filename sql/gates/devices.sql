@@ -6,6 +6,13 @@
 -- these columns as parameters of the same names, and hold none of these rules. A new reason why a device may not send
 -- is a line of the case expression.
 --
+-- A rule that cannot be read is zero here, never "no limit"; who asks is told of it, and does nothing.
+--
+-- A device that warms up may send so many a day at first, and so many more for each day that it has sent since it was
+-- last silent for a week: for each message of a set, as large as there is, in which any two are 24 hours apart and all
+-- older than that. Going back from now, the next one at least 24 hours older is taken each time, by index, and no
+-- further than the limit can matter.
+--
 -- The n-th elements of all arrays belong together. A device that does not exist is not among them.
 --
 -- Parameters:
@@ -20,11 +27,18 @@
 --   max_in_flight  integer      messages of a device in flight, where no rule is set for it or its user
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
 --   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
+--   warm_up        text         20 +10: of these, 20 at first, and 10 more for each day it has sent; none: no such limit
+--   new_chats      text         people whom a device may write to for the first time in 24 hours; none: any number
+--   grace          interval     how long a device may be away before others take its people
+--   return_home    boolean      whether those go back to it
+--   restricted     text         a regular expression: the errors of a device that may open no new chats
 -- Row:
 --   devices         text  uuid[]: the device
 --   device_users    text  uuid[]: its user
---   device_reasons  text  text[]: why it may not send: device_gone, device_offline, device_full; null: it may
+--   device_reasons  text  text[]: why it may not send: device_gone, device_away, device_offline, device_full; null: it may
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
+--   new_rooms       text  integer[]: people whom it may write to that it has never written to; null: any number
+--   new_reasons     text  text[]: why not to more of them: device_restricted, new_chats_full; null: any number
 --   is_online       text  boolean[]: whether it counts as online: by its status, or as a platform's device
 --   is_gone         text  boolean[]: whether it is not online, and does not come back
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
@@ -34,7 +48,15 @@
 --   most_in_flight  text  integer[]: of those in flight, its limit
 --   most_in_hour    text  integer[]: of those sent in 60 minutes, plus those in flight, its limit
 --   most_in_day     text  integer[]: of those sent in 24 hours, plus those in flight, its limit
---   limited_by      text  text[]: which of these are not the limits for all, and whose they are; null: none
+--   flying_by       text  text[]: the rule that is its limit in flight, and whose it is
+--   hour_by         text  text[]: that of its limit in 60 minutes
+--   day_by          text  text[]: that of its limit in 24 hours
+--   new_in_day      text  integer[]: people whom it has written to in the last 24 hours for the first time, or is about to
+--   most_new        text  integer[]: of those, its limit; null: none
+--   new_by          text  text[]: that rule, and whose it is; null: none
+--   away_until      text  timestamptz[]: until when its people wait for it before others take them; null: they do not
+--   home_after      text  interval[]: how long it must be there before people it has lost go back; null: they do not
+--   unread_rules    text  jsonb: each rule for a device or user that cannot be read: its name, scope, whose, value
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?policy} \else \set policy 'queue' \endif
@@ -47,16 +69,64 @@
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
-with ruled as materialized (
+\if :{?warm_up} \else \set warm_up 'none' \endif
+\if :{?new_chats} \else \set new_chats 'none' \endif
+\if :{?grace} \else \set grace '0' \endif
+\if :{?return_home} \else \set return_home 'false' \endif
+\if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
+with kept as materialized (
     select
         r.scope,
         r.scope_id,
-        max(r.value) filter (where r.name = 'max_in_flight')::integer as flying,
-        max(r.value) filter (where r.name = 'max_per_hour')::integer as an_hour,
-        max(r.value) filter (where r.name = 'max_per_day')::integer as a_day
+        r.name,
+        case when r.value ~ known.pattern then r.value else known.closed end as value,
+        case when r.value !~ known.pattern then jsonb_build_array(r.name, r.scope, r.scope_id, r.value) end as unread
     from seqdev.rule as r
+    -- What stands in for a value that cannot be read closes the device.
+    inner join (
+        values
+            ('max_in_flight', '^[01]?[0-9]{1,9}$', '0'),
+            ('max_per_hour', '^[01]?[0-9]{1,9}$', '0'),
+            ('max_per_day', '^[01]?[0-9]{1,9}$', '0'),
+            ('warm_up', '^([0-9]{1,9} [+][0-9]{1,9}|none)$', '0 +0'),
+            ('new_chats_per_day', '^([01]?[0-9]{1,9}|none)$', '0'),
+            ('grace', '^[0-9]{1,6}(ms|[smhd])$', '0s'),
+            ('return_home', '^(true|false)$', 'false')
+    ) as known (name, pattern, closed) on r.name = known.name
     where r.scope in ('device', 'user') and r.value is not null
-    group by r.scope, r.scope_id
+),
+
+ruled as materialized (
+    select
+        kept.scope,
+        kept.scope_id,
+        max(kept.value) filter (where kept.name = 'max_in_flight')::integer as flying,
+        max(kept.value) filter (where kept.name = 'max_per_hour')::integer as an_hour,
+        max(kept.value) filter (where kept.name = 'max_per_day')::integer as a_day,
+        max(kept.value) filter (where kept.name = 'warm_up') as warm_up,
+        max(kept.value) filter (where kept.name = 'new_chats_per_day') as new_chats,
+        max(kept.value) filter (where kept.name = 'grace')::interval as grace,
+        max(kept.value) filter (where kept.name = 'return_home')::boolean as return_home
+    from kept
+    group by kept.scope, kept.scope_id
+),
+
+-- Devices whose messages have failed within a day with an error that says that they may open no new chats. Nobody
+-- writes when a message failed: the day begins when it was to be sent.
+restricted as materialized (
+    select distinct m.device_id
+    from broadcast_messages as m
+    where
+        :'policy'::text <> 'queue'
+        and :'counted'::text <> 'no'
+        and :'restricted'::text <> ''
+        and m.created_at > :'now'::timestamptz - interval '48 hours'
+        and m.sequence_stepid is not null
+        and m.status not in ('pending', 'queued', 'processing', 'sent', 'delivered', 'read')
+        and m.status = any(:'failed'::text [])
+        and (:'asked'::uuid [] = '{}' or m.device_id = any(:'asked'::uuid []))
+        and greatest(m.created_at, m.scheduled_at, m.sent_at) > :'now'::timestamptz - interval '24 hours'
+        and concat_ws(': ', nullif(m.status, 'failed'), m.error_message) ~* :'restricted'::text
 )
 
 select
@@ -64,6 +134,8 @@ select
     coalesce(array_agg(gate.user_id), '{}')::text as device_users,
     coalesce(array_agg(gate.reason), '{}')::text as device_reasons,
     coalesce(array_agg(gate.room), '{}')::text as device_rooms,
+    coalesce(array_agg(gate.new_room), '{}')::text as new_rooms,
+    coalesce(array_agg(gate.new_reason), '{}')::text as new_reasons,
     coalesce(array_agg(gate.is_online), '{}')::text as is_online,
     coalesce(array_agg(gate.is_gone), '{}')::text as is_gone,
     coalesce(array_agg(gate.out_of_service), '{}')::text as out_of_service,
@@ -73,13 +145,28 @@ select
     coalesce(array_agg(gate.most_flying), '{}')::text as most_in_flight,
     coalesce(array_agg(gate.most_an_hour), '{}')::text as most_in_hour,
     coalesce(array_agg(gate.most_a_day), '{}')::text as most_in_day,
-    coalesce(array_agg(gate.limited_by), '{}')::text as limited_by
+    coalesce(array_agg(gate.flying_by), '{}')::text as flying_by,
+    coalesce(array_agg(gate.hour_by), '{}')::text as hour_by,
+    coalesce(array_agg(gate.day_by), '{}')::text as day_by,
+    coalesce(array_agg(gate.new_in_day), '{}')::text as new_in_day,
+    coalesce(array_agg(gate.most_new), '{}')::text as most_new,
+    coalesce(array_agg(gate.new_by), '{}')::text as new_by,
+    coalesce(array_agg(gate.away_until), '{}')::text as away_until,
+    coalesce(array_agg(gate.home_after), '{}')::text as home_after,
+    coalesce(
+        (
+            select jsonb_agg(kept.unread order by kept.unread)
+            from kept
+            where kept.unread is not null
+        ), '[]'
+    )::text as unread_rules
 from (
     select
         device.*,
         case
             when :'policy'::text = 'queue' then null
             when device.is_gone then 'device_gone'
+            when device.away_until is not null and :'policy'::text in ('fallback', 'reassign') then 'device_away'
             when device.out_of_service or not device.is_online then 'device_offline'
             when device.room = 0 then 'device_full'
         end as reason
@@ -96,28 +183,54 @@ from (
             most.flying as most_flying,
             most.an_hour as most_an_hour,
             most.a_day as most_a_day,
-            nullif(concat_ws(
-                ', ',
-                case
-                    when own.flying is not null then 'max_in_flight of the device'
-                    when owner.flying is not null then 'max_in_flight of the user'
-                end,
-                case
-                    when own.an_hour is not null then 'max_per_hour of the device'
-                    when owner.an_hour is not null then 'max_per_hour of the user'
-                end,
-                case
-                    when own.a_day is not null then 'max_per_day of the device'
-                    when owner.a_day is not null then 'max_per_day of the user'
-                end
-            ), '') as limited_by,
+            sent.new_in_day,
+            most.new_chats as most_new,
+            'max_in_flight' || case
+                when own.flying is not null then ' of the device'
+                when owner.flying is not null then ' of the user'
+                else ' for all'
+            end as flying_by,
+            'max_per_hour' || case
+                when own.an_hour is not null then ' of the device'
+                when owner.an_hour is not null then ' of the user'
+                else ' for all'
+            end as hour_by,
+            case
+                when most.warms_up
+                    then 'warm_up' || case
+                        when own.warm_up is not null then ' of the device'
+                        when owner.warm_up is not null then ' of the user'
+                        else ' for all'
+                    end
+                when own.a_day is not null then 'max_per_day of the device'
+                when owner.a_day is not null then 'max_per_day of the user'
+                else 'max_per_day for all'
+            end as day_by,
+            case
+                when most.new_chats is not null
+                    then 'new_chats_per_day' || case
+                        when own.new_chats is not null then ' of the device'
+                        when owner.new_chats is not null then ' of the user'
+                        else ' for all'
+                    end
+            end as new_by,
             case
                 when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
                     most.flying - sent.in_flight,
                     most.an_hour - sent.in_flight - sent.in_hour,
                     most.a_day - sent.in_flight - sent.in_day
                 ))
-            end as room
+            end as room,
+            case
+                when restricted.device_id is not null then 0
+                when sent.new_in_day is not null then greatest(0, most.new_chats - sent.new_in_day)
+            end as new_room,
+            case
+                when restricted.device_id is not null then 'device_restricted'
+                when most.new_chats is not null then 'new_chats_full'
+            end as new_reason,
+            away.until as away_until,
+            case when rule.return_home then rule.grace end as home_after
         from user_devices as d
         cross join lateral (
             -- A device of a platform is always online, whatever its status says.
@@ -132,12 +245,51 @@ from (
         ) as resting on d.id = resting.device_id
         left join ruled as own on own.scope = 'device' and d.id = own.scope_id
         left join ruled as owner on owner.scope = 'user' and d.user_id = owner.scope_id
+        left join restricted on d.id = restricted.device_id
         cross join lateral (
             select
                 coalesce(own.flying, owner.flying, :'max_in_flight'::integer) as flying,
                 coalesce(own.an_hour, owner.an_hour, :'max_per_hour'::integer) as an_hour,
-                coalesce(own.a_day, owner.a_day, :'max_per_day'::integer) as a_day
-        ) as most
+                coalesce(own.a_day, owner.a_day, :'max_per_day'::integer) as a_day,
+                nullif(coalesce(own.warm_up, owner.warm_up, :'warm_up'::text), 'none') as warm_up,
+                nullif(coalesce(own.new_chats, owner.new_chats, :'new_chats'::text), 'none')::integer as new_chats,
+                coalesce(own.grace, owner.grace, :'grace'::interval) as grace,
+                coalesce(owner.return_home, :'return_home'::boolean) as return_home
+        ) as rule
+        left join lateral (
+            -- The newest sign of life of a device that is not online: no sign, no grace. Where the host has no such
+            -- column, last_seen is the one of "missing".
+            select seen.at + rule.grace as until
+            from (
+                select greatest(
+                    (
+                        select case when isfinite(u.at) then u.at::timestamptz end
+                        from (
+                            select last_seen as at -- noqa: RF03
+                            from user_devices as u
+                            where u.id = d.id -- noqa: RF03
+                        ) as u
+                    ),
+                    (
+                        select m.sent_at::timestamptz
+                        from broadcast_messages as m
+                        where
+                            m.device_id = d.id
+                            and m.sent_at <= :'now'::timestamptz
+                            and m.status not in ('pending', 'queued', 'processing', 'failed')
+                            and m.status <> all(:'failed'::text [])
+                        order by m.sent_at desc
+                        limit 1
+                    )
+                ) as at
+                from (select null::timestamp as last_seen) as missing
+                where
+                    rule.grace > interval '0'
+                    and not state.is_online
+                    and (d.status = any(:'gone'::text [])) is not true
+            ) as seen
+            where seen.at + rule.grace > :'now'::timestamptz
+        ) as away on true
         left join lateral (
             select
                 (
@@ -155,7 +307,7 @@ from (
                                 or m.scheduled_at <= :'now'::timestamptz
                                 or m.scheduled_at <= m.created_at
                             )
-                        limit case :'counted'::text when 'limit' then most.flying end
+                        limit case :'counted'::text when 'limit' then rule.flying end
                     ) as m
                 ) as in_flight,
                 (
@@ -168,7 +320,7 @@ from (
                             and m.sent_at > :'now'::timestamptz - interval '60 minutes'
                             and m.status not in ('pending', 'queued', 'processing', 'failed')
                             and m.status <> all(:'failed'::text [])
-                        limit case :'counted'::text when 'limit' then most.an_hour end
+                        limit case :'counted'::text when 'limit' then rule.an_hour end
                     ) as m
                 ) as in_hour,
                 (
@@ -181,10 +333,118 @@ from (
                             and m.sent_at > :'now'::timestamptz - interval '24 hours'
                             and m.status not in ('pending', 'queued', 'processing', 'failed')
                             and m.status <> all(:'failed'::text [])
-                        limit case :'counted'::text when 'limit' then most.a_day end
+                        limit case :'counted'::text when 'limit' then rule.a_day end
                     ) as m
-                ) as in_day
+                ) as in_day,
+                case
+                    when rule.new_chats is not null then (
+                        select count(*)::integer
+                        from (
+                            select 1
+                            from (
+                                select m.recipient_phone
+                                from broadcast_messages as m
+                                where
+                                    m.device_id = d.id
+                                    and m.status in ('pending', 'queued', 'processing')
+                                    and (
+                                        m.scheduled_at is null
+                                        or m.scheduled_at <= :'now'::timestamptz + interval '24 hours'
+                                        or m.scheduled_at <= m.created_at
+                                    )
+                                union
+                                select m.recipient_phone
+                                from broadcast_messages as m
+                                where
+                                    m.device_id = d.id
+                                    and m.sent_at > :'now'::timestamptz - interval '24 hours'
+                                    and m.status not in ('pending', 'queued', 'processing', 'failed')
+                                    and m.status <> all(:'failed'::text [])
+                            ) as lately
+                            where not exists (
+                                select 1
+                                from broadcast_messages as m
+                                where
+                                    m.recipient_phone = lately.recipient_phone
+                                    and m.device_id = d.id
+                                    and m.sent_at <= :'now'::timestamptz - interval '24 hours'
+                                    and m.status not in ('pending', 'queued', 'processing', 'failed')
+                                    and m.status <> all(:'failed'::text [])
+                            )
+                            limit case :'counted'::text when 'limit' then rule.new_chats end
+                        ) as m
+                    )
+                end as new_in_day
         ) as sent on :'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue'
+        left join lateral (
+            select split_part(rule.warm_up, ' +', 1)::bigint + split_part(rule.warm_up, ' +', 2)::bigint * (
+                with recursive day (at, number) as (
+                    select
+                        :'now'::timestamptz as at,
+                        0 as number
+                    union all
+                    select
+                        older.at,
+                        day.number + 1 as number
+                    from day
+                    cross join lateral (
+                        select m.sent_at::timestamptz as at
+                        from broadcast_messages as m
+                        where
+                            m.device_id = d.id
+                            and m.sent_at <= day.at - interval '24 hours'
+                            and m.status not in ('pending', 'queued', 'processing', 'failed')
+                            and m.status <> all(:'failed'::text [])
+                        order by m.sent_at desc
+                        limit 1
+                    ) as older
+                    where
+                        -- Further days change nothing.
+                        split_part(rule.warm_up, ' +', 1)::bigint + split_part(rule.warm_up, ' +', 2)::bigint * day.number
+                        < case :'counted'::text
+                            when 'limit' then least(
+                                rule.a_day::bigint,
+                                sent.in_flight + sent.in_day + least(
+                                    rule.flying - sent.in_flight, rule.an_hour - sent.in_flight - sent.in_hour
+                                )::bigint
+                            )
+                            else rule.a_day::bigint
+                        end
+                        and split_part(rule.warm_up, ' +', 2)::bigint > 0
+                        -- Silent for a week in between: it began anew since.
+                        and (
+                            older.at > day.at - interval '7 days'
+                            or coalesce(
+                                (
+                                    select m.sent_at::timestamptz
+                                    from broadcast_messages as m
+                                    where
+                                        m.device_id = d.id
+                                        and m.sent_at > older.at
+                                        and m.sent_at <= :'now'::timestamptz
+                                        and m.status not in ('pending', 'queued', 'processing', 'failed')
+                                        and m.status <> all(:'failed'::text [])
+                                    order by m.sent_at
+                                    limit 1
+                                ),
+                                :'now'::timestamptz
+                            ) < older.at + interval '7 days'
+                        )
+                )
+
+                select max(day.number)
+                from day
+            ) as a_day
+            where rule.warm_up is not null and sent.in_flight is not null
+        ) as ramp on true
+        cross join lateral (
+            select
+                rule.flying,
+                rule.an_hour,
+                least(rule.a_day, ramp.a_day)::integer as a_day,
+                coalesce(ramp.a_day < rule.a_day, false) as warms_up,
+                rule.new_chats
+        ) as most
         where
             (:'asked'::uuid [] = '{}' or d.id = any(:'asked'::uuid []))
             and (:'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid []))

@@ -3,7 +3,13 @@
 -- They left it with "repair device --until-back". A person stays where another run has put them since, or where
 -- the row is no longer what that run made of it; so does a row whose step is done.
 --
+-- For a tick, instead: people whom ticks of the last 30 days have assigned to other devices, by reassign, where the rule
+-- return_home is set. Their own device is the one that the first of these has moved them from. It counts as there again
+-- when it is available and for as long as the rule grace says no tick had to move anybody away from it.
+--
 -- Parameters:
+--   now      timestamptz  the instant of the transaction
+--   by_tick  boolean      for a tick
 --   user     uuid    only people of this user
 --   device   uuid    only people who left this device
 --   waiting  text[]  values of sequence_contacts.status: a later step's row, made beforehand
@@ -23,6 +29,8 @@
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?by_tick} \else \set by_tick 'false' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
@@ -69,7 +77,7 @@ away as materialized (
         ch.column_name
     from seqdev.change as ch
     inner join seqdev.run as r on ch.run_id = r.id
-    where r.command = 'repair device --until-back'
+    where not :'by_tick'::boolean and r.command = 'repair device --until-back'
 ),
 
 -- What is in effect of each run that has changed these rows: the last of the run and its undos.
@@ -116,7 +124,86 @@ dated as materialized (
     from entry as e
 ),
 
+-- What ticks have assigned anew. The row is done; the one of the next step has the new device from the start.
+moved as materialized (
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        ch.id,
+        ch.old_value,
+        ch.new_value,
+        ch.changed_at,
+        coalesce(
+            lag(ch.new_value) over (partition by sc.sequence_id, sc.contact_phone order by ch.id) <> ch.old_value, true
+        ) as begins
+    from seqdev.run as r
+    inner join seqdev.change as ch on r.id = ch.run_id
+    inner join sequence_contacts as sc on ch.row_id = sc.id
+    where
+        :'by_tick'::boolean
+        and r.command = 'tick'
+        and r.started_at > :'now'::timestamptz - interval '30 days'
+        -- Of a run that was cut off, nobody knows.
+        and coalesce((r.counts ->> 'moved')::integer, 1) > 0
+        and ch.table_name = 'sequence_contacts'
+        and ch.column_name = 'assigned_device_id'
+        and ch.old_value is not null
+        and ch.new_value is not null
+),
+
+-- The last way of each person from device to device, from its begin to its end.
+way as materialized (
+    select
+        w.sequence_id,
+        w.contact_phone,
+        max(w.id) as id,
+        (array_agg(w.old_value order by w.id))[1] as home,
+        (array_agg(w.new_value order by w.id desc))[1] as stand_in
+    from (
+        select
+            moved.*,
+            max(moved.id) filter (where moved.begins) over (
+                partition by moved.sequence_id, moved.contact_phone
+            ) as begun
+        from moved
+    ) as w
+    where w.id >= w.begun
+    group by w.sequence_id, w.contact_phone
+),
+
 left_home as materialized (
+    select
+        'sequence_contacts' as table_name,
+        sc.id as row_id,
+        'assigned_device_id' as column_name,
+        way.home::uuid as home_id,
+        way.stand_in::uuid as stand_in_id
+    from way
+    inner join sequence_contacts as sc on way.sequence_id = sc.sequence_id and way.contact_phone = sc.contact_phone
+    inner join (
+        select
+            moved.old_value as home,
+            max(moved.changed_at) as at
+        from moved
+        group by moved.old_value
+    ) as last on way.home = last.home
+    inner join unnest(:'devices'::uuid [], :'home_after'::interval []) as g (id, home_after)
+        on way.home = g.id::text and last.at <= :'now'::timestamptz - g.home_after
+    where
+        way.home <> way.stand_in
+        and sc.assigned_device_id::text = way.stand_in
+        -- Where nobody has put the person since.
+        and not exists (
+            select 1
+            from seqdev.change as ch
+            where
+                ch.row_id = sc.id
+                and ch.id > way.id
+                and ch.table_name = 'sequence_contacts'
+                and ch.column_name = 'assigned_device_id'
+        )
+    union all
+    (
     select distinct on (e.table_name, e.row_id)
         e.table_name,
         e.row_id,
@@ -132,6 +219,7 @@ left_home as materialized (
         and e.id > coalesce(e.moved_on, 0)
         and e.id > coalesce(e.returned, 0)
     order by e.table_name, e.row_id, e.id desc
+    )
 )
 
 select

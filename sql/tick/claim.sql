@@ -14,7 +14,7 @@
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
---   own           boolean      claim the contacts that are assigned to the devices
+--   own           boolean      claim the contacts that are assigned to the devices, but for those that pick.sql chooses
 --   contacts      uuid[]       contacts to claim besides (pick.sql, overflow.sql)
 --   onto          uuid[]       the device for each of them
 --   moves         boolean      they leave their own device for it; else it is theirs, or their lead's
@@ -73,11 +73,13 @@ step as materialized (
 ),
 
 device as materialized (
-    -- A room that is null has no end.
-    select d.id, d.user_id, least(:'take'::integer, d.room) as room
+    -- A room that is null has no end. Who goes from a device that may open only so many chats, pick.sql chooses.
+    select
+        d.id, d.user_id, least(:'take'::integer, d.room) as room, d.new_room is not null as is_chosen_for
     from unnest(
-        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
-    ) as d (id, user_id, reason, room)
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
+        :'new_rooms'::integer []
+    ) as d (id, user_id, reason, room, new_room)
     where coalesce(d.reason is null, false)
 ),
 
@@ -117,7 +119,7 @@ claimed as materialized (
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
                 order by sc.next_trigger_time
-                limit case when :'own'::boolean then device.room else 0 end
+                limit case when :'own'::boolean and not device.is_chosen_for then device.room else 0 end
                 for update of sc skip locked
             ) as own
             union all
@@ -144,7 +146,7 @@ claimed as materialized (
                     where
                         -- Who was assigned to the device since is among its own.
                         case when :'moves'::boolean or sc.assigned_device_id is null then true
-                            else not :'own'::boolean and sc.assigned_device_id = device.id end
+                            else (not :'own'::boolean or device.is_chosen_for) and sc.assigned_device_id = device.id end
                         -- due
                         and sc.status = 'active'
                         and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz

@@ -4,12 +4,15 @@
 -- by one, to the least loaded device first; the oldest contacts come first. The same state gives the same
 -- answer: a tick does what this says, and a dry run counts it.
 --
+-- Whoever comes to a device that may open only so many chats counts as one of them, known to it or not.
+--
 -- Parameters:
 --   due_by        timestamptz  contacts are due that are due by then: the instant the run began
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
 --   passed        uuid[]       contacts that take no place: another session holds what they need
+--   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 --   emptied       uuid[]       devices whose own contacts are claimed: another session holds those that are left
 --   most          integer      contacts, at most
 -- Gates: gates/steps.sql, gates/devices.sql of all devices of the users it is about
@@ -18,13 +21,14 @@
 --   device_id    uuid  the device that takes it
 --   device_name  text  its name
 --   preferred    uuid  its own device; null where there is none
---   reason       text  why that one does not: device_offline, device_full, device_missing, no_device
+--   reason       text  why that one does not: device_offline, device_full, new_chats_full, device_missing, no_device …
 -- Locks: none
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?passed} \else \set passed '{}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?emptied} \else \set emptied '{}' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -45,8 +49,115 @@ device as materialized (
     select d.*
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer []
-    ) as d (id, user_id, reason, room, load)
+        :'in_flight'::integer [], :'new_rooms'::integer [], :'new_reasons'::text []
+    ) as d (id, user_id, reason, room, load, new_room, new_reason)
+),
+
+-- Who is due on a device that may open only so many chats, and has never had a message from it, as their turn comes.
+newcomer as materialized (
+    select
+        fresh.device_id,
+        fresh.contact_phone,
+        fresh.reason,
+        -- What is left of new chats is for those who are due the longest.
+        row_number() over (
+            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+        ) > fresh.room as is_barred
+    from (
+        select
+            due.device_id,
+            due.contact_phone,
+            taker.new_room as room,
+            taker.new_reason as reason,
+            min(due.next_trigger_time) as due_at
+        from (
+            select
+                device.id as device_id,
+                own.contact_phone,
+                own.next_trigger_time
+            from device
+            cross join lateral (
+                select
+                    sc.contact_phone,
+                    sc.next_trigger_time
+                from sequence_contacts as sc
+                where
+                    sc.assigned_device_id = device.id
+                    -- due: as in tick/claim.sql
+                    and sc.status = 'active'
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and coalesce(
+                        sc.processing_started_at <= :'stale'::timestamptz,
+                        sc.processing_device_id is null or sc.completed_at is not null
+                    )
+                    and sc.contact_phone ~ '\S'
+                    and (:'without_lead'::boolean or (
+                        select true from leads as person
+                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                    ))
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+            ) as own
+            where device.new_room is not null
+            union all
+            -- Contacts without an assigned device are their lead's.
+            select
+                l.device_id,
+                sc.contact_phone,
+                sc.next_trigger_time
+            from sequence_contacts as sc
+            inner join sequences as s on sc.sequence_id = s.id
+            cross join lateral (
+                select leads.device_id
+                from leads
+                where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+                limit 1
+            ) as l
+            where
+                (select count(*) from device where device.new_room is not null) > 0
+                and sc.assigned_device_id is null
+                -- due: as in tick/claim.sql
+                and sc.status = 'active'
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
+                and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+                ))
+                and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+        ) as due
+        inner join device as taker on due.device_id = taker.id
+        where taker.new_room is not null and coalesce(taker.reason, 'device_full') = 'device_full'
+        group by due.device_id, due.contact_phone, taker.new_room, taker.new_reason
+    ) as fresh
+    where
+        (
+            -- known
+            select true
+            from broadcast_messages as m
+            where
+                m.recipient_phone = fresh.contact_phone
+                and m.device_id = fresh.device_id
+                and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+                and m.status <> 'failed'
+                and m.status <> all(:'failed'::text [])
+            limit 1
+        ) is null
+),
+
+barred as materialized (
+    select
+        newcomer.device_id,
+        newcomer.contact_phone,
+        newcomer.reason
+    from newcomer
+    where newcomer.is_barred
 ),
 
 free_device as materialized (
@@ -61,7 +172,11 @@ unassigned as materialized (
         sc.id,
         sc.next_trigger_time,
         s.user_id,
-        l.device_id
+        l.device_id,
+        case
+            when ((l.device_id, sc.contact_phone) in (select barred.device_id, barred.contact_phone from barred)) is true
+                then (select device.new_reason from device where device.id = l.device_id)
+        end as barred
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
     left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
@@ -114,13 +229,19 @@ taken as materialized (
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.id not in (select passed.id from passed)
                 and device.id <> all(:'emptied'::uuid [])
+                and ((device.id, sc.contact_phone)
+                    in (select barred.device_id, barred.contact_phone from barred)) is not true
             limit device.room
         ) as sc
     ) as own
     cross join lateral (
         select count(*)::integer as contacts
         from unassigned as u
-        where u.device_id = device.id and u.user_id = device.user_id and device.id <> all(:'emptied'::uuid [])
+        where
+            u.device_id = device.id
+            and u.user_id = device.user_id
+            and u.barred is null
+            and device.id <> all(:'emptied'::uuid [])
     ) as borrowed
 ),
 
@@ -137,7 +258,20 @@ spare as materialized (
             taken.id as device_id,
             taken.load + taken.places + free.place as load
         from taken
-        cross join lateral generate_series(1, taken.room - taken.places) as free (place)
+        cross join lateral generate_series(
+            1,
+            least(
+                taken.room - taken.places,
+                taken.new_room - (
+                    select count(*)
+                    from newcomer
+                    where
+                        newcomer.device_id = taken.id
+                        and not newcomer.is_barred
+                        and taken.id <> all(:'emptied'::uuid [])
+                )
+            )::integer
+        ) as free (place)
     ) as slot
     group by slot.user_id
 ),
@@ -163,17 +297,22 @@ assigned (device_id) as (
     where a.device_id is not null
 ),
 
--- Devices whose contacts may have to go elsewhere; the first "stays" of them go on their own device.
+-- Devices whose contacts may have to go elsewhere; the first "stays" of them go on their own device, but for those who
+-- would be a new chat too many.
 source as materialized (
     select
         d.id as device_id,
         d.user_id,
         spare.places,
         case when d.reason is null then d.room else 0 end as stays,
-        coalesce(d.reason, 'device_full') as reason
+        coalesce(d.reason, 'device_full') as reason,
+        d.new_reason
     from device as d
     inner join spare on d.user_id = spare.user_id
-    where d.reason is not null or d.id <> all(:'emptied'::uuid [])
+    where
+        (d.reason is not null or d.id <> all(:'emptied'::uuid []) or d.new_room is not null)
+        -- Its people wait for it.
+        and (d.reason = 'device_away') is not true
     union all
     -- A device that is gone may have people of any user.
     select
@@ -181,7 +320,8 @@ source as materialized (
         spare.user_id,
         spare.places,
         0 as stays,
-        'device_missing' as reason
+        'device_missing' as reason,
+        null as new_reason
     from (
         select assigned.device_id
         from assigned
@@ -204,24 +344,32 @@ pick as materialized (
     select
         source.user_id,
         source.device_id as preferred,
-        source.reason,
+        coalesce(due.barred, source.reason) as reason,
         due.id,
         due.next_trigger_time
     from source
     cross join lateral (
         select
             ordered.id,
-            ordered.next_trigger_time
+            ordered.next_trigger_time,
+            ordered.barred
         from (
             select
                 both_kinds.id,
                 both_kinds.next_trigger_time,
-                row_number() over (order by both_kinds.next_trigger_time, both_kinds.id) as place
+                both_kinds.barred,
+                row_number() over in_turn as place,
+                count(*) filter (where both_kinds.barred is null) over in_turn as stay
             from (
                 (
                     select
                         sc.id,
-                        sc.next_trigger_time
+                        sc.next_trigger_time,
+                        case
+                            when ((source.device_id, sc.contact_phone)
+                                in (select barred.device_id, barred.contact_phone from barred)) is true
+                                then source.new_reason
+                        end as barred
                     from sequence_contacts as sc
                     where
                         sc.assigned_device_id = source.device_id
@@ -246,12 +394,14 @@ pick as materialized (
                 union all
                 select
                     u.id,
-                    u.next_trigger_time
+                    u.next_trigger_time,
+                    u.barred
                 from unassigned as u
                 where u.device_id = source.device_id and u.user_id = source.user_id
             ) as both_kinds
+            window in_turn as (order by both_kinds.next_trigger_time, both_kinds.id)
         ) as ordered
-        where ordered.place > source.stays
+        where ordered.stay > source.stays or ordered.barred is not null
         order by ordered.place
         limit source.places
     ) as due

@@ -1,7 +1,7 @@
 -- The due contacts that are a device's own: those assigned to it, or only those of its leads that nobody is assigned to
 --
 -- The claim finds those assigned to a device itself. It is given those without an assigned device, which are their
--- lead's; and all of them where the database has refused a claim, which is then made for a part of them at a time,
+-- lead's; those of a device that may open only so many chats, known ones and so many others; and all of them where the database has refused a claim, which is then made for a part of them at a time,
 -- until the contact that is refused stands alone.
 --
 -- Parameters:
@@ -11,6 +11,7 @@
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
 --   own           boolean      those assigned to a device too
 --   passed        uuid[]       contacts that are left out: another session holds what they need
+--   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 --   take          integer      contacts for one device, at most
 --   most          integer      contacts in all, at most
 -- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
@@ -24,6 +25,7 @@
 \if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?own} \else \set own 'true' \endif
 \if :{?passed} \else \set passed '{}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -44,11 +46,122 @@ device as materialized (
     select
         d.id,
         d.user_id,
-        least(:'take'::integer, d.room) as room
+        d.reason,
+        least(:'take'::integer, d.room) as room,
+        d.new_room,
+        d.new_reason
     from unnest(
-        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
-    ) as d (id, user_id, reason, room)
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
+        :'new_rooms'::integer [], :'new_reasons'::text []
+    ) as d (id, user_id, reason, room, new_room, new_reason)
     where d.reason is null
+),
+
+-- Who is due on a device that may open only so many chats, and has never had a message from it, as their turn comes.
+newcomer as materialized (
+    select
+        fresh.device_id,
+        fresh.contact_phone,
+        fresh.reason,
+        -- What is left of new chats is for those who are due the longest.
+        row_number() over (
+            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+        ) > fresh.room as is_barred
+    from (
+        select
+            due.device_id,
+            due.contact_phone,
+            taker.new_room as room,
+            taker.new_reason as reason,
+            min(due.next_trigger_time) as due_at
+        from (
+            select
+                device.id as device_id,
+                own.contact_phone,
+                own.next_trigger_time
+            from device
+            cross join lateral (
+                select
+                    sc.contact_phone,
+                    sc.next_trigger_time
+                from sequence_contacts as sc
+                where
+                    sc.assigned_device_id = device.id
+                    -- due: as in tick/claim.sql
+                    and sc.status = 'active'
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and coalesce(
+                        sc.processing_started_at <= :'stale'::timestamptz,
+                        sc.processing_device_id is null or sc.completed_at is not null
+                    )
+                    and sc.contact_phone ~ '\S'
+                    and (:'without_lead'::boolean or (
+                        select true from leads as person
+                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                    ))
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+            ) as own
+            where device.new_room is not null
+            union all
+            -- Contacts without an assigned device are their lead's.
+            select
+                l.device_id,
+                sc.contact_phone,
+                sc.next_trigger_time
+            from sequence_contacts as sc
+            inner join sequences as s on sc.sequence_id = s.id
+            cross join lateral (
+                select leads.device_id
+                from leads
+                where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+                limit 1
+            ) as l
+            where
+                (select count(*) from device where device.new_room is not null) > 0
+                and sc.assigned_device_id is null
+                -- due: as in tick/claim.sql
+                and sc.status = 'active'
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
+                and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+                ))
+                and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+        ) as due
+        inner join device as taker on due.device_id = taker.id
+        where taker.new_room is not null and coalesce(taker.reason, 'device_full') = 'device_full'
+        group by due.device_id, due.contact_phone, taker.new_room, taker.new_reason
+    ) as fresh
+    where
+        (
+            -- known
+            select true
+            from broadcast_messages as m
+            where
+                m.recipient_phone = fresh.contact_phone
+                and m.device_id = fresh.device_id
+                and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+                and m.status <> 'failed'
+                and m.status <> all(:'failed'::text [])
+            limit 1
+        ) is null
+),
+
+barred as materialized (
+    select
+        newcomer.device_id,
+        newcomer.contact_phone,
+        newcomer.reason
+    from newcomer
+    where newcomer.is_barred
 ),
 
 -- The oldest of each device, some to spare for those that somebody else has locked.
@@ -84,6 +197,7 @@ unassigned as materialized (
             in (select step.user_id, step.sequence_id, step.id from step)) is true
         and sc.id not in (select passed.id from passed)
         and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+        and ((l.device_id, sc.contact_phone) in (select barred.device_id, barred.contact_phone from barred)) is not true
     group by l.device_id
 )
 
@@ -117,8 +231,10 @@ cross join lateral (
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.id not in (select passed.id from passed)
+                and ((device.id, sc.contact_phone)
+                    in (select barred.device_id, barred.contact_phone from barred)) is not true
             order by sc.next_trigger_time
-            limit case when :'own'::boolean then device.room else 0 end
+            limit case when :'own'::boolean or device.new_room is not null then device.room else 0 end
             for update of sc skip locked
         ) as own
         union all

@@ -8,6 +8,7 @@
 --   oldest        timestamptz  contacts that were due before are too late, and wait
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 -- Gates: gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict (overflow.sql says who goes
 --   to another device)
 -- Row:
@@ -20,27 +21,142 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-with recursive step as materialized (
+with recursive any_step as materialized (
     select s.*
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
     ) as s (user_id, sequence_id, id, reason)
 ),
 
+step as materialized (
+    select any_step.*
+    from any_step
+    where any_step.reason is null
+),
+
 -- What is said of a contact whose step is none of the sequence's.
 sequence as materialized (
-    select step.*
-    from step
-    where step.id is null and step.reason <> 'sequence_inactive'
+    select any_step.*
+    from any_step
+    where any_step.id is null and any_step.reason <> 'sequence_inactive'
 ),
 
 device as materialized (
     select d.*
     from unnest(
-        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
-    ) as d (id, user_id, reason, room)
+        :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
+        :'new_rooms'::integer [], :'new_reasons'::text []
+    ) as d (id, user_id, reason, room, new_room, new_reason)
+),
+
+-- Who is due on a device that may open only so many chats, and has never had a message from it, as their turn comes.
+newcomer as materialized (
+    select
+        fresh.device_id,
+        fresh.contact_phone,
+        fresh.reason,
+        -- What is left of new chats is for those who are due the longest.
+        row_number() over (
+            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+        ) > fresh.room as is_barred
+    from (
+        select
+            due.device_id,
+            due.contact_phone,
+            taker.new_room as room,
+            taker.new_reason as reason,
+            min(due.next_trigger_time) as due_at
+        from (
+            select
+                device.id as device_id,
+                own.contact_phone,
+                own.next_trigger_time
+            from device
+            cross join lateral (
+                select
+                    sc.contact_phone,
+                    sc.next_trigger_time
+                from sequence_contacts as sc
+                where
+                    sc.assigned_device_id = device.id
+                    -- due: as in tick/claim.sql
+                    and sc.status = 'active'
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and coalesce(
+                        sc.processing_started_at <= :'stale'::timestamptz,
+                        sc.processing_device_id is null or sc.completed_at is not null
+                    )
+                    and sc.contact_phone ~ '\S'
+                    and (:'without_lead'::boolean or (
+                        select true from leads as person
+                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                    ))
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+            ) as own
+            where device.new_room is not null
+            union all
+            -- Contacts without an assigned device are their lead's.
+            select
+                l.device_id,
+                sc.contact_phone,
+                sc.next_trigger_time
+            from sequence_contacts as sc
+            inner join sequences as s on sc.sequence_id = s.id
+            cross join lateral (
+                select leads.device_id
+                from leads
+                where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+                limit 1
+            ) as l
+            where
+                (select count(*) from device where device.new_room is not null) > 0
+                and sc.assigned_device_id is null
+                -- due: as in tick/claim.sql
+                and sc.status = 'active'
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
+                and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+                ))
+                and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+        ) as due
+        inner join device as taker on due.device_id = taker.id
+        where taker.new_room is not null and coalesce(taker.reason, 'device_full') = 'device_full'
+        group by due.device_id, due.contact_phone, taker.new_room, taker.new_reason
+    ) as fresh
+    where
+        (
+            -- known
+            select true
+            from broadcast_messages as m
+            where
+                m.recipient_phone = fresh.contact_phone
+                and m.device_id = fresh.device_id
+                and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+                and m.status <> 'failed'
+                and m.status <> all(:'failed'::text [])
+            limit 1
+        ) is null
+),
+
+barred as materialized (
+    select
+        newcomer.device_id,
+        newcomer.contact_phone,
+        newcomer.reason
+    from newcomer
+    where newcomer.is_barred
 ),
 
 -- Each assigned device once, by hopping from one to the next in the index.
@@ -87,13 +203,19 @@ due as materialized (
                 where (person.user_id, person.phone) = (device.user_id, sc.contact_phone)
                 limit 1
             ) is null as is_leadless,
+            case
+                when device.new_room is not null
+                    then ((a.device_id, sc.contact_phone)
+                        in (select barred.device_id, barred.contact_phone from barred)) is true
+                else false
+            end as is_barred,
             count(*) as contacts
         from sequence_contacts as sc
         where
             sc.assigned_device_id = a.device_id
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
-        group by 1, 2, 3, 4, 5, 6
+        group by 1, 2, 3, 4, 5, 6, 7
     ) as counted
     union all
     -- Contacts without an assigned device are their lead's.
@@ -108,6 +230,7 @@ due as materialized (
         ),
         sc.next_trigger_time < :'oldest'::timestamptz,
         false,
+        ((l.device_id, sc.contact_phone) in (select barred.device_id, barred.contact_phone from barred)) is true,
         count(*)
     from sequence_contacts as sc
     inner join sequence as s on sc.sequence_id = s.sequence_id
@@ -122,7 +245,7 @@ due as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
-    group by 1, 2, 3, 4, 5, 6
+    group by 1, 2, 3, 4, 5, 6, 8
 ),
 
 judged as materialized (
@@ -139,6 +262,7 @@ judged as materialized (
             -- Those who go on it are counted below: one more than none is one too many.
             when device.reason <> 'device_full' then device.reason
             when due.is_leadless then 'no_lead'
+            when due.is_barred then device.new_reason
             else 'queue'
         end as decision,
         sum(due.contacts) as contacts
@@ -146,10 +270,10 @@ judged as materialized (
         select
             due.*,
             s.user_id,
-            case when step.id is null then s.reason else step.reason end as reason
+            case when st.id is null then s.reason else st.reason end as reason
         from due
         inner join sequence as s on due.sequence_id = s.sequence_id
-        left join step on due.sequence_stepid = step.id and due.sequence_id = step.sequence_id
+        left join any_step as st on due.sequence_stepid = st.id and due.sequence_id = st.sequence_id
     ) as due
     left join device on due.device_id = device.id
     group by 1, 2

@@ -104,7 +104,7 @@ RULES = {
         {},
     ),
     "the room of a device": (
-        r":'max_(in_flight|per_hour|per_day)'",
+        r":'max_(in_flight|per_hour|per_day)'|:'(warm_up|new_chats|grace)'",
         "gates/devices.sql",
         {},
     ),
@@ -151,6 +151,28 @@ def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
     master = found.pop("tick/plan.sql")
     assert found
     assert [path for path, hops in found.items() if hops != master] == []
+
+
+@pytest.mark.parametrize("name", ["newcomer", "barred"])
+def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -> None:
+    found = {
+        path: common_table(source, name)
+        for path, source in SOURCES.items()
+        if re.search(rf"^{name} as materialized", source, re.MULTILINE)
+    }
+    assert found.keys() == {"tick/pick.sql", "tick/plan.sql", "tick/overflow.sql", "explain/gates.sql"}
+    assert len(set(found.values())) == 1
+
+
+def test_whom_a_device_knows_is_told_in_the_same_way_everywhere() -> None:
+    mark = re.compile(r"-- known\n(.*?limit 1)", re.DOTALL)
+    found = [
+        re.sub(r"\b(fresh|w|d)\.(contact_phone|device_id|id)\b", "OF", plain(known))
+        for source in SOURCES.values()
+        for known in mark.findall(source)
+    ]
+    assert len(found) == 5
+    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize("name", ["chunk", "entry", "matched", "judged", "fit"])

@@ -100,11 +100,17 @@ def test_explain_says_whose_rule_the_limit_is(host: Host, seqdev: Cli, devices: 
         assert story["waiting"][0]["reason"] == "device_full"
         return str({gate["gate"]: gate["detail"] for gate in story["waiting"][0]["gates"]}["capacity"])
 
-    assert "rule" not in detail()
+    assert detail().startswith(
+        "in flight 0 of 5 (max_in_flight for all), in an hour 0 of 80 (max_per_hour for all)"
+    )
     host.rule("max_per_hour", 4, device=devices["A"])
     host.rule("max_in_flight", 3, user=devices["user of A and B"])
-    assert detail().startswith("in flight 0 of 3, in an hour 0 of 4, in a day 0 of 800")
-    assert detail().endswith("by rule: max_in_flight of the user, max_per_hour of the device")
+    assert detail() == (
+        "in flight 0 of 3 (max_in_flight of the user), in an hour 0 of 4 (max_per_hour of the device),"
+        " in a day 0 of 800 (max_per_day for all), due before it 3"
+    )
+    screen = seqdev("explain", phone).out
+    assert "in flight 0 of 3 (max_in_flight of the user)" in screen
 
 
 def test_what_would_be_lost_with_a_device_is_counted_by_the_others_own_limits(

@@ -8,13 +8,19 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 HOUR, DAY = 60, 24 * 60
+WEEK = 7 * DAY
 CLAIM_TIMEOUT = 5
 IN_FLIGHT = ("pending", "queued", "processing")
 FAILED = ("failed", "error", "skipped", "expired", "cancelled")
 SENT = ("sent", "delivered", "read")
+CAMPAIGN = "6019"
+"""Whom campaigns are for."""
+RESTRICTED = "error 463: restricted"
+"""The error of a device that may open no new chats."""
 
 Key = tuple[UUID, str, UUID | None]
 """Sequence, phone and step: one row each."""
@@ -26,6 +32,7 @@ class Device:
     status: str
     is_available: bool | None = None
     platform: str | None = None
+    seen: int | None = None
 
     @property
     def is_online(self) -> bool:
@@ -104,6 +111,15 @@ class Message:
     """Of a campaign's, which has no contact."""
     error: str | None = None
 
+    @property
+    def phone(self) -> str:
+        return self.contact[1] if self.contact else CAMPAIGN
+
+    @property
+    def left(self) -> int | None:
+        """When it left; None: it has not."""
+        return None if self.status in (*IN_FLIGHT, *FAILED) else self.sent
+
 
 @dataclass
 class Ticked:
@@ -117,6 +133,10 @@ class Ticked:
     ended: int = 0
     chained: int = 0
     failed_reflected: int = 0
+    varies: bool = False
+    """How many go to other devices depends on how many are claimed at a time."""
+    reasons: dict[Key, str] = field(default_factory=dict)
+    """Why each of those waits who do."""
 
 
 @dataclass
@@ -124,6 +144,9 @@ class Limits:
     in_flight: int
     hour: int
     day: int
+    warm_up: tuple[int, int] | None = None
+    new_chats: int | None = None
+    grace: int = 0
 
 
 @dataclass
@@ -131,7 +154,7 @@ class Model:
     """The host's tables, and what seqdev does to them."""
 
     limits: Limits
-    narrower: dict[tuple[str, UUID], int] = field(default_factory=dict)
+    narrower: dict[tuple[str, UUID], Any] = field(default_factory=dict)
     """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
     policies: dict[UUID, str] = field(default_factory=dict)
     """Of users who have one of their own."""
@@ -202,26 +225,84 @@ class Model:
             message.status in IN_FLIGHT and (message.scheduled is None or message.scheduled <= self.clock)
             for message in own
         )
-        gone = [
-            self.clock - message.sent
+        gone = [self.clock - message.left for message in own if message.left is not None]
+        left: int = min(
+            self.limit("in_flight", device) - flying,
+            self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
+            self.a_day(device, gone) - flying - sum(age < DAY for age in gone),
+        )
+        return max(0, left)
+
+    def a_day(self, device: UUID, ages: Iterable[int]) -> int:
+        """Messages in a day: of a device that warms up, whose messages are as old as that, fewer."""
+        most: int = self.limit("day", device)
+        ramp: tuple[int, int] | None = self.limit("warm_up", device)
+        if ramp is None:
+            return most
+        used: list[int] = []
+        for age in sorted(ages, reverse=True):
+            if used and used[-1] - age >= WEEK:
+                used = []
+            used.append(age)
+        days, last = 0, None
+        if used and used[-1] < WEEK:
+            # As many days as fit, from the first message on.
+            for age in used:
+                if age >= DAY and (last is None or last - age >= DAY):
+                    days, last = days + 1, age
+        first, more = ramp
+        return min(most, first + more * days)
+
+    def new_room(self, device: UUID) -> int | None:
+        """How many people the device may write to for the first time; None: as many as there are."""
+        if self.is_restricted(device):
+            return 0
+        most = self.limit("new_chats", device)
+        if most is None:
+            return None
+        own = [message for message in self.messages if message.device == device]
+        lately = {
+            message.phone
             for message in own
-            if message.sent is not None and message.status not in (*IN_FLIGHT, *FAILED)
-        ]
-        return max(
-            0,
-            min(
-                self.limit("in_flight", device) - flying,
-                self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
-                self.limit("day", device) - flying - sum(age < DAY for age in gone),
-            ),
+            if (message.status in IN_FLIGHT and (message.scheduled or 0) <= self.clock + DAY)
+            or (message.left is not None and self.clock - message.left < DAY)
+        }
+        before = {one.phone for one in own if one.left is not None and self.clock - one.left >= DAY}
+        return max(0, int(most) - len(lately - before))
+
+    def is_restricted(self, device: UUID) -> bool:
+        return any(
+            message.device == device
+            and message.contact is not None
+            and message.status in FAILED
+            and (message.error or "") == RESTRICTED
+            and self.clock - max(message.created, message.scheduled or 0) < DAY
+            for message in self.messages
         )
 
-    def limit(self, name: str, device: UUID) -> int:
+    def knows(self, device: UUID, phone: str) -> bool:
+        """Whether a message of the device to the phone has left, or is to leave."""
+        return any(
+            message.device == device
+            and message.phone == phone
+            and message.status not in FAILED
+            and (message.sent is not None or message.status in IN_FLIGHT)
+            for message in self.messages
+        )
+
+    def is_waited_for(self, device: UUID) -> bool:
+        """Whether a device that is not online may come back in time."""
+        one, grace = self.devices[device], int(self.limit("grace", device))
+        signs = [message.left for message in self.messages if message.device == device]
+        seen = max((at for at in (one.seen, *signs) if at is not None), default=None)
+        return not (one.is_online or one.is_gone) and seen is not None and seen + grace > self.clock
+
+    def limit(self, name: str, device: UUID) -> Any:
         """The most specific rule: the device's, its user's, that for all."""
         for whose in (device, self.devices[device].user):
             if (name, whose) in self.narrower:
                 return self.narrower[name, whose]
-        return int(getattr(self.limits, name))
+        return getattr(self.limits, name)
 
     def load(self, device: UUID) -> int:
         return sum(
@@ -231,10 +312,13 @@ class Model:
             for message in self.messages
         )
 
-    def tick(self, policy: str, sent: dict[Key, UUID], most: int | None = None) -> Ticked:
+    def tick(
+        self, policy: str, sent: dict[Key, UUID], most: int | None = None, turns: dict[Key, Any] | None = None
+    ) -> Ticked:
         """What a tick under ``policy``, for users without one of their own, leaves behind that has sent ``sent``.
 
         Fails where that is not what the policy allows, or less than it asks for. ``most``: --max-messages.
+        ``turns``: when the contacts are due, to the moment.
         """
         summary = Ticked(failed_reflected=self._reflect_failed())
 
@@ -263,11 +347,32 @@ class Model:
                 waiting[key] = reason
             elif policy_of(sequence.user) != "queue" and device and not self.devices[device].is_up:
                 waiting[key] = "device_gone" if self.devices[device].is_gone else "device_offline"
-                elsewhere[sequence.user] += [key] * has_lead
+                if moves(sequence.user) and self.is_waited_for(device):
+                    waiting[key] = "device_away"
+                else:
+                    elsewhere[sequence.user] += [key] * has_lead
             elif not has_lead:
                 waiting[key] = "no_lead"
             elif device:
                 own[device].append(key)
+        news: dict[UUID, int] = {}
+        """Of each device with a limit of them: new chats that its own people leave."""
+        for device, one in self.devices.items():
+            if policy_of(one.user) == "queue" or (new_room := self.new_room(device)) is None:
+                continue
+            fresh = [key for key in own[device] if not self.knows(device, key[1])]
+            first = {
+                phone: min((turns or {}).get(key, self.contacts[key].due) for key in fresh if key[1] == phone)
+                for phone in {key[1] for key in fresh}
+            }
+            may = sorted(first, key=lambda phone: (first[phone], phone))[:new_room]
+            for key in fresh:
+                if key[1] not in may:
+                    own[device].remove(key)
+                    elsewhere[one.user].append(key)
+                    waiting[key] = "device_restricted" if self.is_restricted(device) else "new_chats_full"
+            went = {key[1] for key in own[device] if key in fresh and sent.get(key) == device}
+            news[device] = new_room - len(went)
         room = {
             device: len(keys) if policy_of(self.devices[device].user) == "queue" else self.room(device)
             for device, keys in own.items()
@@ -293,15 +398,19 @@ class Model:
         assert set(sent) - set(moved) <= {key for keys in own.values() for key in keys}, "sent by mistake"
         elsewhere = {user: keys for user, keys in elsewhere.items() if moves(user)}
         if any_moves:
-            could += self._check_moves(moved, elsewhere, sent, limited)
+            low, high = self._check_moves(moved, elsewhere, sent, (limited, news))
+            summary.varies = low < high
         else:
             assert not moved, "sent from another device"
-        assert len(sent) == min(could, most), f"{len(sent)} sent where {min(could, most)} must be"
+            low = high = 0
+        assert min(could + low, most) <= len(sent) <= min(could + high, most), (
+            f"{len(sent)} sent where {min(could + low, most)} must be"
+        )
         summary.queued, summary.moved = len(sent), len(moved)
         for key, device in sent.items():
             waiting.pop(key, None)
             self._send(key, device, policy_of(self.sequences[key[0]].user) if key in moved else "")
-        summary.waiting = Counter(waiting.values())
+        summary.waiting, summary.reasons = Counter(waiting.values()), waiting
         self._end(sent, summary)
         return summary
 
@@ -351,24 +460,36 @@ class Model:
         moved: dict[Key, UUID],
         elsewhere: dict[UUID, list[Key]],
         sent: dict[Key, UUID],
-        limited: bool,
-    ) -> int:
-        """How many could go to another device; fails where one went to a wrong one."""
+        limits: tuple[bool, dict[UUID, int]],
+    ) -> tuple[int, int]:
+        """How many could go to another device, at least and at most; fails where one went to a wrong one.
+
+        ``limits``: whether not all could be sent; and the new chats that each device with a limit has left.
+        Whoever comes to it counts as one, until the next batch sees who was known, or came twice.
+        """
+        limited, news = limits
         assert set(moved) <= {key for keys in elsewhere.values() for key in keys}, "moved for no reason"
-        could = 0
+        low = high = 0
         for user, keys in elsewhere.items():
-            spare = {
-                identity: self.room(identity)
-                - sum(at == identity and key not in moved for key, at in sent.items())
+            own = Counter(at for key, at in sent.items() if key not in moved)
+            rooms = {
+                identity: self.room(identity) - own[identity]
                 for identity, device in self.devices.items()
                 if device.user == user and device.is_up
             }
+            spare = {device: min(room, news.get(device, room)) for device, room in rooms.items()}
             taken = Counter(moved[key] for key in keys if key in moved)
             assert taken.keys() <= spare.keys(), (
                 "sent from a device of another user, or one that is not available"
             )
-            assert all(number <= spare[device] for device, number in taken.items()), "over the capacity"
-            could += min(len(keys), sum(spare.values()))
+            assert all(number <= rooms[device] for device, number in taken.items()), "over the capacity"
+            for device in taken.keys() & news.keys():
+                own_phones = {key[1] for key, at in sent.items() if at == device and key not in moved}
+                came = {key[1] for key in keys if moved.get(key) == device} - own_phones
+                assert news[device] > 0, "a device that may open no chat took somebody"
+                assert sum(not self.knows(device, phone) for phone in came) <= news[device], "too many chats"
+            low += min(len(keys), sum(spare.values()))
+            high += min(len(keys), sum(rooms[one] if spare[one] > 0 else 0 for one in rooms))
             self._oldest_first(
                 [key for key in keys if key in moved], [key for key in keys if key not in moved]
             )
@@ -377,10 +498,10 @@ class Model:
             for device in taken:
                 for other, room in spare.items():
                     if other != device and taken[other] < room:
-                        heavier = self.load(device) + self.room(device) - spare[device] + taken[device]
-                        lighter = self.load(other) + self.room(other) - room + taken[other]
+                        heavier = self.load(device) + own[device] + taken[device]
+                        lighter = self.load(other) + own[other] + taken[other]
                         assert heavier <= lighter + 1, "not to the least loaded device"
-        return could
+        return low, high
 
     def _send(self, key: Key, device: UUID, moved: str) -> None:
         contact = self.contacts[key]

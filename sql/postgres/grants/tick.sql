@@ -24,6 +24,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
             'select (id, user_id, device_name, status, platform)',
             'which devices are available'
         ),
+        (41, :'schema'::text, 'user_devices', 'select (last_seen)', 'the rule grace: since when a device is away'),
         (50, :'schema'::text, 'device_load_balance', 'select', 'devices taken out of service'),
         (60, :'schema'::text, 'sequences', 'select', 'which sequences are active'),
         (70, :'schema'::text, 'sequence_steps', 'select', 'what to send'),
@@ -65,7 +66,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (174, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
-        (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew')
+        (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew'),
+        (190, 'seqdev', 'change', 'select', 'the rule return_home: whom it has moved')
 )
 
 select
@@ -86,4 +88,13 @@ left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname a
 where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)
+    -- Some hosts have no such column.
+    and (
+        n.privilege <> 'select (last_seen)'
+        or exists (
+            select 1
+            from pg_attribute as a
+            where a.attrelid = t.oid and a.attname = 'last_seen' and not a.attisdropped
+        )
+    )
 order by n.position;

@@ -1,0 +1,55 @@
+"""Random rules: each is set in the database and in the model alike. A new rule is a line of RULES."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tests.world.host import Host
+from tests.world.model import DAY, HOUR, Model
+
+LIMIT = ("device", "user", "all")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A rule: its name in the model's Limits, for whom it can be set, its texts and what they mean.
+
+    Unset for all, it is what the model's Limits have it at first.
+    """
+
+    field: str
+    scopes: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+_FEW = {str(number): number for number in (0, 1, 2, 5, 9)}
+RULES: Mapping[str, Drawn] = {
+    "max_in_flight": Drawn("in_flight", ("device", "user"), _FEW),
+    "max_per_hour": Drawn("hour", ("device", "user"), _FEW),
+    "max_per_day": Drawn("day", ("device", "user"), _FEW),
+    "warm_up": Drawn("warm_up", LIMIT, {"1 +1": (1, 1), "2 +3": (2, 3), "0 +1": (0, 1), "none": None}),
+    "new_chats_per_day": Drawn("new_chats", LIMIT, {"0": 0, "1": 1, "2": 2, "4": 4, "none": None}),
+    "grace": Drawn("grace", LIMIT, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY, "0s": 0}),
+}
+
+
+def draw_rule(rng: random.Random, model: Model, host: Host) -> None:
+    """Set a rule of RULES, or take it away, for somebody."""
+    name = rng.choice(list(RULES))
+    drawn = RULES[name]
+    device = rng.choice(list(model.devices))
+    scope = rng.choice(drawn.scopes)
+    text = rng.choice([None, *drawn.values])
+    whose: dict[str, UUID] = {}
+    if scope != "all":
+        whose[scope] = device if scope == "device" else model.devices[device].user
+    host.rule(name, text, **whose)
+    if not whose:
+        value = getattr(type(model.limits), drawn.field) if text is None else drawn.values[text]
+        setattr(model.limits, drawn.field, value)
+    elif text is None:
+        model.narrower.pop((drawn.field, whose[scope]), None)
+    else:
+        model.narrower[drawn.field, whose[scope]] = drawn.values[text]
