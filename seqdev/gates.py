@@ -28,6 +28,8 @@ class Steps:
     step_users: str
     step_reasons: str
     step_faults: str
+    step_pauses: str
+    step_pause_ends: str
     entry_triggers: str
     next_triggers: str
     next_steps: str
@@ -54,6 +56,8 @@ class Devices:
     most_in_hour: str
     most_in_day: str
     limited_by: str
+    device_pauses: str
+    device_pause_ends: str
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def steps(transaction: "Transaction", settings: Settings) -> Answers:
     return asdict(
         transaction.one(
             STEPS,
+            now=transaction.now,
             active=settings.active_statuses,
             default_delay=settings.default_delay,
             of_policy=settings.policy if settings.usual else "",

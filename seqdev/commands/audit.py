@@ -21,6 +21,7 @@ from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, brief, for_people, published
 from seqdev.postgres.queries import Query
+from seqdev.rules import pauses
 
 """The formats for people: few columns, short ids."""
 
@@ -291,7 +292,8 @@ def all_(
             state, text = 3, line(3, error.message)
         typer.echo(text)
         return state
-    lines, health = audit.everything(app.reading("audit all"), criteria)
+    database = app.reading("audit all")
+    lines, health = audit.everything(database, criteria)
     state_of_things = Table("health", Health, [health], single=True)
     if for_people(output):
         state_of_things = replace(brief("health", Health, [health]).table, single=True)
@@ -302,6 +304,8 @@ def all_(
         note("no tick has ever come to a good end here")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
+    for part in database.retry(pauses.listed, read_only=True):
+        note(f"{part}" + ("; that has ended by itself" if part.is_over else ""))
     return Exit.FINDINGS if found else Exit.DONE
 
 

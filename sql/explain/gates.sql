@@ -42,8 +42,8 @@ with step_gate as materialized (
     select s.*
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
-        :'step_faults'::text []
-    ) as s (user_id, sequence_id, id, reason, fault)
+        :'step_faults'::text [], :'step_pauses'::text [], :'step_pause_ends'::text []
+    ) as s (user_id, sequence_id, id, reason, fault, pause, pause_ends)
 ),
 
 step as materialized (
@@ -61,10 +61,11 @@ device as materialized (
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
         :'out_of_service'::boolean [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer [],
-        :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'limited_by'::text []
+        :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'limited_by'::text [],
+        :'is_online'::boolean [], :'is_gone'::boolean [], :'device_pauses'::text [], :'device_pause_ends'::text []
     ) as g (
         id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day, most_in_flight, most_in_hour, most_in_day,
-        limited_by
+        limited_by, is_online, is_gone, pause, pause_ends
     )
     inner join user_devices as d on g.id = d.id
 ),
@@ -90,6 +91,8 @@ waiting as materialized (
         case when st.id is null then sg.reason else st.reason end as step_reason,
         st.id is not null as has_step,
         st.fault as step_fault,
+        sg.pause,
+        sg.pause_ends,
         l.id is not null as has_lead,
         coalesce(sc.assigned_device_id, l.device_id) as device_id
     from sequence_contacts as sc
@@ -176,8 +179,10 @@ asked as materialized (
         d.status as device_status,
         d.last_seen,
         d.out_of_service,
-        (d.reason = any('{device_offline,device_gone}')) is not true as is_online,
-        coalesce(d.reason = 'device_gone', false) as is_gone,
+        coalesce(d.is_online and not d.out_of_service, true) as is_online,
+        coalesce(d.is_gone, false) as is_gone,
+        d.pause as device_pause,
+        d.pause_ends as device_pause_ends,
         d.in_flight,
         d.an_hour,
         d.a_day,
@@ -240,6 +245,30 @@ cross join lateral (
     ) as leaves
 ) as leaves
 cross join lateral (
+    -- Not cast: what psql has written may be no day of any calendar.
+    select
+        (
+            timestamp '2000-01-01' + make_interval(
+                years => substring(k.pause_ends for 4)::integer - 2000,
+                months => substring(k.pause_ends from 6 for 2)::integer - 1,
+                days => substring(k.pause_ends from 9 for 2)::integer - 1,
+                hours => substring(k.pause_ends from 12 for 2)::integer,
+                mins => substring(k.pause_ends from 15 for 2)::integer,
+                secs => substring(k.pause_ends from 18 for 2)::integer
+            )
+        ) at time zone 'UTC' as pause_ends,
+        (
+            timestamp '2000-01-01' + make_interval(
+                years => substring(k.device_pause_ends for 4)::integer - 2000,
+                months => substring(k.device_pause_ends from 6 for 2)::integer - 1,
+                days => substring(k.device_pause_ends from 9 for 2)::integer - 1,
+                hours => substring(k.device_pause_ends from 12 for 2)::integer,
+                mins => substring(k.device_pause_ends from 15 for 2)::integer,
+                secs => substring(k.device_pause_ends from 18 for 2)::integer
+            )
+        ) at time zone 'UTC' as device_pause_ends
+) as instants
+cross join lateral (
     values
         (
             1, 'row_active',
@@ -285,7 +314,11 @@ cross join lateral (
             case when coalesce(k.contact_phone ~ '\S', false) then null else 'contact_phone is empty' end
         ),
         (
-            7, 'step', 'step_missing', k.has_step, k.due_since, null,
+            7, 'paused', 'paused', case when k.has_sequence then k.pause is null end, k.due_since,
+            instants.pause_ends, k.pause
+        ),
+        (
+            8, 'step', 'step_missing', k.has_step, k.due_since, null,
             case
                 when not k.has_step and k.sequence_stepid is null then 'sequence_stepid is empty'
                 when not k.has_step then 'sequence_stepid names no step of the sequence'
@@ -293,19 +326,19 @@ cross join lateral (
         ),
         (
             -- Whatever else the gate has against the step.
-            8, 'content', coalesce(k.step_fault, 'no_content'),
+            9, 'content', coalesce(k.step_fault, 'no_content'),
             case when k.has_step then k.step_fault is null end, k.due_since, null,
             case when k.step_fault = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
-            9, 'claim', 'claimed',
+            10, 'claim', 'claimed',
             coalesce(k.claimed_at <= :'stale'::timestamptz, k.processing_device_id is null or k.was_done),
             k.claimed_at, k.claimed_at + (:'due_by'::timestamptz - :'stale'::timestamptz),
             'claimed for device ' || left(k.processing_device_id::text, 8)
             || case when k.claimed_at is null then '; nobody wrote since when' else '' end
         ),
         (
-            10, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
+            11, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
             case
                 when k.assigned_device_id is not null then null
                 when not k.has_lead then 'none assigned, and no lead of this user has the phone'
@@ -314,15 +347,20 @@ cross join lateral (
             end
         ),
         (
-            11, 'device_exists', 'device_missing',
+            12, 'device_exists', 'device_missing',
             case when k.device_id is not null then k.has_device end, k.due_since, null, null
         ),
         (
-            12, 'same_user', 'device_of_other_user',
+            13, 'same_user', 'device_of_other_user',
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            13, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
+            14, 'device_paused', 'paused',
+            case when k.has_device and k.is_same_user then k.device_pause is null end, k.due_since,
+            instants.device_pause_ends, k.device_pause
+        ),
+        (
+            15, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then
@@ -331,12 +369,12 @@ cross join lateral (
             end
         ),
         (
-            14, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
+            16, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
             k.due_since, null,
             case when k.has_sequence and not k.has_lead then 'no lead of the user has this phone' end
         ),
         (
-            15, 'capacity', 'device_full',
+            17, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case

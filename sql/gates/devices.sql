@@ -10,7 +10,7 @@
 --
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
---   policy         text         queue asks no device whether it may send; the others do
+--   policy         text         queue asks no device whether it may send, unless it is paused; the others do
 --   online         text[]       values of user_devices.status that count as online
 --   gone           text[]       values of user_devices.status of a device that does not come back
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
@@ -23,7 +23,7 @@
 -- Row:
 --   devices         text  uuid[]: the device
 --   device_users    text  uuid[]: its user
---   device_reasons  text  text[]: why it may not send: device_gone, device_offline, device_full; null: it may
+--   device_reasons  text  text[]: why it may not send: paused, device_gone, device_offline, device_full; null: it may
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
 --   is_online       text  boolean[]: whether it counts as online: by its status, or as a platform's device
 --   is_gone         text  boolean[]: whether it is not online, and does not come back
@@ -35,6 +35,8 @@
 --   most_in_hour    text  integer[]: of those sent in 60 minutes, plus those in flight, its limit
 --   most_in_day     text  integer[]: of those sent in 24 hours, plus those in flight, its limit
 --   limited_by      text  text[]: which of these are not the limits for all, and whose they are; null: none
+--   device_pauses   text  text[]: that it is paused, until when, and why; null: it is not
+--   device_pause_ends  text  text[]: the instant of UTC when that ends; null: when somebody resumes it
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?policy} \else \set policy 'queue' \endif
@@ -57,6 +59,25 @@ with ruled as materialized (
     from seqdev.rule as r
     where r.scope in ('device', 'user') and r.value is not null
     group by r.scope, r.scope_id
+),
+
+-- paused: as in gates/steps.sql
+paused as materialized (
+    select p.*
+    from (
+        select
+            r.scope,
+            r.scope_id,
+            r.scope || ' paused ' || r.value as words,
+            -- In UTC. What names no instant has no end.
+            substring(
+                r.value from
+                '^until ([0-9]{4}-(?:0[1-9]|1[0-2])-(?:[0-2][0-9]|3[01])T(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}Z)'
+            ) as ends
+        from seqdev.rule as r
+        where r.name = 'paused' and r.value is not null
+    ) as p
+    where coalesce(p.ends > to_char(:'now'::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), true)
 )
 
 select
@@ -73,11 +94,14 @@ select
     coalesce(array_agg(gate.most_flying), '{}')::text as most_in_flight,
     coalesce(array_agg(gate.most_an_hour), '{}')::text as most_in_hour,
     coalesce(array_agg(gate.most_a_day), '{}')::text as most_in_day,
-    coalesce(array_agg(gate.limited_by), '{}')::text as limited_by
+    coalesce(array_agg(gate.limited_by), '{}')::text as limited_by,
+    coalesce(array_agg(gate.pause), '{}')::text as device_pauses,
+    coalesce(array_agg(gate.pause_ends), '{}')::text as device_pause_ends
 from (
     select
         device.*,
         case
+            when device.pause is not null then 'paused'
             when :'policy'::text = 'queue' then null
             when device.is_gone then 'device_gone'
             when device.out_of_service or not device.is_online then 'device_offline'
@@ -96,6 +120,8 @@ from (
             most.flying as most_flying,
             most.an_hour as most_an_hour,
             most.a_day as most_a_day,
+            held.words as pause,
+            held.ends as pause_ends,
             nullif(concat_ws(
                 ', ',
                 case
@@ -132,6 +158,7 @@ from (
         ) as resting on d.id = resting.device_id
         left join ruled as own on own.scope = 'device' and d.id = own.scope_id
         left join ruled as owner on owner.scope = 'user' and d.user_id = owner.scope_id
+        left join paused as held on held.scope = 'device' and d.id = held.scope_id
         cross join lateral (
             select
                 coalesce(own.flying, owner.flying, :'max_in_flight'::integer) as flying,

@@ -2,7 +2,7 @@
 --
 -- For the policies fallback and reassign. What a device's own due contacts leave of its room is dealt out one
 -- by one, to the least loaded device first; the oldest contacts come first. The same state gives the same
--- answer: a tick does what this says, and a dry run counts it.
+-- answer: a tick does what this says, and a dry run counts it. Who waits for a paused device stays with it.
 --
 -- Parameters:
 --   due_by        timestamptz  contacts are due that are due by then: the instant the run began
@@ -174,7 +174,7 @@ source as materialized (
         coalesce(d.reason, 'device_full') as reason
     from device as d
     inner join spare on d.user_id = spare.user_id
-    where d.reason is not null or d.id <> all(:'emptied'::uuid [])
+    where coalesce(d.reason <> 'paused', d.id <> all(:'emptied'::uuid []))
     union all
     -- A device that is gone may have people of any user.
     select

@@ -148,6 +148,9 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     for command in ("stop 60120000008 --why x", "resume 60120000008", "skip 60120000008 --sequence warm"):
         word, *options = command.split()
         run(f"contacts {word}", *options, "--dry-run")
+    host.rule("paused", "until resumed: asked", sequence=sequence)
+    run("resume", "--sequence", "warm", "--dry-run")
+    run("resume", "--sequence", "warm", "--yes")
     run("block add", "60120000007", "--why", "asked", "--yes")
     run("block list")
     run("block remove", "60120000007", "--yes")

@@ -60,6 +60,7 @@ READS = [
     "contacts stop 60120000001 --why x --dry-run",
     "contacts resume 60120000001 --dry-run",
     "contacts skip 60120000001 --sequence warm --dry-run",
+    "resume --device A --dry-run",
     "block add 60120000001 --why x --dry-run",
     "block remove 60120000001 --dry-run",
     "block list",
@@ -109,6 +110,8 @@ WRITES = {
         "rules set policy strict --yes",
         "rules set policy fallback --yes",
         "rules unset policy --yes",
+        "pause --device A --why x",
+        "resume --device A --spread 1h --yes",
     ],
 }
 ALLOWED = {
@@ -121,6 +124,7 @@ ALLOWED = {
 REFUSED = {
     "tick": [
         "rules set policy strict --yes",
+        "pause --device A --why x",
         "repair missing --yes",
         "leads assign --distribute --yes",
         WRITES["enroll"][1],
@@ -128,6 +132,7 @@ REFUSED = {
     "enroll": [
         "tick",
         "rules set policy strict --yes",
+        "pause --device A --why x",
         "repair missing --yes",
         "leads assign --distribute --yes",
     ],
@@ -135,6 +140,7 @@ REFUSED = {
     "audit": [
         "tick",
         "rules set policy strict --yes",
+        "pause --device A --why x",
         "enroll --yes",
         "repair missing --yes",
         WRITES["enroll"][1],

@@ -62,6 +62,7 @@ EVENTS = (
     "a_limit_is_set_or_taken_away",
     "a_user_gets_a_policy_or_loses_it",
     "a_sequence_is_paused_or_resumed",
+    "a_part_is_paused_or_resumed",
     "a_campaign_is_queued",
     "the_worker_sends",
     "the_worker_sends",
@@ -275,6 +276,19 @@ class Ticking(RuleBasedStateMachine):
             "update sequences set status = %s, is_active = %s where id = %s",
             *(sequence.status, sequence.is_active, identity),
         )
+
+    def a_part_is_paused_or_resumed(self, rng: random.Random) -> None:
+        """By the rule; an end that has come is none."""
+        parts: dict[str, list[UUID]] = {
+            "device": list(self.model.devices),
+            "sequence": list(self.model.sequences),
+            "user": self.users,
+        }
+        scope = rng.choice(["device", "device", "sequence", "sequence", "user"])
+        whose = rng.choice(parts[scope])
+        value = rng.choice([None, None, "until resumed: x", "until 2000-01-01T00:00:00Z: x"])
+        (self.model.paused.add if value == "until resumed: x" else self.model.paused.discard)(whose)
+        self.host.rule("paused", value, **{scope: whose})
 
     def a_campaign_is_queued(self, rng: random.Random) -> None:
         device, clock = rng.choice(list(self.model.devices)), self.model.clock

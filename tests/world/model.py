@@ -135,6 +135,8 @@ class Model:
     """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
     policies: dict[UUID, str] = field(default_factory=dict)
     """Of users who have one of their own."""
+    paused: set[UUID] = field(default_factory=set)
+    """Devices, sequences and users that are."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -261,6 +263,9 @@ class Model:
                 elsewhere[sequence.user] += [key] * has_lead
             elif reason:
                 waiting[key] = reason
+            elif device in self.paused:
+                # Nobody is moved: it is the people of this device who are to wait.
+                waiting[key] = "paused"
             elif policy_of(sequence.user) != "queue" and device and not self.devices[device].is_up:
                 waiting[key] = "device_gone" if self.devices[device].is_gone else "device_offline"
                 elsewhere[sequence.user] += [key] * has_lead
@@ -331,6 +336,8 @@ class Model:
         step = self.sequences[key[0]].step(key[2])
         if not key[1].strip():
             return "bad_phone"
+        if self.paused & {key[0], self.sequences[key[0]].user}:
+            return "paused"
         if step is None:
             return "step_missing"
         if not (step.content or "").strip():
@@ -361,7 +368,7 @@ class Model:
                 identity: self.room(identity)
                 - sum(at == identity and key not in moved for key, at in sent.items())
                 for identity, device in self.devices.items()
-                if device.user == user and device.is_up
+                if device.user == user and device.is_up and identity not in self.paused
             }
             taken = Counter(moved[key] for key in keys if key in moved)
             assert taken.keys() <= spare.keys(), (
