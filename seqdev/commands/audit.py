@@ -11,9 +11,11 @@ import typer
 
 from seqdev.audit import audit
 from seqdev.audit import own as audit_run
+from seqdev.audit import replies as audit_replies
 from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria, Kind, Line
 from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
+from seqdev.audit.replies import Replies
 from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
@@ -255,6 +257,35 @@ def failed(
     """
     shown = _Shown(output, limit, show_all)
     return _audit(ctx, audit_rows.FAILED, Criteria(since, user, sequence, device, limit=shown.rows), shown)
+
+
+@app.command()
+def replies(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("7d")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Who writes back: by sequence, step and device.
+
+    Of the messages that sequences have sent in this time, how many were replied to, before the person got
+    the next one. Where the host keeps what is written to its devices. Finds nothing: the exit code is 0.
+    """
+    app: App = ctx.obj
+    shown = _Shown(output, limit, show_all)
+    criteria = Criteria(since, user, sequence, device, limit=shown.rows)
+    found = audit_replies.find(app.reading("audit replies"), criteria)
+    table = brief("replies", Replies, found).table
+    app.writer(output).write(table if for_people(output) else published("replies", Replies, found))
+    if not found:
+        note("no sequence has sent anything in that time")
+    elif len(found) < found[0].total:
+        note(f"{found[0].total:,} rows, {len(found)} shown: --limit, or --all")
+    return Exit.DONE
 
 
 @app.command("all")

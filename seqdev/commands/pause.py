@@ -48,13 +48,13 @@ def pause(
         ),
     ] = timedelta(seconds=30),
 ) -> int:
-    """Pause all commands that write, on every host; or a sequence, a device or a user.
+    """Pause all commands that write, or one sequence, device or user.
 
-    Without --sequence, --device or --user: tick, enroll, leads and repair. Running ones end at their next
-    batch with exit code 4, and new ones refuse to start; what was done stays. Returns when no batch is
-    running any more: exit code 0, or 13 when one still is after --wait; the pause is set all the same.
-    Commands that only read go on, and so do db upgrade and dry runs. If a pause is set already, it stays,
-    with its reason.
+    Without --sequence, --device or --user: tick, enroll, leads and repair, on every host. Running ones end
+    at their next batch with exit code 4, and new ones refuse to start; what was done stays. Returns when no
+    batch is running any more: exit code 0, or 13 when one still is after --wait; the pause is set all the
+    same. Commands that only read go on, and so do db upgrade and dry runs. If a pause is set already, it
+    stays, with its reason.
 
     With one of them: ticks go on, and who is due of that sequence, device or user waits as paused, under
     every policy. A running tick obeys from its next batch on, for which this waits. Enrolments go on: those

@@ -46,11 +46,11 @@ def resume(
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """Lift the pause of all commands that write, or of a sequence, a device or a user. Starts nothing.
+    """Lift the pause, or that of one sequence, device or user.
 
-    With --sequence, --device or --user it says first who is due there, by age. They go with the next tick,
-    all at once; with --spread their due times are laid out from now on. Can be undone. Where nothing is
-    paused, nothing changes, and the exit code is 0.
+    Starts nothing. With --sequence, --device or --user it says first who is due there, by age. They go with
+    the next tick, all at once; with --spread their due times are laid out from now on. Can be undone. Where
+    nothing is paused, nothing changes, and the exit code is 0.
     """
     app: App = ctx.obj
     parts = (user, sequence, device)

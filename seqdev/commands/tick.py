@@ -87,6 +87,8 @@ def tick(
         summary, decisions = ticks.plan(database)
         if blocked := ticks.to_be_stopped(database):
             note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
+        if summary.replied:
+            note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
         if output in (Format.JSON, Format.JSONL):
             writer.write(
                 Table("summary", DryRun, [DryRun(**asdict(summary), devices=decisions)], single=True)

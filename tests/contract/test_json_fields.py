@@ -18,6 +18,7 @@ from tests.contract.pages import JSON_FIELDS, keep
 from tests.contract.reference import all_commands
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 
 Run = Callable[..., Any]
 
@@ -128,6 +129,9 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     ):
         run(f"audit {audit}")
     run("audit devices --if-lost DEVICE", a)
+    Inbox(host)
+    host.rows("update broadcast_messages set status = 'sent', sent_at = created_at where device_id = %s", a)
+    run("audit replies")
     run("audit all")
     (folder / "own.sql").write_text("-- Leads\nselect name from leads;\n")
     run("audit run", folder / "own.sql")

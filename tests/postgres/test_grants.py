@@ -16,6 +16,7 @@ from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 from tests.world.repairs import message
 
 HOST_TABLES = [
@@ -75,6 +76,7 @@ READS = [
     "audit leads",
     "audit collisions",
     "audit failed",
+    "audit replies",
     "audit writers",
     "audit run {statement}",
     "explain 60120000001",
@@ -245,6 +247,16 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             " values (%s, %s, '60120000905', 'pending')",
             *(user, off),
         )
+        # Somebody replies; a row and a message are to come for them.
+        host.rule("stop_on_reply", "true", sequence=sequence)
+        host.contact(sequence, later, "60120000907", first, timedelta(hours=1))
+        for status in ("sent", "pending"):
+            host.rows(
+                "insert into broadcast_messages (user_id, device_id, recipient_phone, sequence_id, status, sent_at)"
+                " values (%s, %s, '60120000907', %s, %s, case %s when 'sent' then timestamp '2026-01-01' end)",
+                *(user, first, sequence, status, status),
+            )
+        Inbox(host).receives(first, "60120000907@s.whatsapp.net")
         # As the host writes them.
         host.rows(
             "update broadcast_messages set content = coalesce(content, ''), media_url = coalesce(media_url, ''),"
@@ -430,7 +442,7 @@ def test_the_owner_upgrades_the_tables_of_another_role(
     url = login(world.url)
     host.rows("grant usage on schema public to seqdev_tester_app")  # foreign keys are checked as it
     host.rows("alter schema seqdev owner to seqdev_tester_app")
-    for table in [*HOST_TABLES, *OWN_TABLES]:
+    for table in [*HOST_TABLES, "whatsapp_messages", *OWN_TABLES]:
         host.rows(f"alter table {table} owner to seqdev_tester_app")
     host.rows("drop index seqdev_leads_phone")
     host.rows("alter table sequence_contacts drop column last_error")

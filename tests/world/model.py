@@ -103,6 +103,8 @@ class Message:
     id: UUID | None = None
     """Of a campaign's, which has no contact."""
     error: str | None = None
+    sent_turn: int = 0
+    """When it was sent, among all that happens."""
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Ticked:
     ended: int = 0
     chained: int = 0
     failed_reflected: int = 0
+    replied: int = 0
 
 
 @dataclass
@@ -137,6 +140,12 @@ class Model:
     """Of users who have one of their own."""
     paused: set[UUID] = field(default_factory=set)
     """Devices, sequences and users that are."""
+    turns: int = 0
+    """Things that have happened."""
+    stops_on_reply: set[UUID] = field(default_factory=set)
+    """Users whose people leave a sequence when they write back."""
+    replies: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    """Of a user's person, the turn in which they last wrote."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -238,7 +247,7 @@ class Model:
 
         Fails where that is not what the policy allows, or less than it asks for. ``most``: --max-messages.
         """
-        summary = Ticked(failed_reflected=self._reflect_failed())
+        summary = Ticked(failed_reflected=self._reflect_failed(), replied=self._stop_replied())
 
         def policy_of(user: UUID) -> str:
             return self.policies.get(user, policy)
@@ -329,6 +338,23 @@ class Model:
             if message.status in SENT and contact.status == "failed" and contact.done_at is not None:
                 recent = self.clock - contact.done_at < 7 * DAY
                 contact.status, contact.error = ("completed", "") if recent else ("failed", contact.error)
+        return number
+
+    def _stop_replied(self) -> int:
+        """Who has written since their sequence last wrote to them gets nothing more of it."""
+        number = 0
+        for key, contact in self.contacts.items():
+            user = self.sequences[key[0]].user
+            if user not in self.stops_on_reply or contact.status not in ("active", "pending"):
+                continue
+            own = [one for one in self.messages if one.contact and one.contact[:2] == key[:2]]
+            sent = [one.sent_turn for one in own if one.status in SENT]
+            if sent and self.replies.get((user, key[1]), 0) > max(sent):
+                contact.status, contact.error = "replied", "replied"
+                number += 1
+                for message in own:
+                    if message.status == "pending":
+                        message.status, message.error = "cancelled", "replied"
         return number
 
     def _data_fault(self, key: Key) -> str | None:
