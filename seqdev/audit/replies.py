@@ -50,12 +50,6 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
     since = criteria.since or SINCE
 
     def work(tx: Transaction) -> Sequence[Replies]:
-        kept = gates.stops_on_reply(tx, tx.settings)
-        if kept.trouble:
-            raise SchemaError(
-                f"replies cannot be counted: {kept.trouble}",
-                "it is the host's table of what devices receive and send",
-            )
         user = lookup.resolve(tx, lookup.Kind.USER, criteria.user) if criteria.user is not None else None
 
         def named(kind: lookup.Kind, text: str | None) -> UUID | None:
@@ -63,6 +57,12 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
 
         sequence = named(lookup.Kind.SEQUENCE, criteria.sequence)
         device = named(lookup.Kind.DEVICE, criteria.device)
+        kept = gates.stops_on_reply(tx, tx.settings)
+        if kept.trouble:
+            raise SchemaError(
+                f"replies cannot be counted: {kept.trouble}",
+                "it is the host's table of what devices receive and send",
+            )
         writers = gates.writers(tx, kept, tx.now - since, each=True)
         return tx.rows(
             REPLIES,

@@ -149,7 +149,12 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("repair show", done)
     run("repair undo", done, "--dry-run")
     run("repair list")
-    for command in ("stop 60120000008 --why x", "resume 60120000008", "skip 60120000008 --sequence warm"):
+    for command in (
+        "stop 60120000008 --why x",
+        "resume 60120000008",
+        "skip 60120000008 --sequence warm",
+        "restart 60120000008 --sequence warm --why x",
+    ):
         word, *options = command.split()
         run(f"contacts {word}", *options, "--dry-run")
     host.rule("paused", "until resumed: asked", sequence=sequence)

@@ -35,8 +35,9 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (
             130, :'schema'::text, 'sequence_contacts',
             'update (status, assigned_device_id, processing_device_id, processing_started_at, last_error,'
-            ' next_trigger_time, contact_phone, sequence_stepid, current_step, current_trigger)',
-            'the same, and who stands still goes on, or ends'
+            ' next_trigger_time, contact_phone, sequence_stepid, current_step, current_trigger, completed_at,'
+            ' id)',
+            'the same, and who stands still goes on, ends, or begins anew'
         ),
         (
             135, :'schema'::text, 'broadcast_messages', 'update (device_id, status, error_message, scheduled_at)',
