@@ -53,9 +53,9 @@ def count(transaction: Transaction, settings: Settings) -> int | None:
     return _contacts(_found(transaction, settings, stops))
 
 
-def stop(transaction: Transaction, settings: Settings, run: UUID) -> Replied:
+def stop(transaction: Transaction, stops: gates.StopsOnReply, run: UUID) -> Replied:
     """Stop what is to come for people who have replied since their sequence last wrote to them."""
-    stops = gates.stops_on_reply(transaction, settings)
+    settings = transaction.settings
     if not stops.sequences:
         return Replied()
     if stops.trouble:

@@ -153,8 +153,7 @@ class _Tick:
     def process(self) -> None:
         """All that a tick writes, one after the other."""
         self._show_failed_sends()
-        self._stop_blocked()
-        self._stop_replied()
+        self._stop_people()
         try:
             self._backlog.claim()
         except (Cancelled, AllRefused) as error:
@@ -200,22 +199,29 @@ class _Tick:
         except (Cancelled, Refused) as error:
             self._trouble(f"failed sends were not shown on their rows: {error.message}")
 
-    def _stop_blocked(self) -> None:
-        """Nothing is sent to a blocked phone, also where the host has made a row for it. Raises Cancelled."""
+    def _stop_people(self) -> None:
+        """Nothing is sent to a blocked phone, also where the host has made a row for it. Raises Cancelled.
 
-        def work(transaction: Transaction) -> Counter[str]:
+        Nor to who has replied, where the sequence stops on that.
+        """
+
+        def work(transaction: Transaction) -> tuple[Counter[str], gates.StopsOnReply]:
             transaction.constraints_immediate()
-            return blocked.stop(transaction, self._work)
+            refused = blocked.stop(transaction, self._work)
+            return refused, gates.stops_on_reply(transaction, transaction.settings)
 
-        for reason, number in self._database.retry(work).items():
+        refused, stops = self._database.retry(work)
+        for reason, number in refused.items():
             self._trouble(f"{number:,} rows of blocked phones could not be stopped: {reason}")
+        if stops.sequences:
+            self._stop_replied(stops)
 
-    def _stop_replied(self) -> None:
+    def _stop_replied(self, stops: gates.StopsOnReply) -> None:
         """Who has written back leaves the sequences that stop on a reply."""
 
         def work(transaction: Transaction) -> replied.Replied:
             transaction.constraints_immediate()
-            return replied.stop(transaction, transaction.settings, self._work.run)
+            return replied.stop(transaction, stops, self._work.run)
 
         try:
             self._replied = found = self._database.retry(work)

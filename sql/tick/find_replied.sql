@@ -2,7 +2,7 @@
 --
 -- In sequences that people leave when they write back. From those who have written straight to the rows whose phone is
 -- written without signs; of those written with signs, to the ones that are due: the others are stopped when they are.
--- Who was brought back after they wrote stays.
+-- Who was brought back, or began the sequence again, after they wrote stays.
 --
 -- Parameters:
 --   due_by     timestamptz    rows are due that are due by then
@@ -160,8 +160,7 @@ replied as materialized (
             from seqdev.change as ch
             where
                 ch.row_id = sc.id
-                and ch.column_name = 'status'
-                and ch.old_value = 'replied'
+                and (ch.column_name = 'status' and ch.old_value = 'replied' or ch.column_name = 'id')
                 and ch.changed_at >= listed.at
         )
     group by sc.id, sc.sequence_id, sc.contact_phone

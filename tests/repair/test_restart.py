@@ -181,6 +181,15 @@ def test_a_row_that_the_host_moves_from_step_to_step_is_moved_back(host: Host, s
     assert host.value("select count(*) from sequence_contacts where sequence_stepid = %s", steps[1]) == 1
 
 
+def test_a_host_whose_tables_refer_to_the_rows_refuses_and_the_person_stays(scene: Scene) -> None:
+    scene.host.rows("create table log (contact uuid references sequence_contacts (id))")
+    scene.host.rows("insert into log select id from sequence_contacts")
+    before = scene.everything()
+    ran = scene.seqdev(*RESTART, "--yes")
+    assert (ran.code, "23503" in ran.err) == (3, True), ran.err
+    assert scene.everything() == before
+
+
 def test_overlapping_restarts_and_ticks_send_each_step_once_a_time_round(scene: Scene, start: Start) -> None:
     for _ in range(3):
         processes = [start(*words) for words in ((*RESTART, "--yes"), (*RESTART, "--yes"), ("tick",))]

@@ -194,6 +194,10 @@ def test_a_host_that_refuses_the_status_is_named_and_the_others_go(host: Host, s
         "alter table sequence_contacts add constraint known check (status in ('active', 'completed', 'pending'))"
     )
     inbox.receives(scene.device, CHAT)
+    host.lead(scene.user, scene.device, "60173527179", "WARM")
+    foreseen = seqdev("db", "check")
+    assert "a tick cannot stop people here who have replied: they go on: " in foreseen.out
+    assert host.value("select count(*) from sequence_contacts where status = 'replied'") == 0
     ran = seqdev("tick", "--format", "json")
     assert (ran.code, json.loads(ran.out)["replied"]) == (3, 0)
     assert "2 rows of people who have replied could not be stopped: SQLSTATE 23514" in ran.err
@@ -232,3 +236,13 @@ def test_an_audit_counts_replies_by_sequence_step_and_device(host: Host, seqdev:
 def test_an_audit_of_replies_without_the_table_says_so(host: Host, seqdev: Cli) -> None:
     ran = seqdev("audit", "replies")
     assert (ran.code, "there is no table whatsapp_messages" in ran.err) == (10, True)
+
+
+def test_who_begins_the_sequence_again_after_they_wrote_gets_it(host: Host, seqdev: Cli) -> None:
+    scene, inbox = Scene(host), Inbox(host)
+    host.rule("stop_on_reply", "true", sequence=scene.sequence)
+    inbox.receives(scene.device, CHAT)
+    assert tick(seqdev)["replied"] == 1
+    ran = seqdev("contacts", "restart", PHONE, "--sequence", "warm", "--why", "agreed", "--yes")
+    assert ran.code == 0, ran.err
+    assert (tick(seqdev)["replied"], scene.host.value("select count(*) from broadcast_messages")) == (0, 6)
