@@ -71,6 +71,14 @@ class Persons:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The row of ``enroll/again.sql``."""
+
+    again_leads: str
+    again_sequences: str
+
+
+@dataclass(frozen=True)
 class Blocked:
     """The row of ``gates/blocked.sql``: not for Python to read, as the others."""
 
@@ -120,6 +128,7 @@ STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 PERSONS = Query("enroll/persons.sql", Persons)
 CAUSES = Query("gates/causes.sql", Causes)
+AGAIN = Query("enroll/again.sql", Again)
 STOPS = Query("tick/replies_stop.sql", StopsOnReply)
 WRITTEN = Query("tick/replies.sql", Writer)
 WRITTEN_EPOCH = Query("tick/replies_epoch.sql", Writer)
@@ -205,6 +214,22 @@ def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, 
     return asdict(
         transaction.one(
             PERSONS, **narrowed, **national(settings.region), **needed_by(PERSONS, transaction, settings)
+        )
+    )
+
+
+def again(transaction: "Transaction", settings: Settings, given: Mapping[str, object]) -> Answers:
+    """Which leads may enter again what they have finished, of those that ``given`` narrows it to."""
+    known = AGAIN.statement.parameters
+    return asdict(
+        transaction.one(
+            AGAIN,
+            now=transaction.now,
+            reenrol_after=settings.reenrol_after,
+            waiting=settings.waiting_statuses,
+            done=settings.done_statuses,
+            **{name: value for name, value in given.items() if name in known},
+            **needed_by(AGAIN, transaction, settings),
         )
     )
 

@@ -58,6 +58,8 @@ class Rules:
     """When a step is due whose trigger_delay_hours is empty, zero or negative."""
     without_lead: bool = False
     """Whether people are written to whose lead is deleted, or has another phone now."""
+    reenrol_after: timedelta = timedelta(0)
+    """After how long a person who has finished a sequence may enter it again; zero: never."""
     stop_on_reply: bool = False
     """Whether people who write back leave the sequence."""
     claim_timeout: timedelta = timedelta(minutes=5)

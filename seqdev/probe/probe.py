@@ -231,6 +231,9 @@ class _Probe:
                 # And nobody's phone.
                 blocked_digits=(),
                 blocked_users=(),
+                # Nor anybody who was there before.
+                again_leads=(),
+                again_sequences=(),
                 **gates.handed_to(APPLY, steps),
             )
             enrolled = {one.sequence_id for one in verdicts if one.verdict == "enrolled"}

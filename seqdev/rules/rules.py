@@ -21,6 +21,7 @@ PAUSED = "paused"
 _LIMIT = ("device", "user", "all")
 SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "policy": ("user", "all"),
+    "reenrol_after": ("sequence", "all"),
     "stop_on_reply": ("sequence", "user", "all"),
     "max_in_flight": _LIMIT,
     "max_per_hour": _LIMIT,

@@ -3,7 +3,7 @@
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -249,6 +249,11 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             " values (%s, %s, '60120000905', 'pending')",
             *(user, off),
         )
+        # Somebody may enter again.
+        once, (only,) = host.simple_sequence(user, "ONCE")
+        host.rule("reenrol_after", "1d", sequence=once)
+        host.contact(once, only, "60120000908", first, status="completed", completed_at=datetime(2026, 1, 1))
+        host.lead(user, first, "60120000908", "ONCE")
         # Somebody replies; a row and a message are to come for them.
         host.rule("stop_on_reply", "true", sequence=sequence)
         host.contact(sequence, later, "60120000907", first, timedelta(hours=1))
