@@ -8,6 +8,7 @@ is the text of an array, which the statements that need it take as a parameter o
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -30,6 +31,8 @@ class Steps:
     step_users: str
     step_reasons: str
     step_faults: str
+    step_pauses: str
+    step_pause_ends: str
     entry_triggers: str
     next_triggers: str
     next_steps: str
@@ -65,6 +68,8 @@ class Devices:
     new_by: str
     away_until: str
     home_after: str
+    device_pauses: str
+    device_pause_ends: str
     unread_rules: str
 
 
@@ -75,6 +80,14 @@ class Persons:
     same_leads: str
     same_sequences: str
     same_are_in: str
+
+
+@dataclass(frozen=True)
+class Again:
+    """The row of ``enroll/again.sql``."""
+
+    again_leads: str
+    again_sequences: str
 
 
 @dataclass(frozen=True)
@@ -94,11 +107,43 @@ class Causes:
     cause_outlooks: str
 
 
+@dataclass(frozen=True)
+class StopsOnReply:
+    """The row of ``tick/replies_stop.sql``."""
+
+    sequences: list[UUID]
+    kind: str | None
+    readable: bool
+    looked_at: datetime | None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nobody can be found who has written back, in words; None: there is nothing in the way."""
+        if self.kind is None:
+            return "there is no table whatsapp_messages with the columns device_id, chat_jid and timestamp"
+        if not self.readable:
+            return "this role may not read whatsapp_messages; give it the right: seqdev db grants"
+        return None
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A row of ``tick/replies.sql``: a person who has written to a device of a user."""
+
+    digits: str
+    user_id: UUID
+    at: datetime
+
+
 BLOCKED = Query("gates/blocked.sql", Blocked)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 PERSONS = Query("enroll/persons.sql", Persons)
 CAUSES = Query("gates/causes.sql", Causes)
+AGAIN = Query("enroll/again.sql", Again)
+STOPS = Query("tick/replies_stop.sql", StopsOnReply)
+WRITTEN = Query("tick/replies.sql", Writer)
+WRITTEN_EPOCH = Query("tick/replies_epoch.sql", Writer)
 
 
 @dataclass(frozen=True)
@@ -127,6 +172,7 @@ def steps(transaction: "Transaction", settings: Settings) -> Answers:
     return asdict(
         transaction.one(
             STEPS,
+            now=transaction.now,
             active=settings.active_statuses,
             default_delay=settings.default_delay,
             of_policy=settings.policy if settings.usual else "",
@@ -192,6 +238,22 @@ def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, 
     )
 
 
+def again(transaction: "Transaction", settings: Settings, given: Mapping[str, object]) -> Answers:
+    """Which leads may enter again what they have finished, of those that ``given`` narrows it to."""
+    known = AGAIN.statement.parameters
+    return asdict(
+        transaction.one(
+            AGAIN,
+            now=transaction.now,
+            reenrol_after=settings.reenrol_after,
+            waiting=settings.waiting_statuses,
+            done=settings.done_statuses,
+            **{name: value for name, value in given.items() if name in known},
+            **needed_by(AGAIN, transaction, settings),
+        )
+    )
+
+
 def needed_by(query: Query[Row], transaction: "Transaction", settings: Settings) -> Answers:
     """What the gates of the file of ``query`` answer, of all devices, as its parameters."""
     wanted = steps(transaction, settings) if asks_steps(query) else {}
@@ -233,3 +295,16 @@ def handed_to(query: Query[Row], *answers: Answers) -> Answers:
     """Of the answers, those that the file of ``query`` takes as parameters."""
     wanted = query.statement.parameters
     return {name: value for answer in answers for name, value in answer.items() if name in wanted}
+
+
+def stops_on_reply(transaction: "Transaction", settings: Settings) -> StopsOnReply:
+    """Which sequences people leave when they write back, and where the host keeps what they write."""
+    return transaction.one(STOPS, stop_on_reply=settings.stop_on_reply)
+
+
+def writers(
+    transaction: "Transaction", kept: StopsOnReply, since: datetime, *, each: bool = False
+) -> list[Writer]:
+    """Who has written ``since``, and when the last time, or ``each`` time. No ``kept.trouble``."""
+    query = WRITTEN if kept.kind == "instant" else WRITTEN_EPOCH
+    return transaction.rows(query, since=since, until=transaction.now, each=each)

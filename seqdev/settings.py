@@ -92,6 +92,10 @@ class Rules:
     """When a step is due whose trigger_delay_hours is empty, zero or negative."""
     without_lead: bool = False
     """Whether people are written to whose lead is deleted, or has another phone now."""
+    reenrol_after: timedelta = timedelta(0)
+    """After how long a person who has finished a sequence may enter it again; zero: never."""
+    stop_on_reply: bool = False
+    """Whether people who write back leave the sequence."""
     claim_timeout: timedelta = timedelta(minutes=5)
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)
@@ -116,7 +120,7 @@ class Rules:
     """Values of sequence_contacts.status of a later step's row that was made beforehand."""
     done_statuses: tuple[str, ...] = ("completed", "sent", "failed")
     """Values of sequence_contacts.status of a step that is done."""
-    stopped_statuses: tuple[str, ...] = ("paused", "stopped", "set_aside")
+    stopped_statuses: tuple[str, ...] = ("paused", "stopped", "replied", "set_aside")
     """Values of sequence_contacts.status that somebody has set so that nothing is sent."""
 
 

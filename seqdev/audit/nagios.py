@@ -76,6 +76,8 @@ def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str
         # Somebody wants it so: worth a warning, and by its age, the last tick soon makes it more.
         state = max(state, 1)
         paused = visible(f"paused by {health.paused_by}: {health.paused_why}; ")
+    if health.on_pause:
+        paused += f"{health.on_pause} on pause; "
     ticked = "never" if tick is None else f"{short(timedelta(seconds=tick))} ago"
     words = (
         f"{paused}{health.backlog} due, the oldest for {short(timedelta(seconds=overdue))}; "

@@ -60,7 +60,7 @@ class DeviceState(Audited):
 
     brief = (
         *("device", "trouble", "due", "in_flight", "drain", "oldest_due", "room", "sent_hour", "sent_day"),
-        *("assigned_contacts", "availability", "status", "last_seen"),
+        *("assigned_contacts", "availability", "status", "last_seen", "pause"),
     )
 
     device: str
@@ -78,6 +78,7 @@ class DeviceState(Audited):
     oldest_due: datetime | None
     drain: timedelta | None
     last_seen: datetime | None
+    pause: str | None
     user_id: UUID
     repair: str | None
     total: int
@@ -244,6 +245,7 @@ class Health(Audited):
 
     brief = (
         "backlog",
+        "on_pause",
         "oldest_due",
         "oldest_age",
         "last_tick",
@@ -254,6 +256,7 @@ class Health(Audited):
     )
 
     backlog: int
+    on_pause: int
     oldest_due: datetime | None
     oldest_age: timedelta | None
     last_tick: datetime | None

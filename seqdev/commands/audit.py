@@ -11,9 +11,11 @@ import typer
 
 from seqdev.audit import audit
 from seqdev.audit import own as audit_run
+from seqdev.audit import replies as audit_replies
 from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria, Kind, Line
 from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
+from seqdev.audit.replies import Replies
 from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
@@ -21,6 +23,7 @@ from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, brief, for_people, published
 from seqdev.postgres.queries import Query
+from seqdev.rules import pauses
 
 """The formats for people: few columns, short ids."""
 
@@ -256,6 +259,35 @@ def failed(
     return _audit(ctx, audit_rows.FAILED, Criteria(since, user, sequence, device, limit=shown.rows), shown)
 
 
+@app.command()
+def replies(
+    ctx: typer.Context,
+    since: Annotated[timedelta | None, _since("7d")] = None,
+    user: UserOption = None,
+    sequence: SequenceOption = None,
+    device: DeviceOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Who writes back: by sequence, step and device.
+
+    Of the messages that sequences have sent in this time, how many were replied to, before the person got
+    the next one. Where the host keeps what is written to its devices. Finds nothing: the exit code is 0.
+    """
+    app: App = ctx.obj
+    shown = _Shown(output, limit, show_all)
+    criteria = Criteria(since, user, sequence, device, limit=shown.rows)
+    found = audit_replies.find(app.reading("audit replies"), criteria)
+    table = brief("replies", Replies, found).table
+    app.writer(output).write(table if for_people(output) else published("replies", Replies, found))
+    if not found:
+        note("no sequence has sent anything in that time")
+    elif len(found) < found[0].total:
+        note(f"{found[0].total:,} rows, {len(found)} shown: --limit, or --all")
+    return Exit.DONE
+
+
 @app.command("all")
 def all_(
     ctx: typer.Context,
@@ -291,7 +323,8 @@ def all_(
             state, text = 3, line(3, error.message)
         typer.echo(text)
         return state
-    lines, health = audit.everything(app.reading("audit all"), criteria)
+    database = app.reading("audit all")
+    lines, health = audit.everything(database, criteria)
     state_of_things = Table("health", Health, [health], single=True)
     if for_people(output):
         state_of_things = replace(brief("health", Health, [health]).table, single=True)
@@ -302,6 +335,8 @@ def all_(
         note("no tick has ever come to a good end here")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
+    for part in database.retry(pauses.listed, read_only=True):
+        note(f"{part}" + ("; that has ended by itself" if part.is_over else ""))
     return Exit.FINDINGS if found else Exit.DONE
 
 

@@ -23,7 +23,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.repair import people as jobs
 from seqdev.repair.people import People
 
-app = typer.Typer(cls=Group, help="Stop one person, bring them back, pass them over a step. Can be undone.")
+app = typer.Typer(cls=Group, help="Stop, resume or restart one person, skip a step. Can be undone.")
 
 PhoneArgument = Annotated[
     str, typer.Argument(metavar="PHONE", help="The person's phone, in any spelling.", show_default=False)
@@ -107,6 +107,33 @@ def skip(
     """
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     return carry_out(ctx, "contacts skip", lambda tx: jobs.skip(_people(tx, phone, user, sequence)), ways)
+
+
+@app.command()
+def restart(
+    ctx: typer.Context,
+    phone: PhoneArgument,
+    sequence: Annotated[str, typer.Option("--sequence", metavar="NAME|ID", help="The sequence.")],
+    why: WhyOption,
+    user: UserOption = None,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    yes: YesOption = False,
+    batch_size: BatchOption = BATCH,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Let a person begin the sequence again, from its first step.
+
+    The first step is due at once, the others after it, and each is sent once more. Their rows stay, under new
+    ids. Can be undone until something was sent. Messages that wait in the queue are sent: contacts stop
+    cancels them.
+    """
+    reason = reason_of(why)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    return carry_out(
+        ctx, "contacts restart", lambda tx: jobs.restart(_people(tx, phone, user, sequence), reason), ways
+    )
 
 
 def _people(tx: Transaction, phone: str, user: str | None, sequence: str | None) -> People:

@@ -91,6 +91,8 @@ def tick(
             note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
         if returning := homecoming.come_back(database):
             note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
+        if summary.replied:
+            note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
         if output in (Format.JSON, Format.JSONL):
             writer.write(
                 Table("summary", DryRun, [DryRun(**asdict(summary), devices=decisions)], single=True)

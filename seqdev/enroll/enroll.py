@@ -86,6 +86,8 @@ class Result:
     """Why the database refused leads."""
     stopped: bool = False
     """Whether the database refused so many that the others were not tried."""
+    run: UUID | None = None
+    """The run, for the journal of who enters again; None: nothing is written."""
 
     def enrolments(self) -> Iterator[Enrolment]:
         """One row a sequence."""
@@ -123,7 +125,7 @@ def enroll(
         ),
         read_only=True,
     )
-    result = Result(targets)
+    result = Result(targets, run=run.id if run else None)
     with run.work() if run else nullcontext():
         _process(database, selection, result, run is not None, progress)
     if run:
@@ -193,12 +195,14 @@ def _batch(transaction: Transaction, write: bool, given: Mapping[str, Any], resu
         "waiting": settings.waiting_statuses,
         **national(settings.region),
         **gates.blocked(transaction, must=write),
+        **gates.again(transaction, settings, given),
         **gates.needed_by(APPLY if write else PLAN, transaction, settings),
     }
     if not write:
         rows = transaction.rows(PLAN, **given)
         return _EnrolledBatch(rows, rows[0].last, rows[0].looked_at)
     transaction.constraints_immediate()
+    given |= {"run": result.run, "done": settings.done_statuses}
     leads = _Leads(transaction, given, result)
     found = bisect(transaction, leads)
     rows = [row for rows in found.done for row in rows]

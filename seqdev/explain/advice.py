@@ -9,6 +9,7 @@ UNBLOCK = {
     "not_due": "nothing: it goes when it is due",
     "too_late": "to send it all the same: seqdev tick --max-lateness 0s",
     "bad_phone": "write the person's phone into contact_phone",
+    "paused": "nothing, if it is meant; to go on: seqdev resume, with what is paused",
     "step_missing": "its step was deleted: seqdev repair step-gone brings them on, or ends them",
     "no_content": "give the step content or a media_url in the application",
     "claimed": "nothing, unless its processor is dead: seqdev repair stuck releases old claims",
@@ -29,6 +30,7 @@ UNBLOCK = {
 OPENS = {
     "claimed": "when the claim ends",
     "too_late": "never by itself",
+    "paused": "when somebody resumes it",
     "device_gone": "never: the device does not come back",
     "device_away": "unknown: when the device is back, or its grace is over",
     "device_offline": "unknown: when the device is back",

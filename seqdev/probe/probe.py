@@ -22,6 +22,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.probe.waits import FAR
 from seqdev.settings import Policy, Settings, window
 from seqdev.tick.claims import CLAIM
+from seqdev.tick.replied import STOP_REPLIED
 
 MOST_SEQUENCES = 200
 """Sequences that people are made for."""
@@ -160,6 +161,7 @@ class _Probe:
         self._sequences = len(people)
         self.stage = "enrolment"
         entered = self._enrolled(transaction, steps, people)
+        self._replied(transaction, steps, entered)
         self.stage = "claim"
         tried, steps_tried = set[UUID](), set[UUID]()
         for _ in range(MOST_STEPS):
@@ -182,6 +184,7 @@ class _Probe:
         follows = {
             "a lead": "leads import adds no such lead; the probe ends here",
             "enrolment": "enroll refuses these people (refused_by_database)",
+            "reply": "a tick cannot stop people here who have replied: they go on",
             "claim": "a tick sends nothing here, and quarantines the contacts",
         }
         found = [
@@ -228,6 +231,9 @@ class _Probe:
                 # And nobody's phone.
                 blocked_digits=(),
                 blocked_users=(),
+                # Nor anybody who was there before.
+                again_leads=(),
+                again_sequences=(),
                 **gates.handed_to(APPLY, steps),
             )
             enrolled = {one.sequence_id for one in verdicts if one.verdict == "enrolled"}
@@ -242,6 +248,31 @@ class _Probe:
             self._stopped.add(person.sequence_id)
         without = {person for person, _ in refused}
         return [person for person in people if person not in without]
+
+    def _replied(self, transaction: Transaction, steps: gates.Answers, people: list[Person]) -> None:
+        """Where people leave when they reply, whether their rows may say so; nothing of it stays."""
+        stops = gates.stops_on_reply(transaction, self._settings)
+        if not stops.sequences or not people:
+            return
+        self.stage = "reply"
+        leads = [person.lead_id for person in people]
+        due = transaction.rows(DUE, leads=leads, **gates.handed_to(DUE, steps))
+        due = [one for one in due if one.sequence_id in set(stops.sequences)]
+
+        def stop(some: Sequence[Due]) -> None:
+            transaction.execute(
+                STOP_REPLIED,
+                now=transaction.now,
+                run=UUID(int=0),
+                tables=["sequence_contacts"] * len(some),
+                rows=[one.contact_id for one in some],
+                ats=[transaction.now] * len(some),
+                waiting=self._settings.waiting_statuses,
+            )
+
+        with transaction.undone():
+            for one, reason in bisect(transaction, _Each(due, stop)).refused if due else []:
+                self._note(reason, one.sequence_name or str(one.sequence_id))
 
     def _claimed(self, transaction: Transaction, steps: gates.Answers, due: list[Due]) -> None:
         devices = gates.devices(

@@ -24,6 +24,7 @@ FAR = timedelta(days=36_500)
 TIMEOUT = timedelta(seconds=30)
 """Longest run: a million people on their way take some ten seconds."""
 
+_PAUSED = "paused"
 _WAIT, _NOT_SENT = "contacts that wait", "steps that are not sent"
 
 
@@ -69,6 +70,8 @@ def _contacts(transaction: Transaction, settings: Settings) -> Iterator[Finding]
             f"{number:,} active contacts are sent nothing, however long they wait; who they are:"
             " seqdev audit all, and what to do: seqdev explain PHONE"
         )
+        if reason == _PAUSED:
+            why = f"{number:,} active contacts wait until somebody resumes what is paused: seqdev audit all"
         yield Finding(f"{_WAIT}: {reason}", "advised", why, None, None)
 
 
@@ -80,4 +83,6 @@ def _steps(transaction: Transaction, settings: Settings) -> Iterator[Finding]:
         why = (
             f"{one.steps:,} steps of active sequences: whoever comes there waits; see: seqdev audit sequences"
         )
+        if one.reason == _PAUSED:
+            why = f"{one.steps:,} steps of active sequences are paused: seqdev audit sequences"
         yield Finding(f"{_NOT_SENT}: {one.reason}", "advised", why, None, None)

@@ -173,7 +173,10 @@ def _chunk(tx: Transaction, run: UUID, rows: list[PlanRow], whole: bool = False)
     if not done.kept:
         return []
     kept = set(done.kept)
-    journaled = {row.row_id for row in tx.rows(JOURNALED, run=run, rows=done.kept)}
+    # What has another id since is found by that one.
+    now = {UUID(row.becomes["id"]): row.row_id for row in rows if "id" in row.becomes}
+    found = tx.rows(JOURNALED, run=run, rows=[*done.kept, *now])
+    journaled = {now.get(row.row_id, row.row_id) for row in found}
     # The answer to the commit was lost, the commit was not: what is in the journal is not kept.
     before = {row.person for row in rows if whole and row.row_id in journaled}
     return [

@@ -62,6 +62,7 @@ ASSIGN = Query("repair/assign.sql", PlanRow)
 MERGE = Query("repair/merge.sql", PlanRow)
 FAILED = Query("repair/failed.sql", PlanRow)
 QUEUED = Query("repair/queued.sql", PlanRow)
+UNPAUSE = Query("repair/unpause.sql", PlanRow)
 UNDO = Query("repair/undo.sql", PlanRow)
 
 
@@ -280,6 +281,11 @@ def assign(distribute: bool, rebalance: bool, user: UUID | None) -> Job:
 def merge(user: UUID | None) -> Job:
     """Of the leads of one person one survives, and the others are set aside."""
     return Job("leads merge", MERGE, {"user": user}, whole=True)
+
+
+def unpause(scope: str, identity: UUID, spread: timedelta) -> Job:
+    """A sequence, device or user goes on; who is due there is laid out over ``spread``, if that is any."""
+    return Job("resume", UNPAUSE, {"scope": scope, "scope_id": identity, "spread": spread})
 
 
 def undo(run: UUID) -> Job:

@@ -29,6 +29,7 @@ class BlockedPhone:
 STOP = Query("repair/stop.sql", PlanRow)
 RESUME = Query("repair/resume.sql", PlanRow)
 SKIP = Query("repair/skip.sql", PlanRow)
+RESTART = Query("repair/restart.sql", PlanRow)
 UNBLOCK = Query("repair/unblock.sql", PlanRow)
 BLOCKED = Query("repair/blocked.sql", BlockedPhone)
 
@@ -67,6 +68,13 @@ def skip(people: People) -> Job:
     """The step that is to come is passed over."""
     nobody = "no step is to come for that phone"
     return Job("contacts skip", SKIP, people.given, whole=True, nobody=nobody)
+
+
+def restart(people: People, why: str) -> Job:
+    """They begin the sequence again, from its first step."""
+    nobody = "that phone is not in the sequence, and was not: seqdev enroll"
+    facts = {"why": why}
+    return Job("contacts restart", RESTART, people.given, facts=facts, whole=True, nobody=nobody)
 
 
 def block(people: People, why: str, who: str, keep_queued: bool) -> Job:

@@ -15,9 +15,14 @@ from seqdev.postgres.rules import meant
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import RULES, Policy, Rules, Settings, text_of, value_of
 
+PAUSED = "paused"
+"""The rule that the pause of a sequence, device or user is: see :mod:`seqdev.rules.pauses`."""
+
 _LIMIT = ("device", "user", "all")
 SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "policy": ("user", "all"),
+    "reenrol_after": ("sequence", "all"),
+    "stop_on_reply": ("sequence", "user", "all"),
     "max_in_flight": _LIMIT,
     "max_per_hour": _LIMIT,
     "max_per_day": _LIMIT,
@@ -66,7 +71,7 @@ class Rule:
     scope_id: UUID | None
     """Which user, sequence or device; null for all."""
     default: str | None
-    """What holds where it is not set; null for a rule that this version does not know."""
+    """What holds where it is not set; null for a pause, and for a rule that this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +271,8 @@ def _valid(name: str, value: str) -> str:
 
 def _known(name: str) -> None:
     if name not in RULES:
+        if name == PAUSED:
+            raise UsageError("a pause is not set like a rule", "seqdev pause, and seqdev resume to lift it")
         alike = get_close_matches(name, RULES)
         hint = f"did you mean {' or '.join(alike)}?" if alike else f"known: {', '.join(RULES)}"
         raise UsageError(f"no rule {name!r}", hint)

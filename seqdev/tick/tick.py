@@ -12,7 +12,7 @@ from seqdev.journal.runs import Run
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.tick import blocked, failed_sends
+from seqdev.tick import blocked, failed_sends, replied
 from seqdev.tick.backlog import Backlog
 from seqdev.tick.forecast import Decision, decide
 from seqdev.tick.work import Limits, Work
@@ -52,6 +52,8 @@ class Summary:
     """Of those: contacts whose lead got the trigger of another sequence."""
     failed_reflected: int | None
     """Failed sends that now show on the rows of their contacts."""
+    replied: int | None
+    """Rows of people who have replied, which are stopped; None where no sequence stops on a reply."""
     duration: float
     """Seconds that the run took."""
 
@@ -107,6 +109,7 @@ def plan(database: Database) -> tuple[Summary, list[Decision]]:
         ended=None,
         chained=None,
         failed_reflected=None,
+        replied=database.retry(lambda tx: replied.count(tx, tx.settings), read_only=True),
         duration=round(time.monotonic() - started, 3),
     )
     return summary, decisions
@@ -143,13 +146,14 @@ class _Tick:
         deadline = self._started + limits.budget.total_seconds()
         self._backlog = Backlog(run.database, self._work, limits, deadline, progress)
         self._shown = _Shown()
+        self._replied = replied.Replied()
         self._waiting: Counter[str] | None = None
         self._error: SeqdevError | None = None
 
     def process(self) -> None:
         """All that a tick writes, one after the other."""
         self._show_failed_sends()
-        self._stop_blocked()
+        self._stop_people()
         try:
             self._backlog.claim()
         except (Cancelled, AllRefused) as error:
@@ -175,6 +179,7 @@ class _Tick:
             ended=totals.ended,
             chained=totals.chained,
             failed_reflected=self._shown.rows,
+            replied=self._replied.stopped,
             duration=round(time.monotonic() - self._started, 3),
         )
         return Report(
@@ -194,15 +199,39 @@ class _Tick:
         except (Cancelled, Refused) as error:
             self._trouble(f"failed sends were not shown on their rows: {error.message}")
 
-    def _stop_blocked(self) -> None:
-        """Nothing is sent to a blocked phone, also where the host has made a row for it. Raises Cancelled."""
+    def _stop_people(self) -> None:
+        """Nothing is sent to a blocked phone, also where the host has made a row for it. Raises Cancelled.
 
-        def work(transaction: Transaction) -> Counter[str]:
+        Nor to who has replied, where the sequence stops on that.
+        """
+
+        def work(transaction: Transaction) -> tuple[Counter[str], gates.StopsOnReply]:
             transaction.constraints_immediate()
-            return blocked.stop(transaction, self._work)
+            refused = blocked.stop(transaction, self._work)
+            return refused, gates.stops_on_reply(transaction, transaction.settings)
 
-        for reason, number in self._database.retry(work).items():
+        refused, stops = self._database.retry(work)
+        for reason, number in refused.items():
             self._trouble(f"{number:,} rows of blocked phones could not be stopped: {reason}")
+        if stops.sequences:
+            self._stop_replied(stops)
+
+    def _stop_replied(self, stops: gates.StopsOnReply) -> None:
+        """Who has written back leaves the sequences that stop on a reply."""
+
+        def work(transaction: Transaction) -> replied.Replied:
+            transaction.constraints_immediate()
+            return replied.stop(transaction, stops, self._work.run)
+
+        try:
+            self._replied = found = self._database.retry(work)
+        except Cancelled as error:
+            self._trouble(f"who has replied was not looked for: {error.message}")
+            return
+        if found.trouble:
+            self._trouble(f"stop_on_reply is set, but {found.trouble}: nobody is seen to reply")
+        for reason, number in found.refused.items():
+            self._trouble(f"{number:,} rows of people who have replied could not be stopped: {reason}")
 
     def _count_waiting(self) -> Counter[str] | None:
         """Who still waits, by reason; None: nobody knows."""
@@ -265,4 +294,5 @@ def _counts(summary: Summary) -> dict[str, object]:
         "ended": summary.ended,
         "chained": summary.chained,
         "failed_reflected": summary.failed_reflected,
+        "replied": summary.replied,
     }

@@ -188,6 +188,12 @@ early as materialized (
     where
         m.created_at > :'now'::timestamptz - :'since'::interval
         and (sc.status = any(:'done'::text [])) is not true
+        -- Of an earlier time round, before the person began anew.
+        and not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+        )
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id

@@ -5,6 +5,7 @@
 --
 -- A device is in trouble when it is the first of:
 --   gone               it does not come back, but has leads, steps to come, or messages that no sender has begun
+--   paused             seqdev pause --device: who is due for it waits
 --   zombie             online, yet a message waits for more than 15 minutes and none has left in that time
 --   offline_with_work  not online, and something is due, or a message waits that no sender has begun
 --   out_of_service     device_load_balance says not available, and something waits for it
@@ -37,6 +38,7 @@
 --   oldest_due         timestamptz  since when the first of them is due
 --   drain              interval     until all of that is sent, at the pace of the last hour; null: it stands
 --   last_seen          timestamptz  as the host has it
+--   pause              text         that it is paused, until when, and why; null: it is not
 --   user_id            uuid         whose it is
 --   repair             text         what to do about it
 --   total              integer      rows in all, listed or not
@@ -56,6 +58,7 @@
 with kind (kind, severity, repair) as (
     values
         ('gone', 1, 'move its people: seqdev repair device DEVICE --spread --queue'),
+        ('paused', 3, 'nothing, if it is meant; to go on: seqdev resume --device DEVICE'),
         ('zombie', 1, 'look at the phone; if it is lost: seqdev repair device DEVICE --spread'),
         ('offline_with_work', 1, 'bring it back; if it is lost: seqdev repair device DEVICE --spread --queue'),
         ('out_of_service', 2, 'put it back into service, or: seqdev repair device DEVICE --spread'),
@@ -138,6 +141,7 @@ device as materialized (
         g.in_flight,
         g.an_hour,
         g.a_day,
+        g.pause,
         -- The one column here that an installation may lack.
         (to_jsonb(d) ->> 'last_seen')::timestamptz as seen,
         coalesce(assigned.contacts, 0) as assigned_contacts,
@@ -147,8 +151,10 @@ device as materialized (
     from unnest(
         :'devices'::uuid [], :'is_online'::boolean [], :'is_gone'::boolean [], :'out_of_service'::boolean [],
         :'device_rooms'::integer [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer [],
-        :'new_rooms'::integer [], :'new_reasons'::text []
-    ) as g (id, is_online, is_gone, out_of_service, room, in_flight, an_hour, a_day, new_room, new_reason)
+        :'new_rooms'::integer [], :'new_reasons'::text [], :'device_pauses'::text []
+    ) as g (
+        id, is_online, is_gone, out_of_service, room, in_flight, an_hour, a_day, new_room, new_reason, pause
+    )
     inner join user_devices as d on g.id = d.id
     left join assigned on d.id = assigned.device_id
     left join due on d.id = due.device_id
@@ -163,6 +169,7 @@ finding as materialized (
         d.*,
         case
             when d.is_gone and (d.has_people or d.due > 0 or owns.leads or waits.pending) then 'gone'
+            when d.pause is not null then 'paused'
             when
                 d.is_online
                 and d.in_flight > 0
@@ -248,6 +255,7 @@ select
             then (f.due + f.in_flight) * interval '1 hour' / f.an_hour
     end as drain,
     case when isfinite(f.seen) then f.seen end as last_seen,
+    f.pause,
     f.user_id,
     replace(kind.repair, 'DEVICE', f.id::text) as repair,
     tally.total,

@@ -3,10 +3,11 @@
 -- Parameters:
 --   now   timestamptz  the instant of the transaction
 --   user  uuid         only contacts of this user; ticks are everybody's
--- Gates: gates/steps.sql
+-- Gates: gates/steps.sql, gates/devices.sql under strict of all devices, no messages counted
 -- Row:
---   backlog     integer      contacts due now
---   oldest_due  timestamptz  since when the first of them is due
+--   backlog     integer      contacts due now, but those who wait since their sequence, user or device is paused
+--   on_pause    integer      contacts due now who wait for that reason
+--   oldest_due  timestamptz  since when the first of the backlog is due
 --   oldest_age  interval     the same, as an age
 --   last_tick   timestamptz  end of the last tick that came to a good end: not paused, stopped or failed
 --   tick_age    interval     the same, as an age
@@ -17,6 +18,9 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive assigned (device_id) as (
     -- Each assigned device once, by hopping from one to the next in the index.
     (
@@ -44,6 +48,7 @@ due_row as materialized (
     cross join lateral (
         select
             c.sequence_id,
+            c.assigned_device_id,
             c.next_trigger_time
         from sequence_contacts as c
         where
@@ -55,16 +60,28 @@ due_row as materialized (
     union all
     select
         sc.sequence_id,
+        sc.assigned_device_id,
         sc.next_trigger_time
     from sequence_contacts as sc
     where
         sc.status = 'active'
         and sc.assigned_device_id is null
         and sc.next_trigger_time <= :'now'::timestamptz
+),
+
+paused as materialized (
+    select s.sequence_id as id
+    from unnest(:'steps'::uuid [], :'step_sequences'::uuid [], :'step_pauses'::text []) as s (id, sequence_id, pause)
+    where s.id is null and s.pause is not null
+    union all
+    select d.id
+    from unnest(:'devices'::uuid [], :'device_pauses'::text []) as d (id, pause)
+    where d.pause is not null
 )
 
 select
     due.backlog,
+    due.on_pause,
     due.oldest as oldest_due,
     :'now'::timestamptz - due.oldest as oldest_age,
     ticked.last as last_tick,
@@ -74,10 +91,18 @@ select
     p.why as paused_why
 from (
     select
-        count(*)::integer as backlog,
-        min(r.next_trigger_time) filter (where isfinite(r.next_trigger_time))::timestamptz as oldest
+        (count(*) filter (where not waits.is_paused))::integer as backlog,
+        (count(*) filter (where waits.is_paused))::integer as on_pause,
+        min(r.next_trigger_time) filter (
+            where isfinite(r.next_trigger_time) and not waits.is_paused
+        )::timestamptz as oldest
     from due_row as r
     inner join sequences as s on r.sequence_id = s.id
+    cross join lateral (
+        select
+            r.sequence_id in (select paused.id from paused)
+            or coalesce(r.assigned_device_id in (select paused.id from paused), false) as is_paused
+    ) as waits
     where
         s.id = any(:'active_sequences'::uuid [])
         and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)

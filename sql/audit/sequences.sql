@@ -9,10 +9,11 @@
 --   day_gap               days between two steps that no step has
 --   no_delay              trigger_delay_hours is empty, zero or negative: people wait for default_delay, a day
 -- And in all:
+--   paused                seqdev pause --sequence or --user: people wait
 --   inactive_with_people  not active, but people have a step to come
 --   status_disagrees      is_active and status say different things; such a sequence is not active
 --
--- Counts the people of the sequences that are not active; the rest reads small tables only.
+-- Counts the people of the sequences that are not active, or paused; the rest reads small tables only.
 --
 -- Parameters:
 --   user      uuid     only sequences of this user
@@ -27,7 +28,7 @@
 --   step         integer  day of the step that it is about
 --   step_id      uuid     the step
 --   detail       text     the trigger, the days or the values that are wrong
---   people       integer  people with a step to come, of a sequence that is not active
+--   people       integer  people with a step to come, of a sequence that is not active, or paused
 --   user_id      uuid     whose it is
 --   repair       text     what to do about it
 --   total        integer  rows in all, listed or not
@@ -48,6 +49,7 @@ with recursive kind (kind, severity, repair) as (
         ('day_gap', 3, 'see whether a step was lost'),
         ('no_delay', 3, 'set trigger_delay_hours to the hours that are meant'),
         ('inactive_with_people', 2, 'activate it, or end their rows: nobody gets anything'),
+        ('paused', 3, 'nothing, if it is meant; to go on: seqdev resume --sequence or --user'),
         ('status_disagrees', 2, 'set is_active and status to the same')
 ),
 
@@ -67,8 +69,9 @@ gate as materialized (
     select s.*
     from unnest(
         :'steps'::uuid [], :'step_sequences'::uuid [], :'step_users'::uuid [], :'step_reasons'::text [],
-        :'entry_triggers'::text [], :'next_triggers'::text [], :'next_steps'::uuid []
-    ) as s (id, sequence_id, user_id, reason, entry_trigger, next_trigger, next_id)
+        :'entry_triggers'::text [], :'next_triggers'::text [], :'next_steps'::uuid [], :'step_faults'::text [],
+        :'step_pauses'::text []
+    ) as s (id, sequence_id, user_id, reason, entry_trigger, next_trigger, next_id, fault, pause)
 ),
 
 step as materialized (
@@ -173,7 +176,7 @@ finding (kind, sequence_id, step_id, detail, people) as (
         null,
         null
     from step
-    where step.reason = 'no_content'
+    where step.fault = 'no_content'
     union all
     select
         'day_gap',
@@ -218,6 +221,21 @@ finding (kind, sequence_id, step_id, detail, people) as (
         where sc.sequence_id = s.id and sc.status = 'active'
     ) as waiting
     where not s.runs and waiting.people > 0
+    union all
+    select
+        'paused',
+        s.id,
+        null,
+        g.pause,
+        waiting.people
+    from sequence as s
+    inner join gate as g on s.id = g.sequence_id and g.id is null
+    cross join lateral (
+        select count(distinct sc.contact_phone) as people
+        from sequence_contacts as sc
+        where sc.sequence_id = s.id and sc.status = 'active'
+    ) as waiting
+    where g.pause is not null
     union all
     select
         'status_disagrees',

@@ -66,7 +66,15 @@ finding as materialized (
     cross join lateral (
         select
             count(*) as contacts,
-            coalesce(bool_or(m.id = md5('seqdev message ' || c.id)::uuid), false) as is_own,
+            coalesce(bool_or(
+                m.id = md5('seqdev message ' || c.id)::uuid
+                -- Of an earlier time round, before the person began anew.
+                or exists (
+                    select 1
+                    from seqdev.change as ch
+                    where ch.row_id = c.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+                )
+            ), false) as is_own,
             coalesce(bool_or(m.sequence_stepid is not null and own.id is not null), false) as has_own,
             coalesce(bool_or(c.user_id <> m.user_id), false) as is_others
         from sequence_contacts as c

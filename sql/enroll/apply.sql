@@ -1,5 +1,6 @@
 -- Enrol the leads that match: one row each, for the entry step; who has waiting rows only begins with the first of them
 --
+-- Who has finished and may enter again begins anew, on the rows there are: under new ids, so that each step is sent again.
 -- Goes through the leads by id, one batch after the other. A lead matches a sequence of its user when the
 -- trigger of one of the entry steps is a member of the lead's comma-separated list.
 -- Run again, it finds everybody already in.
@@ -16,9 +17,11 @@
 --   most       integer      people to enrol, at most
 --   listed     integer      refused people to name, at most, for each sequence and reason
 --   waiting    text[]       values of sequence_contacts.status: a step's row that was made beforehand, and waits
+--   done       text[]       values of sequence_contacts.status: the step is done
+--   run        uuid         the run, for the journal of who enters again
 --   national   text         regular expression of what begins a national number
 --   country    text         what stands for it in an international one
--- Gates: gates/steps.sql, enroll/persons.sql, gates/blocked.sql
+-- Gates: gates/steps.sql, enroll/persons.sql, enroll/again.sql, gates/blocked.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
 --   looked_at    integer  leads of this batch
@@ -27,7 +30,7 @@
 --   people       integer  leads with this verdict
 --   leads        uuid[]   the refused among them, in the order of their ids
 --   phones       text[]   their phones
--- Locks: the rows it inserts, and the waiting rows that become active
+-- Locks: the rows it inserts, the waiting rows that become active, and those of who enters again
 \if :{?now} \else \set now 'now' \endif
 \if :{?after} \else \set after '00000000-0000-0000-0000-000000000000' \endif
 \if :{?batch} \else \set batch '10000' \endif
@@ -39,11 +42,14 @@
 \if :{?most} \else \set most '0' \endif
 \if :{?listed} \else \set listed '20' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?blocked_digits} \else \ir ../gates/blocked.sql \endif
 \if :{?same_leads} \else \ir ../enroll/persons.sql \endif
+\if :{?again_leads} \else \ir ../enroll/again.sql \endif
 with chunk as materialized (
     select
         l.id,
@@ -111,6 +117,13 @@ judged as materialized (
                     and sc.contact_phone = m.phone
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
                 limit 1
+            ) and not (
+                :'again_leads'::uuid [] <> '{}' and (m.id, m.sequence_id) in (
+                    select
+                        again.lead_id,
+                        again.sequence_id
+                    from unnest(:'again_leads'::uuid [], :'again_sequences'::uuid []) as again (lead_id, sequence_id)
+                )
             ) then 'already_in'
             -- Lookups in a hash, whatever the planner expects.
             when (m.id, m.sequence_id) in (
@@ -219,6 +232,78 @@ adopted as (
     returning sc.sequence_id, sc.contact_phone
 ),
 
+-- Who enters again, locked before they are judged once more: whoever does the same in this moment is waited for.
+finished as materialized (
+    select
+        f.step_id,
+        f.day_number,
+        f.step_trigger,
+        f.device_id,
+        sc.id,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.sequence_stepid,
+        sc.status,
+        sc as was
+    from fit as f
+    inner join sequence_contacts as sc on f.sequence_id = sc.sequence_id and f.phone = sc.contact_phone
+    where
+        f.within_limit
+        and :'again_leads'::uuid [] <> '{}'
+        and (f.id, f.sequence_id) in (
+            select
+                again.lead_id,
+                again.sequence_id
+            from unnest(:'again_leads'::uuid [], :'again_sequences'::uuid []) as again (lead_id, sequence_id)
+        )
+    order by sc.id
+    for update of sc
+),
+
+begun as (
+    update sequence_contacts as sc
+    set
+        id = gen_random_uuid(),
+        status = case when sc.sequence_stepid = r.step_id then 'active' else (:'waiting'::text [])[1] end,
+        next_trigger_time = case
+            when sc.sequence_stepid = r.step_id then :'now'::timestamptz else sc.next_trigger_time::timestamptz
+        end,
+        assigned_device_id = r.device_id,
+        completed_at = null,
+        processing_device_id = null,
+        processing_started_at = null,
+        last_error = null
+    from finished as r
+    where
+        sc.id = r.id
+        and (r.sequence_id, r.contact_phone) in (
+            select
+                whole.sequence_id,
+                whole.contact_phone
+            from finished as whole
+            group by whole.sequence_id, whole.contact_phone
+            having
+                bool_and(coalesce(whole.status = any(:'done'::text []), false))
+                and bool_or(whole.sequence_stepid = whole.step_id)
+        )
+    returning sc.id, sc.sequence_id, sc.contact_phone, to_jsonb(r.was) as was, to_jsonb(sc) as now
+),
+
+journal as (
+    insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
+    select
+        :'run'::uuid,
+        'sequence_contacts',
+        begun.id,
+        col.name,
+        begun.was ->> col.name,
+        begun.now ->> col.name,
+        :'now'::timestamptz
+    from begun
+    cross join lateral jsonb_object_keys(begun.now) as col (name)
+    where begun.was ->> col.name is distinct from begun.now ->> col.name
+),
+
 verdict as (
     select
         j.sequence_id,
@@ -245,6 +330,11 @@ verdict as (
                     a.sequence_id,
                     a.contact_phone
                 from adopted as a
+                union all
+                select
+                    b.sequence_id,
+                    b.contact_phone
+                from begun as b
             ) then 'enrolled'
             when f.within_limit then 'already_in'
             else 'over_limit'

@@ -16,7 +16,7 @@
 --   waiting    text[]   values of sequence_contacts.status: a step's row that was made beforehand, and waits
 --   national   text     regular expression of what begins a national number
 --   country    text     what stands for it in an international one
--- Gates: gates/steps.sql, enroll/persons.sql, gates/blocked.sql
+-- Gates: gates/steps.sql, enroll/persons.sql, enroll/again.sql, gates/blocked.sql
 -- Row:
 --   last         uuid     the last lead of this batch; null when there are no more
 --   looked_at    integer  leads of this batch
@@ -40,6 +40,7 @@
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?blocked_digits} \else \ir ../gates/blocked.sql \endif
 \if :{?same_leads} \else \ir ../enroll/persons.sql \endif
+\if :{?again_leads} \else \ir ../enroll/again.sql \endif
 with chunk as materialized (
     select
         l.id,
@@ -107,6 +108,13 @@ judged as materialized (
                     and sc.contact_phone = m.phone
                     and coalesce(sc.status <> all(:'waiting'::text []), true)
                 limit 1
+            ) and not (
+                :'again_leads'::uuid [] <> '{}' and (m.id, m.sequence_id) in (
+                    select
+                        again.lead_id,
+                        again.sequence_id
+                    from unnest(:'again_leads'::uuid [], :'again_sequences'::uuid []) as again (lead_id, sequence_id)
+                )
             ) then 'already_in'
             -- Lookups in a hash, whatever the planner expects.
             when (m.id, m.sequence_id) in (

@@ -43,8 +43,8 @@ with step_gate as materialized (
     select s.*
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
-        :'step_faults'::text []
-    ) as s (user_id, sequence_id, id, reason, fault)
+        :'step_faults'::text [], :'step_pauses'::text [], :'step_pause_ends'::text []
+    ) as s (user_id, sequence_id, id, reason, fault, pause, pause_ends)
 ),
 
 step as materialized (
@@ -64,10 +64,12 @@ device as materialized (
         :'out_of_service'::boolean [], :'in_flight'::integer [], :'sent_in_hour'::integer [], :'sent_in_day'::integer [],
         :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'flying_by'::text [],
         :'hour_by'::text [], :'day_by'::text [], :'new_rooms'::integer [], :'new_reasons'::text [],
-        :'new_in_day'::integer [], :'most_new'::integer [], :'new_by'::text [], :'away_until'::timestamptz []
+        :'new_in_day'::integer [], :'most_new'::integer [], :'new_by'::text [], :'away_until'::timestamptz [],
+        :'is_online'::boolean [], :'is_gone'::boolean [], :'device_pauses'::text [], :'device_pause_ends'::text []
     ) as g (
         id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day, most_in_flight, most_in_hour, most_in_day,
-        flying_by, hour_by, day_by, new_room, new_reason, new_in_day, most_new, new_by, away_until
+        flying_by, hour_by, day_by, new_room, new_reason, new_in_day, most_new, new_by, away_until,
+        is_online, is_gone, pause, pause_ends
     )
     inner join user_devices as d on g.id = d.id
 ),
@@ -200,6 +202,8 @@ waiting as materialized (
         case when st.id is null then sg.reason else st.reason end as step_reason,
         st.id is not null as has_step,
         st.fault as step_fault,
+        sg.pause,
+        sg.pause_ends,
         l.id is not null as has_lead,
         coalesce(sc.assigned_device_id, l.device_id) as device_id
     from sequence_contacts as sc
@@ -290,8 +294,10 @@ asked as materialized (
         d.status as device_status,
         d.last_seen,
         d.out_of_service,
-        (d.reason = any('{device_offline,device_gone}')) is not true as is_online,
-        coalesce(d.reason = 'device_gone', false) as is_gone,
+        coalesce(d.is_online and not d.out_of_service, true) as is_online,
+        coalesce(d.is_gone, false) as is_gone,
+        d.pause as device_pause,
+        d.pause_ends as device_pause_ends,
         d.in_flight,
         d.an_hour,
         d.a_day,
@@ -387,6 +393,30 @@ cross join lateral (
     ) as leaves
 ) as leaves
 cross join lateral (
+    -- Not cast: what psql has written may be no day of any calendar.
+    select
+        (
+            timestamp '2000-01-01' + make_interval(
+                years => substring(k.pause_ends for 4)::integer - 2000,
+                months => substring(k.pause_ends from 6 for 2)::integer - 1,
+                days => substring(k.pause_ends from 9 for 2)::integer - 1,
+                hours => substring(k.pause_ends from 12 for 2)::integer,
+                mins => substring(k.pause_ends from 15 for 2)::integer,
+                secs => substring(k.pause_ends from 18 for 2)::integer
+            )
+        ) at time zone 'UTC' as pause_ends,
+        (
+            timestamp '2000-01-01' + make_interval(
+                years => substring(k.device_pause_ends for 4)::integer - 2000,
+                months => substring(k.device_pause_ends from 6 for 2)::integer - 1,
+                days => substring(k.device_pause_ends from 9 for 2)::integer - 1,
+                hours => substring(k.device_pause_ends from 12 for 2)::integer,
+                mins => substring(k.device_pause_ends from 15 for 2)::integer,
+                secs => substring(k.device_pause_ends from 18 for 2)::integer
+            )
+        ) at time zone 'UTC' as device_pause_ends
+) as instants
+cross join lateral (
     values
         (
             1, 'row_active',
@@ -432,7 +462,11 @@ cross join lateral (
             case when coalesce(k.contact_phone ~ '\S', false) then null else 'contact_phone is empty' end
         ),
         (
-            7, 'step', 'step_missing', k.has_step, k.due_since, null,
+            7, 'paused', 'paused', case when k.has_sequence then k.pause is null end, k.due_since,
+            instants.pause_ends, k.pause
+        ),
+        (
+            8, 'step', 'step_missing', k.has_step, k.due_since, null,
             case
                 when not k.has_step and k.sequence_stepid is null then 'sequence_stepid is empty'
                 when not k.has_step then 'sequence_stepid names no step of the sequence'
@@ -440,19 +474,19 @@ cross join lateral (
         ),
         (
             -- Whatever else the gate has against the step.
-            8, 'content', coalesce(k.step_fault, 'no_content'),
+            9, 'content', coalesce(k.step_fault, 'no_content'),
             case when k.has_step then k.step_fault is null end, k.due_since, null,
             case when k.step_fault = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
-            9, 'claim', 'claimed',
+            10, 'claim', 'claimed',
             coalesce(k.claimed_at <= :'stale'::timestamptz, k.processing_device_id is null or k.was_done),
             k.claimed_at, k.claimed_at + (:'due_by'::timestamptz - :'stale'::timestamptz),
             'claimed for device ' || left(k.processing_device_id::text, 8)
             || case when k.claimed_at is null then '; nobody wrote since when' else '' end
         ),
         (
-            10, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
+            11, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
             case
                 when k.assigned_device_id is not null then null
                 when not k.has_lead then 'none assigned, and no lead of this user has the phone'
@@ -461,19 +495,24 @@ cross join lateral (
             end
         ),
         (
-            11, 'device_exists', 'device_missing',
+            12, 'device_exists', 'device_missing',
             case when k.device_id is not null then k.has_device end, k.due_since, null, null
         ),
         (
-            12, 'same_user', 'device_of_other_user',
+            13, 'same_user', 'device_of_other_user',
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            13, 'grace', 'device_away', k.away_until is null, k.last_seen, k.away_until,
+            14, 'device_paused', 'paused',
+            case when k.has_device and k.is_same_user then k.device_pause is null end, k.due_since,
+            instants.device_pause_ends, k.device_pause
+        ),
+        (
+            15, 'grace', 'device_away', k.away_until is null, k.last_seen, k.away_until,
             'status ' || coalesce(k.device_status, 'empty') || ', waited for by the rule grace'
         ),
         (
-            14, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
+            16, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then
@@ -482,12 +521,12 @@ cross join lateral (
             end
         ),
         (
-            15, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
+            17, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
             k.due_since, null,
             case when k.has_sequence and not k.has_lead then 'no lead of the user has this phone' end
         ),
         (
-            16, 'new_chats', k.new_reason, case when k.is_same_user then not (k.is_new and k.is_barred) end,
+            18, 'new_chats', k.new_reason, case when k.is_same_user then not (k.is_new and k.is_barred) end,
             k.due_since, null,
             case
                 when not k.is_new then 'the device has written to this phone before'
@@ -497,7 +536,7 @@ cross join lateral (
             end
         ),
         (
-            17, 'capacity', 'device_full',
+            19, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case

@@ -17,7 +17,7 @@
 --
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
---   policy         text         queue asks no device whether it may send; the others do
+--   policy         text         queue asks no device whether it may send, unless it is paused; the others do
 --   online         text[]       values of user_devices.status that count as online
 --   gone           text[]       values of user_devices.status of a device that does not come back
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
@@ -35,7 +35,7 @@
 -- Row:
 --   devices         text  uuid[]: the device
 --   device_users    text  uuid[]: its user
---   device_reasons  text  text[]: why it may not send: device_gone, device_away, device_offline, device_full; null: it may
+--   device_reasons  text  text[]: why it may not send: paused, device_gone, device_away, device_offline, device_full; null: it may
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
 --   new_rooms       text  integer[]: people whom it may write to that it has never written to; null: any number
 --   new_reasons     text  text[]: why not to more of them: device_restricted, new_chats_full; null: any number
@@ -56,6 +56,8 @@
 --   new_by          text  text[]: that rule, and whose it is; null: none
 --   away_until      text  timestamptz[]: until when its people wait for it before others take them; null: they do not
 --   home_after      text  interval[]: how long it must be there before people it has lost go back; null: they do not
+--   device_pauses   text  text[]: that it is paused, until when, and why; null: it is not
+--   device_pause_ends  text  text[]: the instant of UTC when that ends; null: when somebody resumes it
 --   unread_rules    text  jsonb: each rule for a device or user that cannot be read: its name, scope, whose, value
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
@@ -127,6 +129,25 @@ restricted as materialized (
         and (:'asked'::uuid [] = '{}' or m.device_id = any(:'asked'::uuid []))
         and greatest(m.created_at, m.scheduled_at, m.sent_at) > :'now'::timestamptz - interval '24 hours'
         and concat_ws(': ', nullif(m.status, 'failed'), m.error_message) ~* :'restricted'::text
+),
+
+-- paused: as in gates/steps.sql
+paused as materialized (
+    select p.*
+    from (
+        select
+            r.scope,
+            r.scope_id,
+            r.scope || ' paused ' || r.value as words,
+            -- In UTC. What names no instant has no end.
+            substring(
+                r.value from
+                '^until ([0-9]{4}-(?:0[1-9]|1[0-2])-(?:[0-2][0-9]|3[01])T(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}Z)'
+            ) as ends
+        from seqdev.rule as r
+        where r.name = 'paused' and r.value is not null
+    ) as p
+    where coalesce(p.ends > to_char(:'now'::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), true)
 )
 
 select
@@ -153,6 +174,8 @@ select
     coalesce(array_agg(gate.new_by), '{}')::text as new_by,
     coalesce(array_agg(gate.away_until), '{}')::text as away_until,
     coalesce(array_agg(gate.home_after), '{}')::text as home_after,
+    coalesce(array_agg(gate.pause), '{}')::text as device_pauses,
+    coalesce(array_agg(gate.pause_ends), '{}')::text as device_pause_ends,
     coalesce(
         (
             select jsonb_agg(kept.unread order by kept.unread)
@@ -164,6 +187,7 @@ from (
     select
         device.*,
         case
+            when device.pause is not null then 'paused'
             when :'policy'::text = 'queue' then null
             when device.is_gone then 'device_gone'
             when device.away_until is not null and :'policy'::text in ('fallback', 'reassign') then 'device_away'
@@ -214,6 +238,8 @@ from (
                         else ' for all'
                     end
             end as new_by,
+            held.words as pause,
+            held.ends as pause_ends,
             case
                 when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
                     most.flying - sent.in_flight,
@@ -246,6 +272,7 @@ from (
         left join ruled as own on own.scope = 'device' and d.id = own.scope_id
         left join ruled as owner on owner.scope = 'user' and d.user_id = owner.scope_id
         left join restricted on d.id = restricted.device_id
+        left join paused as held on held.scope = 'device' and d.id = held.scope_id
         cross join lateral (
             select
                 coalesce(own.flying, owner.flying, :'max_in_flight'::integer) as flying,

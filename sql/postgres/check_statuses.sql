@@ -31,7 +31,7 @@
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
-\if :{?stopped} \else \set stopped '{paused,stopped,set_aside}' \endif
+\if :{?stopped} \else \set stopped '{paused,stopped,replied,set_aside}' \endif
 with meaning (position, table_name, used, named, settings) as (
     -- used: the values without which nothing is sent; named: all that mean something.
     values

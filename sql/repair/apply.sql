@@ -5,7 +5,7 @@
 -- device was deleted since, and whatever is to change together with a row that is left. The columns that may change are
 --   of sequence_contacts   assigned_device_id, processing_device_id, processing_started_at, next_trigger_time;
 --                          or status, last_error, contact_phone, sequence_stepid, current_step, current_trigger,
---                          next_trigger_time, and of what becomes active the claim
+--                          next_trigger_time, completed_at, the claim; and id, of who begins anew
 --   of leads               device_id; or phone, trigger, name, niche, device_id
 --   of broadcast_messages  device_id; or status, error_message, scheduled_at, device_id
 --   of blocked             since, why, blocked_by; what is not on the list yet is put on it
@@ -241,32 +241,40 @@ contact_changed as (
 contact_placed as (
     update sequence_contacts as sc
     set
+        id = (fit.new).id,
         status = (fit.new).status,
         last_error = (fit.new).last_error,
         next_trigger_time = (fit.new).next_trigger_time,
         contact_phone = (fit.new).contact_phone,
         sequence_stepid = (fit.new).sequence_stepid,
         current_step = (fit.new).current_step,
-        current_trigger = (fit.new).current_trigger
+        current_trigger = (fit.new).current_trigger,
+        completed_at = (fit.new).completed_at,
+        processing_device_id = (fit.new).processing_device_id,
+        processing_started_at = (fit.new).processing_started_at
     from contact_fit as fit
     where
         sc.id = fit.id
         and fit.becomes ?| '{status, last_error, contact_phone, sequence_stepid}'
         and (fit.new).status is distinct from 'active'
         and fit.together not in (select parted.together from parted)
-    returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
+    returning fit.id, fit.becomes, fit.was, to_jsonb(sc) as now
 ),
 
 contact_moved as (
     update sequence_contacts as sc
     set
+        id = (fit.new).id,
         status = (fit.new).status,
         last_error = (fit.new).last_error,
         next_trigger_time = (fit.new).next_trigger_time,
         contact_phone = (fit.new).contact_phone,
         sequence_stepid = (fit.new).sequence_stepid,
         current_step = (fit.new).current_step,
-        current_trigger = (fit.new).current_trigger
+        current_trigger = (fit.new).current_trigger,
+        completed_at = (fit.new).completed_at,
+        processing_device_id = (fit.new).processing_device_id,
+        processing_started_at = (fit.new).processing_started_at
     from contact_fit as fit
     where
         sc.id = fit.id
@@ -275,12 +283,13 @@ contact_moved as (
         and fit.was ->> 'status' = 'active'
         and fit.together not in (select parted.together from parted)
         and (select count(*) from contact_placed) >= 0
-    returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
+    returning fit.id, fit.becomes, fit.was, to_jsonb(sc) as now
 ),
 
 contact_activated as (
     update sequence_contacts as sc
     set
+        id = (fit.new).id,
         status = (fit.new).status,
         last_error = (fit.new).last_error,
         next_trigger_time = (fit.new).next_trigger_time,
@@ -288,6 +297,7 @@ contact_activated as (
         sequence_stepid = (fit.new).sequence_stepid,
         current_step = (fit.new).current_step,
         current_trigger = (fit.new).current_trigger,
+        completed_at = (fit.new).completed_at,
         processing_device_id = (fit.new).processing_device_id,
         processing_started_at = (fit.new).processing_started_at
     from contact_fit as fit
@@ -298,7 +308,7 @@ contact_activated as (
         and fit.was ->> 'status' is distinct from 'active'
         and fit.together not in (select parted.together from parted)
         and (select count(*) from contact_moved) >= 0
-    returning sc.id, fit.becomes, fit.was, to_jsonb(sc) as now
+    returning fit.id, fit.becomes, fit.was, to_jsonb(sc) as now
 ),
 
 lead_changed as (
@@ -467,7 +477,8 @@ journal as (
     select
         :'run'::uuid,
         c.table_name,
-        c.id,
+        -- Of what has another id now the journal is found by that one.
+        coalesce(c.now ->> 'id', c.id::text)::uuid,
         col.name,
         c.was ->> col.name,
         c.now ->> col.name,

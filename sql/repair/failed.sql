@@ -48,7 +48,7 @@
 \if :{?spread} \else \set spread '0' \endif
 \if :{?attempts} \else \set attempts '3' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
-\if :{?stopped} \else \set stopped '{paused,stopped,set_aside}' \endif
+\if :{?stopped} \else \set stopped '{paused,stopped,replied,set_aside}' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
 \if :{?policy} \else \set policy 'strict' \endif

@@ -393,6 +393,12 @@ refusal as materialized (
             st.is_to_come
             and (l.moves or known.phone <> l.phone)
             and m.id <> md5('seqdev message ' || st.id)::uuid
+            -- Of an earlier time round, before the person began anew.
+            and not exists (
+                select 1
+                from seqdev.change as ch
+                where ch.row_id = st.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+            )
         union all
         select
             3,

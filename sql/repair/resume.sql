@@ -1,6 +1,6 @@
 -- Bring back what was stopped of people: their rows to come, and their messages
 --
--- What seqdev has stopped says so in its own words, stopped or blocked and the reason, and the journal has what it was before: it
+-- What seqdev has stopped says so in its own words: stopped, blocked or replied, and the reason; and the journal has what it was before: it
 -- becomes that again, with its due time as it was.
 --
 -- Parameters:
@@ -54,7 +54,7 @@ own as materialized (
         sc.id
     from asked
     inner join sequence_contacts as sc on asked.digits = sc.contact_phone
-    where sc.status = 'stopped' and sc.last_error ~ '^(stopped|blocked): ' and sc.contact_phone !~ :'national'::text
+    where sc.status in ('stopped', 'replied') and sc.last_error ~ '^(stopped|blocked|replied): ' and sc.contact_phone !~ :'national'::text
     union
     select
         person.digits,
@@ -74,7 +74,7 @@ own as materialized (
         ) as bare
     ) as person
     where
-        sc.status = 'stopped' and sc.last_error ~ '^(stopped|blocked): '
+        sc.status in ('stopped', 'replied') and sc.last_error ~ '^(stopped|blocked|replied): '
         and (sc.contact_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and sc.contact_phone ~ :'national'::text)
         and person.digits in (select asked.digits from asked)
 ),
@@ -86,7 +86,7 @@ own_message as materialized (
         m.id
     from asked
     inner join broadcast_messages as m on asked.digits = m.recipient_phone
-    where m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked): ' and m.recipient_phone !~ :'national'::text
+    where m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked|replied): ' and m.recipient_phone !~ :'national'::text
     union
     select
         person.digits,
@@ -106,7 +106,7 @@ own_message as materialized (
         ) as bare
     ) as person
     where
-        m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked): '
+        m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked|replied): '
         and (m.recipient_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and m.recipient_phone ~ :'national'::text)
         and person.digits in (select asked.digits from asked)
 ),
@@ -141,7 +141,7 @@ stop as materialized (
             from own_message
         )
         and ch.column_name = 'status'
-        and ch.new_value in ('stopped', 'cancelled')
+        and ch.new_value in ('stopped', 'replied', 'cancelled')
     order by ch.table_name, ch.row_id, ch.id desc
 ),
 
@@ -200,6 +200,12 @@ change as (
             and m.sequence_id = sc.sequence_id
             and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.next_trigger_time)
             and m.id <> md5('seqdev message ' || sc.id)::uuid
+            -- Of an earlier time round, before the person began anew.
+            and not exists (
+                select 1
+                from seqdev.change as ch
+                where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+            )
         limit 1
     ) as written on true
     where

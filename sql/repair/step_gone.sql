@@ -97,6 +97,12 @@ waits as materialized (
             and m.sequence_id = sc.sequence_id
             and m.sequence_stepid = sc.sequence_stepid
             and m.id <> md5('seqdev message ' || sc.id)::uuid
+            -- Of an earlier time round, before the person began anew.
+            and not exists (
+                select 1
+                from seqdev.change as ch
+                where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+            )
         limit 1
     ) as written on true
     left join lateral (

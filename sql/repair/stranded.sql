@@ -117,6 +117,12 @@ left join lateral (
         and m.sequence_id = sc.sequence_id
         and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.next_trigger_time)
         and m.id <> md5('seqdev message ' || sc.id)::uuid
+        -- Of an earlier time round, before the person began anew.
+        and not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+        )
     limit 1
 ) as written on true
 where

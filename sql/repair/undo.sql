@@ -236,7 +236,9 @@ judged as materialized (
                     ('sequence_contacts', 'contact_phone'),
                     ('sequence_contacts', 'sequence_stepid'),
                     ('sequence_contacts', 'current_step'),
-                    ('sequence_contacts', 'current_trigger')
+                    ('sequence_contacts', 'current_trigger'),
+                    ('sequence_contacts', 'completed_at'),
+                    ('sequence_contacts', 'id')
                 )
                 then 'unknown_column'
             when t.undone then 'undone'
@@ -254,6 +256,19 @@ judged as materialized (
             when
                 t.column_name = 'status'
                 and sc.last_error ~ '^skipped: '
+                and exists (
+                    select 1
+                    from sequence_contacts as x
+                    where
+                        x.sequence_id = sc.sequence_id
+                        and x.contact_phone = sc.contact_phone
+                        and x.status = any(:'done'::text [])
+                        and x.completed_at > t.changed_at
+                )
+                then 'done_since'
+            -- Who has begun anew was written to since.
+            when
+                t.column_name = 'id'
                 and exists (
                     select 1
                     from sequence_contacts as x
@@ -318,7 +333,7 @@ judged as materialized (
     ) as now
     cross join lateral (
         select case
-            when t.column_name in ('processing_started_at', 'next_trigger_time')
+            when t.column_name in ('processing_started_at', 'next_trigger_time', 'completed_at')
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.old_value)
                 )) ->> t.column_name
@@ -332,7 +347,7 @@ judged as materialized (
     ) as old
     cross join lateral (
         select case
-            when t.column_name in ('processing_started_at', 'next_trigger_time')
+            when t.column_name in ('processing_started_at', 'next_trigger_time', 'completed_at')
                 then to_jsonb(jsonb_populate_record(
                     null::sequence_contacts, jsonb_build_object(t.column_name, t.new_value)
                 )) ->> t.column_name
@@ -398,6 +413,12 @@ left join lateral (
         and m.sequence_id = becoming.sequence_id
         and coalesce(m.sequence_stepid = becoming.sequence_stepid, m.created_at >= becoming.next_trigger_time)
         and m.id <> md5('seqdev message ' || becoming.id)::uuid
+        -- Of an earlier time round, before the person began anew.
+        and not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = becoming.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+        )
     limit 1
 ) as written on true
 -- What this very undo takes off the list is not blocked.

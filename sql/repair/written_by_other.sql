@@ -70,6 +70,12 @@ from (
         m.created_at > :'now'::timestamptz - :'since'::interval
         and c.status = 'active'
         and m.id <> md5('seqdev message ' || c.id)::uuid
+        -- Of an earlier time round, before the person began anew.
+        and not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = c.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+        )
     group by m.sequence_id, m.sequence_stepid, m.recipient_phone, c.id
 ) as written
 inner join sequence_contacts as sc on written.contact_id = sc.id

@@ -2,7 +2,7 @@
 --
 -- For the policies fallback and reassign. What a device's own due contacts leave of its room is dealt out one
 -- by one, to the least loaded device first; the oldest contacts come first. The same state gives the same
--- answer: a tick does what this says, and a dry run counts it.
+-- answer: a tick does what this says, and a dry run counts it. Who waits for a paused device stays with it.
 --
 -- Whoever comes to a device that may open only so many chats counts as one of them, known to it or not.
 --
@@ -311,8 +311,8 @@ source as materialized (
     inner join spare on d.user_id = spare.user_id
     where
         (d.reason is not null or d.id <> all(:'emptied'::uuid []) or d.new_room is not null)
-        -- Its people wait for it.
-        and (d.reason = 'device_away') is not true
+        -- Their people wait for them.
+        and d.reason in ('paused', 'device_away') is not true
     union all
     -- A device that is gone may have people of any user.
     select

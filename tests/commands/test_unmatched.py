@@ -31,7 +31,11 @@ def test_a_sequence_that_is_not_there_is_named(host: Host, seqdev: Cli) -> None:
         for words in commands:
             more = ["--yes"] if words[0] in ("enroll", "repair") else []
             more += ["60123456789", "--yes"] if words[0] == "contacts" else []
-            more += ["--why", "asked"] if words == ["contacts", "stop"] else []
+            more += (
+                ["--why", "asked"]
+                if words in (["contacts", "stop"], ["contacts", "restart"], ["pause"])
+                else []
+            )
             more += ["--cancel"] if words == ["repair", "queued"] else []
             rules = {"get": ["policy"], "set": ["policy", "strict"], "unset": ["policy"]}
             more += rules.get(words[-1], []) if words[0] == "rules" else []

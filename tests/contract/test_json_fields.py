@@ -18,6 +18,7 @@ from tests.contract.pages import JSON_FIELDS, keep
 from tests.contract.reference import all_commands
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 
 Run = Callable[..., Any]
 
@@ -128,6 +129,9 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     ):
         run(f"audit {audit}")
     run("audit devices --if-lost DEVICE", a)
+    Inbox(host)
+    host.rows("update broadcast_messages set status = 'sent', sent_at = created_at where device_id = %s", a)
+    run("audit replies")
     run("audit all")
     (folder / "own.sql").write_text("-- Leads\nselect name from leads;\n")
     run("audit run", folder / "own.sql")
@@ -145,9 +149,17 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("repair show", done)
     run("repair undo", done, "--dry-run")
     run("repair list")
-    for command in ("stop 60120000008 --why x", "resume 60120000008", "skip 60120000008 --sequence warm"):
+    for command in (
+        "stop 60120000008 --why x",
+        "resume 60120000008",
+        "skip 60120000008 --sequence warm",
+        "restart 60120000008 --sequence warm --why x",
+    ):
         word, *options = command.split()
         run(f"contacts {word}", *options, "--dry-run")
+    host.rule("paused", "until resumed: asked", sequence=sequence)
+    run("resume", "--sequence", "warm", "--dry-run")
+    run("resume", "--sequence", "warm", "--yes")
     run("block add", "60120000007", "--why", "asked", "--yes")
     run("block list")
     run("block remove", "60120000007", "--yes")

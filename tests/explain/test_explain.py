@@ -18,8 +18,18 @@ from tests.world.hostile import HOSTILE
 
 PHONE = "60123456789"
 GATES = [
-    *("row_active", "sequence_exists", "sequence_active", "due", "phone", "step", "content", "claim"),
-    *("device_assigned", "device_exists", "same_user", "online", "lead", "capacity"),
+    *(
+        "row_active",
+        "sequence_exists",
+        "sequence_active",
+        "due",
+        "phone",
+        "paused",
+        "step",
+        "content",
+        "claim",
+    ),
+    *("device_assigned", "device_exists", "same_user", "device_paused", "online", "lead", "capacity"),
 ]
 
 

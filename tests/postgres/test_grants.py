@@ -3,7 +3,7 @@
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 from tests.world.repairs import message
 
 HOST_TABLES = [
@@ -60,6 +61,8 @@ READS = [
     "contacts stop 60120000001 --why x --dry-run",
     "contacts resume 60120000001 --dry-run",
     "contacts skip 60120000001 --sequence warm --dry-run",
+    "contacts restart 60120000001 --sequence warm --why x --dry-run",
+    "resume --device A --dry-run",
     "block add 60120000001 --why x --dry-run",
     "block remove 60120000001 --dry-run",
     "block list",
@@ -74,6 +77,7 @@ READS = [
     "audit leads",
     "audit collisions",
     "audit failed",
+    "audit replies",
     "audit writers",
     "audit run {statement}",
     "explain 60120000001",
@@ -100,6 +104,7 @@ WRITES = {
         "repair device OFF --spread --queue --until-back --yes",
         "repair undo {run} --yes",
         "contacts skip {waits} --sequence warm --yes",
+        "contacts restart {waits} --sequence warm --why x --yes",
         "contacts stop {waits} --why x --yes",
         "contacts resume {waits} --yes",
         "block add {waits} --why x --yes",
@@ -109,6 +114,8 @@ WRITES = {
         "rules set policy strict --yes",
         "rules set policy fallback --yes",
         "rules unset policy --yes",
+        "pause --device A --why x",
+        "resume --device A --spread 1h --yes",
     ],
 }
 ALLOWED = {
@@ -121,6 +128,7 @@ ALLOWED = {
 REFUSED = {
     "tick": [
         "rules set policy strict --yes",
+        "pause --device A --why x",
         "repair missing --yes",
         "leads assign --distribute --yes",
         WRITES["enroll"][1],
@@ -128,6 +136,7 @@ REFUSED = {
     "enroll": [
         "tick",
         "rules set policy strict --yes",
+        "pause --device A --why x",
         "repair missing --yes",
         "leads assign --distribute --yes",
     ],
@@ -135,6 +144,7 @@ REFUSED = {
     "audit": [
         "tick",
         "rules set policy strict --yes",
+        "pause --device A --why x",
         "enroll --yes",
         "repair missing --yes",
         WRITES["enroll"][1],
@@ -239,6 +249,21 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             " values (%s, %s, '60120000905', 'pending')",
             *(user, off),
         )
+        # Somebody may enter again.
+        once, (only,) = host.simple_sequence(user, "ONCE")
+        host.rule("reenrol_after", "1d", sequence=once)
+        host.contact(once, only, "60120000908", first, status="completed", completed_at=datetime(2026, 1, 1))
+        host.lead(user, first, "60120000908", "ONCE")
+        # Somebody replies; a row and a message are to come for them.
+        host.rule("stop_on_reply", "true", sequence=sequence)
+        host.contact(sequence, later, "60120000907", first, timedelta(hours=1))
+        for status in ("sent", "pending"):
+            host.rows(
+                "insert into broadcast_messages (user_id, device_id, recipient_phone, sequence_id, status, sent_at)"
+                " values (%s, %s, '60120000907', %s, %s, case %s when 'sent' then timestamp '2026-01-01' end)",
+                *(user, first, sequence, status, status),
+            )
+        Inbox(host).receives(first, "60120000907@s.whatsapp.net")
         # As the host writes them.
         host.rows(
             "update broadcast_messages set content = coalesce(content, ''), media_url = coalesce(media_url, ''),"
@@ -424,7 +449,7 @@ def test_the_owner_upgrades_the_tables_of_another_role(
     url = login(world.url)
     host.rows("grant usage on schema public to seqdev_tester_app")  # foreign keys are checked as it
     host.rows("alter schema seqdev owner to seqdev_tester_app")
-    for table in [*HOST_TABLES, *OWN_TABLES]:
+    for table in [*HOST_TABLES, "whatsapp_messages", *OWN_TABLES]:
         host.rows(f"alter table {table} owner to seqdev_tester_app")
     host.rows("drop index seqdev_leads_phone")
     host.rows("alter table sequence_contacts drop column last_error")

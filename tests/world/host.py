@@ -40,7 +40,7 @@ class Host:
         return self.rows(statement, *values)[0][0]
 
     def rule(self, name: str, value: object, **whose: UUID) -> None:
-        """A rule, as ``seqdev rules set`` keeps it, or unset with None: for all, or a ``device`` or ``user``."""
+        """A rule, as ``seqdev rules set`` keeps it, or unset with None: for all, or a ``device``, ``sequence`` or ``user``."""
         ((scope, scope_id),) = whose.items() or [("all", None)]
         self.rows(
             "insert into seqdev.rule select md5(concat_ws(' ', 'seqdev rule', n, s, i))::uuid, n, s, i, v"

@@ -110,6 +110,8 @@ class Message:
     id: UUID | None = None
     """Of a campaign's, which has no contact."""
     error: str | None = None
+    sent_turn: int = 0
+    """When it was sent, among all that happens."""
 
     @property
     def phone(self) -> str:
@@ -137,6 +139,7 @@ class Ticked:
     """How many go to other devices depends on how many are claimed at a time."""
     reasons: dict[Key, str] = field(default_factory=dict)
     """Why each of those waits who do."""
+    replied: int = 0
 
 
 @dataclass
@@ -158,6 +161,14 @@ class Model:
     """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
     policies: dict[UUID, str] = field(default_factory=dict)
     """Of users who have one of their own."""
+    paused: set[UUID] = field(default_factory=set)
+    """Devices, sequences and users that are."""
+    turns: int = 0
+    """Things that have happened."""
+    stops_on_reply: set[UUID] = field(default_factory=set)
+    """Users whose people leave a sequence when they write back."""
+    replies: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    """Of a user's person, the turn in which they last wrote."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -320,7 +331,7 @@ class Model:
         Fails where that is not what the policy allows, or less than it asks for. ``most``: --max-messages.
         ``turns``: when the contacts are due, to the moment.
         """
-        summary = Ticked(failed_reflected=self._reflect_failed())
+        summary = Ticked(failed_reflected=self._reflect_failed(), replied=self._stop_replied())
 
         def policy_of(user: UUID) -> str:
             return self.policies.get(user, policy)
@@ -345,6 +356,9 @@ class Model:
                 elsewhere[sequence.user] += [key] * has_lead
             elif reason:
                 waiting[key] = reason
+            elif device in self.paused:
+                # Nobody is moved: it is the people of this device who are to wait.
+                waiting[key] = "paused"
             elif policy_of(sequence.user) != "queue" and device and not self.devices[device].is_up:
                 waiting[key] = "device_gone" if self.devices[device].is_gone else "device_offline"
                 if moves(sequence.user) and self.is_waited_for(device):
@@ -435,11 +449,30 @@ class Model:
                 contact.status, contact.error = ("completed", "") if recent else ("failed", contact.error)
         return number
 
+    def _stop_replied(self) -> int:
+        """Who has written since their sequence last wrote to them gets nothing more of it."""
+        number = 0
+        for key, contact in self.contacts.items():
+            user = self.sequences[key[0]].user
+            if user not in self.stops_on_reply or contact.status not in ("active", "pending"):
+                continue
+            own = [one for one in self.messages if one.contact and one.contact[:2] == key[:2]]
+            sent = [one.sent_turn for one in own if one.status in SENT]
+            if sent and self.replies.get((user, key[1]), 0) > max(sent):
+                contact.status, contact.error = "replied", "replied"
+                number += 1
+                for message in own:
+                    if message.status == "pending":
+                        message.status, message.error = "cancelled", "replied"
+        return number
+
     def _data_fault(self, key: Key) -> str | None:
         contact = self.contacts[key]
         step = self.sequences[key[0]].step(key[2])
         if not key[1].strip():
             return "bad_phone"
+        if self.paused & {key[0], self.sequences[key[0]].user}:
+            return "paused"
         if step is None:
             return "step_missing"
         if not (step.content or "").strip():
@@ -475,7 +508,7 @@ class Model:
             rooms = {
                 identity: self.room(identity) - own[identity]
                 for identity, device in self.devices.items()
-                if device.user == user and device.is_up
+                if device.user == user and device.is_up and identity not in self.paused
             }
             spare = {device: min(room, news.get(device, room)) for device, room in rooms.items()}
             taken = Counter(moved[key] for key in keys if key in moved)

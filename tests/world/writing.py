@@ -13,6 +13,7 @@ WRITING = (
         "leads merge --yes",
         "repair stuck --yes",
         "contacts stop 60123450001 --why x --yes",
+        "contacts restart 60123450001 --sequence warm --why x --yes",
         "block add 60123450002 --why x --yes",
         "repair undo RUN --yes",
         "repair device A --to B --plan PLAN --yes",

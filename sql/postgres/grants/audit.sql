@@ -28,6 +28,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (90, :'schema'::text, 'leads', 'select', 'the people'),
         (100, :'schema'::text, 'sequence_contacts', 'select', 'where they stand'),
         (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
+        (115, :'schema'::text, 'whatsapp_messages', 'select', 'who has replied, where the host keeps that'),
         (120, 'seqdev', 'run', 'select', 'who did what, when'),
         (130, 'seqdev', 'change', 'select', 'what was changed'),
         (139, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),

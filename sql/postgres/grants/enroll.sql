@@ -44,8 +44,9 @@ with needed (position, schema_name, table_name, privilege, why) as (
         ),
         (
             135, :'schema'::text, 'sequence_contacts',
-            'update (status, next_trigger_time, assigned_device_id)',
-            'whose rows the host made beforehand'
+            'update (id, status, next_trigger_time, assigned_device_id, completed_at, processing_device_id, '
+            'processing_started_at, last_error)',
+            'whose rows the host made beforehand, and who enters again'
         ),
         (
             140, :'schema'::text, 'broadcast_messages',
@@ -59,7 +60,8 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (174, 'seqdev', 'setting', 'select', 'the zone that is kept with the database'),
         (174, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
-        (176, 'seqdev', 'blocked', 'select', 'phones that are never written to')
+        (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
+        (180, 'seqdev', 'change', 'insert', 'who enters again is journaled')
 )
 
 select

@@ -27,6 +27,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (90, :'schema'::text, 'leads', 'select', 'the people'),
         (100, :'schema'::text, 'sequence_contacts', 'select', 'where they stand'),
         (110, :'schema'::text, 'broadcast_messages', 'select', 'what was queued and sent'),
+        (115, :'schema'::text, 'whatsapp_messages', 'select', 'who has replied, where the host keeps that'),
         (
             120, :'schema'::text, 'leads', 'update (device_id, phone, trigger, name, niche)',
             'people move to another device, and their leads are merged'
@@ -34,8 +35,9 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (
             130, :'schema'::text, 'sequence_contacts',
             'update (status, assigned_device_id, processing_device_id, processing_started_at, last_error,'
-            ' next_trigger_time, contact_phone, sequence_stepid, current_step, current_trigger)',
-            'the same, and who stands still goes on, or ends'
+            ' next_trigger_time, contact_phone, sequence_stepid, current_step, current_trigger, completed_at,'
+            ' id)',
+            'the same, and who stands still goes on, ends, or begins anew'
         ),
         (
             135, :'schema'::text, 'broadcast_messages', 'update (device_id, status, error_message, scheduled_at)',

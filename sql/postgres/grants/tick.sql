@@ -59,6 +59,11 @@ with needed (position, schema_name, table_name, privilege, why) as (
             'message_type, content, media_url, status, scheduled_at, created_at)',
             'the messages'
         ),
+        (
+            145, :'schema'::text, 'broadcast_messages', 'update (status, error_message)',
+            'what waits in the queue for people who have replied is taken back'
+        ),
+        (146, :'schema'::text, 'whatsapp_messages', 'select', 'who has replied, where the host keeps that'),
         (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),
         (170, 'seqdev', 'run', 'update (finished_at, counts, exit_code, reason)', 'at its end'),
@@ -67,7 +72,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
         (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew'),
-        (190, 'seqdev', 'change', 'select', 'the rule return_home: whom it has moved')
+        (190, 'seqdev', 'change', 'select', 'the rule return_home: whom it has moved; who has replied, and was brought back')
 )
 
 select

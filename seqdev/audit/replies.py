@@ -1,0 +1,82 @@
+"""Who writes back: replies to what sequences have sent, by sequence, step and device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from seqdev import gates
+from seqdev.audit.audit import Criteria
+from seqdev.audit.rows import Audited
+from seqdev.errors import SchemaError
+from seqdev.phone import national
+from seqdev.postgres import lookup
+from seqdev.postgres.engine import Database
+from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
+
+SINCE = timedelta(days=7)
+"""Age of the messages that are looked at, unless somebody says another."""
+
+
+@dataclass(frozen=True)
+class Replies(Audited):
+    """A row of ``audit/replies.sql``: messages of one step that one device has sent, and the replies."""
+
+    brief = ("sequence", "step", "device", "messages", "replied", "rate", "last_reply")
+
+    sequence: str | None
+    sequence_id: UUID
+    step: int | None
+    step_id: UUID | None
+    device: str | None
+    device_id: UUID
+    messages: int
+    replied: int
+    rate: float
+    last_reply: datetime | None
+    user_id: UUID
+    total: int
+
+
+REPLIES = Query("audit/replies.sql", Replies)
+
+
+def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
+    """Replies to what was sent in ``criteria``, the most first.
+
+    Raises SchemaError where the host keeps no inbound messages.
+    """
+    since = criteria.since or SINCE
+
+    def work(tx: Transaction) -> Sequence[Replies]:
+        user = lookup.resolve(tx, lookup.Kind.USER, criteria.user) if criteria.user is not None else None
+
+        def named(kind: lookup.Kind, text: str | None) -> UUID | None:
+            return lookup.resolve(tx, kind, text, user) if text is not None else None
+
+        sequence = named(lookup.Kind.SEQUENCE, criteria.sequence)
+        device = named(lookup.Kind.DEVICE, criteria.device)
+        kept = gates.stops_on_reply(tx, tx.settings)
+        if kept.trouble:
+            raise SchemaError(
+                f"replies cannot be counted: {kept.trouble}",
+                "it is the host's table of what devices receive and send",
+            )
+        writers = gates.writers(tx, kept, tx.now - since, each=True)
+        return tx.rows(
+            REPLIES,
+            now=tx.now,
+            since=since,
+            user=user,
+            sequence=sequence,
+            device=device,
+            failed=tx.settings.failed_statuses,
+            digits=[one.digits for one in writers],
+            users=[one.user_id for one in writers],
+            ats=[one.at for one in writers],
+            limit="" if criteria.limit is None else criteria.limit,
+            **national(tx.settings.region),
+        )
+
+    return database.retry(work, read_only=True)
