@@ -16,7 +16,8 @@ from seqdev.errors import UsageError
 from seqdev.phone import national
 from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.zone import READABLE
-from seqdev.settings import Policy, Settings, capacity, restricted
+from seqdev.settings import RAMPS as RAMPED
+from seqdev.settings import Policy, Settings, capacity, ramps, restricted
 
 if TYPE_CHECKING:
     from seqdev.postgres.transaction import Transaction
@@ -135,9 +136,24 @@ class Writer:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Ramps:
+    """The row of ``gates/ramps.sql``, which ``gates/devices.sql`` takes; without such a rule, nothing."""
+
+    ramp_devices: str = "{}"
+    ramp_days: str = "{}"
+    ramp_by: str = "{}"
+    new_opened: str = "{}"
+    new_limits: str = "{}"
+    new_limits_by: str = "{}"
+    seen_at: str = "{}"
+    unread_ramps: str = "[]"
+
+
 BLOCKED = Query("gates/blocked.sql", Blocked)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
+RAMPS = Query("gates/ramps.sql", Ramps)
 PERSONS = Query("enroll/persons.sql", Persons)
 CAUSES = Query("gates/causes.sql", Causes)
 AGAIN = Query("enroll/again.sql", Again)
@@ -206,19 +222,27 @@ def devices(
 
     Raises UsageError for a rule for a device or user that cannot be read: it never means that there is none.
     """
+    given: dict[str, object] = {
+        "now": transaction.now,
+        "failed": settings.failed_statuses,
+        "asked": list(asked.devices),
+        "users": list(asked.users),
+        "counted": asked.counted,
+    }
+    counted = Ramps()
+    if policy is not Policy.QUEUE and settings.rules_on(*RAMPED):
+        counted = transaction.one(RAMPS, **given, **ramps(settings))
     found = transaction.one(
         DEVICES,
-        now=transaction.now,
         policy=policy.value,
         online=settings.online_statuses,
         gone=settings.gone_statuses,
-        failed=settings.failed_statuses,
-        asked=list(asked.devices),
-        users=list(asked.users),
-        counted=asked.counted,
+        **given,
         **capacity(settings),
+        **handed_to(DEVICES, asdict(counted)),
     )
-    for name, scope, whose, value in json.loads(found.unread_rules)[:1]:
+    unread = json.loads(counted.unread_ramps) + json.loads(found.unread_rules)
+    for name, scope, whose, value in unread[:1]:
         raise UsageError(
             f"the database's rule {name} of the {scope} {whose} cannot be {value!r}",
             f"set it anew: seqdev rules set {name} VALUE --{scope} {whose}; "

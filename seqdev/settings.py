@@ -148,11 +148,15 @@ class Settings(Rules):
     """Not configured itself: the rules that are set for this run only."""
     policies: tuple[Policy, ...] = ()
     """Not configured itself: the policies that users have by rules of their own."""
-    returns: bool = False
-    """Not configured itself: whether the rule return_home is set for anybody."""
+    narrower: frozenset[str] = frozenset()
+    """Not configured itself: the rules that are set for a user, a sequence or a device."""
     usual: Policy | None = None
     """Not configured itself: where these are the settings for the users of one policy, that of those without
     a rule of their own; None: they are for everybody."""
+
+    def rules_on(self, *names: str) -> bool:
+        """Whether one of these rules is set to anything but its default, or for a part."""
+        return any(name in self.narrower or getattr(self, name) != getattr(Rules(), name) for name in names)
 
     def everybody(self, policy: Policy) -> "Settings":
         """These settings if ``policy`` were that of all users."""
@@ -177,7 +181,7 @@ class Settings(Rules):
 
 RULES = tuple(one.name for one in fields(Rules))
 """The names of the rules."""
-_OWN = ("held", "flags", "policies", "returns", "usual")
+_OWN = ("held", "flags", "policies", "narrower", "usual")
 KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
 """What a file and the environment may hold."""
 
@@ -365,11 +369,23 @@ def capacity(settings: Settings) -> dict[str, object]:
         "max_in_flight": settings.max_in_flight,
         "max_per_hour": settings.max_per_hour,
         "max_per_day": settings.max_per_day,
+        "return_home": settings.return_home,
+        "grace": settings.grace,
+        "restricted": restricted(settings),
+    }
+
+
+RAMPS = ("warm_up", "new_chats_per_day", "grace")
+"""The rules of sql/gates/ramps.sql."""
+
+
+def ramps(settings: Settings) -> dict[str, object]:
+    """Those for all, as parameters."""
+    return {
+        "max_per_day": settings.max_per_day,
         "warm_up": text_of("warm_up", settings),
         "new_chats": text_of("new_chats_per_day", settings),
         "grace": settings.grace,
-        "return_home": settings.return_home,
-        "restricted": restricted(settings),
     }
 
 

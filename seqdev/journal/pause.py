@@ -47,6 +47,7 @@ class First:
     why: str | None
     rules: dict[str, Any]
     policies: list[str]
+    narrower: list[str]
 
     @property
     def pause(self) -> Pause | None:
@@ -88,8 +89,7 @@ def refuse(transaction: Transaction) -> Held:
     first = transaction.one(FIRST)
     if first.pause:
         raise Paused(f"paused {first.pause}", "nothing more is written; to go on: seqdev resume")
-    # Who goes back is asked before a run, not in its batches.
-    return Held(first.rules, first.policies, returns=False)
+    return Held(first.rules, first.policies, first.narrower)
 
 
 def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause, bool]:

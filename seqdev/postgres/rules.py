@@ -14,7 +14,7 @@ class Held:
 
     rules: dict[str, Any]
     policies: list[str]
-    returns: bool
+    narrower: list[str]
 
 
 HELD = Query("postgres/rules.sql", Held)
@@ -50,7 +50,7 @@ def decide(found: Held, given: Settings) -> Settings:
     # For one run only, it is everybody's.
     own = [] if "policy" in given.flags else found.policies
     policies = tuple(_read("policy", value, " of a user") for value in own)
-    return replace(given, **values, policies=policies, returns=found.returns)
+    return replace(given, **values, policies=policies, narrower=frozenset(found.narrower))
 
 
 def overridden(found: Held, given: Settings) -> list[str]:

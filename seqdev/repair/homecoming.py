@@ -23,7 +23,11 @@ RETURN = Query("repair/return.sql", Returned)
 
 def come_back(database: Database) -> int:
     """How many rows would go back now, read-only."""
-    return database.retry(lambda tx: len(_planned(tx)), read_only=True) if database.settings.returns else 0
+    return (
+        database.retry(lambda tx: len(_planned(tx)), read_only=True)
+        if database.settings.rules_on("return_home")
+        else 0
+    )
 
 
 def bring_back(run: Run) -> int:

@@ -550,13 +550,13 @@ cross join lateral (
                     'in flight %s of %s (%s), in an hour %s of %s (%s), in a day %s of %s (%s), due before it %s',
                     k.in_flight,
                     k.most_in_flight,
-                    k.flying_by,
+                    coalesce(k.flying_by, 'max_in_flight for all'),
                     k.in_flight + k.an_hour,
                     k.most_in_hour,
-                    k.hour_by,
+                    coalesce(k.hour_by, 'max_per_hour for all'),
                     k.in_flight + k.a_day,
                     k.most_in_day,
-                    k.day_by,
+                    coalesce(k.day_by, 'max_per_day for all'),
                     k.ahead
                 )
             end

@@ -8,13 +8,6 @@
 --
 -- A rule that cannot be read is zero here, never "no limit"; who asks is told of it, and does nothing.
 --
--- A device that warms up may send so many a day at first, and so many more for each day that it has sent since it was
--- last silent for a week: for each message of a set, as large as there is, in which any two are 24 hours apart and all
--- older than that. Going back from now, the next one at least 24 hours older is taken each time, by index, and no
--- further than the limit can matter.
---
--- The n-th elements of all arrays belong together. A device that does not exist is not among them.
---
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
 --   policy         text         queue asks no device whether it may send, unless it is paused; the others do
@@ -27,8 +20,6 @@
 --   max_in_flight  integer      messages of a device in flight, where no rule is set for it or its user
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
 --   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
---   warm_up        text         20 +10: of these, 20 at first, and 10 more for each day it has sent; none: no such limit
---   new_chats      text         people whom a device may write to for the first time in 24 hours; none: any number
 --   grace          interval     how long a device may be away before others take its people
 --   return_home    boolean      whether those go back to it
 --   restricted     text         a regular expression: the errors of a device that may open no new chats
@@ -48,7 +39,7 @@
 --   most_in_flight  text  integer[]: of those in flight, its limit
 --   most_in_hour    text  integer[]: of those sent in 60 minutes, plus those in flight, its limit
 --   most_in_day     text  integer[]: of those sent in 24 hours, plus those in flight, its limit
---   flying_by       text  text[]: the rule that is its limit in flight, and whose it is
+--   flying_by       text  text[]: the rule that is its limit in flight, and whose it is; null: that for all
 --   hour_by         text  text[]: that of its limit in 60 minutes
 --   day_by          text  text[]: that of its limit in 24 hours
 --   new_in_day      text  integer[]: people whom it has written to in the last 24 hours for the first time, or is about to
@@ -71,11 +62,10 @@
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
-\if :{?warm_up} \else \set warm_up 'none' \endif
-\if :{?new_chats} \else \set new_chats 'none' \endif
 \if :{?grace} \else \set grace '0' \endif
 \if :{?return_home} \else \set return_home 'false' \endif
 \if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
+\if :{?ramp_devices} \else \ir ../gates/ramps.sql \endif
 with kept as materialized (
     select
         r.scope,
@@ -90,8 +80,6 @@ with kept as materialized (
             ('max_in_flight', '^[01]?[0-9]{1,9}$', '0'),
             ('max_per_hour', '^[01]?[0-9]{1,9}$', '0'),
             ('max_per_day', '^[01]?[0-9]{1,9}$', '0'),
-            ('warm_up', '^([0-9]{1,9} [+][0-9]{1,9}|none)$', '0 +0'),
-            ('new_chats_per_day', '^([01]?[0-9]{1,9}|none)$', '0'),
             ('grace', '^[0-9]{1,6}(ms|[smhd])$', '0s'),
             ('return_home', '^(true|false)$', 'false')
     ) as known (name, pattern, closed) on r.name = known.name
@@ -105,12 +93,18 @@ ruled as materialized (
         max(kept.value) filter (where kept.name = 'max_in_flight')::integer as flying,
         max(kept.value) filter (where kept.name = 'max_per_hour')::integer as an_hour,
         max(kept.value) filter (where kept.name = 'max_per_day')::integer as a_day,
-        max(kept.value) filter (where kept.name = 'warm_up') as warm_up,
-        max(kept.value) filter (where kept.name = 'new_chats_per_day') as new_chats,
         max(kept.value) filter (where kept.name = 'grace')::interval as grace,
         max(kept.value) filter (where kept.name = 'return_home')::boolean as return_home
     from kept
     group by kept.scope, kept.scope_id
+),
+
+ramp as materialized (
+    select r.*
+    from unnest(
+        :'ramp_devices'::uuid [], :'ramp_days'::bigint [], :'ramp_by'::text [], :'new_opened'::integer [],
+        :'new_limits'::integer [], :'new_limits_by'::text [], :'seen_at'::timestamptz []
+    ) as r (id, a_day, day_by, new_in_day, most_new, new_by, seen_at)
 ),
 
 -- Devices whose messages have failed within a day with an error that says that they may open no new chats. Nobody
@@ -207,37 +201,22 @@ from (
             most.flying as most_flying,
             most.an_hour as most_an_hour,
             most.a_day as most_a_day,
-            sent.new_in_day,
-            most.new_chats as most_new,
-            'max_in_flight' || case
-                when own.flying is not null then ' of the device'
-                when owner.flying is not null then ' of the user'
-                else ' for all'
+            ramp.new_in_day,
+            ramp.most_new,
+            ramp.new_by,
+            case
+                when own.flying is not null then 'max_in_flight of the device'
+                when owner.flying is not null then 'max_in_flight of the user'
             end as flying_by,
-            'max_per_hour' || case
-                when own.an_hour is not null then ' of the device'
-                when owner.an_hour is not null then ' of the user'
-                else ' for all'
+            case
+                when own.an_hour is not null then 'max_per_hour of the device'
+                when owner.an_hour is not null then 'max_per_hour of the user'
             end as hour_by,
             case
-                when most.warms_up
-                    then 'warm_up' || case
-                        when own.warm_up is not null then ' of the device'
-                        when owner.warm_up is not null then ' of the user'
-                        else ' for all'
-                    end
+                when ramp.a_day < rule.a_day then ramp.day_by
                 when own.a_day is not null then 'max_per_day of the device'
                 when owner.a_day is not null then 'max_per_day of the user'
-                else 'max_per_day for all'
             end as day_by,
-            case
-                when most.new_chats is not null
-                    then 'new_chats_per_day' || case
-                        when own.new_chats is not null then ' of the device'
-                        when owner.new_chats is not null then ' of the user'
-                        else ' for all'
-                    end
-            end as new_by,
             held.words as pause,
             held.ends as pause_ends,
             case
@@ -249,13 +228,16 @@ from (
             end as room,
             case
                 when restricted.device_id is not null then 0
-                when sent.new_in_day is not null then greatest(0, most.new_chats - sent.new_in_day)
+                else ramp.most_new - least(ramp.most_new, ramp.new_in_day)
             end as new_room,
             case
                 when restricted.device_id is not null then 'device_restricted'
-                when most.new_chats is not null then 'new_chats_full'
+                when ramp.most_new is not null then 'new_chats_full'
             end as new_reason,
-            away.until as away_until,
+            case
+                when state.is_online or d.status = any(:'gone'::text []) then null
+                when ramp.seen_at + rule.grace > :'now'::timestamptz then ramp.seen_at + rule.grace
+            end as away_until,
             case when rule.return_home then rule.grace end as home_after
         from user_devices as d
         cross join lateral (
@@ -278,45 +260,9 @@ from (
                 coalesce(own.flying, owner.flying, :'max_in_flight'::integer) as flying,
                 coalesce(own.an_hour, owner.an_hour, :'max_per_hour'::integer) as an_hour,
                 coalesce(own.a_day, owner.a_day, :'max_per_day'::integer) as a_day,
-                nullif(coalesce(own.warm_up, owner.warm_up, :'warm_up'::text), 'none') as warm_up,
-                nullif(coalesce(own.new_chats, owner.new_chats, :'new_chats'::text), 'none')::integer as new_chats,
                 coalesce(own.grace, owner.grace, :'grace'::interval) as grace,
                 coalesce(owner.return_home, :'return_home'::boolean) as return_home
         ) as rule
-        left join lateral (
-            -- The newest sign of life of a device that is not online: no sign, no grace. Where the host has no such
-            -- column, last_seen is the one of "missing".
-            select seen.at + rule.grace as until
-            from (
-                select greatest(
-                    (
-                        select case when isfinite(u.at) then u.at::timestamptz end
-                        from (
-                            select last_seen as at -- noqa: RF03
-                            from user_devices as u
-                            where u.id = d.id -- noqa: RF03
-                        ) as u
-                    ),
-                    (
-                        select m.sent_at::timestamptz
-                        from broadcast_messages as m
-                        where
-                            m.device_id = d.id
-                            and m.sent_at <= :'now'::timestamptz
-                            and m.status not in ('pending', 'queued', 'processing', 'failed')
-                            and m.status <> all(:'failed'::text [])
-                        order by m.sent_at desc
-                        limit 1
-                    )
-                ) as at
-                from (select null::timestamp as last_seen) as missing
-                where
-                    rule.grace > interval '0'
-                    and not state.is_online
-                    and (d.status = any(:'gone'::text [])) is not true
-            ) as seen
-            where seen.at + rule.grace > :'now'::timestamptz
-        ) as away on true
         left join lateral (
             select
                 (
@@ -362,115 +308,14 @@ from (
                             and m.status <> all(:'failed'::text [])
                         limit case :'counted'::text when 'limit' then rule.a_day end
                     ) as m
-                ) as in_day,
-                case
-                    when rule.new_chats is not null then (
-                        select count(*)::integer
-                        from (
-                            select 1
-                            from (
-                                select m.recipient_phone
-                                from broadcast_messages as m
-                                where
-                                    m.device_id = d.id
-                                    and m.status in ('pending', 'queued', 'processing')
-                                    and (
-                                        m.scheduled_at is null
-                                        or m.scheduled_at <= :'now'::timestamptz + interval '24 hours'
-                                        or m.scheduled_at <= m.created_at
-                                    )
-                                union
-                                select m.recipient_phone
-                                from broadcast_messages as m
-                                where
-                                    m.device_id = d.id
-                                    and m.sent_at > :'now'::timestamptz - interval '24 hours'
-                                    and m.status not in ('pending', 'queued', 'processing', 'failed')
-                                    and m.status <> all(:'failed'::text [])
-                            ) as lately
-                            where not exists (
-                                select 1
-                                from broadcast_messages as m
-                                where
-                                    m.recipient_phone = lately.recipient_phone
-                                    and m.device_id = d.id
-                                    and m.sent_at <= :'now'::timestamptz - interval '24 hours'
-                                    and m.status not in ('pending', 'queued', 'processing', 'failed')
-                                    and m.status <> all(:'failed'::text [])
-                            )
-                            limit case :'counted'::text when 'limit' then rule.new_chats end
-                        ) as m
-                    )
-                end as new_in_day
+                ) as in_day
         ) as sent on :'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue'
-        left join lateral (
-            select split_part(rule.warm_up, ' +', 1)::bigint + split_part(rule.warm_up, ' +', 2)::bigint * (
-                with recursive day (at, number) as (
-                    select
-                        :'now'::timestamptz as at,
-                        0 as number
-                    union all
-                    select
-                        older.at,
-                        day.number + 1 as number
-                    from day
-                    cross join lateral (
-                        select m.sent_at::timestamptz as at
-                        from broadcast_messages as m
-                        where
-                            m.device_id = d.id
-                            and m.sent_at <= day.at - interval '24 hours'
-                            and m.status not in ('pending', 'queued', 'processing', 'failed')
-                            and m.status <> all(:'failed'::text [])
-                        order by m.sent_at desc
-                        limit 1
-                    ) as older
-                    where
-                        -- Further days change nothing.
-                        split_part(rule.warm_up, ' +', 1)::bigint + split_part(rule.warm_up, ' +', 2)::bigint * day.number
-                        < case :'counted'::text
-                            when 'limit' then least(
-                                rule.a_day::bigint,
-                                sent.in_flight + sent.in_day + least(
-                                    rule.flying - sent.in_flight, rule.an_hour - sent.in_flight - sent.in_hour
-                                )::bigint
-                            )
-                            else rule.a_day::bigint
-                        end
-                        and split_part(rule.warm_up, ' +', 2)::bigint > 0
-                        -- Silent for a week in between: it began anew since.
-                        and (
-                            older.at > day.at - interval '7 days'
-                            or coalesce(
-                                (
-                                    select m.sent_at::timestamptz
-                                    from broadcast_messages as m
-                                    where
-                                        m.device_id = d.id
-                                        and m.sent_at > older.at
-                                        and m.sent_at <= :'now'::timestamptz
-                                        and m.status not in ('pending', 'queued', 'processing', 'failed')
-                                        and m.status <> all(:'failed'::text [])
-                                    order by m.sent_at
-                                    limit 1
-                                ),
-                                :'now'::timestamptz
-                            ) < older.at + interval '7 days'
-                        )
-                )
-
-                select max(day.number)
-                from day
-            ) as a_day
-            where rule.warm_up is not null and sent.in_flight is not null
-        ) as ramp on true
+        left join ramp on d.id = ramp.id
         cross join lateral (
             select
                 rule.flying,
                 rule.an_hour,
-                least(rule.a_day, ramp.a_day)::integer as a_day,
-                coalesce(ramp.a_day < rule.a_day, false) as warms_up,
-                rule.new_chats
+                least(rule.a_day, ramp.a_day)::integer as a_day
         ) as most
         where
             (:'asked'::uuid [] = '{}' or d.id = any(:'asked'::uuid []))

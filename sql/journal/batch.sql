@@ -11,6 +11,7 @@
 --   why            text         what for
 --   rules          jsonb        as sql/postgres/rules.sql has them
 --   policies       text[]       the same
+--   narrower       text[]       the same
 -- Locks: none
 select
     p.paused_at,
@@ -19,13 +20,17 @@ select
     p.database_user,
     p.why,
     held.rules,
-    held.policies
+    held.policies,
+    held.narrower
 from (
     -- rules: as in postgres/rules.sql
     select
         coalesce(jsonb_object_agg(r.name, r.value) filter (where r.scope = 'all'), '{}') as rules,
-        coalesce(array_agg(distinct r.value) filter (where r.scope = 'user'), '{}') as policies
+        coalesce(
+            array_agg(distinct r.value) filter (where r.scope = 'user' and r.name = 'policy'), '{}'
+        ) as policies,
+        coalesce(array_agg(distinct r.name) filter (where r.scope <> 'all'), '{}') as narrower
     from seqdev.rule as r
-    where r.value is not null and (r.scope = 'all' or r.scope = 'user' and r.name = 'policy')
+    where r.value is not null
 ) as held
 left join seqdev.pause as p on p.resumed_at is null;

@@ -5,11 +5,13 @@
 -- Row:
 --   rules     jsonb   the value of each rule that is set for all, by name
 --   policies  text[]  policies that are set for a user, each of them once
---   returns   boolean  whether people of anybody go back to their own device: the rule return_home
+--   narrower  text[]  names of rules that are set for a user, a sequence or a device
 -- Locks: none
 select
     coalesce(jsonb_object_agg(r.name, r.value) filter (where r.scope = 'all'), '{}') as rules,
-    coalesce(array_agg(distinct r.value) filter (where r.scope = 'user' and r.name = 'policy'), '{}') as policies,
-    coalesce(bool_or(r.name = 'return_home' and r.value = 'true'), false) as returns
+    coalesce(
+        array_agg(distinct r.value) filter (where r.scope = 'user' and r.name = 'policy'), '{}'
+    ) as policies,
+    coalesce(array_agg(distinct r.name) filter (where r.scope <> 'all'), '{}') as narrower
 from seqdev.rule as r
-where r.value is not null and (r.scope = 'all' or r.scope = 'user' and r.name in ('policy', 'return_home'));
+where r.value is not null;

@@ -6,11 +6,11 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from seqdev.gates import AGAIN, BLOCKED, CAUSES, DEVICES, PERSONS, STEPS
+from seqdev.gates import AGAIN, BLOCKED, CAUSES, DEVICES, PERSONS, RAMPS, STEPS
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
-_GATES = {gate.path: gate for gate in (STEPS, DEVICES, CAUSES, PERSONS, BLOCKED, AGAIN)}
+_GATES = {gate.path: gate for gate in (STEPS, DEVICES, RAMPS, CAUSES, PERSONS, BLOCKED, AGAIN)}
 
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
@@ -23,9 +23,10 @@ def binds(connection: Connection[Any], query: Query[Any], **given: object) -> di
     statement = query.statement
     answers: dict[str, object] = {}
     for path in statement.gates:
-        gate = _GATES[path].statement
+        gate = _GATES[path]
         with connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(gate.text.encode(), gate.bind(_taken(gate.parameters, answers | given)))
+            # A gate may have one of its own.
+            cursor.execute(gate.statement.text.encode(), binds(connection, gate, **(answers | given)))
             (answer,) = cursor.fetchall()
         answers |= answer
     return statement.bind(_taken(statement.parameters, answers | given))
