@@ -37,6 +37,24 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """The row of ``gates/windows.sql``."""
+
+    shut_steps: str
+    timed_steps: str
+    timed_opens: str
+    timed_words: str
+    unknown_zones: str
+
+
+@dataclass(frozen=True)
+class Zones:
+    """The row of ``gates/zones.sql``."""
+
+    zones: str
+
+
+@dataclass(frozen=True)
 class Devices:
     """The row of ``gates/devices.sql``."""
 
@@ -83,6 +101,8 @@ class Causes:
 
 
 BLOCKED = Query("gates/blocked.sql", Blocked)
+ZONES = Query("gates/zones.sql", Zones)
+WINDOWS = Query("gates/windows.sql", Windows)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 PERSONS = Query("enroll/persons.sql", Persons)
@@ -107,11 +127,42 @@ Answers = Mapping[str, str]
 """The row of a gate by column, as parameters of the statements that take it."""
 
 
-def steps(transaction: "Transaction", settings: Settings) -> Answers:
+_known_zones: list[str] = []
+"""What ``gates/zones.sql`` has answered: asked once a process, and only where a window needs it."""
+
+
+def zones(transaction: "Transaction") -> str:
+    """The time zones that the server knows."""
+    if not _known_zones:
+        _known_zones.append(transaction.one(ZONES).zones)
+    return _known_zones[0]
+
+
+def windows(transaction: "Transaction", settings: Settings, ahead: Iterable[UUID] = ()) -> Answers:
+    """Which steps are shut by their hours now.
+
+    ``ahead``: only those of these sequences, and when they open.
+    """
+    given = {
+        "now": transaction.now,
+        "ahead": list(ahead),
+        "window": settings.window,
+        "zone": settings.zone,
+        "host_columns": settings.host_columns,
+    }
+    found = transaction.one(WINDOWS, zones=_known_zones[0] if _known_zones else "{}", **given)
+    if found.unknown_zones != "{}" and not _known_zones:
+        found = transaction.one(WINDOWS, zones=zones(transaction), **given)
+    return asdict(found)
+
+
+def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False) -> Answers:
     """Which steps may be sent, why the others are not, and what follows each.
 
-    Where the settings are for the users of one policy, only theirs are active.
+    Where the settings are for the users of one policy, only theirs are active. ``timed``: now, by their
+    hours; else at any time.
     """
+    hours = windows(transaction, settings) if timed else {"shut_steps": "{}"}
     return asdict(
         transaction.one(
             STEPS,
@@ -119,6 +170,7 @@ def steps(transaction: "Transaction", settings: Settings) -> Answers:
             default_delay=settings.default_delay,
             of_policy=settings.policy if settings.usual else "",
             usual_policy=settings.usual or settings.policy,
+            **handed_to(STEPS, hours),
         )
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from seqdev.errors import UsageError
 from seqdev.files import opened
+from seqdev.hours import EXAMPLE
+from seqdev.hours import window as hours
 from seqdev.url import has_secret
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -58,6 +60,12 @@ class Rules:
     """When a step is due whose trigger_delay_hours is empty, zero or negative."""
     without_lead: bool = False
     """Whether people are written to whose lead is deleted, or has another phone now."""
+    window: str = ""
+    """When steps are sent: days and times, such as mon-fri 09:00-18:00, sat 10:00-13:00; empty: always."""
+    zone: str = ""
+    """Time zone of the window; empty: that of the database."""
+    host_columns: bool = True
+    """Whether sequences.schedule_time and sequence_steps.time_schedule count, where the host has them."""
     claim_timeout: timedelta = timedelta(minutes=5)
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)
@@ -239,8 +247,10 @@ def _refuse_if_others_write(path: Path, file: os.stat_result) -> None:
 def value_of(name: str, value: object) -> Any:
     """The ``value`` of a setting or rule, from TOML or a text, as its type. Raises UsageError."""
     try:
-        return _converted(value, getattr(_DEFAULTS, name))
+        return hours(str(value)) if name == "window" else _converted(value, getattr(_DEFAULTS, name))
     except (KeyError, ValueError) as error:
+        if name == "window":
+            raise UsageError(f"setting window cannot be {value!r}: {error}", f"write {EXAMPLE}") from error
         known = isinstance(getattr(_DEFAULTS, name), Policy)
         hint = f"known: {', '.join(Policy)}" if known else f"its default is {text_of(name, _DEFAULTS)!r}"
         raise UsageError(f"setting {name} cannot be {value!r}", hint) from error

@@ -11,6 +11,7 @@ UNBLOCK = {
     "bad_phone": "write the person's phone into contact_phone",
     "step_missing": "its step was deleted: seqdev repair step-gone brings them on, or ends them",
     "no_content": "give the step content or a media_url in the application",
+    "outside_window": "nothing: it goes when its window opens; see seqdev rules list --sequence {sequence}",
     "claimed": "nothing, unless its processor is dead: seqdev repair stuck releases old claims",
     "no_device": "give the lead a device (seqdev leads assign --distribute), then seqdev repair missing",
     "device_missing": "move its people: seqdev repair device {device} --spread",
@@ -25,6 +26,7 @@ UNBLOCK = {
 OPENS = {
     "claimed": "when the claim ends",
     "too_late": "never by itself",
+    "outside_window": "never: its window or its zone cannot be read; set it anew: seqdev rules set",
     "device_gone": "never: the device does not come back",
     "device_offline": "unknown: when the device is back",
     "device_full": "unknown: when messages in flight are sent",

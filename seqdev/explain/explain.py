@@ -81,7 +81,7 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
 
 def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: UUID | None) -> Explanation:
     who = {"phones": phones, "user": user}
-    may_be_sent = gates.steps(tx, settings)
+    may_be_sent = gates.steps(tx, settings, timed=True)
     online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
     blocked = tx.rows(BLOCKED, **who, **national(settings.region)) if gates.knows_blocked(tx) else []
     # The gates last: what they say is what the next tick finds.
@@ -106,6 +106,7 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         **gates.handed_to(
             GATES,
             may_be_sent,
+            gates.windows(tx, settings, ahead={step.sequence_id for step in steps}),
             # Without a device there is none to ask about.
             gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),
         ),

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.errors import StalePlan, UsageError
 from seqdev.phone import known_region
 from seqdev.postgres import lookup
@@ -16,11 +17,14 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.settings import RULES, Rules, Settings, text_of, value_of
 
 _LIMIT = ("device", "user", "all")
+_HOURS = ("sequence", "user", "all")
 SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "policy": ("user", "all"),
     "max_in_flight": _LIMIT,
     "max_per_hour": _LIMIT,
     "max_per_day": _LIMIT,
+    "window": _HOURS,
+    "zone": _HOURS,
 }
 """For whom each rule can be set, the most specific first."""
 
@@ -176,6 +180,8 @@ def planned(tx: Transaction, name: str, whose: Target, value: str | None) -> Cha
             )
     if value is not None:
         value = _valid(name, value)
+        if name == "zone" and value:
+            value = _zone(tx, value)
     return Change(name, whose.scope, whose.name, whose.id, _now(tx, name, whose), value)
 
 
@@ -234,6 +240,18 @@ def _valid(name: str, value: str) -> str:
         value = known_region(value, "the rule region")
     given: dict[str, Any] = {name: value_of(name, value)}
     return text_of(name, replace(Rules(), **given))
+
+
+def _zone(tx: Transaction, given: str) -> str:
+    """The zone ``given`` as the server writes it. Raises UsageError for one that it does not know."""
+    names = {one.lower(): one for one in gates.zones(tx).strip("{}").replace('"', "").split(",")}
+    if given.lower() not in names:
+        alike = [names[one] for one in get_close_matches(given.lower(), names)]
+        raise UsageError(
+            f"rule zone cannot be {given!r}: the server knows no such time zone",
+            f"did you mean {' or '.join(alike)}?" if alike else "give one such as Asia/Kuala_Lumpur",
+        )
+    return names[given.lower()]
 
 
 def _known(name: str) -> None:

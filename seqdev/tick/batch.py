@@ -104,7 +104,7 @@ def claim_batch(
     """
     transaction.constraints_immediate()
     work = replace(work, settings=transaction.settings.of(work.group))
-    steps = close(transaction, gates.steps(transaction, work.settings), aside.passed.parents)
+    steps = close(transaction, gates.steps(transaction, work.settings, timed=True), aside.passed.parents)
     locked = _lock(transaction, work, size, aside.devices, steps)
     devices = frozenset(row.device_id for row in locked if row.device_id)
     if not devices:

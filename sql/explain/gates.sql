@@ -14,7 +14,8 @@
 --   waiting        text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done           text[]       values of sequence_contacts.status: the step is done
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
--- Gates: gates/steps.sql, gates/devices.sql under strict of the person's devices, all their messages counted
+-- Gates: gates/steps.sql, gates/windows.sql ahead for the person's sequences, gates/devices.sql under strict of the
+--   person's devices, all their messages counted
 -- Row:
 --   contact_id   uuid         the row of the person and step
 --   gate         text         the gate
@@ -34,6 +35,7 @@
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?timed_steps} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'all' \endif
@@ -90,12 +92,19 @@ waiting as materialized (
         case when st.id is null then sg.reason else st.reason end as step_reason,
         st.id is not null as has_step,
         st.fault as step_fault,
+        hours.id is not null as has_hours,
+        hours.id = any(:'shut_steps'::uuid []) as is_shut,
+        hours.opens_at,
+        hours.words as hours,
         l.id is not null as has_lead,
         coalesce(sc.assigned_device_id, l.device_id) as device_id
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     left join step_gate as sg on sc.sequence_id = sg.sequence_id and sg.id is null
     left join step_gate as st on sc.sequence_id = st.sequence_id and sc.sequence_stepid = st.id
+    left join unnest(:'timed_steps'::uuid [], :'timed_opens'::timestamptz [], :'timed_words'::text [])
+        as hours (id, opens_at, words)
+        on st.id = hours.id
     left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
     where
         sc.contact_phone = any(:'phones'::text [])
@@ -298,14 +307,17 @@ cross join lateral (
             case when k.step_fault = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
-            9, 'claim', 'claimed',
+            9, 'window', 'outside_window', not k.is_shut, null, k.opens_at, k.hours
+        ),
+        (
+            10, 'claim', 'claimed',
             coalesce(k.claimed_at <= :'stale'::timestamptz, k.processing_device_id is null or k.was_done),
             k.claimed_at, k.claimed_at + (:'due_by'::timestamptz - :'stale'::timestamptz),
             'claimed for device ' || left(k.processing_device_id::text, 8)
             || case when k.claimed_at is null then '; nobody wrote since when' else '' end
         ),
         (
-            10, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
+            11, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
             case
                 when k.assigned_device_id is not null then null
                 when not k.has_lead then 'none assigned, and no lead of this user has the phone'
@@ -314,15 +326,15 @@ cross join lateral (
             end
         ),
         (
-            11, 'device_exists', 'device_missing',
+            12, 'device_exists', 'device_missing',
             case when k.device_id is not null then k.has_device end, k.due_since, null, null
         ),
         (
-            12, 'same_user', 'device_of_other_user',
+            13, 'same_user', 'device_of_other_user',
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            13, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
+            14, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then
@@ -331,12 +343,12 @@ cross join lateral (
             end
         ),
         (
-            14, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
+            15, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
             k.due_since, null,
             case when k.has_sequence and not k.has_lead then 'no lead of the user has this phone' end
         ),
         (
-            15, 'capacity', 'device_full',
+            16, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case
@@ -360,5 +372,7 @@ cross join lateral (
             end
         )
 ) as g (position, gate, reason, open, since, eligible_at, detail)
-where g.gate <> 'lateness' or isfinite(:'oldest'::timestamptz)
+where
+    (g.gate <> 'lateness' or isfinite(:'oldest'::timestamptz))
+    and (g.gate <> 'window' or k.has_hours)
 order by k.user_id, k.due_at nulls last, k.id, g.position;

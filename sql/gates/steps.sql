@@ -12,11 +12,13 @@
 --   default_delay  interval  when a step is due whose trigger_delay_hours is empty, zero or negative
 --   of_policy      text      only sequences of users with this device policy count as active; empty: of all users
 --   usual_policy   text      the policy of users for whom no rule sets another
+-- Gates: gates/windows.sql
 -- Row:
 --   steps             text  uuid[]: the step; null: none of the sequence's
 --   step_sequences    text  uuid[]: its sequence
 --   step_users        text  uuid[]: the sequence's user
---   step_reasons      text  text[]: why it is not sent: sequence_inactive, step_missing, no_content; null: it is
+--   step_reasons      text  text[]: why it is not sent: sequence_inactive, step_missing, no_content, outside_window;
+--                           null: it is
 --   step_faults       text  text[]: of these, the reason that is the step's own, also where the sequence is inactive
 --   entry_triggers    text  text[]: the trigger by which it enters its sequence; null: it is no entry step
 --   next_triggers     text  text[]: its next_trigger, null where that is blank
@@ -29,6 +31,7 @@
 \if :{?default_delay} \else \set default_delay '24 hours' \endif
 \if :{?of_policy} \else \set of_policy '' \endif
 \if :{?usual_policy} \else \set usual_policy 'queue' \endif
+\if :{?shut_steps} \else \ir ../gates/windows.sql \endif
 select
     coalesce(array_agg(gate.step_id), '{}')::text as steps,
     coalesce(array_agg(gate.sequence_id), '{}')::text as step_sequences,
@@ -52,7 +55,8 @@ from (
             when not coalesce(st.is_active and st.status = any(:'active'::text []), false) then 'sequence_inactive'
             when :'of_policy'::text <> '' and :'of_policy'::text <> coalesce(ruled.value, :'usual_policy'::text)
                 then 'sequence_inactive'
-            else flaw.fault
+            when flaw.fault is not null then flaw.fault
+            when st.step_id = any(:'shut_steps'::uuid []) then 'outside_window'
         end as reason,
         flaw.fault,
         case when st.is_entry_point and st.trigger ~ '\S' then st.trigger end as entry_trigger,

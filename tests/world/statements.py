@@ -6,11 +6,11 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from seqdev.gates import BLOCKED, CAUSES, DEVICES, PERSONS, STEPS
+from seqdev.gates import BLOCKED, CAUSES, DEVICES, PERSONS, STEPS, WINDOWS, ZONES
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
-_GATES = {gate.path: gate for gate in (STEPS, DEVICES, CAUSES, PERSONS, BLOCKED)}
+_GATES = {gate.path: gate for gate in (STEPS, DEVICES, CAUSES, PERSONS, BLOCKED, WINDOWS, ZONES)}
 
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
@@ -19,13 +19,14 @@ def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
 
 
 def binds(connection: Connection[Any], query: Query[Any], **given: object) -> dict[str, str | None]:
-    """The binds of a statement, after its gates have answered."""
+    """The binds of a statement, after its gates have answered. What it does not take is left out."""
     statement = query.statement
     answers: dict[str, object] = {}
     for path in statement.gates:
         gate = _GATES[path].statement
         with connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(gate.text.encode(), gate.bind(_taken(gate.parameters, answers | given)))
+            # Its own gates first.
+            cursor.execute(gate.text.encode(), binds(connection, _GATES[path], **(answers | given)))
             (answer,) = cursor.fetchall()
         answers |= answer
     return statement.bind(_taken(statement.parameters, answers | given))

@@ -1,0 +1,285 @@
+"""Windows: steps are sent as the clock on the wall of their zone allows, and explain says when they open.
+
+The gate is asked at chosen instants; what goes through the command line has windows hours away from now.
+"""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from seqdev.gates import WINDOWS
+from tests.world import hours
+from tests.world.command import Cli
+from tests.world.host import Host
+from tests.world.statements import run
+
+ZONES = (
+    ("Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    ("America/New_York", datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 11, 1, 6, tzinfo=UTC)),
+    # By half an hour.
+    ("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC), datetime(2026, 4, 4, 15, tzinfo=UTC)),
+)
+"""Zones, and when their clocks go forward and back."""
+
+WINDOWS_TRIED = (
+    "daily 02:15-02:45",
+    "sun 01:50-03:10",
+    "sat 22:00-02:30",
+    "sun-mon 02:30-02:00",
+    "daily 01:07-01:53",
+    "fri-sat 23:59-00:01, sun 00:00-24:00",
+    "mon-fri 09:00-18:00, sat 10:00-13:00",
+)
+
+
+def asked(host: Host, now: datetime, **given: object) -> Any:
+    (row,) = run(host, WINDOWS, now=now, **given)
+    return row
+
+
+def closed(host: Host, now: datetime, **given: object) -> set[UUID]:
+    return {UUID(one) for one in asked(host, now, **given).shut_steps.strip("{}").split(",") if one}
+
+
+@pytest.fixture
+def sequences(host: Host) -> dict[UUID, UUID]:
+    """A sequence and its step for each of the windows, by step; the windows are set for the sequence."""
+    user, found = host.user(), {}
+    for number, window in enumerate(WINDOWS_TRIED):
+        sequence, (step,) = host.simple_sequence(user, f"W{number}")
+        host.rule("window", window, sequence=sequence)
+        found[step] = sequence
+    return found
+
+
+@pytest.mark.parametrize(("zone", "forward", "back"), ZONES, ids=[zone for zone, *_ in ZONES])
+def test_windows_are_open_as_the_clock_on_the_wall_says_also_where_it_is_set(
+    host: Host, sequences: dict[UUID, UUID], zone: str, forward: datetime, back: datetime
+) -> None:
+    host.rule("zone", zone, user=host.value("select id from users"))
+    windows = dict(zip(sequences, WINDOWS_TRIED, strict=True))
+    for change in (forward, back):
+        for minutes in range(-26 * 60, 28 * 60, 13):
+            now = change + timedelta(minutes=minutes)
+            expected = {step for step, window in windows.items() if not hours.is_open(window, zone, now)}
+            assert closed(host, now) == expected, (zone, now)
+
+
+@pytest.mark.parametrize(("zone", "forward", "back"), ZONES, ids=[zone for zone, *_ in ZONES])
+def test_when_a_window_opens_next_is_told_over_a_change_of_the_clocks(
+    host: Host, sequences: dict[UUID, UUID], zone: str, forward: datetime, back: datetime
+) -> None:
+    for change in (forward, back):
+        now = change - timedelta(hours=3, minutes=8)
+        row = asked(host, now, zone=zone, ahead=list(sequences.values()))
+        told = host.rows(
+            "select * from unnest(%s::uuid[], %s::timestamptz[]) as t (step, at)",
+            row.timed_steps,
+            row.timed_opens,
+        )
+        windows = dict(zip(sequences, WINDOWS_TRIED, strict=True))
+        assert len(told) == len(windows)
+        for one in told:
+            # Of those that are open it is told when they are open at the next of the instants looked at.
+            if not hours.is_open(windows[one.step], zone, now):
+                assert one.at == hours.opens(windows[one.step], [zone], now), (windows[one.step], now)
+
+
+def test_any_window_at_any_instant_in_any_zone(host: Host, seed: int) -> None:
+    rng = random.Random(seed)
+    user = host.user()
+    windows = {}
+
+    def some_time() -> str:
+        return f"{rng.randrange(24):02}:{rng.choice([0, 0, 1, 15, 30, 59]):02}"
+
+    for number in range(40):
+        parts = []
+        for _ in range(rng.randint(1, 3)):
+            days = rng.choice(
+                ["daily", rng.choice(hours.DAYS), f"{rng.choice(hours.DAYS)}-{rng.choice(hours.DAYS)}"]
+            )
+            opens, shuts = some_time(), rng.choice([some_time(), "24:00"])
+            parts.append(f"{days} {opens}-{shuts}" if opens != shuts else f"{days} 00:00-24:00")
+        sequence, (step,) = host.simple_sequence(user, f"W{number}")
+        windows[step] = ", ".join(parts)
+        host.rule("window", windows[step], sequence=sequence)
+    for _ in range(40):
+        zone = rng.choice(["UTC", "Asia/Kathmandu", "Pacific/Chatham", "Pacific/Apia", "America/St_Johns"])
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(365 * 24 * 60))
+        expected = {step for step, window in windows.items() if not hours.is_open(window, zone, now)}
+        assert closed(host, now, zone=zone) == expected, (zone, now)
+
+
+def around(begins: int, ends: int) -> str:
+    """A window that begins and ends so many hours from now, in UTC."""
+    now = datetime.now(UTC)
+    at = (f"{now + timedelta(hours=one):%H}:00" for one in (begins, ends))
+    return "daily " + "-".join(at)
+
+
+SHUT, OPEN = around(6, 12), around(-6, 6)
+
+
+@pytest.fixture
+def person(host: Host) -> dict[str, UUID]:
+    """A person who is due, and what they depend on."""
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "60123456789", device)
+    return {"user": user, "sequence": sequence, "step": step, "device": device}
+
+
+def waiting(seqdev: Cli) -> dict[str, int]:
+    """Who waits: by a dry run, a comparison and a tick, which agree."""
+    foreseen = json.loads(seqdev("tick", "--dry-run", "--format", "json").out)["waiting"]
+    compared = json.loads(seqdev("tick", "--compare", "--format", "json").out)
+    ran = seqdev("tick", "--format", "json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)["waiting"]
+    assert found == foreseen
+    assert {
+        sum(one["waiting"].get("outside_window", 0) for one in compared if one["policy"] == policy)
+        for policy in ("queue", "strict", "fallback", "reassign")
+    } == {found.get("outside_window", 0)}
+    return dict(found)
+
+
+def gate(seqdev: Cli) -> tuple[str | None, Any]:
+    story = json.loads(seqdev("explain", "60123456789", "--format", "json").out)["stories"][0]
+    (one,) = story["waiting"]
+    return one["reason"], one
+
+
+@pytest.mark.parametrize("scope", ["sequence", "user", "all"])
+def test_outside_its_window_a_step_waits_and_inside_it_goes(
+    host: Host, seqdev: Cli, person: dict[str, UUID], scope: str
+) -> None:
+    whose = [] if scope == "all" else [f"--{scope}", str(person[scope])]
+    assert seqdev("rules", "set", "window", SHUT, *whose, "--yes").code == 0
+    assert waiting(seqdev) == {"outside_window": 1}
+    reason, one = gate(seqdev)
+    assert (reason, one["stopped_by"]) == ("outside_window", "window")
+    now = host.value("select now()")
+    assert datetime.fromisoformat(one["eligible_at"]) == hours.opens(SHUT, ["UTC"], now)
+    words = {"sequence": "rule of the sequence", "user": "rule of the user", "all": "rule of all"}[scope]
+    detail = next(each["detail"] for each in one["gates"] if each["gate"] == "window")
+    assert detail == f"window {SHUT} ({words}), zone UTC (the database's)"
+    assert "WAITS: outside_window" in seqdev("explain", "60123456789").out
+    assert host.value("select last_error from sequence_contacts") is None
+    assert seqdev("rules", "set", "window", OPEN, *whose, "--yes").code == 0
+    assert waiting(seqdev) == {}
+    assert host.value("select count(*) from broadcast_messages") == 1
+
+
+def test_the_most_specific_window_and_zone_hold(host: Host, seqdev: Cli, person: dict[str, UUID]) -> None:
+    host.rule("window", SHUT)
+    host.rule("window", OPEN, user=person["user"])
+    assert json.loads(seqdev("tick", "--dry-run", "--format", "json").out)["waiting"] == {}
+    host.rule("window", SHUT, sequence=person["sequence"])
+    assert waiting(seqdev) == {"outside_window": 1}
+    got = json.loads(
+        seqdev("rules", "get", "window", "--sequence", str(person["sequence"]), "--format", "json").out
+    )
+    assert (got["value"], got["scope"]) == (SHUT, "sequence")
+    # Nine hours on, what is six to twelve hours away is now.
+    host.rule("zone", "Etc/GMT-9", sequence=person["sequence"])
+    assert waiting(seqdev) == {}
+
+
+def test_an_empty_window_of_a_sequence_is_always_open(
+    host: Host, seqdev: Cli, person: dict[str, UUID]
+) -> None:
+    host.rule("window", SHUT)
+    assert seqdev("rules", "set", "window", "", "--sequence", str(person["sequence"]), "--yes").code == 0
+    assert waiting(seqdev) == {}
+
+
+def test_what_is_shut_is_sent_by_no_policy_and_holds_nobody_back(
+    host: Host, seqdev: Cli, person: dict[str, UUID]
+) -> None:
+    other, (step,) = host.simple_sequence(person["user"], "OTHER")
+    host.contact(other, step, "60120000002", person["device"])
+    host.rule("window", SHUT, sequence=person["sequence"])
+    host.rule("max_in_flight", 1)
+    for policy in ("queue", "strict", "fallback", "reassign"):
+        host.rule("policy", policy)
+        assert waiting(seqdev) == {"outside_window": 1}
+    assert host.value("select count(*) from broadcast_messages where sequence_id = %s", other) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("mon-fri 9:00-18:00,SAT 10:00 - 13:00", "mon-fri 09:00-18:00, sat 10:00-13:00"),
+        ("09:00-18:00", "daily 09:00-18:00"),
+        ("fri 22:00-02:00", "fri 22:00-02:00"),
+        ("sun-sun 00:00-24:00", "sun 00:00-24:00"),
+    ],
+)
+def test_a_window_is_kept_in_one_way_of_writing(host: Host, seqdev: Cli, typed: str, kept: str) -> None:
+    assert seqdev("rules", "set", "window", typed, "--yes").code == 0
+    assert host.value("select value from seqdev.rule where name = 'window'") == kept
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("weekdays 09:00-18:00", "is not a range of time"),
+        ("mon-fri 09:00-25:00", "25:00 is no time of the day"),
+        ("mon 09:00-09:00", "ends when it begins"),
+        ("mon 24:00-09:00", "24:00 is no time to begin"),
+        ("mon 09:00-18:00,", "is not a range of time"),
+        ("mon", "is not a range of time"),
+    ],
+)
+def test_what_is_no_window_is_refused(host: Host, seqdev: Cli, typed: str, why: str) -> None:
+    ran = seqdev("rules", "set", "window", typed, "--yes")
+    assert (ran.code, ran.out) == (2, "")
+    assert why in ran.err
+    assert "mon-fri 09:00-18:00, sat 10:00-13:00" in ran.err
+    assert host.value("select count(*) from seqdev.rule") == 0
+
+
+def test_a_zone_is_one_that_the_server_knows(host: Host, seqdev: Cli) -> None:
+    assert seqdev("rules", "set", "zone", "asia/kuala_lumpur", "--yes").code == 0
+    assert host.value("select value from seqdev.rule where name = 'zone'") == "Asia/Kuala_Lumpur"
+    ran = seqdev("rules", "set", "zone", "Asia/Kuala_Lumpu", "--yes")
+    assert ran.code == 2
+    assert "did you mean Asia/Kuala_Lumpur" in ran.err
+    assert seqdev("rules", "set", "zone", "Mars", "--yes").code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("window", "whenever"), ("window", "mon 09:00"), ("window", ","), ("zone", "Mars/Base"), ("zone", "'")],
+)
+def test_a_rule_that_cannot_be_read_shuts_those_whom_it_is_for_and_stops_no_run(
+    host: Host, seqdev: Cli, person: dict[str, UUID], name: str, value: str
+) -> None:
+    other, (step,) = host.simple_sequence(host.user(), "OTHER")
+    host.contact(
+        other,
+        step,
+        "60120000002",
+        host.device(host.value("select user_id from sequences where id = %s", other)),
+    )
+    host.rule("window", OPEN)
+    host.rule(name, value, sequence=person["sequence"])
+    assert waiting(seqdev) == {"outside_window": 1}
+    assert host.value("select count(*) from broadcast_messages") == 1
+    reason, one = gate(seqdev)
+    assert (reason, one["eligible_at"]) == ("outside_window", None)
+    assert "cannot be read" in seqdev("explain", "60123456789").out
+
+
+def test_a_bad_window_for_all_is_named(host: Host, seqdev: Cli, person: dict[str, UUID]) -> None:
+    host.rule("window", "whenever")
+    ran = seqdev("tick")
+    assert ran.code == 2
+    assert "the database's rule window cannot be 'whenever'" in ran.err
