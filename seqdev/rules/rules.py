@@ -41,6 +41,15 @@ class SetRule:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A row of ``rules/columns.sql``: what the host has in a column of its own."""
+
+    name: str
+    source: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule, and where its value comes from."""
 
@@ -49,7 +58,7 @@ class Rule:
     value: str
     """Its value."""
     source: str
-    """rule: it is set in the database; default: it is not."""
+    """rule: it is set in the database; default: it is not; else the column of the host's that says it."""
     scope: str
     """For whom it is set: all, user, sequence, device; all for a default."""
     scope_name: str | None
@@ -57,7 +66,7 @@ class Rule:
     scope_id: UUID | None
     """Which user, sequence or device; null for all."""
     default: str | None
-    """What holds where it is not set; null for a rule that this version does not know."""
+    """What holds where it is not set; null for a rule that this version does not know, and a column."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Done:
 
 
 LIST = Query("rules/list.sql", SetRule)
+COLUMNS = Query("rules/columns.sql", Column)
 SET = Query("rules/set.sql", Done)
 HISTORY = Query("rules/history.sql", PastChange)
 
@@ -157,6 +167,15 @@ def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule
         # The most specific first.
         rules += [*own, *default][:1] if decides else [*default, *own[::-1]]
     return rules
+
+
+def of_host(tx: Transaction, whose: Target, rules: Sequence[Rule]) -> list[Rule]:
+    """What the host's columns say of all sequences, or of that of ``whose``; nothing if ``rules`` leave them alone."""
+    alone = any(one.name == "host_columns" and one.value == "false" for one in rules)
+    if alone or whose.scope not in ("all", "sequence"):
+        return []
+    found = tx.rows(COLUMNS, sequence=whose.id)
+    return [Rule(one.name, one.value, one.source, "sequence", whose.name, whose.id, None) for one in found]
 
 
 def _default(name: str) -> Rule:

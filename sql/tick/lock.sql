@@ -54,7 +54,12 @@ ready as materialized (
         device.id as device_id,
         device.user_id
     from device
-    where not :'by_user'::boolean and device.reason is null and device.id <> all(:'done'::uuid [])
+    where
+        not :'by_user'::boolean
+        and device.reason is null
+        and device.id <> all(:'done'::uuid [])
+        -- Nobody of a user goes whose steps are all shut: their contacts need not be looked at.
+        and (device.user_id in (select step.user_id from step)) is true
     union all
     select distinct
         null::uuid,
@@ -63,6 +68,7 @@ ready as materialized (
     where
         :'by_user'::boolean
         and device.reason is null
+        and (device.user_id in (select step.user_id from step)) is true
         and device.user_id not in (
             select finished.user_id
             from device as finished

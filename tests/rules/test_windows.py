@@ -7,11 +7,12 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from seqdev.gates import WINDOWS
+from seqdev.tick.forecast import PLAN
 from tests.world import hours
 from tests.world.command import Cli
 from tests.world.host import Host
@@ -115,14 +116,7 @@ def test_any_window_at_any_instant_in_any_zone(host: Host, seed: int) -> None:
         assert closed(host, now, zone=zone) == expected, (zone, now)
 
 
-def around(begins: int, ends: int) -> str:
-    """A window that begins and ends so many hours from now, in UTC."""
-    now = datetime.now(UTC)
-    at = (f"{now + timedelta(hours=one):%H}:00" for one in (begins, ends))
-    return "daily " + "-".join(at)
-
-
-SHUT, OPEN = around(6, 12), around(-6, 6)
+SHUT, OPEN = hours.around(6, 12), hours.around(-6, 6)
 
 
 @pytest.fixture
@@ -283,3 +277,112 @@ def test_a_bad_window_for_all_is_named(host: Host, seqdev: Cli, person: dict[str
     ran = seqdev("tick")
     assert ran.code == 2
     assert "the database's rule window cannot be 'whenever'" in ran.err
+
+
+def test_a_step_is_not_sent_before_the_hosts_own_time_of_the_day(
+    host: Host, seqdev: Cli, person: dict[str, UUID]
+) -> None:
+    # A zone where it is noon.
+    hour = host.value("select extract(hour from now() at time zone 'UTC')::integer")
+    zone = f"Etc/GMT{hour - 12:+}" if hour != 12 else "UTC"
+    host.rule("zone", zone)
+    host.rows("alter table sequence_steps add column time_schedule text")
+    host.rows("update sequences set schedule_time = '17:30'")
+    assert waiting(seqdev) == {"outside_window": 1}
+    _, one = gate(seqdev)
+    detail = next(each["detail"] for each in one["gates"] if each["gate"] == "window")
+    assert detail == f"not before 17:30 (sequences.schedule_time), zone {zone} (rule of all)"
+    now = host.value("select now()")
+    assert datetime.fromisoformat(one["eligible_at"]) == hours.opens("", [zone], now, "17:30")
+    # The step's own comes first.
+    host.rows("update sequence_steps set time_schedule = '6:00'")
+    assert waiting(seqdev) == {}
+
+
+@pytest.mark.parametrize("written", ["", " ", "Invalid Date", "25:00", "17:60", "soon", "00:00", "17", None])
+def test_what_is_no_time_of_the_day_keeps_nothing_back(
+    host: Host, seqdev: Cli, person: dict[str, UUID], written: str | None
+) -> None:
+    host.rows("alter table sequences alter column schedule_time type text")
+    host.rows("update sequences set schedule_time = %s", written)
+    host.rows("alter table sequence_steps add column time_schedule varchar(20)")
+    host.rows("update sequence_steps set time_schedule = %s", written)
+    assert waiting(seqdev) == {}
+
+
+@pytest.mark.parametrize(
+    "kind", ["text", "varchar(10)", "time"], ids=["text", "varchar", "a time of the day"]
+)
+def test_the_hosts_columns_are_of_any_kind_and_may_be_missing(
+    host: Host, seqdev: Cli, person: dict[str, UUID], kind: str
+) -> None:
+    before = "23:59:59" if host.value("select now() at time zone 'UTC'").hour < 23 else "23:59"
+    host.rows(f"alter table sequence_steps add column time_schedule {kind}")
+    host.rows("alter table sequences drop column schedule_time")
+    host.rows("update sequence_steps set time_schedule = %s", before[:5] if kind != "time" else before)
+    zone = "Etc/GMT+3" if host.value("select now() at time zone 'UTC'").hour >= 22 else "UTC"
+    host.rule("zone", zone)
+    assert waiting(seqdev) == {"outside_window": 1}
+    listed = json.loads(seqdev("rules", "list", "--format", "json").out)
+    (shown,) = [one for one in listed if one["name"] == "time_schedule"]
+    assert (shown["source"], shown["scope"]) == ("sequence_steps.time_schedule", "sequence")
+    assert shown["value"].startswith("23:59")
+    host.rule("host_columns", "false")
+    assert "time_schedule" not in seqdev("rules", "list").out.replace("sequence_steps.time_schedule", "")
+    assert waiting(seqdev) == {}
+
+
+def test_rules_list_says_what_the_host_has_for_a_sequence(
+    host: Host, seqdev: Cli, person: dict[str, UUID]
+) -> None:
+    host.rows("update sequences set schedule_time = '09:00'")
+    other = host.sequence(person["user"], "other", schedule_time="10:00")
+    found = json.loads(seqdev("rules", "list", "--sequence", str(other), "--format", "json").out)
+    (shown,) = [one for one in found if one["name"] == "schedule_time"]
+    assert shown == {
+        "name": "schedule_time",
+        "value": "10:00",
+        "source": "sequences.schedule_time",
+        "scope": "sequence",
+        "scope_name": "other",
+        "scope_id": str(other),
+        "default": None,
+    }
+    found = json.loads(seqdev("rules", "list", "--format", "json").out)
+    assert [one["value"] for one in found if one["source"] == "sequences.schedule_time"] == ["09:00, 10:00"]
+    assert "schedule_time" not in seqdev("rules", "list", "--user", str(person["user"])).out
+
+
+def test_a_crowd_outside_its_window_is_counted_as_a_few_are(
+    host: Host, person: dict[str, UUID], seed: int
+) -> None:
+    rng = random.Random(seed)
+    user, steps = person["user"], [(person["sequence"], person["step"])]
+    for number, window in enumerate((SHUT, OPEN, SHUT)):
+        sequence, found = host.simple_sequence(user, f"W{number}", steps=2)
+        host.rule("window", window, sequence=sequence)
+        steps += [(sequence, one) for one in (*found, None)]
+    devices = [person["device"], host.device(user, status="offline"), host.device(host.user()), uuid4(), None]
+    for number in range(98):
+        sequence, step = rng.choice(steps)
+        phone = rng.choice(
+            [f"6012{number:06}", f"\u00a06012{number:06}", (" " if number % 2 else "\t") * (number // 2 + 1)]
+        )
+        contact = host.contact(sequence, step, phone, rng.choice(devices), lead=rng.random() < 0.7)
+        if rng.random() < 0.3:
+            host.rows(
+                "update sequence_contacts set processing_device_id = %s where id = %s", devices[0], contact
+            )
+    for number, lead in enumerate((True, False)):
+        host.contact(*steps[0], f"60139{number:06}", person["device"], lead=lead)
+    for policy in ("queue", "strict"):
+        counted = [
+            sorted(map(str, run(host, PLAN, many=many, policy=policy, oldest=oldest)))
+            for many in (1, 30_000)
+            for oldest in ("-infinity", "now")
+        ]
+        assert counted[0] == counted[2]
+        assert counted[1] == counted[3]
+        assert any("outside_window" in row for row in counted[0])
+        assert any("no_lead" in row for row in counted[0])
+        assert any("'queue'" in row for row in counted[0])

@@ -8,7 +8,7 @@ import os
 import random
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from io import StringIO
 from typing import Any
@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from seqdev.cli import main
+from tests.world import hours
 from tests.world.host import MESSAGE_ID, Host
 from tests.world.model import (
     DAY,
@@ -62,11 +63,15 @@ EVENTS = (
     "a_limit_is_set_or_taken_away",
     "a_user_gets_a_policy_or_loses_it",
     "a_sequence_is_paused_or_resumed",
+    "a_window_is_set_or_taken_away",
+    "a_sequence_gets_a_time_of_the_day",
     "a_campaign_is_queued",
     "the_worker_sends",
     "the_worker_sends",
     "time_passes",
 )
+WINDOWS = [hours.around(6, 12), hours.around(-6, 6), hours.around(-6, 6), "", None]
+"""Shut, open, always open; by hours, so that no example meets the change from one to the other."""
 SLACK = timedelta(seconds=55)
 """Time that passes by itself while an example runs; everything happens in whole minutes."""
 
@@ -275,6 +280,25 @@ class Ticking(RuleBasedStateMachine):
             "update sequences set status = %s, is_active = %s where id = %s",
             *(sequence.status, sequence.is_active, identity),
         )
+
+    def a_window_is_set_or_taken_away(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        scope, whose = rng.choice([("sequence", identity), ("user", sequence.user), ("all", None)])
+        name = rng.choice(["window", "window", "zone"])
+        value = rng.choice(WINDOWS if name == "window" else ["UTC", "Etc/GMT-9", "Etc/GMT+9", None])
+        if value is None:
+            self.model.hours.pop((name, whose), None)
+        else:
+            self.model.hours[name, whose] = value
+        self.host.rule(name, value, **({scope: whose} if whose else {}))
+
+    def a_sequence_gets_a_time_of_the_day(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        soon = (datetime.now(UTC) + timedelta(hours=3)).strftime("%H:30")
+        sequence.not_before, written = rng.choice(
+            [(soon, soon), (None, None), (None, "soon"), (None, "24:00")]
+        )
+        self.host.rows("update sequences set schedule_time = %s where id = %s", written, identity)
 
     def a_campaign_is_queued(self, rng: random.Random) -> None:
         device, clock = rng.choice(list(self.model.devices)), self.model.clock

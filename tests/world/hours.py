@@ -30,6 +30,12 @@ def opens(window: str, zones: list[str], after: datetime, not_before: str = "00:
     return None
 
 
+def around(begins: int, ends: int) -> str:
+    """A window that begins and ends about so many hours from now, in UTC: at the full hours before."""
+    now = datetime.now(UTC)
+    return "daily " + "-".join(f"{now + timedelta(hours=one):%H}:00" for one in (begins, ends))
+
+
 def _is_in(part: str, shown: datetime) -> bool:
     days, times = part.split(" ")
     first, _, last = days.replace("daily", "mon-sun").partition("-")

@@ -8,7 +8,10 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
+
+from tests.world import hours
 
 HOUR, DAY = 60, 24 * 60
 CLAIM_TIMEOUT = 5
@@ -57,6 +60,8 @@ class Sequence:
     steps: list[Step]
     status: str = "active"
     is_active: bool = True
+    not_before: str | None = None
+    """The host's own column schedule_time."""
 
     @property
     def is_on(self) -> bool:
@@ -135,6 +140,8 @@ class Model:
     """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
     policies: dict[UUID, str] = field(default_factory=dict)
     """Of users who have one of their own."""
+    hours: dict[tuple[str, UUID | None], str] = field(default_factory=dict)
+    """Rules window and zone, of sequences, users and, with None, all: as the clock on the wall has it."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -335,11 +342,23 @@ class Model:
             return "step_missing"
         if not (step.content or "").strip():
             return "no_content"
+        if self._is_shut(key[0]):
+            return "outside_window"
         if contact.claimed_at is None:
             return "claimed" if contact.claimed_by else None
         if self.clock - contact.claimed_at < CLAIM_TIMEOUT:
             return "claimed"
         return None
+
+    def _is_shut(self, identity: UUID) -> bool:
+        sequence = self.sequences[identity]
+
+        def ruled(name: str) -> str:
+            found = (self.hours.get((name, whose)) for whose in (identity, sequence.user, None))
+            return next((value for value in found if value is not None), "")
+
+        now, not_before = datetime.now(UTC), sequence.not_before or "00:00"
+        return not hours.is_open(ruled("window"), ruled("zone") or "UTC", now, not_before)
 
     def _oldest_first(self, gone: Iterable[Key], left: Iterable[Key]) -> None:
         newest = max((self.contacts[key].due for key in gone), default=self.clock)
