@@ -357,7 +357,8 @@ def test_a_crowd_outside_its_window_is_counted_as_a_few_are(
     host: Host, person: dict[str, UUID], seed: int
 ) -> None:
     rng = random.Random(seed)
-    user, steps = person["user"], [(person["sequence"], person["step"])]
+    user = person["user"]
+    steps: list[tuple[UUID, UUID | None]] = [(person["sequence"], person["step"])]
     for number, window in enumerate((SHUT, OPEN, SHUT)):
         sequence, found = host.simple_sequence(user, f"W{number}", steps=2)
         host.rule("window", window, sequence=sequence)
