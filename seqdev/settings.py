@@ -15,6 +15,7 @@ from seqdev.errors import UsageError
 from seqdev.files import opened
 from seqdev.hours import EXAMPLE
 from seqdev.hours import window as hours
+from seqdev.phone import national
 from seqdev.url import has_secret
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -297,7 +298,8 @@ _DEFAULTS = Settings()
 def window(settings: Settings, due_by: datetime) -> dict[str, object]:
     """What makes a contact due, as parameters.
 
-    Between which instants it must be due, after which another's claim is respected, whether it needs a lead.
+    Between which instants it must be due, after which another's claim is respected, whether it needs a lead,
+    and what makes its phone a national one.
 
     A contact that was due before ``oldest`` is too late; with ``max_lateness`` zero nobody is.
     """
@@ -308,6 +310,7 @@ def window(settings: Settings, due_by: datetime) -> dict[str, object]:
         "oldest": due_by - settings.max_lateness if settings.max_lateness else "-infinity",
         "stale": due_by - settings.claim_timeout,
         "without_lead": settings.without_lead,
+        **national(settings.region),
     }
 
 

@@ -170,7 +170,7 @@ def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule
 
 
 def of_host(tx: Transaction, whose: Target, rules: Sequence[Rule]) -> list[Rule]:
-    """What the host's columns say of all sequences, or of that of ``whose``; nothing if ``rules`` leave them alone."""
+    """What the host's columns say of sequences, or of that of ``whose``, unless ``rules`` leave them alone."""
     alone = any(one.name == "host_columns" and one.value == "false" for one in rules)
     if alone or whose.scope not in ("all", "sequence"):
         return []
@@ -263,7 +263,8 @@ def _valid(name: str, value: str) -> str:
 
 def _zone(tx: Transaction, given: str) -> str:
     """The zone ``given`` as the server writes it. Raises UsageError for one that it does not know."""
-    names = {one.lower(): one for one in gates.zones(tx).strip("{}").replace('"', "").split(",")}
+    known = gates.zones(tx)["zones"].strip("{}").replace('"', "").split(",")
+    names = {one.lower(): one for one in [*known, "recipient"]}
     if given.lower() not in names:
         alike = [names[one] for one in get_close_matches(given.lower(), names)]
         raise UsageError(

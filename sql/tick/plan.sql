@@ -8,9 +8,11 @@
 --   oldest        timestamptz  contacts that were due before are too late, and wait
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
 --   many          integer      so many outside their windows are read as they lie in the table, not device by device
--- Gates: gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict (overflow.sql says who goes
---   to another device)
+-- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict
+--   (overflow.sql says who goes to another device)
 -- Row:
 --   device_id    uuid     the preferred device; null where there is none
 --   device_name  text     its name
@@ -21,7 +23,10 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?many} \else \set many '30000' \endif
+\if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive step as materialized (
@@ -110,6 +115,27 @@ due as materialized (
                 sc.processing_device_id is null or sc.completed_at is not null
             ) as is_claimed,
             sc.next_trigger_time < :'oldest'::timestamptz as is_late,
+            -- As in tick/claim.sql.
+            :'recipient_hours'::jsonb <> '{}' and (
+                select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                from (
+                    -- digits: as in enroll/persons.sql
+                    select
+                        case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                            else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                    from (
+                        select regexp_replace(
+                            sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                        ) as digits
+                    ) as bare
+                ) as person
+                cross join generate_series(9, 0, -1) as prefix (size)
+                cross join lateral (
+                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                ) as of
+                where :'recipient_hours'::jsonb ? of.key
+                limit 1
+            ) is false as is_shut,
             -- Asked last, and only of those that could go: the lookups of all who wait would take long.
             coalesce(device.reason, 'device_full') = 'device_full' and not :'without_lead'::boolean
             and (sc.sequence_stepid in (select open_step.id from open_step)) is true and (
@@ -129,12 +155,13 @@ due as materialized (
                     then (sc.sequence_stepid in (select open_step.id from open_step)) is true
                 else true
             end
-        group by 1, 2, 3, 4, 5, 6
+        group by 1, 2, 3, 4, 5, 6, 7
     ) as counted
     where (select not crowd.is_there or exists (select from open_step) from crowd)
     union all
     select
         crowded.*,
+        false,
         false,
         count(*)
     from (
@@ -171,6 +198,27 @@ due as materialized (
             sc.processing_device_id is null or sc.completed_at is not null
         ),
         sc.next_trigger_time < :'oldest'::timestamptz,
+        -- As in tick/claim.sql.
+        :'recipient_hours'::jsonb <> '{}' and (
+            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+            from (
+                -- digits: as in enroll/persons.sql
+                select
+                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                from (
+                    select regexp_replace(
+                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                    ) as digits
+                ) as bare
+            ) as person
+            cross join generate_series(9, 0, -1) as prefix (size)
+            cross join lateral (
+                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+            ) as of
+            where :'recipient_hours'::jsonb ? of.key
+            limit 1
+        ) is false,
         false,
         count(*)
     from sequence_contacts as sc
@@ -186,7 +234,7 @@ due as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
-    group by 1, 2, 3, 4, 5, 6
+    group by 1, 2, 3, 4, 5, 6, 7
 ),
 
 judged as materialized (
@@ -196,6 +244,7 @@ judged as materialized (
             when due.is_late then 'too_late'
             when not due.has_phone then 'bad_phone'
             when due.reason is not null then due.reason
+            when due.is_shut then 'outside_window'
             when due.is_claimed then 'claimed'
             when due.device_id is null then 'no_device'
             when device.id is null then 'device_missing'

@@ -10,8 +10,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from phonenumbers.tzdata import TIMEZONE_DATA
 
 from seqdev.gates import WINDOWS
+from seqdev.tick.batch import CLAIM
 from seqdev.tick.forecast import PLAN
 from tests.world import hours
 from tests.world.command import Cli
@@ -387,3 +389,113 @@ def test_a_crowd_outside_its_window_is_counted_as_a_few_are(
         assert any("outside_window" in row for row in counted[0])
         assert any("no_lead" in row for row in counted[0])
         assert any("'queue'" in row for row in counted[0])
+
+
+COUNTRIES = {
+    "60123456789": "Malaysia",
+    "6281234567890": "Indonesia: any of three zones",
+    "12025550123": "Washington",
+    "13105550123": "Los Angeles",
+    "18085550123": "Honolulu",
+    "447400123456": "Britain",
+    "4915123456789": "Germany",
+    "5511912345678": "Brazil, Sao Paulo",
+    "5592912345678": "Brazil, Manaus",
+    "919876543210": "India",
+    "9779812345678": "Nepal",
+    "61212345678": "Australia, Sydney",
+    "61892345678": "Australia, Perth",
+    "61412345678": "Australia, a mobile: anywhere",
+    "6491234567": "New Zealand",
+    "2348012345678": "Nigeria",
+    "819012345678": "Japan",
+    "79161234567": "Russia: any of eleven zones",
+    "999123456": "no country",
+    "12": "the North American plan, and no more",
+}
+
+
+@pytest.fixture
+def everywhere(host: Host) -> dict[str, UUID]:
+    """A person in each of the countries, due."""
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    return {phone: host.contact(sequence, step, phone, device) for phone in COUNTRIES}
+
+
+def open_for(host: Host, now: datetime, window: str, **given: object) -> set[str]:
+    """Who is queued by a claim whose gate is asked as of ``now``."""
+    gates_ = asked(host, now, window=window, zone="recipient", **given)
+    with host.connection.transaction(force_rollback=True):
+        run(
+            host,
+            CLAIM,
+            **{name: getattr(gates_, name) for name in ("shut_steps", "recipient_hours")},
+        )
+        return {row.recipient_phone for row in host.rows("select recipient_phone from broadcast_messages")}
+
+
+@pytest.mark.parametrize(
+    "window", ["mon-fri 09:00-18:00, sat 10:00-13:00", "daily 22:00-02:00", "daily 01:30-02:30"]
+)
+def test_recipients_are_written_to_by_the_clock_of_their_own_country(
+    host: Host, everywhere: dict[str, UUID], window: str
+) -> None:
+    kinds = set()
+    # The ends of two summer times are among these hours, and the beginnings of two others.
+    for start in (datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 10, 24, 20, tzinfo=UTC)):
+        for number in range(14):
+            now = start + timedelta(minutes=number * 130)
+            expected = {
+                phone
+                for phone in COUNTRIES
+                if all(hours.is_open(window, zone, now) for zone in hours.zones_of(phone) or ["UTC"])
+            }
+            assert open_for(host, now, window) == expected, now
+            kinds.add(0 < len(expected) < len(COUNTRIES))
+    assert True in kinds
+
+
+def test_every_prefix_that_the_library_knows_has_its_zones(host: Host, person: dict[str, UUID]) -> None:
+    """By a window that is open to some: each phone is judged as the library's zones say."""
+    now, window = datetime(2026, 11, 27, 12, 10, tzinfo=UTC), "daily 06:00-14:00"
+    told = json.loads(asked(host, now, window=window, zone="recipient").recipient_hours)
+    number = told[str(person["step"])]
+    # By the server's clocks: it may know of changes that Python does not.
+    shown = dict(host.rows("select name, %s at time zone name from pg_timezone_names", now))
+    for digits in TIMEZONE_DATA:
+        sizes = range(len(digits), -1, -1)
+        key = next(key for size in sizes if (key := f"{number} {digits[:size]}") in told)
+        zones = hours.zones_of(digits)
+        is_open = all(hours.shows_open(window, shown[zone]) for zone in zones if zone in shown)
+        assert told[key] == str(is_open).lower(), digits
+
+
+def test_in_the_zone_of_the_recipient_tick_dry_run_and_explain_agree(
+    host: Host, seqdev: Cli, person: dict[str, UUID]
+) -> None:
+    for phone in ("12025550123", "+60 12-345 6780", "0123456780", "999123456"):
+        host.contact(person["sequence"], person["step"], phone, person["device"])
+    host.rule("window", hours.around(6, 12))
+    host.rule("zone", "recipient")
+    host.rule("region", "MY")
+    # In Malaysia it is eight hours later than in UTC, in Washington four or five hours earlier.
+    assert waiting(seqdev) == {"outside_window": 2}
+    rows = host.rows("select recipient_phone from broadcast_messages order by 1")
+    assert [row.recipient_phone for row in rows] == ["+60 12-345 6780", "0123456780", "60123456789"]
+    now = host.value("select now()")
+    for phone, zones, words in (
+        ("12025550123", ["America/New_York"], "recipient: America/New_York"),
+        ("999123456", ["UTC"], "recipient: UTC, the phone's is not known"),
+    ):
+        story = json.loads(seqdev("explain", phone, "--format", "json").out)["stories"][0]
+        (one,) = story["waiting"]
+        assert one["reason"] == "outside_window"
+        assert datetime.fromisoformat(one["eligible_at"]) == hours.opens(SHUT, zones, now)
+        detail = next(each["detail"] for each in one["gates"] if each["gate"] == "window")
+        assert f"zone {words} (rule of all)" in detail
+    # Whose zone is not known has that of the next less specific rule.
+    host.rule("zone", "recipient", sequence=person["sequence"])
+    host.rule("zone", "Etc/GMT-9", user=person["user"])
+    assert waiting(seqdev) == {"outside_window": 1}

@@ -46,7 +46,8 @@ from tests.world.model import (
 
 LIMITS = Limits(in_flight=3, hour=4, day=6)
 RULES = {"in_flight": "max_in_flight", "hour": "max_per_hour", "day": "max_per_day"}
-PHONES = tuple(f"601200000{number}" for number in range(8))
+PHONES = (*(f"601200000{number}" for number in range(5)), "12025550111", "5511912345678", "0123456")
+"""Of three zones; the last of none that is known."""
 TRIGGERS = ("WARM", "WARMEXAMA", "COLD", "WA%M")
 TABLES = (
     "users, user_devices, leads, sequences, sequence_steps, sequence_contacts, broadcast_messages,"
@@ -285,7 +286,9 @@ class Ticking(RuleBasedStateMachine):
         identity, sequence = rng.choice(list(self.model.sequences.items()))
         scope, whose = rng.choice([("sequence", identity), ("user", sequence.user), ("all", None)])
         name = rng.choice(["window", "window", "zone"])
-        value = rng.choice(WINDOWS if name == "window" else ["UTC", "Etc/GMT-9", "Etc/GMT+9", None])
+        value = rng.choice(
+            WINDOWS if name == "window" else ["recipient", "recipient", "Etc/GMT-9", "Etc/GMT+9", None]
+        )
         if value is None:
             self.model.hours.pop((name, whose), None)
         else:

@@ -7,6 +7,8 @@ ranges. To find the next opening, every minute is looked at.
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from phonenumbers.tzdata import TIMEZONE_DATA
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 A_DAY = timedelta(days=1)
 A_MINUTE = timedelta(minutes=1)
@@ -14,7 +16,11 @@ A_MINUTE = timedelta(minutes=1)
 
 def is_open(window: str, zone: str, instant: datetime, not_before: str = "00:00") -> bool:
     """Whether ``window`` is open in ``zone`` at ``instant``; empty: always, from ``not_before`` on each day."""
-    shown = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return shows_open(window, instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None), not_before)
+
+
+def shows_open(window: str, shown: datetime, not_before: str = "00:00") -> bool:
+    """Whether it is open when the clock on the wall shows ``shown``."""
     if shown.time() < _time(not_before):
         return False
     return not window or any(_is_in(part, shown) for part in window.split(", "))
@@ -34,6 +40,12 @@ def around(begins: int, ends: int) -> str:
     """A window that begins and ends about so many hours from now, in UTC: at the full hours before."""
     now = datetime.now(UTC)
     return "daily " + "-".join(f"{now + timedelta(hours=one):%H}:00" for one in (begins, ends))
+
+
+def zones_of(digits: str) -> list[str]:
+    """The zones in which somebody with a phone of these digits may be, by the library phonenumbers; none: unknown."""
+    sizes = [size for size in range(len(digits), 0, -1) if digits[:size] in TIMEZONE_DATA]
+    return list(TIMEZONE_DATA[digits[: sizes[0]]]) if sizes else []
 
 
 def _is_in(part: str, shown: datetime) -> bool:

@@ -342,7 +342,7 @@ class Model:
             return "step_missing"
         if not (step.content or "").strip():
             return "no_content"
-        if self._is_shut(key[0]):
+        if self._is_shut(key[0], key[1]):
             return "outside_window"
         if contact.claimed_at is None:
             return "claimed" if contact.claimed_by else None
@@ -350,15 +350,19 @@ class Model:
             return "claimed"
         return None
 
-    def _is_shut(self, identity: UUID) -> bool:
+    def _is_shut(self, identity: UUID, phone: str) -> bool:
         sequence = self.sequences[identity]
 
-        def ruled(name: str) -> str:
+        def ruled(name: str, *but: str) -> str:
             found = (self.hours.get((name, whose)) for whose in (identity, sequence.user, None))
-            return next((value for value in found if value is not None), "")
+            return next((value for value in found if value is not None and value not in but), "")
 
         now, not_before = datetime.now(UTC), sequence.not_before or "00:00"
-        return not hours.is_open(ruled("window"), ruled("zone") or "UTC", now, not_before)
+        zones = hours.zones_of(phone) if ruled("zone") == "recipient" else []
+        return not all(
+            hours.is_open(ruled("window"), zone, now, not_before)
+            for zone in zones or [ruled("zone", "recipient") or "UTC"]
+        )
 
     def _oldest_first(self, gone: Iterable[Key], left: Iterable[Key]) -> None:
         newest = max((self.contacts[key].due for key in gone), default=self.clock)

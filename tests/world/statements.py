@@ -6,11 +6,11 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from seqdev.gates import BLOCKED, CAUSES, DEVICES, PERSONS, STEPS, WINDOWS, ZONES
+from seqdev.gates import BLOCKED, CAUSES, DEVICES, PERSONS, PHONE_ZONES, STEPS, WINDOWS, ZONES
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
-_GATES = {gate.path: gate for gate in (STEPS, DEVICES, CAUSES, PERSONS, BLOCKED, WINDOWS, ZONES)}
+_GATES = {gate.path: gate for gate in (STEPS, DEVICES, CAUSES, PERSONS, BLOCKED, WINDOWS, ZONES, PHONE_ZONES)}
 
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
