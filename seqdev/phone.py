@@ -73,7 +73,7 @@ def national(region: str) -> Mapping[str, str]:
 
 
 def digits(typed: str, region: str) -> str:
-    """The digits of a phone as a person typed it, with the country code of ``region`` if it has none of its own."""
+    """The digits of a phone as a person typed it, with the country code of ``region`` if it has none."""
     phone = unwrapped(typed)
     bare = re.sub("[^0-9]", "", phone)
     if phone.lstrip(" (").startswith(("+", "00")):

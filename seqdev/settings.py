@@ -64,7 +64,7 @@ class Rules:
     window: str = ""
     """When steps are sent: days and times, such as mon-fri 09:00-18:00, sat 10:00-13:00; empty: always."""
     zone: str = ""
-    """Time zone of the window; empty: that of the database."""
+    """Time zone of the window, or recipient: each person's own; empty: that of the database."""
     host_columns: bool = True
     """Whether sequences.schedule_time and sequence_steps.time_schedule count, where the host has them."""
     claim_timeout: timedelta = timedelta(minutes=5)

@@ -170,7 +170,7 @@ def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule
 
 
 def of_host(tx: Transaction, whose: Target, rules: Sequence[Rule]) -> list[Rule]:
-    """What the host's columns say of sequences, or of that of ``whose``, unless ``rules`` leave them alone."""
+    """What the host's columns say of sequences, or of that in ``whose``; ``rules`` may leave them alone."""
     alone = any(one.name == "host_columns" and one.value == "false" for one in rules)
     if alone or whose.scope not in ("all", "sequence"):
         return []
