@@ -188,6 +188,11 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
     return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
 
 
+def shuts(steps: Answers) -> bool:
+    """Whether there are people, by the answer of the steps' gate, who are outside their window."""
+    return steps["recipient_hours"] != "{}" or "outside_window" in steps["step_reasons"]
+
+
 def knows_blocked(transaction: "Transaction") -> bool:
     """Whether there is a list of phones that are never written to: not before the upgrade."""
     return transaction.one(READABLE).blocked

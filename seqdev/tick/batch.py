@@ -14,7 +14,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
 from seqdev.tick.backoff import Search
 from seqdev.tick.held import Dependents, close
-from seqdev.tick.work import Aside, Batch, Size, Work
+from seqdev.tick.work import Aside, Batch, Floor, Size, Work
 
 DEVICES_A_BATCH = 100
 """Devices locked by one transaction. A server's lock table holds 6,400 entries by default."""
@@ -37,6 +37,7 @@ class Locked:
     device_id: UUID | None
     waiting: int
     locked_at: datetime
+    oldest: str | None
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,16 @@ def claim_batch(
     transaction.constraints_immediate()
     work = replace(work, settings=transaction.settings.of(work.group))
     steps = close(transaction, gates.steps(transaction, work.settings, timed=True), aside.passed.parents)
-    locked = _lock(transaction, work, size, aside.devices, steps)
+    ready = gates.devices(transaction, work.settings, work.policy, gates.Asked(counted="no"))
+    under = hash((repr(work.settings), *steps.values(), *ready.values()))
+    if aside.floor and aside.floor.under == under:
+        work = replace(work, floor=aside.floor)
+    locked = _lock(transaction, work, size, aside.devices, {**steps, **ready})
     devices = frozenset(row.device_id for row in locked if row.device_id)
     if not devices:
         return Batch(locked[0].waiting, devices, devices)
+    if (first := locked[0].oldest) and gates.shuts(steps):
+        work = replace(work, floor=Floor(first, under))
     # Later than anything the holder before has written, or its messages would not count as in flight.
     transaction.now = max(row.locked_at for row in locked)
     transaction.wait_at_most(LOCK_WAIT)
@@ -116,17 +123,16 @@ def claim_batch(
         with transaction.cancellable():
             claiming = _Claiming(transaction, work, size, steps, search)
             claiming.passed = aside.passed.contacts
-            return claiming.claim(locked[0].waiting, devices)
+            return replace(claiming.claim(locked[0].waiting, devices), floor=work.floor)
     except Cancelled as error:
         error.devices = devices
         raise
 
 
 def _lock(
-    transaction: Transaction, work: Work, size: Size, done: frozenset[UUID], steps: gates.Answers
+    transaction: Transaction, work: Work, size: Size, done: frozenset[UUID], answers: gates.Answers
 ) -> list[Locked]:
     moves = work.policy.moves
-    devices = gates.devices(transaction, work.settings, work.policy, gates.Asked(counted="no"))
     return transaction.rows(
         LOCK,
         by_user=moves,
@@ -134,7 +140,7 @@ def _lock(
         few=_FEW_USERS if moves else _FEW_DEVICES,
         most=min(USERS_A_BATCH if moves else DEVICES_A_BATCH, size.devices),
         **work.window,
-        **gates.handed_to(LOCK, steps, devices),
+        **gates.handed_to(LOCK, answers),
     )
 
 

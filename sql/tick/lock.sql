@@ -21,6 +21,7 @@
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
 --   waiting    integer      devices, or users, with due contacts, locked or not
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
+--   oldest     text         timestamptz: when the first of all that are due was due, of whatever device; null: none is
 -- Locks: transaction-level advisory locks: each device, and its user shared; or each user. No row of the host
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
@@ -265,9 +266,12 @@ locked as materialized (
 select
     held.device_id,
     waiting.number as waiting,
-    clock_timestamp() as locked_at
+    clock_timestamp() as locked_at,
+    waiting.oldest
 from (
-    select count(*)::integer as number
+    select
+        count(*)::integer as number,
+        min(candidate.oldest)::timestamptz::text as oldest
     from candidate
 ) as waiting
 left join (

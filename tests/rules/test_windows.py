@@ -17,8 +17,12 @@ from seqdev.tick.batch import CLAIM
 from seqdev.tick.forecast import PLAN
 from tests.world import hours
 from tests.world.command import Cli
-from tests.world.host import Host
+from tests.world.host import Connect, Host
+from tests.world.obstacles import stopped_statement
+from tests.world.sessions import stopped
 from tests.world.statements import run
+from tests.world.ticks import Ticks
+from tests.world.waiting import until
 
 ZONES = (
     ("Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)),
@@ -499,3 +503,23 @@ def test_in_the_zone_of_the_recipient_tick_dry_run_and_explain_agree(
     host.rule("zone", "recipient", sequence=person["sequence"])
     host.rule("zone", "Etc/GMT-9", user=person["user"])
     assert waiting(seqdev) == {"outside_window": 1}
+
+
+def test_a_window_that_opens_in_the_middle_of_a_run_is_open_from_the_next_batch(
+    host: Host, seqdev: Cli, connect: Connect, database: str, person: dict[str, UUID]
+) -> None:
+    """Although the batches after the first begin where the first of those was due who could go then."""
+    other, (step,) = host.simple_sequence(person["user"], "OTHER")
+    for number in range(6):
+        host.contact(other, step, f"6013000000{number}", person["device"], -timedelta(seconds=number))
+    host.rule("window", SHUT, sequence=person["sequence"])
+    ticks = Ticks(database)
+    try:
+        with stopped_statement(host, connect, "tick/claim.sql"):
+            running = ticks.start("--batch-size", "1", "--jobs", "1")
+            until(lambda: stopped(host) == 1, "the first batch to be about to claim")
+            host.rule("window", "", sequence=person["sequence"])
+        summary = ticks.end(running)
+    finally:
+        ticks.kill_all()
+    assert (summary["queued"], summary["waiting"]) == (7, {})
