@@ -13,14 +13,15 @@ import pytest
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from seqdev.gates import WINDOWS
-from seqdev.tick.batch import CLAIM
+from seqdev.postgres.queries import Query
+from seqdev.tick.batch import CLAIM, LOCK, OVERFLOW, PICK
 from seqdev.tick.forecast import PLAN
 from tests.world import hours
 from tests.world.command import Cli
 from tests.world.host import Connect, Host
 from tests.world.obstacles import stopped_statement
 from tests.world.sessions import stopped
-from tests.world.statements import run
+from tests.world.statements import binds, run
 from tests.world.ticks import Ticks
 from tests.world.waiting import until
 
@@ -503,6 +504,19 @@ def test_in_the_zone_of_the_recipient_tick_dry_run_and_explain_agree(
     host.rule("zone", "recipient", sequence=person["sequence"])
     host.rule("zone", "Etc/GMT-9", user=person["user"])
     assert waiting(seqdev) == {"outside_window": 1}
+
+
+@pytest.mark.parametrize("query", [CLAIM, LOCK, PICK, OVERFLOW, PLAN], ids=lambda query: query.path)
+def test_without_the_zone_of_the_recipient_nobodys_phone_is_looked_at(host: Host, query: Query[Any]) -> None:
+    """The planner drops what the rule asks of each contact."""
+    explained = "explain (costs off, verbose) " + query.statement.text
+
+    def asks_phones(**given: object) -> bool:
+        rows = host.rows(explained, binds(host.connection, query, **given))
+        return any("regexp_replace" in row[0] for row in rows)
+
+    assert not asks_phones()
+    assert asks_phones(recipient_hours='{"1 60": "false"}')
 
 
 def test_a_window_that_opens_in_the_middle_of_a_run_is_open_from_the_next_batch(
