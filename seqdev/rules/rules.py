@@ -198,9 +198,7 @@ def planned(tx: Transaction, name: str, whose: Target, value: str | None) -> Cha
                 f"leave out --{whose.scope}",
             )
     if value is not None:
-        value = _valid(name, value)
-        if name == "zone" and value:
-            value = _zone(tx, value)
+        value = _valid(tx, name, value)
     return Change(name, whose.scope, whose.name, whose.id, _now(tx, name, whose), value)
 
 
@@ -218,7 +216,7 @@ def adopted(tx: Transaction, settings: Settings) -> list[Change]:
         if meant(getattr(settings, name)) != meant(
             getattr(Rules(), name) if old is None else value_of(name, old)
         ):
-            changes.append(Change(name, "all", None, None, old, _valid(name, own)))
+            changes.append(Change(name, "all", None, None, old, _valid(tx, name, own)))
     return changes
 
 
@@ -253,8 +251,10 @@ def _now(tx: Transaction, name: str, whose: Target) -> str | None:
     return None
 
 
-def _valid(name: str, value: str) -> str:
+def _valid(tx: Transaction, name: str, value: str) -> str:
     """``value`` as it is kept. Raises UsageError for what the rule cannot be."""
+    if name == "zone" and value:
+        value = _zone(tx, value)
     if name == "region" and value:
         value = known_region(value, "the rule region")
     given: dict[str, Any] = {name: value_of(name, value)}
