@@ -43,6 +43,33 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """The row of ``gates/windows.sql``."""
+
+    shut_steps: str
+    timed_steps: str
+    timed_opens: str
+    timed_words: str
+    recipient_hours: str
+    unknown_zones: str
+
+
+@dataclass(frozen=True)
+class Zones:
+    """The row of ``gates/zones.sql``."""
+
+    zones: str
+
+
+@dataclass(frozen=True)
+class PhoneZones:
+    """The row of ``gates/phone_zones.sql``."""
+
+    phone_prefixes: str
+    phone_zones: str
+
+
+@dataclass(frozen=True)
 class Devices:
     """The row of ``gates/devices.sql``."""
 
@@ -151,6 +178,9 @@ class Ramps:
 
 
 BLOCKED = Query("gates/blocked.sql", Blocked)
+ZONES = Query("gates/zones.sql", Zones)
+PHONE_ZONES = Query("gates/phone_zones.sql", PhoneZones)
+WINDOWS = Query("gates/windows.sql", Windows)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 RAMPS = Query("gates/ramps.sql", Ramps)
@@ -180,21 +210,61 @@ Answers = Mapping[str, str]
 """The row of a gate by column, as parameters of the statements that take it."""
 
 
-def steps(transaction: "Transaction", settings: Settings) -> Answers:
+_NO_ZONES = {"zones": "{}", "phone_prefixes": "{}", "phone_zones": "{}"}
+_zones: dict[str, str] = {}
+"""What the zones' gates have answered: asked once a process, and only where a window needs it."""
+
+
+def zones(transaction: "Transaction") -> Answers:
+    """The time zones that the server knows, and those of phones."""
+    if not _zones:
+        _zones.update(asdict(transaction.one(ZONES)) | asdict(transaction.one(PHONE_ZONES)))
+    return _zones
+
+
+def windows(
+    transaction: "Transaction", settings: Settings, ahead: Iterable[UUID] = (), phone: str = ""
+) -> Answers:
+    """Which steps are shut by their hours now, and which are open to a part of their recipients.
+
+    ``ahead``: only those of these sequences, for the recipient whose digits ``phone`` is, and when they open.
+    """
+    given = {
+        "now": transaction.now,
+        "ahead": list(ahead),
+        "phone": phone,
+        "window": settings.window,
+        "zone": settings.zone,
+        "host_columns": settings.host_columns,
+    }
+    found = transaction.one(WINDOWS, **(_zones or _NO_ZONES), **given)
+    if found.unknown_zones != "{}" and not _zones:
+        found = transaction.one(WINDOWS, **zones(transaction), **given)
+    return asdict(found)
+
+
+def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False) -> Answers:
     """Which steps may be sent, why the others are not, and what follows each.
 
-    Where the settings are for the users of one policy, only theirs are active.
+    Where the settings are for the users of one policy, only theirs are active. ``timed``: now, by their
+    hours; else at any time.
     """
-    return asdict(
-        transaction.one(
-            STEPS,
-            now=transaction.now,
-            active=settings.active_statuses,
-            default_delay=settings.default_delay,
-            of_policy=settings.policy if settings.usual else "",
-            usual_policy=settings.usual or settings.policy,
-        )
+    hours = windows(transaction, settings) if timed else {"shut_steps": "{}", "recipient_hours": "{}"}
+    found = transaction.one(
+        STEPS,
+        now=transaction.now,
+        active=settings.active_statuses,
+        default_delay=settings.default_delay,
+        of_policy=settings.policy if settings.usual else "",
+        usual_policy=settings.usual or settings.policy,
+        **handed_to(STEPS, hours),
     )
+    return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
+
+
+def shuts(steps: Answers) -> bool:
+    """Whether there are people, by the answer of the steps' gate, who are outside their window."""
+    return steps["recipient_hours"] != "{}" or "outside_window" in steps["step_reasons"]
 
 
 def knows_blocked(transaction: "Transaction") -> bool:

@@ -72,6 +72,16 @@ def national(region: str) -> Mapping[str, str]:
     return {"national": f"^{'' if trunk == country else trunk}(?=(?:{numbers})$)", "country": country}
 
 
+def digits(typed: str, region: str) -> str:
+    """The digits of a phone as a person typed it, with the country code of ``region`` if it has none."""
+    phone = unwrapped(typed)
+    bare = re.sub("[^0-9]", "", phone)
+    if phone.lstrip(" (").startswith(("+", "00")):
+        return bare.removeprefix("00")
+    rule = national(region)
+    return re.sub(rule["national"], rule["country"], bare)
+
+
 def known_region(region: str, source: str) -> str:
     """``region`` in capitals. Raises UsageError, which names ``source``, where there is no such region."""
     import phonenumbers

@@ -13,6 +13,9 @@ from typing import Any
 
 from seqdev.errors import UsageError
 from seqdev.files import opened
+from seqdev.hours import EXAMPLE
+from seqdev.hours import window as hours
+from seqdev.phone import national
 from seqdev.url import has_secret
 
 _RAMP = re.compile(r"(\d{1,9}) ?\+ ?(\d{1,9})", re.ASCII)
@@ -96,6 +99,12 @@ class Rules:
     """After how long a person who has finished a sequence may enter it again; zero: never."""
     stop_on_reply: bool = False
     """Whether people who write back leave the sequence."""
+    window: str = ""
+    """When steps are sent: days and times, such as mon-fri 09:00-18:00, sat 10:00-13:00; empty: always."""
+    zone: str = ""
+    """Time zone of the window, or recipient: each person's own; empty: that of the database."""
+    host_columns: bool = True
+    """Whether sequences.schedule_time and sequence_steps.time_schedule count, where the host has them."""
     claim_timeout: timedelta = timedelta(minutes=5)
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)
@@ -286,8 +295,10 @@ def value_of(name: str, value: object) -> Any:
         if name in _OPTIONAL:
             text = str(value).strip()
             return None if text.lower() == "none" else _OPTIONAL[name](text)
-        return _converted(value, getattr(_DEFAULTS, name))
+        return hours(str(value)) if name == "window" else _converted(value, getattr(_DEFAULTS, name))
     except (KeyError, ValueError) as error:
+        if name == "window":
+            raise UsageError(f"setting window cannot be {value!r}: {error}", f"write {EXAMPLE}") from error
         known = isinstance(getattr(_DEFAULTS, name), Policy)
         hint = f"known: {', '.join(Policy)}" if known else f"its default is {text_of(name, _DEFAULTS)!r}"
         hint = _HINTS.get(name, hint)
@@ -349,7 +360,8 @@ _DEFAULTS = Settings()
 def window(settings: Settings, due_by: datetime) -> dict[str, object]:
     """What makes a contact due, as parameters.
 
-    Between which instants it must be due, after which another's claim is respected, whether it needs a lead.
+    Between which instants it must be due, after which another's claim is respected, whether it needs a lead,
+    and what makes its phone a national one.
 
     A contact that was due before ``oldest`` is too late; with ``max_lateness`` zero nobody is.
     """
@@ -360,6 +372,7 @@ def window(settings: Settings, due_by: datetime) -> dict[str, object]:
         "oldest": due_by - settings.max_lateness if settings.max_lateness else "-infinity",
         "stale": due_by - settings.claim_timeout,
         "without_lead": settings.without_lead,
+        **national(settings.region),
     }
 
 

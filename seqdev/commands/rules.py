@@ -57,9 +57,13 @@ def list_(
     """
     application: App = ctx.obj
     database = application.database("rules list", ruled=False)
-    found = database.retry(
-        lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device)), read_only=True
-    )
+
+    def work(tx: Transaction) -> list[Rule]:
+        whose = rules.target(tx, user, sequence, device)
+        found = rules.listed(tx, whose)
+        return [*found, *rules.of_host(tx, whose, found)]
+
+    found = database.retry(work, read_only=True)
     application.writer(output).write(Table("rules", Rule, found))
     return Exit.DONE
 

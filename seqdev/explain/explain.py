@@ -34,7 +34,7 @@ from seqdev.explain.rows import (
     Waiting,
 )
 from seqdev.output.text import Phone
-from seqdev.phone import national, unwrapped
+from seqdev.phone import digits, national, unwrapped
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -74,14 +74,17 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
         asked = {"phone": unwrapped(typed), **national(transaction.settings.region)}
         spellings = [row.phone for row in transaction.rows(SPELLINGS, **asked)]
         phones = list(dict.fromkeys([*writings(typed), *spellings]))
-        return _explain(transaction, transaction.settings, phones, owner)
+        international = digits(typed, transaction.settings.region)
+        return _explain(transaction, transaction.settings, phones, owner, international)
 
     return database.retry(work, read_only=True)
 
 
-def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: UUID | None) -> Explanation:
+def _explain(
+    tx: Transaction, settings: Settings, phones: Sequence[str], user: UUID | None, international: str
+) -> Explanation:
     who = {"phones": phones, "user": user}
-    may_be_sent = gates.steps(tx, settings)
+    may_be_sent = gates.steps(tx, settings, timed=True)
     online = gates.devices(tx, settings, Policy.STRICT, gates.Asked(counted="no"))
     blocked = tx.rows(BLOCKED, **who, **national(settings.region)) if gates.knows_blocked(tx) else []
     # The gates last: what they say is what the next tick finds.
@@ -105,6 +108,8 @@ def _explain(tx: Transaction, settings: Settings, phones: Sequence[str], user: U
         failed=settings.failed_statuses,
         **gates.handed_to(
             GATES,
+            # Who is ahead is asked by the hours of everybody, this person by their own.
+            gates.windows(tx, settings, {step.sequence_id for step in steps}, international),
             may_be_sent,
             # Without a device there is none to ask about.
             gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),

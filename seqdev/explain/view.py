@@ -213,6 +213,8 @@ def _goes(waiting: Waiting) -> bool:
     """Whether there is nothing to worry about: it goes by itself, and its device is there."""
     if waiting.reason == "not_due":
         return waiting.step.due_at is not None
+    if waiting.reason == "outside_window":
+        return waiting.eligible_at is not None and not _offline(waiting)
     return waiting.reason is None and not _offline(waiting)
 
 
@@ -230,7 +232,8 @@ def _to_do(reason: str, step: Step) -> str:
         return (
             "see that the step was not sent, then give the row a next_trigger_time: it is never due without"
         )
-    return UNBLOCK[reason].format(device=str(step.device_id)[:8], user=str(step.user_id)[:8])
+    ids = {"device": step.device_id, "user": step.user_id, "sequence": step.sequence_id}
+    return UNBLOCK[reason].format(**{name: str(one)[:8] for name, one in ids.items()})
 
 
 def _answers(story: Story, now: datetime) -> Iterator[_Answer]:

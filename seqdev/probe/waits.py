@@ -58,7 +58,7 @@ def look(database: Database) -> list[Finding]:
 
 def _contacts(transaction: Transaction, settings: Settings) -> Iterator[Finding]:
     waiting = Counter[str]()
-    for decision in decide(transaction, settings, transaction.now + FAR):
+    for decision in decide(transaction, settings, transaction.now + FAR, timed=False):
         waiting[decision.decision] += decision.contacts
     ready = waiting.pop("queue", 0)
     if not waiting:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
+from seqdev import gates
 from seqdev.errors import StalePlan, UsageError
 from seqdev.phone import known_region
 from seqdev.postgres import lookup
@@ -19,6 +20,7 @@ PAUSED = "paused"
 """The rule that the pause of a sequence, device or user is: see :mod:`seqdev.rules.pauses`."""
 
 _LIMIT = ("device", "user", "all")
+_HOURS = ("sequence", "user", "all")
 SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "policy": ("user", "all"),
     "reenrol_after": ("sequence", "all"),
@@ -30,6 +32,8 @@ SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "new_chats_per_day": _LIMIT,
     "grace": _LIMIT,
     "return_home": ("user", "all"),
+    "window": _HOURS,
+    "zone": _HOURS,
 }
 """For whom each rule can be set, the most specific first."""
 HEEDED = {
@@ -55,6 +59,15 @@ class SetRule:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A row of ``rules/columns.sql``: what the host has in a column of its own."""
+
+    name: str
+    source: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule, and where its value comes from."""
 
@@ -63,7 +76,7 @@ class Rule:
     value: str
     """Its value."""
     source: str
-    """rule: it is set in the database; default: it is not."""
+    """rule: it is set in the database; default: it is not; else the column of the host's that says it."""
     scope: str
     """For whom it is set: all, user, sequence, device; all for a default."""
     scope_name: str | None
@@ -71,7 +84,7 @@ class Rule:
     scope_id: UUID | None
     """Which user, sequence or device; null for all."""
     default: str | None
-    """What holds where it is not set; null for a pause, and for a rule that this version does not know."""
+    """What holds where it is not set; null for a pause, a column, a rule that this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,7 @@ class Done:
 
 
 LIST = Query("rules/list.sql", SetRule)
+COLUMNS = Query("rules/columns.sql", Column)
 SET = Query("rules/set.sql", Done)
 HISTORY = Query("rules/history.sql", PastChange)
 
@@ -173,6 +187,15 @@ def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule
     return rules
 
 
+def of_host(tx: Transaction, whose: Target, rules: Sequence[Rule]) -> list[Rule]:
+    """What the host's columns say of sequences, or of that in ``whose``; ``rules`` may leave them alone."""
+    alone = any(one.name == "host_columns" and one.value == "false" for one in rules)
+    if alone or whose.scope not in ("all", "sequence"):
+        return []
+    found = tx.rows(COLUMNS, sequence=whose.id)
+    return [Rule(one.name, one.value, one.source, "sequence", whose.name, whose.id, None) for one in found]
+
+
 def _default(name: str) -> Rule:
     value = text_of(name, Rules())
     return Rule(name, value, "default", "all", None, None, value)
@@ -193,7 +216,7 @@ def planned(tx: Transaction, name: str, whose: Target, value: str | None) -> Cha
                 f"leave out --{whose.scope}",
             )
     if value is not None:
-        value = _valid(name, value)
+        value = _valid(tx, name, value)
     return Change(name, whose.scope, whose.name, whose.id, _now(tx, name, whose), value)
 
 
@@ -226,7 +249,7 @@ def adopted(tx: Transaction, settings: Settings) -> list[Change]:
         if meant(getattr(settings, name)) != meant(
             getattr(Rules(), name) if old is None else value_of(name, old)
         ):
-            changes.append(Change(name, "all", None, None, old, _valid(name, own)))
+            changes.append(Change(name, "all", None, None, old, _valid(tx, name, own)))
     return changes
 
 
@@ -261,12 +284,27 @@ def _now(tx: Transaction, name: str, whose: Target) -> str | None:
     return None
 
 
-def _valid(name: str, value: str) -> str:
+def _valid(tx: Transaction, name: str, value: str) -> str:
     """``value`` as it is kept. Raises UsageError for what the rule cannot be."""
+    if name == "zone" and value:
+        value = _zone(tx, value)
     if name == "region" and value:
         value = known_region(value, "the rule region")
     given: dict[str, Any] = {name: value_of(name, value)}
     return text_of(name, replace(Rules(), **given))
+
+
+def _zone(tx: Transaction, given: str) -> str:
+    """The zone ``given`` as the server writes it. Raises UsageError for one that it does not know."""
+    known = gates.zones(tx)["zones"].strip("{}").replace('"', "").split(",")
+    names = {one.lower(): one for one in [*known, "recipient"]}
+    if given.lower() not in names:
+        alike = [names[one] for one in get_close_matches(given.lower(), names)]
+        raise UsageError(
+            f"rule zone cannot be {given!r}: the server knows no such time zone",
+            f"did you mean {' or '.join(alike)}?" if alike else "give one such as Asia/Kuala_Lumpur",
+        )
+    return names[given.lower()]
 
 
 def _known(name: str) -> None:

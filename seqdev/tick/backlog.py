@@ -150,7 +150,8 @@ class Backlog:
             self._leave(error.devices, Passed())
 
     def _leave(self, devices: frozenset[UUID], passed: Passed) -> None:
-        self._aside = Aside(self._aside.devices | devices, self._aside.passed | passed)
+        aside = self._aside
+        self._aside = replace(aside, devices=aside.devices | devices, passed=aside.passed | passed)
 
     def _comes_back(self) -> bool:
         """Whether to try again what other sessions hold: as long as the settings say to wait for a lock."""
@@ -179,6 +180,7 @@ class Backlog:
     def _add(self, batch: Batch) -> None:
         self._patient_until = None
         self._leave(batch.exhausted, batch.passed)
+        self._aside = replace(self._aside, floor=batch.floor)
         self.totals.add(batch)
         self.backoff.succeeded(batch)
         self._report()

@@ -14,7 +14,7 @@ from seqdev.tick.backoff import Search
 from seqdev.tick.claims import Claim, Claiming, Claims, Moved, Own, Pick, claimed
 from seqdev.tick.held import close
 from seqdev.tick.quarantine import REFUSED_LATELY, Quarantine
-from seqdev.tick.work import Aside, Batch, Size, Work
+from seqdev.tick.work import Aside, Batch, Floor, Size, Work
 
 DEVICES_A_BATCH = 100
 """Devices locked by one transaction. A server's lock table holds 6,400 entries by default."""
@@ -37,6 +37,7 @@ class Locked:
     device_id: UUID | None
     waiting: int
     locked_at: datetime
+    oldest: str | None
 
 
 LOCK = Query("tick/lock.sql", Locked)
@@ -53,28 +54,33 @@ def claim_batch(
     """
     transaction.constraints_immediate()
     work = replace(work, settings=transaction.settings.of(work.group))
-    steps = close(transaction, gates.steps(transaction, work.settings), aside.passed.parents)
-    locked = _lock(transaction, work, size, aside.devices, steps)
+    steps = close(transaction, gates.steps(transaction, work.settings, timed=True), aside.passed.parents)
+    ready = gates.devices(transaction, work.settings, work.policy, gates.Asked(counted="no"))
+    under = hash((repr(work.settings), *steps.values(), *ready.values()))
+    if aside.floor and aside.floor.under == under:
+        work = replace(work, floor=aside.floor)
+    locked = _lock(transaction, work, size, aside.devices, {**steps, **ready})
     devices = frozenset(row.device_id for row in locked if row.device_id)
     if not devices:
         return Batch(locked[0].waiting, devices, devices)
+    if (first := locked[0].oldest) and gates.shuts(steps):
+        work = replace(work, floor=Floor(first, under))
     # Later than anything the holder before has written, or its messages would not count as in flight.
     transaction.now = max(row.locked_at for row in locked)
     transaction.wait_at_most(LOCK_WAIT)
     try:
         with transaction.cancellable():
             claiming = Claiming(transaction, work, size, steps, search, aside.passed.contacts)
-            return _claim(claiming, locked[0].waiting, devices)
+            return replace(_claim(claiming, locked[0].waiting, devices), floor=work.floor)
     except Cancelled as error:
         error.devices = devices
         raise
 
 
 def _lock(
-    transaction: Transaction, work: Work, size: Size, done: frozenset[UUID], steps: gates.Answers
+    transaction: Transaction, work: Work, size: Size, done: frozenset[UUID], answers: gates.Answers
 ) -> list[Locked]:
     moves = work.policy.moves
-    devices = gates.devices(transaction, work.settings, work.policy, gates.Asked(counted="no"))
     return transaction.rows(
         LOCK,
         by_user=moves,
@@ -82,7 +88,7 @@ def _lock(
         few=_FEW_USERS if moves else _FEW_DEVICES,
         most=min(USERS_A_BATCH if moves else DEVICES_A_BATCH, size.devices),
         **work.window,
-        **gates.handed_to(LOCK, steps, devices),
+        **gates.handed_to(LOCK, answers),
     )
 
 

@@ -69,17 +69,20 @@ def decide(
     settings: Settings,
     due_by: datetime | None = None,
     held: frozenset[UUID] = frozenset(),
+    *,
+    timed: bool = True,
 ) -> list[Decision]:
     """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first.
 
-    ``held``: users, sequences and steps that other sessions hold, whose contacts wait.
+    ``held``: users, sequences and steps that other sessions hold, whose contacts wait. ``timed``: who is
+    outside the window waits, too.
     """
     names: dict[UUID | None, str | None] = {}
     contacts = Counter[tuple[UUID | None, str]]()
     moved = Counter[UUID]()
     for own in map(settings.of, settings.policies_in_use):
         instants = window(own, due_by or transaction.now)
-        steps = close(transaction, gates.steps(transaction, own), held)
+        steps = close(transaction, gates.steps(transaction, own, timed=timed), held)
         devices = gates.devices(transaction, own, own.policy)
         failed = own.failed_statuses
         for row in transaction.rows(PLAN, failed=failed, **instants, **gates.handed_to(PLAN, steps, devices)):

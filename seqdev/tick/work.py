@@ -9,6 +9,17 @@ from seqdev.settings import Policy, Settings, window
 
 
 @dataclass(frozen=True)
+class Floor:
+    """When the first was due who may go: those before, outside their windows, need not be read again.
+
+    ``under``: the answers of the gates by which that was found; by others it may not hold.
+    """
+
+    oldest: str
+    under: int
+
+
+@dataclass(frozen=True)
 class Work:
     """What a run is to do: the same for all its batches, and for all its connections.
 
@@ -22,6 +33,8 @@ class Work:
     due_by: datetime
     group: Policy | None = None
     """Only for the users of this policy; None: of the usual one, which is all of them as a rule."""
+    floor: Floor | None = None
+    """Where this batch begins to look; None: at the oldest that is not too late."""
 
     @property
     def policy(self) -> Policy:
@@ -31,7 +44,8 @@ class Work:
     @property
     def window(self) -> dict[str, object]:
         """What makes a contact due, as parameters."""
-        return window(self.settings, self.due_by)
+        found = window(self.settings, self.due_by)
+        return found | {"oldest": self.floor.oldest} if self.floor else found
 
 
 @dataclass(frozen=True)
@@ -81,10 +95,11 @@ class Passed:
 
 @dataclass(frozen=True)
 class Aside:
-    """What a run leaves alone: devices that have nothing more for it, and what others hold."""
+    """What a run leaves alone: devices that have nothing more for it, what others hold, what is shut."""
 
     devices: frozenset[UUID] = frozenset()
     passed: Passed = Passed()
+    floor: Floor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,8 @@ class Batch:
     left: Mapping[str, int] = field(default_factory=dict)
     """Refused too, but active still: they could not be quarantined."""
     passed: Passed = Passed()
+    floor: Floor | None = None
+    """Where the next batch may begin to look."""
     complete: bool = True
     """Whether every contact was tried; false where the search for those refused was ended."""
 

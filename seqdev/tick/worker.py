@@ -4,7 +4,6 @@ import random
 import threading
 import time
 from queue import Empty, SimpleQueue
-from uuid import UUID
 
 from seqdev import signals
 from seqdev.errors import Held, Interrupted, SeqdevError
@@ -67,7 +66,7 @@ class Worker(threading.Thread):
             self.in_batch = False
 
     def _claim(self) -> None:
-        done: frozenset[UUID] = frozenset()
+        aside = Aside()
         fruitless = 0
         while fruitless < _FRUITLESS:
             try:
@@ -76,14 +75,14 @@ class Worker(threading.Thread):
                     self.in_batch = True
                     if self._stopping.is_set() or time.monotonic() >= self._deadline:
                         return
-                    batch = claim_batch(transaction, self._work, self._size, Aside(done), search=None)
+                    batch = claim_batch(transaction, self._work, self._size, aside, search=None)
             except Held:
                 batch = None
             if batch and not batch.waiting:
                 return
             if batch and batch.devices:
                 self._batches.put(batch)
-                done |= batch.exhausted
+                aside = Aside(aside.devices | batch.exhausted, floor=batch.floor)
                 fruitless = 0
             else:
                 fruitless += 1

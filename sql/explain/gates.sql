@@ -12,10 +12,13 @@
 --   oldest         timestamptz  contacts that were due before are too late, and left out
 --   stale          timestamptz  a claim that another processor made later than that is respected
 --   without_lead   boolean      people without a lead of the sequence's user are due, too
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
 --   waiting        text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done           text[]       values of sequence_contacts.status: the step is done
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
--- Gates: gates/steps.sql, gates/devices.sql under strict of the person's devices, all their messages counted
+-- Gates: gates/steps.sql, gates/windows.sql ahead for the person's sequences, gates/devices.sql under strict of the
+--   person's devices, all their messages counted
 -- Row:
 --   contact_id   uuid         the row of the person and step
 --   gate         text         the gate
@@ -32,9 +35,12 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?timed_steps} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'all' \endif
@@ -116,6 +122,27 @@ newcomer as materialized (
                         select true from leads as person
                         where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                     ))
+                    and (:'recipient_hours'::jsonb = '{}' or (
+                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                        from (
+                            -- digits: as in enroll/persons.sql
+                            select
+                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                            from (
+                                select regexp_replace(
+                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                ) as digits
+                            ) as bare
+                        ) as person
+                        cross join generate_series(9, 0, -1) as prefix (size)
+                        cross join lateral (
+                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        ) as of
+                        where :'recipient_hours'::jsonb ? of.key
+                        limit 1
+                    ) is not false)
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
             ) as own
@@ -149,6 +176,27 @@ newcomer as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
@@ -204,12 +252,19 @@ waiting as materialized (
         st.fault as step_fault,
         sg.pause,
         sg.pause_ends,
+        hours.id is not null as has_hours,
+        hours.id = any(:'shut_steps'::uuid []) as is_shut,
+        hours.opens_at,
+        hours.words as hours,
         l.id is not null as has_lead,
         coalesce(sc.assigned_device_id, l.device_id) as device_id
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     left join step_gate as sg on sc.sequence_id = sg.sequence_id and sg.id is null
     left join step_gate as st on sc.sequence_id = st.sequence_id and sc.sequence_stepid = st.id
+    left join unnest(:'timed_steps'::uuid [], :'timed_opens'::timestamptz [], :'timed_words'::text [])
+        as hours (id, opens_at, words)
+        on st.id = hours.id
     left join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
     where
         sc.contact_phone = any(:'phones'::text [])
@@ -246,6 +301,27 @@ ahead as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (d.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((d.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.next_trigger_time <= w.next_trigger_time
@@ -271,6 +347,27 @@ ahead as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (l.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((l.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.next_trigger_time <= w.next_trigger_time
@@ -479,14 +576,17 @@ cross join lateral (
             case when k.step_fault = 'no_content' then 'the step has neither content nor media_url' end
         ),
         (
-            10, 'claim', 'claimed',
+            10, 'window', 'outside_window', not k.is_shut, null, k.opens_at, k.hours
+        ),
+        (
+            11, 'claim', 'claimed',
             coalesce(k.claimed_at <= :'stale'::timestamptz, k.processing_device_id is null or k.was_done),
             k.claimed_at, k.claimed_at + (:'due_by'::timestamptz - :'stale'::timestamptz),
             'claimed for device ' || left(k.processing_device_id::text, 8)
             || case when k.claimed_at is null then '; nobody wrote since when' else '' end
         ),
         (
-            11, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
+            12, 'device_assigned', 'no_device', k.device_id is not null, k.due_since, null,
             case
                 when k.assigned_device_id is not null then null
                 when not k.has_lead then 'none assigned, and no lead of this user has the phone'
@@ -495,24 +595,24 @@ cross join lateral (
             end
         ),
         (
-            12, 'device_exists', 'device_missing',
+            13, 'device_exists', 'device_missing',
             case when k.device_id is not null then k.has_device end, k.due_since, null, null
         ),
         (
-            13, 'same_user', 'device_of_other_user',
+            14, 'same_user', 'device_of_other_user',
             case when k.has_device then k.is_same_user end, k.due_since, null, null
         ),
         (
-            14, 'device_paused', 'paused',
+            15, 'device_paused', 'paused',
             case when k.has_device and k.is_same_user then k.device_pause is null end, k.due_since,
             instants.device_pause_ends, k.device_pause
         ),
         (
-            15, 'grace', 'device_away', k.away_until is null, k.last_seen, k.away_until,
+            16, 'grace', 'device_away', k.away_until is null, k.last_seen, k.away_until,
             'status ' || coalesce(k.device_status, 'empty') || ', waited for by the rule grace'
         ),
         (
-            16, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
+            17, 'online', case when k.is_gone then 'device_gone' else 'device_offline' end,
             case when k.has_device and k.is_same_user then k.is_online end,
             case when not k.out_of_service then k.last_seen end, null,
             case when k.has_device and k.is_same_user then
@@ -521,12 +621,12 @@ cross join lateral (
             end
         ),
         (
-            17, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
+            18, 'lead', 'no_lead', case when k.has_sequence then k.has_lead or :'without_lead'::boolean end,
             k.due_since, null,
             case when k.has_sequence and not k.has_lead then 'no lead of the user has this phone' end
         ),
         (
-            18, 'new_chats', k.new_reason, case when k.is_same_user then not (k.is_new and k.is_barred) end,
+            19, 'new_chats', k.new_reason, case when k.is_same_user then not (k.is_new and k.is_barred) end,
             k.due_since, null,
             case
                 when not k.is_new then 'the device has written to this phone before'
@@ -536,7 +636,7 @@ cross join lateral (
             end
         ),
         (
-            19, 'capacity', 'device_full',
+            20, 'capacity', 'device_full',
             case when k.has_device and k.is_same_user then k.room > k.ahead end,
             k.due_since,
             case
@@ -565,6 +665,7 @@ cross join lateral (
 where
     case g.gate
         when 'lateness' then isfinite(:'oldest'::timestamptz)
+        when 'window' then k.has_hours
         when 'grace' then k.away_until is not null
         when 'new_chats' then k.new_room is not null
         else true

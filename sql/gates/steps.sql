@@ -13,11 +13,13 @@
 --   default_delay  interval  when a step is due whose trigger_delay_hours is empty, zero or negative
 --   of_policy      text      only sequences of users with this device policy count as active; empty: of all users
 --   usual_policy   text      the policy of users for whom no rule sets another
+-- Gates: gates/windows.sql
 -- Row:
 --   steps             text  uuid[]: the step; null: none of the sequence's
 --   step_sequences    text  uuid[]: its sequence
 --   step_users        text  uuid[]: the sequence's user
---   step_reasons      text  text[]: why it is not sent: sequence_inactive, paused, step_missing, no_content; null: it is
+--   step_reasons      text  text[]: why it is not sent: sequence_inactive, paused, step_missing, no_content, outside_window;
+--                           null: it is
 --   step_faults       text  text[]: of these, the reason that is the step's own, also where the sequence is inactive
 --   step_pauses       text  text[]: which of its sequence and user is paused, until when, and why; null: none
 --   step_pause_ends   text  text[]: the instant of UTC when that ends; null: when somebody resumes it
@@ -33,6 +35,7 @@
 \if :{?default_delay} \else \set default_delay '24 hours' \endif
 \if :{?of_policy} \else \set of_policy '' \endif
 \if :{?usual_policy} \else \set usual_policy 'queue' \endif
+\if :{?shut_steps} \else \ir ../gates/windows.sql \endif
 with paused as materialized (
     select p.*
     from (
@@ -77,7 +80,8 @@ from (
             when :'of_policy'::text <> '' and :'of_policy'::text <> coalesce(ruled.value, :'usual_policy'::text)
                 then 'sequence_inactive'
             when own_pause.words is not null or owners_pause.words is not null then 'paused'
-            else flaw.fault
+            when flaw.fault is not null then flaw.fault
+            when st.step_id = any(:'shut_steps'::uuid []) then 'outside_window'
         end as reason,
         flaw.fault,
         nullif(concat_ws('; ', own_pause.words, owners_pause.words), '') as pauses,

@@ -14,6 +14,8 @@
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
 --   own           boolean      claim the contacts that are assigned to the devices, but for those that pick.sql chooses
 --   contacts      uuid[]       contacts to claim besides (pick.sql, overflow.sql)
 --   onto          uuid[]       the device for each of them
@@ -24,7 +26,7 @@
 --   run           uuid         the run, for the journal of reassigned contacts
 --   waiting       text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done          text[]       values of sequence_contacts.status: the step is done
--- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
+-- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
 -- Row:
 --   device_id  uuid     a device that was asked for
 --   claimed    integer  contacts claimed for it
@@ -39,6 +41,8 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?own} \else \set own 'true' \endif
 \if :{?contacts} \else \set contacts '{}' \endif
 \if :{?onto} \else \set onto '{}' \endif
@@ -49,6 +53,7 @@
 \if :{?run} \else \set run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with entry as materialized (
@@ -116,6 +121,27 @@ claimed as materialized (
                         select true from leads as person
                         where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                     ))
+                    and (:'recipient_hours'::jsonb = '{}' or (
+                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                        from (
+                            -- digits: as in enroll/persons.sql
+                            select
+                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                            from (
+                                select regexp_replace(
+                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                ) as digits
+                            ) as bare
+                        ) as person
+                        cross join generate_series(9, 0, -1) as prefix (size)
+                        cross join lateral (
+                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        ) as of
+                        where :'recipient_hours'::jsonb ? of.key
+                        limit 1
+                    ) is not false)
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
                 order by sc.next_trigger_time
@@ -159,6 +185,27 @@ claimed as materialized (
                             select true from leads as person
                             where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                         ))
+                        and (:'recipient_hours'::jsonb = '{}' or (
+                            -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                            from (
+                                -- digits: as in enroll/persons.sql
+                                select
+                                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                                from (
+                                    select regexp_replace(
+                                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                    ) as digits
+                                ) as bare
+                            ) as person
+                            cross join generate_series(9, 0, -1) as prefix (size)
+                            cross join lateral (
+                                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                            ) as of
+                            where :'recipient_hours'::jsonb ? of.key
+                            limit 1
+                        ) is not false)
                         and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                             in (select step.user_id, step.sequence_id, step.id from step)) is true
                 ) as held

@@ -10,24 +10,30 @@
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
 --   by_user       boolean      lock users, not devices: fallback and reassign
 --   done          uuid[]       devices to leave out, or all of their users: this run has nothing more for them
 --   few           integer      so many are locked even where they are more than a quarter
 --   most          integer      devices or users to lock, at most
--- Gates: gates/steps.sql, gates/devices.sql of all devices
+-- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
 --   waiting    integer      devices, or users, with due contacts, locked or not
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
+--   oldest     text         timestamptz: when the first of all that are due was due, of whatever device; null: none is
 -- Locks: transaction-level advisory locks: each device, and its user shared; or each user. No row of the host
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?by_user} \else \set by_user 'false' \endif
 \if :{?done} \else \set done '{}' \endif
 \if :{?few} \else \set few '25' \endif
 \if :{?most} \else \set most '100' \endif
+\if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive step as materialized (
@@ -54,7 +60,12 @@ ready as materialized (
         device.id as device_id,
         device.user_id
     from device
-    where not :'by_user'::boolean and device.reason is null and device.id <> all(:'done'::uuid [])
+    where
+        not :'by_user'::boolean
+        and device.reason is null
+        and device.id <> all(:'done'::uuid [])
+        -- Nobody of a user goes whose steps are all shut: their contacts need not be looked at.
+        and (device.user_id in (select step.user_id from step)) is true
     union all
     select distinct
         null::uuid,
@@ -63,6 +74,7 @@ ready as materialized (
     where
         :'by_user'::boolean
         and device.reason is null
+        and (device.user_id in (select step.user_id from step)) is true
         and device.user_id not in (
             select finished.user_id
             from device as finished
@@ -144,6 +156,27 @@ candidate as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (source.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
             order by sc.next_trigger_time
@@ -178,6 +211,27 @@ candidate as materialized (
                 select true from leads as person
                 where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
             ))
+            and (:'recipient_hours'::jsonb = '{}' or (
+                -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                from (
+                    -- digits: as in enroll/persons.sql
+                    select
+                        case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                            else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                    from (
+                        select regexp_replace(
+                            sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                        ) as digits
+                    ) as bare
+                ) as person
+                cross join generate_series(9, 0, -1) as prefix (size)
+                cross join lateral (
+                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                ) as of
+                where :'recipient_hours'::jsonb ? of.key
+                limit 1
+            ) is not false)
             and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
                 in (select step.user_id, step.sequence_id, step.id from step)) is true
             and case
@@ -212,9 +266,12 @@ locked as materialized (
 select
     held.device_id,
     waiting.number as waiting,
-    clock_timestamp() as locked_at
+    clock_timestamp() as locked_at,
+    waiting.oldest
 from (
-    select count(*)::integer as number
+    select
+        count(*)::integer as number,
+        min(candidate.oldest)::timestamptz::text as oldest
     from candidate
 ) as waiting
 left join (

@@ -11,11 +11,13 @@
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
 --   passed        uuid[]       contacts that take no place: another session holds what they need
 --   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 --   emptied       uuid[]       devices whose own contacts are claimed: another session holds those that are left
 --   most          integer      contacts, at most
--- Gates: gates/steps.sql, gates/devices.sql of all devices of the users it is about
+-- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices of the users it is about
 -- Row:
 --   contact_id   uuid  the contact
 --   device_id    uuid  the device that takes it
@@ -27,10 +29,13 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?passed} \else \set passed '{}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?emptied} \else \set emptied '{}' \endif
 \if :{?most} \else \set most '10000' \endif
+\if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive step as materialized (
@@ -95,6 +100,27 @@ newcomer as materialized (
                         select true from leads as person
                         where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                     ))
+                    and (:'recipient_hours'::jsonb = '{}' or (
+                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                        from (
+                            -- digits: as in enroll/persons.sql
+                            select
+                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                            from (
+                                select regexp_replace(
+                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                ) as digits
+                            ) as bare
+                        ) as person
+                        cross join generate_series(9, 0, -1) as prefix (size)
+                        cross join lateral (
+                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        ) as of
+                        where :'recipient_hours'::jsonb ? of.key
+                        limit 1
+                    ) is not false)
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
             ) as own
@@ -128,6 +154,27 @@ newcomer as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
@@ -194,6 +241,27 @@ unassigned as materialized (
             select true from leads as person
             where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
         ))
+        and (:'recipient_hours'::jsonb = '{}' or (
+            -- The longest prefix of the phone that there is tells: gates/windows.sql.
+            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+            from (
+                -- digits: as in enroll/persons.sql
+                select
+                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                from (
+                    select regexp_replace(
+                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                    ) as digits
+                ) as bare
+            ) as person
+            cross join generate_series(9, 0, -1) as prefix (size)
+            cross join lateral (
+                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+            ) as of
+            where :'recipient_hours'::jsonb ? of.key
+            limit 1
+        ) is not false)
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
         and sc.id not in (select passed.id from passed)
@@ -225,6 +293,27 @@ taken as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.id not in (select passed.id from passed)
@@ -385,6 +474,27 @@ pick as materialized (
                             select true from leads as person
                             where (person.user_id, person.phone) = (source.user_id, sc.contact_phone) limit 1
                         ))
+                        and (:'recipient_hours'::jsonb = '{}' or (
+                            -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                            from (
+                                -- digits: as in enroll/persons.sql
+                                select
+                                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                                from (
+                                    select regexp_replace(
+                                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                    ) as digits
+                                ) as bare
+                            ) as person
+                            cross join generate_series(9, 0, -1) as prefix (size)
+                            cross join lateral (
+                                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                            ) as of
+                            where :'recipient_hours'::jsonb ? of.key
+                            limit 1
+                        ) is not false)
                         and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
                             in (select step.user_id, step.sequence_id, step.id from step)) is true
                         and sc.id not in (select passed.id from passed)

@@ -9,12 +9,14 @@
 --   oldest        timestamptz  contacts that were due before are too late, and left out
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
 --   own           boolean      those assigned to a device too
 --   passed        uuid[]       contacts that are left out: another session holds what they need
 --   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 --   take          integer      contacts for one device, at most
 --   most          integer      contacts in all, at most
--- Gates: gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
+-- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
 -- Row:
 --   contact_id  uuid  a contact
 --   device_id   uuid  the device it is for
@@ -23,11 +25,14 @@
 \if :{?oldest} \else \set oldest '-infinity' \endif
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
 \if :{?own} \else \set own 'true' \endif
 \if :{?passed} \else \set passed '{}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?take} \else \set take '100' \endif
 \if :{?most} \else \set most '10000' \endif
+\if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with step as materialized (
@@ -99,6 +104,27 @@ newcomer as materialized (
                         select true from leads as person
                         where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                     ))
+                    and (:'recipient_hours'::jsonb = '{}' or (
+                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                        from (
+                            -- digits: as in enroll/persons.sql
+                            select
+                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                            from (
+                                select regexp_replace(
+                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                ) as digits
+                            ) as bare
+                        ) as person
+                        cross join generate_series(9, 0, -1) as prefix (size)
+                        cross join lateral (
+                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        ) as of
+                        where :'recipient_hours'::jsonb ? of.key
+                        limit 1
+                    ) is not false)
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
             ) as own
@@ -132,6 +158,27 @@ newcomer as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
@@ -193,6 +240,27 @@ unassigned as materialized (
             select true from leads as person
             where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
         ))
+        and (:'recipient_hours'::jsonb = '{}' or (
+            -- The longest prefix of the phone that there is tells: gates/windows.sql.
+            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+            from (
+                -- digits: as in enroll/persons.sql
+                select
+                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                from (
+                    select regexp_replace(
+                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                    ) as digits
+                ) as bare
+            ) as person
+            cross join generate_series(9, 0, -1) as prefix (size)
+            cross join lateral (
+                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+            ) as of
+            where :'recipient_hours'::jsonb ? of.key
+            limit 1
+        ) is not false)
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
         and sc.id not in (select passed.id from passed)
@@ -228,6 +296,27 @@ cross join lateral (
                     select true from leads as person
                     where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and sc.id not in (select passed.id from passed)

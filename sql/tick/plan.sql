@@ -9,8 +9,11 @@
 --   stale         timestamptz  a claim that another processor made later than that is respected
 --   without_lead  boolean      people without a lead of the sequence's user are due, too
 --   failed        text[]       values of broadcast_messages.status of a message that will never be sent
--- Gates: gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict (overflow.sql says who goes
---   to another device)
+--   national      text         a regular expression that tells a number without a country code
+--   country       text         what stands for its match
+--   many          integer      so many outside their windows are read as they lie in the table, not device by device
+-- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict
+--   (overflow.sql says who goes to another device)
 -- Row:
 --   device_id    uuid     the preferred device; null where there is none
 --   device_name  text     its name
@@ -22,6 +25,10 @@
 \if :{?stale} \else \set stale '-infinity' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?national} \else \set national '(?!)' \endif
+\if :{?country} \else \set country '' \endif
+\if :{?many} \else \set many '30000' \endif
+\if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with recursive any_step as materialized (
@@ -94,6 +101,27 @@ newcomer as materialized (
                         select true from leads as person
                         where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
                     ))
+                    and (:'recipient_hours'::jsonb = '{}' or (
+                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                        from (
+                            -- digits: as in enroll/persons.sql
+                            select
+                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                            from (
+                                select regexp_replace(
+                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                ) as digits
+                            ) as bare
+                        ) as person
+                        cross join generate_series(9, 0, -1) as prefix (size)
+                        cross join lateral (
+                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        ) as of
+                        where :'recipient_hours'::jsonb ? of.key
+                        limit 1
+                    ) is not false)
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
             ) as own
@@ -127,6 +155,27 @@ newcomer as materialized (
                     select true from leads as person
                     where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
                 ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
                 and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
                 and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
@@ -180,6 +229,33 @@ assigned (device_id) as (
     where a.device_id is not null
 ),
 
+open_step as materialized (
+    select step.id
+    from step
+    where step.id is not null
+),
+
+-- Where so many are outside their windows, to go from each device to their rows takes longer than to read them as they
+-- lie in the table.
+crowd as materialized (
+    select count(*) >= :'many'::integer as is_there
+    from (
+        select 1
+        from assigned as a
+        cross join lateral (
+            select 1
+            from sequence_contacts as sc
+            where
+                sc.assigned_device_id = a.device_id
+                and sc.status = 'active'
+                and sc.next_trigger_time <= :'due_by'::timestamptz
+            limit :'many'::integer
+        ) as own
+        where (select count(*) from any_step where any_step.reason = 'outside_window') > 0
+        limit :'many'::integer
+    ) as many
+),
+
 due as materialized (
     select
         a.device_id,
@@ -190,14 +266,37 @@ due as materialized (
         select
             sc.sequence_id,
             sc.sequence_stepid,
-            coalesce(sc.contact_phone ~ '\S', false) as has_phone,
+            -- The pattern takes longer than all the rest.
+            coalesce(ascii(sc.contact_phone) between 33 and 126 or sc.contact_phone ~ '\S', false) as has_phone,
             not coalesce(
                 sc.processing_started_at <= :'stale'::timestamptz,
                 sc.processing_device_id is null or sc.completed_at is not null
             ) as is_claimed,
             sc.next_trigger_time < :'oldest'::timestamptz as is_late,
+            -- As in tick/claim.sql.
+            :'recipient_hours'::jsonb <> '{}' and (
+                select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                from (
+                    -- digits: as in enroll/persons.sql
+                    select
+                        case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                            else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                    from (
+                        select regexp_replace(
+                            sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                        ) as digits
+                    ) as bare
+                ) as person
+                cross join generate_series(9, 0, -1) as prefix (size)
+                cross join lateral (
+                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                ) as of
+                where :'recipient_hours'::jsonb ? of.key
+                limit 1
+            ) is false as is_shut,
             -- Asked last, and only of those that could go: the lookups of all who wait would take long.
-            coalesce(device.reason, 'device_full') = 'device_full' and not :'without_lead'::boolean and (
+            coalesce(device.reason, 'device_full') = 'device_full' and not :'without_lead'::boolean
+            and (sc.sequence_stepid in (select open_step.id from open_step)) is true and (
                 select true
                 from leads as person
                 where (person.user_id, person.phone) = (device.user_id, sc.contact_phone)
@@ -215,8 +314,43 @@ due as materialized (
             sc.assigned_device_id = a.device_id
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
-        group by 1, 2, 3, 4, 5, 6, 7
+            and case
+                when (select crowd.is_there from crowd)
+                    then (sc.sequence_stepid in (select open_step.id from open_step)) is true
+                else true
+            end
+        group by 1, 2, 3, 4, 5, 6, 7, 8
     ) as counted
+    where (select not crowd.is_there or exists (select from open_step) from crowd)
+    union all
+    select
+        crowded.*,
+        false,
+        false,
+        false,
+        count(*)
+    from (
+        select
+            sc.assigned_device_id,
+            sc.sequence_id,
+            sc.sequence_stepid,
+            coalesce(ascii(sc.contact_phone) between 33 and 126 or sc.contact_phone ~ '\S', false) as has_phone,
+            not coalesce(
+                sc.processing_started_at <= :'stale'::timestamptz,
+                sc.processing_device_id is null or sc.completed_at is not null
+            ) as is_claimed,
+            sc.next_trigger_time < :'oldest'::timestamptz as is_late
+        from sequence_contacts as sc
+        where
+            sc.assigned_device_id is not null
+            and sc.status = 'active'
+            and sc.next_trigger_time <= :'due_by'::timestamptz
+            and (select crowd.is_there from crowd)
+            and (sc.sequence_stepid in (select open_step.id from open_step)) is not true
+        -- Cuts nothing off: of a limit unknown to the planner it expects a tenth, and counts in a hash what it would sort.
+        limit (select 2147483647)
+    ) as crowded
+    group by 1, 2, 3, 4, 5, 6
     union all
     -- Contacts without an assigned device are their lead's.
     select
@@ -229,6 +363,27 @@ due as materialized (
             sc.processing_device_id is null or sc.completed_at is not null
         ),
         sc.next_trigger_time < :'oldest'::timestamptz,
+        -- As in tick/claim.sql.
+        :'recipient_hours'::jsonb <> '{}' and (
+            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+            from (
+                -- digits: as in enroll/persons.sql
+                select
+                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                from (
+                    select regexp_replace(
+                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                    ) as digits
+                ) as bare
+            ) as person
+            cross join generate_series(9, 0, -1) as prefix (size)
+            cross join lateral (
+                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+            ) as of
+            where :'recipient_hours'::jsonb ? of.key
+            limit 1
+        ) is false,
         false,
         ((l.device_id, sc.contact_phone) in (select barred.device_id, barred.contact_phone from barred)) is true,
         count(*)
@@ -245,7 +400,7 @@ due as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
-    group by 1, 2, 3, 4, 5, 6, 8
+    group by 1, 2, 3, 4, 5, 6, 7, 9
 ),
 
 judged as materialized (
@@ -255,6 +410,7 @@ judged as materialized (
             when due.is_late then 'too_late'
             when not due.has_phone then 'bad_phone'
             when due.reason is not null then due.reason
+            when due.is_shut then 'outside_window'
             when due.is_claimed then 'claimed'
             when due.device_id is null then 'no_device'
             when device.id is null then 'device_missing'

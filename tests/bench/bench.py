@@ -5,8 +5,8 @@
 Four contestants make the same change to the same due contacts, each on a fresh copy of one database, in
 turns, and by SQL it is checked that they did: ``seqdev tick`` as cron runs it; the same with a single
 connection; one bare statement in psql (limit.sql); one contact at a time with 50 connections (peer.py, on a part
-of the contacts). Then a tick that finds nothing due among many waiting contacts, and the memory of the process
-by the number of contacts.
+of the contacts). Then a tick that finds nothing due among many waiting contacts, one that finds as many due outside
+their window, and the memory of the process by the number of contacts.
 
 The server is one of its own, with the default durability. Exit code 1: an aim is missed by more than noise.
 """
@@ -31,14 +31,15 @@ from tabulate import tabulate
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
+from tests.world import hours
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NOISE = 0.05
 """By how much an aim may be missed, as a share of it: what two runs on a busy machine differ by."""
 
-OF_LIMIT, OF_PEER, IDLE_SECONDS, MEMORY_GROWTH = 0.8, 10.0, 0.7, 1.0
-"""The aims: of the limit's speed at least, times the peer at least, seconds at most, growth at most."""
+OF_LIMIT, OF_PEER, IDLE_SECONDS, SHUT_SECONDS, MEMORY_GROWTH = 0.8, 10.0, 0.7, 1.0, 1.0
+"""The aims: of the limit's speed at least, times the peer at least, seconds at most (two), growth at most."""
 
 
 class Cost(NamedTuple):
@@ -205,6 +206,17 @@ def idle(server: Server, waiting: int) -> float:
     return seconds
 
 
+def outside(server: Server, due: int) -> float:
+    """The median seconds of a whole process that finds ``due`` contacts due, all of them outside their window."""
+    say(f"a database of {due:,} contacts due outside their window")
+    server.make("shut", users=300, devices=3000, due=due)
+    server.seqdev("shut", "rules", "set", "window", hours.around(6, 12), "--yes")
+    server.tick("shut")
+    seconds = statistics.median(server.tick("shut").seconds for _ in range(5))
+    server.run("drop database shut with (force)")
+    return seconds
+
+
 def memory_at(server: Server, contacts: int) -> float:
     """The peak megabytes of a tick over ``contacts`` due contacts."""
     say(f"memory of a tick over {contacts:,} due contacts")
@@ -252,6 +264,7 @@ def main() -> int:
         many = 1_000_000 if given.full else given.contacts
         growth = (memory_at(server, many) if given.full else memory) / few
         nothing = idle(server, given.waiting)
+        shut = outside(server, given.waiting)
     tick, _, limit, peer = results
     rows = [
         [
@@ -271,6 +284,7 @@ def main() -> int:
         Aim("tick, of the limit", OF_LIMIT, tick.rate / limit.rate, True),
         Aim("tick, times the peer", OF_PEER, tick.rate / peer.rate, True),
         Aim(f"tick with nothing due, {given.waiting:,} waiting", IDLE_SECONDS, nothing, False, "seconds"),
+        Aim(f"tick with {given.waiting:,} due outside their window", SHUT_SECONDS, shut, False, "seconds"),
         Aim(f"memory at {many:,} contacts, of that at 1,000 ({few:.0f} MB)", MEMORY_GROWTH, growth, False),
     ]
     print(tabulate([aim.row() for aim in aims], ["", "measured", "aim", ""], disable_numparse=True))

@@ -8,7 +8,7 @@ import os
 import random
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from io import StringIO
 from typing import Any
@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 
 from seqdev.cli import main
 from seqdev.settings import Policy
+from tests.world import hours
 from tests.world.host import MESSAGE_ID, Host
 from tests.world.inbox import Inbox
 from tests.world.model import (
@@ -51,7 +52,8 @@ from tests.world.rules import draw_rule
 
 LIMITS = {"in_flight": 3, "hour": 4, "day": 6}
 RULES = {"in_flight": "max_in_flight", "hour": "max_per_hour", "day": "max_per_day"}
-PHONES = tuple(f"601200000{number}" for number in range(8))
+PHONES = (*(f"601200000{number}" for number in range(5)), "12025550111", "5511912345678", "0123456")
+"""Of three zones; the last of none that is known."""
 TRIGGERS = ("WARM", "WARMEXAMA", "COLD", "WA%M")
 TABLES = (
     "users, user_devices, leads, sequences, sequence_steps, sequence_contacts, broadcast_messages,"
@@ -70,12 +72,16 @@ EVENTS = (
     "a_user_gets_a_policy_or_loses_it",
     "a_sequence_is_paused_or_resumed",
     "a_part_is_paused_or_resumed",
+    "a_window_is_set_or_taken_away",
+    "a_sequence_gets_a_time_of_the_day",
     "a_campaign_is_queued",
     "the_worker_sends",
     "the_worker_sends",
     "somebody_replies",
     "time_passes",
 )
+WINDOWS = [hours.around(6, 12), hours.around(-6, 6), hours.around(-6, 6), "", None]
+"""Shut, open, always open; by hours, so that no example meets the change from one to the other."""
 SLACK = timedelta(seconds=55)
 """Time that passes by itself while an example runs; everything happens in whole minutes."""
 
@@ -297,6 +303,27 @@ class Ticking(RuleBasedStateMachine):
         value = rng.choice([None, None, "until resumed: x", "until 2000-01-01T00:00:00Z: x"])
         (self.model.paused.add if value == "until resumed: x" else self.model.paused.discard)(whose)
         self.host.rule("paused", value, **{scope: whose})
+
+    def a_window_is_set_or_taken_away(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        scope, whose = rng.choice([("sequence", identity), ("user", sequence.user), ("all", None)])
+        name = rng.choice(["window", "window", "zone"])
+        value = rng.choice(
+            WINDOWS if name == "window" else ["recipient", "recipient", "Etc/GMT-9", "Etc/GMT+9", None]
+        )
+        if value is None:
+            self.model.hours.pop((name, whose), None)
+        else:
+            self.model.hours[name, whose] = value
+        self.host.rule(name, value, **({scope: whose} if whose else {}))
+
+    def a_sequence_gets_a_time_of_the_day(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        soon = (datetime.now(UTC) + timedelta(hours=3)).strftime("%H:30")
+        sequence.not_before, written = rng.choice(
+            [(soon, soon), (None, None), (None, "soon"), (None, "24:00")]
+        )
+        self.host.rows("update sequences set schedule_time = %s where id = %s", written, identity)
 
     def a_campaign_is_queued(self, rng: random.Random) -> None:
         device, clock = rng.choice(list(self.model.devices)), self.model.clock

@@ -21,4 +21,6 @@ def test_a_change_of_the_clocks_moves_no_instant(due_by: datetime) -> None:
         "stale": due_by - timedelta(minutes=5),
         "oldest": due_by - timedelta(hours=2),
         "without_lead": False,
+        "national": "(?!)",
+        "country": "",
     }

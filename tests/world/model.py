@@ -8,8 +8,11 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+from tests.world import hours
 
 HOUR, DAY = 60, 24 * 60
 WEEK = 7 * DAY
@@ -64,6 +67,8 @@ class Sequence:
     steps: list[Step]
     status: str = "active"
     is_active: bool = True
+    not_before: str | None = None
+    """The host's own column schedule_time."""
 
     @property
     def is_on(self) -> bool:
@@ -169,6 +174,8 @@ class Model:
     """Users whose people leave a sequence when they write back."""
     replies: dict[tuple[UUID, str], int] = field(default_factory=dict)
     """Of a user's person, the turn in which they last wrote."""
+    hours: dict[tuple[str, UUID | None], str] = field(default_factory=dict)
+    """Rules window and zone, of sequences, users and, with None, all: as the clock on the wall has it."""
     clock: int = 0
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
@@ -477,11 +484,27 @@ class Model:
             return "step_missing"
         if not (step.content or "").strip():
             return "no_content"
+        if self._is_shut(key[0], key[1]):
+            return "outside_window"
         if contact.claimed_at is None:
             return "claimed" if contact.claimed_by else None
         if self.clock - contact.claimed_at < CLAIM_TIMEOUT:
             return "claimed"
         return None
+
+    def _is_shut(self, identity: UUID, phone: str) -> bool:
+        sequence = self.sequences[identity]
+
+        def ruled(name: str, *but: str) -> str:
+            found = (self.hours.get((name, whose)) for whose in (identity, sequence.user, None))
+            return next((value for value in found if value is not None and value not in but), "")
+
+        now, not_before = datetime.now(UTC), sequence.not_before or "00:00"
+        zones = hours.zones_of(phone) if ruled("zone") == "recipient" else []
+        return not all(
+            hours.is_open(ruled("window"), zone, now, not_before)
+            for zone in zones or [ruled("zone", "recipient") or "UTC"]
+        )
 
     def _oldest_first(self, gone: Iterable[Key], left: Iterable[Key]) -> None:
         newest = max((self.contacts[key].due for key in gone), default=self.clock)

@@ -6,11 +6,25 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from seqdev.gates import AGAIN, BLOCKED, CAUSES, DEVICES, PERSONS, RAMPS, STEPS
+from seqdev.gates import (
+    AGAIN,
+    BLOCKED,
+    CAUSES,
+    DEVICES,
+    PERSONS,
+    PHONE_ZONES,
+    RAMPS,
+    STEPS,
+    WINDOWS,
+    ZONES,
+)
 from seqdev.postgres.queries import Query
 from tests.world.host import Host
 
-_GATES = {gate.path: gate for gate in (STEPS, DEVICES, RAMPS, CAUSES, PERSONS, BLOCKED, AGAIN)}
+_GATES = {
+    gate.path: gate
+    for gate in (STEPS, DEVICES, RAMPS, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES)
+}
 
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
@@ -19,7 +33,7 @@ def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
 
 
 def binds(connection: Connection[Any], query: Query[Any], **given: object) -> dict[str, str | None]:
-    """The binds of a statement, after its gates have answered."""
+    """The binds of a statement, after its gates have answered. What it does not take is left out."""
     statement = query.statement
     answers: dict[str, object] = {}
     for path in statement.gates:
