@@ -1,0 +1,163 @@
+"""A forecast as tables: everything for programs, what fits for people; and its account in words."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, make_dataclass
+from datetime import datetime, timedelta
+
+from seqdev.forecast.forecast import Forecast, Question
+from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total
+from seqdev.output.render import Table
+from seqdev.output.tables import short
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class HeldLine:
+    """A device that cannot send all in time, on a screen."""
+
+    device: str
+    wait_at_the_end: int
+    wait_until: str
+    held_by: str | None
+    would_help_most: str
+
+
+@dataclass(frozen=True)
+class ChangeLine:
+    """What a change would do for a user, on a screen."""
+
+    user: str
+    change: str
+    sends: int
+    wait_at_the_end: int
+    wait_until: str
+
+
+@dataclass(frozen=True)
+class StandingLine:
+    """Contacts that wait for a reason, on a screen."""
+
+    reason: str
+    contacts: int
+
+
+def published(found: Forecast) -> list[Table]:
+    """Everything, as programs read it."""
+    return [
+        Table("days", Day, found.days),
+        Table("devices", Ahead, found.devices),
+        Table("standing", Standing, found.standing),
+        Table("changes", Change, found.changes),
+        Table("total", Total, [found.total], single=True),
+    ]
+
+
+def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[list[Table], list[str]]:
+    """The tables for a screen or a page, and the days that it has no room for."""
+    shown = [one for one in found.devices if one.sends or one.queued or one.waiting][:most]
+    by_day, left_out = _by_day(found, shown, width)
+    reasons = Counter[str]()
+    for one in found.standing:
+        reasons[one.reason] += one.contacts
+    standing = [StandingLine(reason, number) for reason, number in reasons.most_common()]
+    held = [_held(one) for one in shown if one.held_by]
+    changes = [
+        ChangeLine(
+            str(one.user_id)[:8], one.change, one.sends, one.waiting, _until(one.waiting, one.drained_at)
+        )
+        for one in found.changes
+    ]
+    tables = [
+        by_day,
+        Table("devices with too much to send", HeldLine, held),
+        Table("what would help", ChangeLine, changes),
+        Table("not sent until somebody does something", StandingLine, standing),
+    ]
+    return [table for table in tables if table.rows], left_out
+
+
+def _by_day(found: Forecast, shown: Sequence[Ahead], width: int | None) -> tuple[Table, list[str]]:
+    """A line a device, a column a day: what its ticks queue; as many days as there is room for."""
+    first: dict[Day, None] = {}
+    sends: dict[tuple[object, object], list[int]] = {}
+    for day in found.days:
+        first.setdefault(day, None)
+        sends.setdefault((day.user_id, day.device_id), []).append(day.sends)
+    begins = [
+        found.total.begins + number * _DAY
+        for number in range((found.total.ends - found.total.begins) // _DAY)
+    ]
+    names = [f"{instant:%b_%d}" for instant in begins]
+    lines = [
+        [
+            _named(one),
+            "" if one.room is None else f"{one.room:,}",
+            one.queued,
+            *sends[one.user_id, one.device_id],
+        ]
+        for one in shown
+    ]
+    if len(found.devices) > 1:
+        every = [sum(numbers) for numbers in zip(*sends.values(), strict=True)]
+        lines.append(["all", "", found.total.queued, *every])
+    columns = ["device", "room_a_day", "queued", *names]
+    if not found.total.queued:
+        del columns[2]
+        lines = [[*line[:2], *line[3:]] for line in lines]
+    kept = len(columns)
+    while width is not None and kept > 3 and _wide(columns[:kept], lines) > width:
+        kept -= 1
+    kinds = [(name, str if name in ("device", "room_a_day") else int) for name in columns[:kept]]
+    row = make_dataclass("DayLine", kinds)
+    table = Table("messages by day", row, [row(*line[:kept]) for line in lines])
+    return table, [f"{name[:3]} {name[4:]}" for name in columns[kept:]]
+
+
+def _wide(columns: Sequence[str], lines: Sequence[Sequence[object]]) -> int:
+    """Characters that a table takes."""
+    cells = zip(columns, *(line[: len(columns)] for line in lines), strict=True)
+    return 1 + sum(3 + max(len(str(cell)) for cell in column) for column in cells)
+
+
+def _named(one: Ahead) -> str:
+    if one.device_id is None:
+        return "(no device of their own)"
+    return f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}"
+
+
+def _held(one: Ahead) -> HeldLine:
+    return HeldLine(
+        _named(one),
+        one.waiting,
+        _until(one.waiting, one.drained_at),
+        one.held_by,
+        one.helps or "nothing tried",
+    )
+
+
+def _until(waiting: int, drained_at: datetime | None) -> str:
+    if drained_at:
+        return f"{drained_at:%b %d %H:%M}"
+    return "longer" if waiting else "nobody waits"
+
+
+def account(found: Forecast, question: Question) -> Iterator[str]:
+    """The account, a line each: in all, who waits, and what it takes for granted."""
+    total = found.total
+    yield (
+        f"{total.sends:,} messages in {question.days} days of 24 hours from {total.begins:%Y-%m-%d %H:%M} UTC"
+        + (f", besides {total.queued:,} in the queue" if total.queued else "")
+        + (f", with {total.enrolled:,} people enrolled now" if total.enrolled else "")
+    )
+    if total.waiting:
+        yield f"{total.waiting:,} contacts still wait at the end for devices that are full"
+    elif total.drained_at:
+        yield f"nobody waits for a device that is full after {total.drained_at:%Y-%m-%d %H:%M} UTC"
+    if total.standing:
+        yield f"{total.standing:,} contacts are not sent until somebody does something"
+    yield (
+        f"as if a tick ran every {short(question.every)}, the worker sent at once, nobody "
+        f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"
+    )
