@@ -29,7 +29,7 @@ _SHORTEST = timedelta(minutes=1)
 def forecast(
     ctx: typer.Context,
     days: Annotated[
-        int, typer.Option(min=1, max=366, help="How far to look: days of 24 hours, from now.")
+        int, typer.Option(min=1, max=92, help="How far to look: days of 24 hours, from now.")
     ] = 14,
     enroll: Annotated[
         list[str] | None,
@@ -102,7 +102,8 @@ def forecast(
     if len(found.devices) > LISTED and not show_all and for_people(output):
         note(f"{LISTED} of {len(found.devices)} devices shown: --all")
     if left_out:
-        note(f"no room for {left_out[0]} to {left_out[-1]}: widen the terminal, or --format json")
+        days = " to ".join(dict.fromkeys((left_out[0], left_out[-1]))).replace("_", " ")
+        note(f"no room for {days}: widen the terminal, or --format json")
     if paused := database.retry(pause.look, read_only=True):
         note(f"paused {paused}; this is as if it went on now")
     return Exit.DONE

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.errors import UsageError
-from seqdev.forecast.rows import INACTIVE, SENDS, Ahead, Change, Day, Sends, Standing, Total
+from seqdev.forecast.rows import INACTIVE, SENDS, SETTINGS, Ahead, Change, Day, Sends, Standing, Total
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -92,6 +92,7 @@ class _Look:
             _Group(own, gates.steps(tx, own)) for own in map(settings.of, settings.policies_in_use)
         ]
         self._plain = gates.steps(tx, settings)
+        tx.one(SETTINGS)
         enroll = self._enrolled(question.enroll)
         self._given: dict[str, object] = {
             "now": tx.now,

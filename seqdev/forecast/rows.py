@@ -36,8 +36,16 @@ class Inactive:
     contacts: int
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The row of ``forecast/settings.sql``."""
+
+    settings: int
+
+
 SENDS = Query("forecast/sends.sql", Sends)
 INACTIVE = Query("forecast/inactive.sql", Inactive)
+SETTINGS = Query("forecast/settings.sql", Asked)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """A forecast as tables: everything for programs, what fits for people; and its account in words."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from seqdev.forecast.forecast import Forecast, Question
 from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total
 from seqdev.output.render import Table
-from seqdev.output.tables import short
+from seqdev.output.tables import Shown, made, short
 
 _DAY = timedelta(days=1)
 
@@ -54,10 +55,10 @@ def published(found: Forecast) -> list[Table]:
     ]
 
 
-def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[list[Table], list[str]]:
+def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[list[Table], Sequence[str]]:
     """The tables for a screen or a page, and the days that it has no room for."""
     shown = [one for one in found.devices if one.sends or one.queued or one.waiting][:most]
-    by_day, left_out = _by_day(found, shown, width)
+    by_day = _by_day(found, shown, width)
     reasons = Counter[str]()
     for one in found.standing:
         reasons[one.reason] += one.contacts
@@ -70,55 +71,37 @@ def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[li
         for one in found.changes
     ]
     tables = [
-        by_day,
+        by_day.table,
         Table("devices with too much to send", HeldLine, held),
         Table("what would help", ChangeLine, changes),
         Table("not sent until somebody does something", StandingLine, standing),
     ]
-    return [table for table in tables if table.rows], left_out
+    return [table for table in tables if table.rows], by_day.left_out
 
 
-def _by_day(found: Forecast, shown: Sequence[Ahead], width: int | None) -> tuple[Table, list[str]]:
+def _by_day(found: Forecast, shown: Sequence[Ahead], width: int | None) -> Shown:
     """A line a device, a column a day: what its ticks queue; as many days as there is room for."""
-    first: dict[Day, None] = {}
-    sends: dict[tuple[object, object], list[int]] = {}
+    sends: dict[tuple[UUID, UUID | None], list[int]] = defaultdict(list)
     for day in found.days:
-        first.setdefault(day, None)
-        sends.setdefault((day.user_id, day.device_id), []).append(day.sends)
-    begins = [
-        found.total.begins + number * _DAY
-        for number in range((found.total.ends - found.total.begins) // _DAY)
-    ]
-    names = [f"{instant:%b_%d}" for instant in begins]
-    lines = [
-        [
-            _named(one),
-            "" if one.room is None else f"{one.room:,}",
-            one.queued,
-            *sends[one.user_id, one.device_id],
-        ]
-        for one in shown
+        sends[day.user_id, day.device_id].append(day.sends)
+    number = (found.total.ends - found.total.begins) // _DAY
+    days = [f"{found.total.begins + place * _DAY:%b_%d}" for place in range(number)]
+    columns = ["device", "room_a_day", "queued", *days]
+    lines: list[list[object]] = [
+        [_named(one), _number(one.room), one.queued, *sends[one.user_id, one.device_id]] for one in shown
     ]
     if len(found.devices) > 1:
-        every = [sum(numbers) for numbers in zip(*sends.values(), strict=True)]
+        every = map(sum, zip(*sends.values(), strict=True))
         lines.append(["all", "", found.total.queued, *every])
-    columns = ["device", "room_a_day", "queued", *names]
     if not found.total.queued:
         del columns[2]
-        lines = [[*line[:2], *line[3:]] for line in lines]
-    kept = len(columns)
-    while width is not None and kept > 3 and _wide(columns[:kept], lines) > width:
-        kept -= 1
-    kinds = [(name, str if name in ("device", "room_a_day") else int) for name in columns[:kept]]
-    row = make_dataclass("DayLine", kinds)
-    table = Table("messages by day", row, [row(*line[:kept]) for line in lines])
-    return table, [f"{name[:3]} {name[4:]}" for name in columns[kept:]]
+        lines = [[*one[:2], *one[3:]] for one in lines]
+    kinds = {name: str if name in ("device", "room_a_day") else int for name in columns}
+    return made("messages by day", kinds, lines, width)
 
 
-def _wide(columns: Sequence[str], lines: Sequence[Sequence[object]]) -> int:
-    """Characters that a table takes."""
-    cells = zip(columns, *(line[: len(columns)] for line in lines), strict=True)
-    return 1 + sum(3 + max(len(str(cell)) for cell in column) for column in cells)
+def _number(room: int | None) -> str:
+    return "" if room is None else str(room)
 
 
 def _named(one: Ahead) -> str:

@@ -433,7 +433,7 @@ pressed as materialized (
         device.is_limited
         and demand.contacts > 0
         and (
-            demand.an_hour > least(device.most_an_hour, device.most_flying * 3600 / extract(epoch from :'every'::interval))
+            demand.an_hour > least(device.most_an_hour, device.most_flying * 3600.0 / extract(epoch from :'every'::interval))
             or demand.a_day > device.most_a_day
         )
     union

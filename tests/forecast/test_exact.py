@@ -86,7 +86,8 @@ class World:
             where = rng.choice(["assigned"] * 8 + ["lead", "nowhere"])
             host.contact(
                 sequence,
-                rng.choice([steps[0], rng.choice(steps)]),
+                # Who goes round in a circle has begun where people enter.
+                steps[0] if ends == name else rng.choice([steps[0], rng.choice(steps)]),
                 phone,
                 rng.choice(devices) if where == "assigned" else None,
                 timedelta(hours=rng.randint(-30, 80), minutes=30),
@@ -107,3 +108,21 @@ def test_each_device_sends_on_each_day_what_was_foretold(
     days = 3
     expected, _ = foretold(seqdev, days)
     assert live(host, seqdev, days) == expected
+
+
+def by_user(host: Host, days: Days) -> Days:
+    users = {row.id: row.user_id for row in host.rows("select id, user_id from user_devices")}
+    found: Days = Counter()
+    for (device, day), messages in days.items():
+        found[users[device], day] += messages
+    return found
+
+
+@pytest.mark.parametrize("policy", ["fallback", "reassign"])
+def test_where_people_are_moved_each_user_sends_what_was_foretold(
+    host: Host, seqdev: Cli, seed: int, policy: str
+) -> None:
+    World(host, seed, (policy, "strict"))
+    days = 3
+    expected, _ = foretold(seqdev, days)
+    assert by_user(host, live(host, seqdev, days)) == by_user(host, expected)

@@ -10,6 +10,10 @@ from tests.world.host import Host
 Days = Counter[tuple[UUID, int]]
 """Messages by device and day."""
 
+_DUE = (
+    "select exists (select from sequence_contacts where status = 'active'"
+    " and next_trigger_time <= now() at time zone 'UTC')"
+)
 _MOVE = (
     "update sequence_contacts set next_trigger_time = next_trigger_time - %(by)s, completed_at = completed_at - %(by)s,"
     " processing_started_at = processing_started_at - %(by)s",
@@ -24,8 +28,9 @@ def live(host: Host, seqdev: Cli, days: int, every: timedelta = timedelta(hours=
     before = _messages(host)
     ticks = timedelta(days=1) // every
     for number in range(days * ticks):
-        ran = seqdev("tick", "--jobs", "1")
-        assert ran.code == 0, ran.err
+        if host.value(_DUE):
+            ran = seqdev("tick", "--jobs", "1")
+            assert ran.code == 0, ran.err
         now = _messages(host)
         made.update({(device, number // ticks + 1): n for device, n in (now - before).items()})
         before = now
