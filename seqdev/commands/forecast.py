@@ -102,8 +102,8 @@ def forecast(
     if len(found.devices) > LISTED and not show_all and for_people(output):
         note(f"{LISTED} of {len(found.devices)} devices shown: --all")
     if left_out:
-        days = " to ".join(dict.fromkeys((left_out[0], left_out[-1]))).replace("_", " ")
-        note(f"no room for {days}: widen the terminal, or --format json")
+        cut = " to ".join(dict.fromkeys((left_out[0], left_out[-1]))).replace("_", " ")
+        note(f"no room for {cut}: widen the terminal, or --format json")
     if paused := database.retry(pause.look, read_only=True):
         note(f"paused {paused}; this is as if it went on now")
     return Exit.DONE

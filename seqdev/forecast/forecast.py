@@ -22,9 +22,6 @@ LIMITS = {
 }
 """The limits of a device, and the parameter that stands in for each."""
 
-_NONE = 10**9
-"""A limit that nobody reaches."""
-
 _DAY = timedelta(days=1)
 
 
@@ -111,7 +108,7 @@ class _Look:
     def forecast(self) -> Forecast:
         for group in self._groups:
             group.rows = self._ask(group, group.settings.policy)
-        changes = list(self._changes()) if self._asks_changes else []
+        changes = self._changes() if self._asks_changes else []
         helps = _best(changes)
         devices = [
             self._ahead(rows, group.settings.policy, helps)
@@ -235,23 +232,28 @@ class _Look:
         asked = [one for one in found if self._is_asked(one.device_id)]
         return sorted(asked, key=lambda one: (-one.contacts, one.reason, str(one.device_id)))
 
-    def _changes(self) -> Iterable[Change]:
+    def _changes(self) -> list[Change]:
         """What would become of the users of whom somebody waits, as things are and with one thing changed."""
+        found: list[Change] = []
         for group in self._groups:
-            held = {row.user_id for row in group.rows if row.held_until and row.day}
-            if not held:
+            held_by: dict[UUID, set[str]] = defaultdict(set)
+            for row in group.rows:
+                if row.held_until:
+                    held_by[row.user_id].add((row.held_by or "").partition(" ")[0])
+            if not held_by:
                 continue
-            yield from self._told(AS_IT_IS, [row for row in group.rows if row.user_id in held])
+            found += self._told(AS_IT_IS, [row for row in group.rows if row.user_id in held_by])
             policy = group.settings.policy
             moving = policy if policy.moves else Policy.FALLBACK
-            also = "" if policy.moves else f"policy {moving.value} and "
+            also = "" if policy.moves else f"policy {moving.value}, "
             if not policy.moves:
-                yield from self._told(f"policy {moving.value}", self._ask(group, moving, held))
-            yield from self._told(f"{also}one more device", self._ask(group, moving, held, one_more=True))
-            by = {row.held_by.split()[0] for row in group.rows if row.held_by}
-            for limit in sorted(by & LIMITS.keys()):
-                rows = self._ask(group, policy, held, **{LIMITS[limit]: _NONE})
-                yield from self._told(f"without {limit}", rows)
+                found += self._told(f"policy {moving.value}", self._ask(group, moving, held_by))
+            found += self._told(f"{also}one more device", self._ask(group, moving, held_by, one_more=True))
+            for limit in LIMITS:
+                users = [user for user, limits in held_by.items() if limit in limits]
+                if users:
+                    found += self._told(f"{limit} doubled", self._ask(group, policy, users, doubled=limit))
+        return sorted(found, key=lambda one: str(one.user_id))
 
     def _told(self, change: str, rows: Iterable[Sends]) -> Iterable[Change]:
         by_user: dict[UUID, list[Sends]] = defaultdict(list)
@@ -286,7 +288,7 @@ def _by_device(rows: Iterable[Sends]) -> list[list[Sends]]:
 
 
 def _best(changes: Iterable[Change]) -> dict[UUID, str]:
-    """By user, the change with which people wait least: what is left at the end, then how long."""
+    """By user, the change with which fewest still wait at the end, or else the shortest time."""
 
     def badness(one: Change) -> tuple[int, float]:
         return one.waiting, one.drained_at.timestamp() if one.drained_at else float(

@@ -19,7 +19,7 @@ class HeldLine:
     """A device that cannot send all in time, on a screen."""
 
     device: str
-    wait_at_the_end: int
+    wait_at_end: int
     wait_until: str
     held_by: str | None
     would_help_most: str
@@ -32,7 +32,7 @@ class ChangeLine:
     user: str
     change: str
     sends: int
-    wait_at_the_end: int
+    wait_at_end: int
     wait_until: str
 
 
@@ -72,27 +72,28 @@ def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[li
     ]
     tables = [
         by_day.table,
-        Table("devices with too much to send", HeldLine, held),
+        Table("full devices", HeldLine, held),
         Table("what would help", ChangeLine, changes),
-        Table("not sent until somebody does something", StandingLine, standing),
+        Table("not sent", StandingLine, standing),
     ]
     return [table for table in tables if table.rows], by_day.left_out
 
 
 def _by_day(found: Forecast, shown: Sequence[Ahead], width: int | None) -> Shown:
-    """A line a device, a column a day: what its ticks queue; as many days as there is room for."""
+    """A line a device, a column a day up to the last that has something: what its ticks queue."""
     sends: dict[tuple[UUID, UUID | None], list[int]] = defaultdict(list)
     for day in found.days:
         sends[day.user_id, day.device_id].append(day.sends)
-    number = (found.total.ends - found.total.begins) // _DAY
-    days = [f"{found.total.begins + place * _DAY:%b_%d}" for place in range(number)]
+    busy = max((day.day for day in found.days if day.sends), default=1)
+    days = [f"{found.total.begins + place * _DAY:%b_%d}" for place in range(busy)]
     columns = ["device", "room_a_day", "queued", *days]
     lines: list[list[object]] = [
-        [_named(one), _number(one.room), one.queued, *sends[one.user_id, one.device_id]] for one in shown
+        [_named(one), _number(one.room), one.queued, *sends[one.user_id, one.device_id][:busy]]
+        for one in shown
     ]
     if len(found.devices) > 1:
-        every = map(sum, zip(*sends.values(), strict=True))
-        lines.append(["all", "", found.total.queued, *every])
+        every = list(map(sum, zip(*sends.values(), strict=True)))
+        lines.append(["all", "", found.total.queued, *every[:busy]])
     if not found.total.queued:
         del columns[2]
         lines = [[*one[:2], *one[3:]] for one in lines]
@@ -134,6 +135,9 @@ def account(found: Forecast, question: Question) -> Iterator[str]:
         + (f", besides {total.queued:,} in the queue" if total.queued else "")
         + (f", with {total.enrolled:,} people enrolled now" if total.enrolled else "")
     )
+    last = max((day.begins for day in found.days if day.sends), default=None)
+    if last and last + _DAY < total.ends:
+        yield f"nothing is due after {last + _DAY:%Y-%m-%d %H:%M} UTC"
     if total.waiting:
         yield f"{total.waiting:,} contacts still wait at the end for devices that are full"
     elif total.drained_at:

@@ -60,7 +60,7 @@ def brief(name: str, row: type[Any], rows: Sequence[Any], width: int | None = No
 def made(
     name: str, kinds: Mapping[str, type[Any]], rows: Sequence[Sequence[Any]], width: int | None
 ) -> Shown:
-    """``rows`` of columns that are known only now, without those from the end that do not fit into ``width``."""
+    """``rows`` of columns that are known only now, but those at the end for which there is no room."""
     cells = {column: [row[place] for row in rows] for place, column in enumerate(kinds)}
     columns = list(kinds)
     fitting = columns if width is None else _fitting(columns, cells, width)

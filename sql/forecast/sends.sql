@@ -25,6 +25,7 @@
 --   in_flight_instead  integer      messages of a device in flight, instead of each device's limit; empty: that
 --   per_hour_instead  integer      the same of 60 minutes
 --   per_day_instead   integer      the same of 24 hours
+--   doubled           text         the limit that is twice as high, such as max_per_day; empty: none
 --   enroll_sequences  uuid[]       sequences that people are enrolled in now
 --   enroll_people     integer[]    how many, in each of them; on the devices of the user's leads, by their share
 -- Gates: gates/steps.sql, gates/devices.sql
@@ -58,6 +59,7 @@
 \if :{?per_hour_instead} \else \set per_hour_instead '' \endif
 \if :{?per_day_instead} \else \set per_day_instead '' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?doubled} \else \set doubled '' \endif
 \if :{?enroll_sequences} \else \set enroll_sequences '{}' \endif
 \if :{?enroll_people} \else \set enroll_people '{}' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -87,9 +89,9 @@ listed as materialized (
         -- Whether it is full is a matter of time.
         d.reason is null or d.reason = 'device_full' as is_open,
         d.room is not null as is_limited,
-        coalesce(nullif(:'in_flight_instead', '')::integer, d.most_flying) as most_flying,
-        coalesce(nullif(:'per_hour_instead', '')::integer, d.most_an_hour) as most_an_hour,
-        coalesce(nullif(:'per_day_instead', '')::integer, d.most_a_day) as most_a_day,
+        least(1000000000, coalesce(nullif(:'in_flight_instead', '')::integer, d.most_flying)::bigint * case :'doubled'::text when 'max_in_flight' then 2 else 1 end)::integer as most_flying,
+        least(1000000000, coalesce(nullif(:'per_hour_instead', '')::integer, d.most_an_hour)::bigint * case :'doubled'::text when 'max_per_hour' then 2 else 1 end)::integer as most_an_hour,
+        least(1000000000, coalesce(nullif(:'per_day_instead', '')::integer, d.most_a_day)::bigint * case :'doubled'::text when 'max_per_day' then 2 else 1 end)::integer as most_a_day,
         d.place
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
