@@ -91,6 +91,19 @@ def test_what_would_help_is_tried(host: Host, seqdev: Cli) -> None:
     assert ahead(seqdev, "--days", "2", "--quick")["changes"] == []
 
 
+def test_each_step_is_due_its_own_delay_after_the_one_before(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user, "one")
+    sequence, steps = host.simple_sequence(user, steps=4)
+    for step, delay in zip(steps, (1, 30, 0, 49), strict=True):
+        host.rows("update sequence_steps set trigger_delay_hours = %s where id = %s", delay, step)
+    fill(host, sequence, steps[0], device, 5)
+    fill(host, sequence, steps[2], device, 2, due_in=timedelta(hours=47, minutes=30))
+    found = ahead(seqdev, "--days", "6")
+    # Hours 0, 30, 54 by default, 103; and 48, 97.
+    assert by_day(found, device) == [5, 5, 7, 0, 7, 0]
+
+
 def test_under_queue_nobody_waits_for_a_device(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user, "one", "offline")
