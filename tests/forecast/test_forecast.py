@@ -100,8 +100,8 @@ def test_each_step_is_due_its_own_delay_after_the_one_before(host: Host, seqdev:
     fill(host, sequence, steps[0], device, 5)
     fill(host, sequence, steps[2], device, 2, due_in=timedelta(hours=47, minutes=30))
     found = ahead(seqdev, "--days", "6")
-    # Hours 0, 30, 54 by default, 103; and 48, 97.
-    assert by_day(found, device) == [5, 5, 7, 0, 7, 0]
+    # Hours 0, 30, 54 by default, 103; and 47, 96.
+    assert by_day(found, device) == [5, 7, 5, 0, 7, 0]
 
 
 def test_under_queue_nobody_waits_for_a_device(host: Host, seqdev: Cli) -> None:
@@ -205,6 +205,19 @@ def test_who_waits_for_another_reason_is_told_by_reason(host: Host, seqdev: Cli)
     }
     assert by_day(moved, one)[:3] == [16, 16, 0]
     assert by_day(moved, one, "moved")[:2] == [15, 0]
+
+
+def test_who_was_reassigned_stays_there(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    one, two = host.device(user, "one"), host.device(user, "two")
+    # Four an hour on one, which sends its six in an hour and a bit, were two not there.
+    host.rule("max_per_hour", 4, device=one)
+    sequence, (first, _) = host.simple_sequence(user, steps=2)
+    fill(host, sequence, first, one, 6)
+    for policy, moved in (("fallback", [2, 2]), ("reassign", [2, 0])):
+        found = ahead(seqdev, "--days", "2", "--with", f"policy={policy}")
+        assert by_day(found, two, "moved") == moved
+        assert by_day(found, two) == [2, 2]
 
 
 def test_people_enrolled_now_go_to_the_devices_of_the_leads(host: Host, seqdev: Cli) -> None:
