@@ -127,7 +127,8 @@ class Backlog:
         return False
 
     def _size(self) -> Size:
-        contacts = self.backoff.size
+        # Until it is known how much there is, no more than what tells that workers are worth it.
+        contacts = self.backoff.size if self.totals.claimed else min(self.backoff.size, BACKLOG)
         if self._limits.max_messages is not None:
             contacts = min(contacts, self._limits.max_messages - self.totals.claimed)
         return Size(contacts, self.backoff.size)

@@ -32,7 +32,7 @@
 --   queued     integer  messages queued; less than claimed where a message existed already
 --   ended      integer  contacts whose sequence is over
 --   chained    integer  of these: the lead's trigger list names the next sequence now
---   swallowed  integer  contacts whose message or next step a trigger of the host's kept from being written
+--   swallowed  integer  rows, of all devices, that a trigger of the host's kept from being written
 -- Locks: the claimed rows, and the leads whose sequence is over
 \if :{?now} \else \set now 'now' \endif
 \if :{?due_by} \else \set due_by 'now' \endif
@@ -51,19 +51,25 @@
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-with step as materialized (
-    select s.*
+with entry as materialized (
+    select s.* from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+        as s (user_id, sequence_id, trigger)
+    where s.trigger is not null
+),
+
+step as materialized (
+    select
+        s.*,
+        -- Whether next_trigger enters another sequence of the user's.
+        (s.user_id, s.next_trigger) in (
+            select entry.user_id, entry.trigger from entry where entry.sequence_id <> s.sequence_id
+        ) as known
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
         :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::numeric []
     ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
-    where s.reason is null
-),
-
-entry as materialized (
-    select s.* from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
-        as s (user_id, sequence_id, trigger)
-    where s.trigger is not null
+    -- "coalesce", as of the devices below: of a null the planner expects one row, and joins each with all.
+    where coalesce(s.reason is null, false)
 ),
 
 device as materialized (
@@ -72,7 +78,7 @@ device as materialized (
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer []
     ) as d (id, user_id, reason, room)
-    where d.reason is null
+    where coalesce(d.reason is null, false)
 ),
 
 given as materialized (
@@ -168,11 +174,10 @@ claimed as materialized (
 -- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
 decided as materialized (
     select
-        c.*, step.next_trigger, step.next_id, step.next_day, step.next_hours,
+        c.*, step.next_trigger, step.next_id, step.next_day, step.next_hours, step.known,
         md5('seqdev message ' || c.id)::uuid as message_id,
         md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row,
         there.id as there_id, there.assigned_device_id as there_assigned,
-        chain.known, chain.open,
         case
             when step.next_id is null then 'none'
             when there.id is null then 'new'
@@ -181,6 +186,22 @@ decided as materialized (
             when there.status = any(:'waiting'::text []) then 'waits'
             else 'there'
         end as next_is,
+        case
+            when step.next_id is null and step.known then exists (
+                select true
+                from entry
+                where
+                    (entry.user_id, entry.trigger) = (c.user_id, step.next_trigger)
+                    and entry.sequence_id <> c.sequence_id
+                    and (
+                        select true
+                        from sequence_contacts as x
+                        where x.sequence_id = entry.sequence_id and x.contact_phone = c.contact_phone
+                        limit 1
+                    ) is null
+            )
+            else false
+        end as open,
         -- A processor that died between its message and its row has left the message.
         c.processing_started_at is not null and coalesce((
             select true
@@ -198,21 +219,6 @@ decided as materialized (
         where (x.sequence_id, x.contact_phone, x.sequence_stepid) = (c.sequence_id, c.contact_phone, step.next_id)
         limit 1
     ) as there on true
-    cross join lateral (
-        select
-            count(*) > 0 as known,
-            coalesce(bool_or((
-                select true
-                from sequence_contacts as x
-                where x.sequence_id = entry.sequence_id and x.contact_phone = c.contact_phone
-                limit 1
-            ) is null), false) as open
-        from entry
-        where
-            step.next_id is null
-            and (entry.user_id, entry.trigger) = (c.user_id, step.next_trigger)
-            and entry.sequence_id <> c.sequence_id
-    ) as chain
     -- Neighbours in the index that the next step's rows go into.
     order by c.sequence_id, c.contact_phone
     -- Cuts nothing off: of a limit unknown to the planner it expects a tenth, and looks rows up by key below,
@@ -249,7 +255,7 @@ message as (
     where not d.is_sent
     -- The id only: a conflict with any other key of the host's is an error, never a message lost.
     on conflict (id) do nothing
-    returning id
+    returning device_id
 ),
 
 completed as (
@@ -274,8 +280,8 @@ completed as (
     returning sc.id
 ),
 
--- After the row is completed, and not before: hosts have a key of one active row a person, and a trigger that lets no
--- step become active before those before it are done. The lookup in "completed" makes that order.
+-- After the rows are completed, and not before: hosts have a key of one active row a person, and a trigger that lets no
+-- step become active before those before it are done. That all are completed makes that order.
 next_step as (
     insert into sequence_contacts (
         id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
@@ -285,7 +291,7 @@ next_step as (
         d.next_row, d.sequence_id, d.contact_phone, d.contact_name, d.next_day, 'active', d.next_trigger,
         :'now'::timestamptz + d.next_hours * interval '1 hour', 0, d.assignment, d.next_id, d.user_id
     from decided as d
-    where d.next_is = 'new' and (d.id in (select c.id from completed as c)) is true
+    where d.next_is = 'new' and (select count(*) from completed) = (select count(*) from decided)
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
     returning id
@@ -305,33 +311,17 @@ activated as (
         and d.next_is = 'waits'
         -- Another processor may have been faster.
         and sc.status = any(:'waiting'::text [])
-        and (d.id in (select c.id from completed as c)) is true
+        and (select count(*) from completed) = (select count(*) from decided)
     returning sc.id
-),
-
-outcome as materialized (
-    select
-        d.*,
-        d.next_is in ('none', 'done') as ends,
-        case
-            when d.message_id in (select m.id from message as m) then 'new'
-            when d.is_sent then 'there'
-            when d.message_id in (select m.id from broadcast_messages as m where m.id = d.message_id) then 'there'
-            else 'swallowed'
-        end as message_is,
-        d.id not in (select c.id from completed as c)
-        or d.next_is = 'new' and d.next_row not in (select n.id from next_step as n)
-        or d.next_is = 'waits' and d.there_id not in (select a.id from activated as a) as is_stopped
-    from decided as d
 ),
 
 -- What becomes of each entry trigger in the list of each lead: the next sequence's, or nothing.
 trigger_change as materialized (
     select o.user_id, o.contact_phone,
         jsonb_object_agg(btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end) as becomes
-    from outcome as o
+    from decided as o
     inner join entry on o.sequence_id = entry.sequence_id
-    where o.ends
+    where o.next_is in ('none', 'done')
     group by o.user_id, o.contact_phone
 ),
 
@@ -356,14 +346,50 @@ lead_changed as (
 
 select
     device.id as device_id,
-    count(o.id)::integer as claimed,
-    count(o.id) filter (where :'moves'::boolean)::integer as moved,
-    count(o.id) filter (where o.message_is = 'new')::integer as queued,
-    count(o.id) filter (where o.ends)::integer as ended,
-    count(o.id) filter (
-        where o.ends and o.open and (o.user_id, o.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
-    )::integer as chained,
-    count(o.id) filter (where o.message_is = 'swallowed' or o.is_stopped)::integer as swallowed
+    coalesce(done.claimed, 0)::integer as claimed,
+    case when :'moves'::boolean then coalesce(done.claimed, 0) else 0 end::integer as moved,
+    coalesce(sent.queued, 0)::integer as queued,
+    coalesce(done.ended, 0)::integer as ended,
+    coalesce(done.chained, 0)::integer as chained,
+    (swallowed.rows + case
+        when swallowed.messages > 0 then swallowed.messages - (
+            select count(*)
+            from decided as d
+            inner join broadcast_messages as m on d.message_id = m.id
+            where not d.is_sent
+        )
+        else 0
+    end)::integer as swallowed
 from device
-left join outcome as o on device.id = o.device_id
-group by device.id;
+left join (
+    select
+        d.device_id,
+        count(*) as claimed,
+        count(*) filter (where d.next_is in ('none', 'done')) as ended,
+        count(*) filter (
+            where d.next_is in ('none', 'done') and d.open
+            and (d.user_id, d.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
+        ) as chained
+    from decided as d
+    group by d.device_id
+) as done on device.id = done.device_id
+left join (
+    select m.device_id, count(*) as queued
+    from message as m
+    group by m.device_id
+) as sent on device.id = sent.device_id
+cross join (
+    select
+        wanted.completed - (select count(*) from completed)
+        + wanted.next_steps - (select count(*) from next_step)
+        + wanted.activated - (select count(*) from activated) as rows,
+        wanted.messages - (select count(*) from message) as messages
+    from (
+        select
+            count(*) as completed,
+            count(*) filter (where d.next_is = 'new') as next_steps,
+            count(*) filter (where d.next_is = 'waits') as activated,
+            count(*) filter (where not d.is_sent) as messages
+        from decided as d
+    ) as wanted
+) as swallowed;

@@ -10,7 +10,6 @@
 \if :{?due} \else \set due 1000 \endif
 \if :{?waiting} \else \set waiting 0 \endif
 set timezone = 'UTC';
-set synchronous_commit = off;
 
 insert into users (id)
 select md5('user ' || n)::uuid
@@ -77,5 +76,6 @@ select
     md5('user ' || n % :devices % :users)::uuid
 from generate_series(0, :due + :waiting - 1) as n;
 
+-- As autovacuum leaves a host's tables. (It marks no page as all visible of rows that were committed asynchronously.)
 vacuum analyze;
 checkpoint;
