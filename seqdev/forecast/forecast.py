@@ -100,6 +100,7 @@ class _Look:
             "claim_timeout": settings.claim_timeout,
             "without_lead": settings.without_lead,
             "failed": settings.failed_statuses,
+            "waiting": settings.waiting_statuses,
             "enroll_sequences": list(enroll),
             "enroll_people": list(enroll.values()),
         } | {LIMITS[name]: value for name, value in question.limits.items()}

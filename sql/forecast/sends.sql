@@ -26,6 +26,7 @@
 --   per_hour_instead  integer      the same of 60 minutes
 --   per_day_instead   integer      the same of 24 hours
 --   doubled           text         the limit that is twice as high, such as max_per_day; empty: none
+--   waiting           text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   enroll_sequences  uuid[]       sequences that people are enrolled in now
 --   enroll_people     integer[]    how many, in each of them; on the devices of the user's leads, by their share
 -- Gates: gates/steps.sql, gates/devices.sql
@@ -60,6 +61,7 @@
 \if :{?per_day_instead} \else \set per_day_instead '' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?doubled} \else \set doubled '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?enroll_sequences} \else \set enroll_sequences '{}' \endif
 \if :{?enroll_people} \else \set enroll_people '{}' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -189,6 +191,27 @@ share as materialized (
     ) as candidate
 ),
 
+-- Of people whose rows of later steps wait: when each of these is due at the earliest, by the step's place.
+ahead as materialized (
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        jsonb_object_agg(
+            step.place,
+            floor(
+                ceil(extract(epoch from sc.next_trigger_time - :'now'::timestamptz) / extract(epoch from :'every'::interval))
+                * extract(epoch from :'every'::interval) / 3600
+            )::integer
+        ) as not_before
+    from sequence_contacts as sc
+    inner join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+    where
+        sc.status = any(:'waiting'::text [])
+        and sc.next_trigger_time > :'now'::timestamptz
+        and sc.next_trigger_time < :'now'::timestamptz + interval '1000 days'
+    group by sc.sequence_id, sc.contact_phone
+),
+
 counted as materialized (
     select
         coalesce(sc.assigned_device_id, l.device_id) as device_id,
@@ -202,9 +225,11 @@ counted as materialized (
         coalesce(sc.contact_phone ~ '\S', false) as has_phone,
         sc.processing_started_at is null and sc.processing_device_id is not null and sc.completed_at is null as is_claimed,
         not :'without_lead'::boolean and l.user_id is null as is_leadless,
+        ahead.not_before,
         count(*) as contacts
     from sequence_contacts as sc
     inner join sequence as s on sc.sequence_id = s.sequence_id
+    left join ahead on sc.sequence_id = ahead.sequence_id and sc.contact_phone = ahead.contact_phone
     -- One lookup by key for each, whatever the planner expects: user and phone are unique.
     left join lateral (
         select
@@ -224,7 +249,7 @@ counted as materialized (
     where
         sc.status = 'active'
         and sc.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     union all
     select
         share.device_id,
@@ -235,6 +260,7 @@ counted as materialized (
         true,
         false,
         false,
+        null,
         (
             round(e.people * share.up_to / share.total) - round(e.people * (share.up_to - share.weight) / share.total)
         )::bigint
@@ -247,6 +273,7 @@ judged as materialized (
         c.device_id,
         c.user_id,
         c.due,
+        c.not_before,
         c.contacts,
         c.place as step,
         device.place as device,
@@ -306,6 +333,7 @@ going as materialized (
         case when j.reason is null then j.device else -account.place end as device,
         j.step,
         j.due,
+        j.not_before,
         sum(j.contacts)::bigint as contacts
     from judged as j
     inner join account on j.user_id = account.user_id
@@ -313,16 +341,17 @@ going as materialized (
         j.reason is null
         or account.moves and not j.is_leadless
         and (j.reason in ('no_device', 'device_missing') or j.is_open is false and j.reason like 'device\_%')
-    group by 1, 2, 3, 4
+    group by 1, 2, 3, 4, 5
 ),
 
 -- What becomes due if nobody has to wait.
-flow (account, device, step, hour, contacts) as (
+flow (account, device, step, hour, not_before, contacts) as (
     select
         g.account,
         g.device,
         g.step,
         greatest(0, g.due),
+        g.not_before,
         g.contacts
     from going as g
     union all
@@ -330,11 +359,14 @@ flow (account, device, step, hour, contacts) as (
         flow.account,
         flow.device,
         follows.next_place,
-        flow.hour + follows.hours,
+        greatest(flow.hour + follows.hours, (flow.not_before ->> follows.next_place::text)::integer),
+        flow.not_before,
         flow.contacts
     from flow
     inner join follows on flow.step = follows.place
-    where flow.hour + follows.hours < :'hours'::integer
+    where
+        greatest(flow.hour + follows.hours, (flow.not_before ->> follows.next_place::text)::integer)
+        < :'hours'::integer
 ),
 
 free as materialized (
@@ -481,6 +513,7 @@ coming as materialized (
         greatest(0, g.due) as hour,
         g.step,
         g.due,
+        g.not_before,
         g.contacts
     from going as g
     where g.device in (select busy.device from busy)
@@ -488,7 +521,7 @@ coming as materialized (
 
 -- An hour after the other. Kinds of rows: a device and its messages of the last 23 hours; contacts in the order in
 -- which they became due; and of each hour what became of it, which nothing goes on from.
-hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_by, recent) as (
+hourly (hour, kind, account, device, step, due, not_before, contacts, moved, waiting, held_by, recent) as (
     select
         -1,
         'device',
@@ -496,6 +529,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
         busy.device,
         null::bigint,
         null::integer,
+        null::jsonb,
         null::bigint,
         null::bigint,
         null::bigint,
@@ -545,6 +579,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
                     s.device,
                     s.step,
                     s.due,
+                    s.not_before,
                     s.contacts
                 from state as s
                 where s.kind = 'contacts' and s.due <= s.hour + 1
@@ -554,6 +589,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
                     r.device,
                     c.step,
                     c.due,
+                    c.not_before,
                     c.contacts
                 from room as r
                 inner join coming as c on r.device = c.device and r.hour = c.hour
@@ -637,6 +673,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
                 rest.device,
                 rest.step,
                 rest.hour,
+                rest.not_before,
                 filled.device as onto,
                 least(rest.up_to, filled.up_to)
                 - greatest(rest.up_to - (rest.contacts - rest.gone), filled.begins) as contacts
@@ -655,6 +692,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
                 own.step,
                 own.due,
                 own.hour,
+                own.not_before,
                 own.contacts - own.gone - coalesce(away.contacts, 0) as contacts
             from own
             left join (
@@ -695,6 +733,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
             room.device,
             null::bigint as step,
             null::integer as due,
+            null::jsonb as not_before,
             null::bigint as contacts,
             null::bigint as moved,
             null::bigint as waiting,
@@ -708,6 +747,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
             'hour',
             room.account,
             room.device,
+            null,
             null,
             null,
             sent.contacts,
@@ -741,6 +781,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
             l.device,
             l.step,
             l.due,
+            l.not_before,
             l.contacts::bigint,
             null,
             null,
@@ -756,6 +797,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
             s.device,
             s.step,
             s.due,
+            s.not_before,
             s.contacts,
             null,
             null,
@@ -770,7 +812,8 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
             gone.account,
             gone.device,
             follows.next_place,
-            gone.hour + follows.hours,
+            greatest(gone.hour + follows.hours, (gone.not_before ->> follows.next_place::text)::integer),
+            gone.not_before,
             sum(gone.contacts)::bigint,
             null,
             null,
@@ -782,6 +825,7 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
                 own.device,
                 own.step,
                 own.hour,
+                own.not_before,
                 own.gone as contacts
             from own
             where own.gone > 0
@@ -791,13 +835,14 @@ hourly (hour, kind, account, device, step, due, contacts, moved, waiting, held_b
                 case when :'reassigns'::boolean then e.onto else e.device end,
                 e.step,
                 e.hour,
+                e.not_before,
                 e.contacts
             from elsewhere as e
         ) as gone
         inner join follows on gone.step = follows.place
         inner join step on follows.next_place = step.place
         where step.reason is null and gone.hour + follows.hours < :'hours'::integer
-        group by 1, 2, 3, 4, 5, 6
+        group by 1, 2, 3, 4, 5, 6, 7
     )
 ),
 

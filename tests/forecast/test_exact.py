@@ -102,8 +102,20 @@ class World:
                 timedelta(hours=rng.randint(-30, 80), minutes=30),
                 lead=rng.random() < 0.9,
             )
+            if rng.random() < 0.2:
+                self.rows_ahead(sequence, steps, phone)
             if where == "lead":
                 host.rows("update leads set device_id = %s where phone = %s", rng.choice(devices), phone)
+
+    def rows_ahead(self, sequence: UUID, steps: list[UUID], phone: str) -> None:
+        """As hosts make them beforehand, with times of their own."""
+        for number, step in enumerate(steps):
+            if not self.host.rows(
+                "select 1 from sequence_contacts where (sequence_id, contact_phone, sequence_stepid) = (%s, %s, %s)",
+                *(sequence, phone, step),
+            ):
+                due_in = timedelta(hours=self.rng.randint(-9, 40) + 24 * number, minutes=30)
+                self.host.contact(sequence, step, phone, None, due_in, lead=False, status="pending")
 
     def delay(self) -> int | None:
         return self.rng.choice([24, 24, 24, 36, 48, 1, 5, 0, None])
