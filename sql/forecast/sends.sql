@@ -84,16 +84,21 @@ sequence as materialized (
 
 listed as materialized (
     select
-        d.id,
-        d.user_id,
-        d.reason,
-        d.limited_by,
+        d.id, d.user_id, d.reason, d.limited_by,
         -- Whether it is full is a matter of time.
-        d.reason is null or d.reason = 'device_full' as is_open,
-        d.room is not null as is_limited,
-        least(1000000000, coalesce(nullif(:'in_flight_instead', '')::integer, d.most_flying)::bigint * case :'doubled'::text when 'max_in_flight' then 2 else 1 end)::integer as most_flying,
-        least(1000000000, coalesce(nullif(:'per_hour_instead', '')::integer, d.most_an_hour)::bigint * case :'doubled'::text when 'max_per_hour' then 2 else 1 end)::integer as most_an_hour,
-        least(1000000000, coalesce(nullif(:'per_day_instead', '')::integer, d.most_a_day)::bigint * case :'doubled'::text when 'max_per_day' then 2 else 1 end)::integer as most_a_day,
+        d.reason is null or d.reason = 'device_full' as is_open, d.room is not null as is_limited,
+        least(
+            coalesce(nullif(:'in_flight_instead', '')::integer, d.most_flying)::bigint
+            * case :'doubled'::text when 'max_in_flight' then 2 else 1 end, 1000000000
+        )::integer as most_flying,
+        least(
+            coalesce(nullif(:'per_hour_instead', '')::integer, d.most_an_hour)::bigint
+            * case :'doubled'::text when 'max_per_hour' then 2 else 1 end, 1000000000
+        )::integer as most_an_hour,
+        least(
+            coalesce(nullif(:'per_day_instead', '')::integer, d.most_a_day)::bigint
+            * case :'doubled'::text when 'max_per_day' then 2 else 1 end, 1000000000
+        )::integer as most_a_day,
         d.place
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
@@ -108,15 +113,8 @@ device as materialized (
     union all
     -- One more, as the user's others are.
     select
-        null,
-        listed.user_id,
-        null,
-        null,
-        true,
-        bool_or(listed.is_limited),
-        max(listed.most_flying),
-        max(listed.most_an_hour),
-        max(listed.most_a_day),
+        null, listed.user_id, null, null, true, bool_or(listed.is_limited), max(listed.most_flying),
+        max(listed.most_an_hour), max(listed.most_a_day),
         max(max(listed.place)) over () + row_number() over (order by listed.user_id)
     from listed
     where :'one_more'::boolean
@@ -125,15 +123,11 @@ device as materialized (
 
 -- Who comes to a step again has been there: the steps go in a circle, and end.
 walked (place, path) as (
-    select
-        step.place,
-        array[step.place]
+    select step.place, array[step.place]
     from step
     where step.entry_trigger is not null
     union all
-    select
-        next_step.place,
-        walked.path || next_step.place
+    select next_step.place, walked.path || next_step.place
     from walked
     inner join step on walked.place = step.place
     inner join step as next_step on step.next_id = next_step.id
@@ -142,8 +136,7 @@ walked (place, path) as (
 
 follows as materialized (
     select
-        step.place,
-        next_step.place as next_place,
+        step.place, next_step.place as next_place,
         greatest(1, least(100000, ceil(step.next_hours)))::integer as hours
     from step
     inner join step as next_step on step.next_id = next_step.id
@@ -158,11 +151,7 @@ follows as materialized (
 
 entered as materialized (
     select distinct on (asked.place)
-        asked.place,
-        asked.people,
-        step.user_id,
-        step.sequence_id,
-        step.id
+        asked.place, asked.people, step.user_id, step.sequence_id, step.id
     from unnest(:'enroll_sequences'::uuid [], :'enroll_people'::integer [])
         with ordinality as asked (sequence_id, people, place)
     inner join step on asked.sequence_id = step.sequence_id
@@ -174,16 +163,12 @@ entered as materialized (
 -- By the leads of each device; of a user without such, by the devices.
 share as materialized (
     select
-        e.place,
-        candidate.device_id,
-        sum(candidate.weight) over (partition by e.place order by candidate.device_id) as up_to,
-        candidate.weight,
+        e.place, candidate.device_id,
+        sum(candidate.weight) over (partition by e.place order by candidate.device_id) as up_to, candidate.weight,
         sum(candidate.weight) over (partition by e.place) as total
     from entered as e
     cross join lateral (
-        select
-            d.id as device_id,
-            1 + 1000000 * count(l.device_id) as weight
+        select d.id as device_id, 1 + 1000000 * count(l.device_id) as weight
         from device as d
         left join leads as l on d.id = l.device_id and d.user_id = l.user_id
         where d.user_id = e.user_id and d.id is not null
@@ -194,8 +179,7 @@ share as materialized (
 -- Of people whose rows of later steps wait: when each of these is due at the earliest, by the step's place.
 ahead as materialized (
     select
-        sc.sequence_id,
-        sc.contact_phone,
+        sc.sequence_id, sc.contact_phone,
         jsonb_object_agg(
             step.place,
             floor(
@@ -214,9 +198,7 @@ ahead as materialized (
 
 counted as materialized (
     select
-        coalesce(sc.assigned_device_id, l.device_id) as device_id,
-        sc.sequence_id,
-        sc.sequence_stepid,
+        coalesce(sc.assigned_device_id, l.device_id) as device_id, sc.sequence_id, sc.sequence_stepid,
         floor(
             ceil(extract(epoch from came.due - :'now'::timestamptz) / extract(epoch from :'every'::interval))
             * extract(epoch from :'every'::interval) / 3600
@@ -224,25 +206,20 @@ counted as materialized (
         sc.next_trigger_time < :'oldest'::timestamptz as is_late,
         coalesce(sc.contact_phone ~ '\S', false) as has_phone,
         sc.processing_started_at is null and sc.processing_device_id is not null and sc.completed_at is null as is_claimed,
-        not :'without_lead'::boolean and l.user_id is null as is_leadless,
-        ahead.not_before,
-        count(*) as contacts
+        not :'without_lead'::boolean and l.user_id is null as is_leadless, ahead.not_before, count(*) as contacts
     from sequence_contacts as sc
     inner join sequence as s on sc.sequence_id = s.sequence_id
     left join ahead on sc.sequence_id = ahead.sequence_id and sc.contact_phone = ahead.contact_phone
     -- One lookup by key for each, whatever the planner expects: user and phone are unique.
     left join lateral (
-        select
-            leads.user_id,
-            leads.device_id
+        select leads.user_id, leads.device_id
         from leads
         where leads.user_id = s.user_id and leads.phone = sc.contact_phone
         limit 1
     ) as l on true
     cross join lateral (
         select greatest(
-            sc.next_trigger_time::timestamptz,
-            sc.processing_started_at::timestamptz + :'claim_timeout'::interval,
+            sc.next_trigger_time::timestamptz, sc.processing_started_at::timestamptz + :'claim_timeout'::interval,
             :'now'::timestamptz - interval '1000 days'
         ) as due
     ) as came
@@ -252,15 +229,7 @@ counted as materialized (
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     union all
     select
-        share.device_id,
-        e.sequence_id,
-        e.id,
-        0,
-        false,
-        true,
-        false,
-        false,
-        null,
+        share.device_id, e.sequence_id, e.id, 0, false, true, false, false, null,
         (
             round(e.people * share.up_to / share.total) - round(e.people * (share.up_to - share.weight) / share.total)
         )::bigint
@@ -270,15 +239,8 @@ counted as materialized (
 
 judged as materialized (
     select
-        c.device_id,
-        c.user_id,
-        c.due,
-        c.not_before,
-        c.contacts,
-        c.place as step,
-        device.place as device,
-        device.is_open,
-        c.is_leadless,
+        c.device_id, c.user_id, c.due, c.not_before, c.contacts, c.place as step, device.place as device,
+        device.is_open, c.is_leadless,
         case
             when c.is_late then 'too_late'
             when not c.has_phone then 'bad_phone'
@@ -292,9 +254,7 @@ judged as materialized (
         end as reason
     from (
         select
-            counted.*,
-            s.user_id,
-            step.place,
+            counted.*, s.user_id, step.place,
             case when step.id is null then s.reason else step.reason end as reason
         from counted
         inner join sequence as s on counted.sequence_id = s.sequence_id
@@ -307,13 +267,10 @@ judged as materialized (
 -- Users as numbers: with a minus, they stand for a device that sends nothing itself.
 account as materialized (
     select
-        known.user_id,
-        row_number() over (order by known.user_id) as place,
+        known.user_id, row_number() over (order by known.user_id) as place,
         known.is_open and :'moves'::boolean as moves
     from (
-        select
-            u.user_id,
-            coalesce(bool_or(device.is_open), false) as is_open
+        select u.user_id, coalesce(bool_or(device.is_open), false) as is_open
         from (
             select step.user_id
             from step
@@ -331,10 +288,7 @@ going as materialized (
     select
         account.place as account,
         case when j.reason is null then j.device else -account.place end as device,
-        j.step,
-        j.due,
-        j.not_before,
-        sum(j.contacts)::bigint as contacts
+        j.step, j.due, j.not_before, sum(j.contacts)::bigint as contacts
     from judged as j
     inner join account on j.user_id = account.user_id
     where
@@ -346,22 +300,13 @@ going as materialized (
 
 -- What becomes due if nobody has to wait.
 flow (account, device, step, hour, not_before, contacts) as (
-    select
-        g.account,
-        g.device,
-        g.step,
-        greatest(0, g.due),
-        g.not_before,
-        g.contacts
+    select g.account, g.device, g.step, greatest(0, g.due), g.not_before, g.contacts
     from going as g
     union all
     select
-        flow.account,
-        flow.device,
-        follows.next_place,
+        flow.account, flow.device, follows.next_place,
         greatest(flow.hour + follows.hours, (flow.not_before ->> follows.next_place::text)::integer),
-        flow.not_before,
-        flow.contacts
+        flow.not_before, flow.contacts
     from flow
     inner join follows on flow.step = follows.place
     where
@@ -370,11 +315,7 @@ flow (account, device, step, hour, not_before, contacts) as (
 ),
 
 free as materialized (
-    select
-        flow.account,
-        flow.device,
-        flow.hour,
-        sum(flow.contacts) as contacts
+    select flow.account, flow.device, flow.hour, sum(flow.contacts) as contacts
     from flow
     inner join step on flow.step = step.place
     where step.reason is null
@@ -390,8 +331,7 @@ message as materialized (
             ceil(extract(epoch from m.at - :'now'::timestamptz) / extract(epoch from :'every'::interval))
             * extract(epoch from :'every'::interval) / 3600
         )::integer as hour,
-        count(*) as messages,
-        count(*) filter (where m.is_queued) as queued
+        count(*) as messages, count(*) filter (where m.is_queued) as queued
     from device
     cross join lateral (
         select
@@ -414,9 +354,7 @@ message as materialized (
                 or m.scheduled_at <= m.created_at
             )
         union all
-        select
-            least(m.sent_at::timestamptz, :'now'::timestamptz),
-            false
+        select least(m.sent_at::timestamptz, :'now'::timestamptz), false
         from broadcast_messages as m
         where
             m.device_id = device.id
@@ -430,27 +368,17 @@ message as materialized (
 -- By the hour, and in the 24 hours up to its end.
 demand as materialized (
     select
-        both_kinds.device,
-        both_kinds.hour,
-        sum(both_kinds.contacts) as contacts,
+        both_kinds.device, both_kinds.hour, sum(both_kinds.contacts) as contacts,
         sum(both_kinds.messages) as an_hour,
         sum(sum(both_kinds.messages)) over (
             partition by both_kinds.device order by both_kinds.hour range between 23 preceding and current row
         ) as a_day
     from (
-        select
-            free.device,
-            free.hour,
-            free.contacts,
-            free.contacts as messages
+        select free.device, free.hour, free.contacts, free.contacts as messages
         from free
         where free.device > 0
         union all
-        select
-            message.device,
-            message.hour,
-            0,
-            message.messages
+        select message.device, message.hour, 0, message.messages
         from message
     ) as both_kinds
     group by 1, 2
@@ -458,8 +386,7 @@ demand as materialized (
 
 pressed as materialized (
     select distinct
-        account.place as account,
-        device.place as device
+        account.place as account, device.place as device
     from demand
     inner join device on demand.device = device.place
     inner join account on device.user_id = account.user_id
@@ -472,8 +399,7 @@ pressed as materialized (
         )
     union
     select distinct
-        g.account,
-        g.device
+        g.account, g.device
     from going as g
     where g.device < 0
 ),
@@ -481,8 +407,7 @@ pressed as materialized (
 -- The devices that go through every hour, with what each may send: in an hour's ticks, an hour, a day.
 busy as materialized (
     select
-        account.place as account,
-        device.place as device,
+        account.place as account, device.place as device,
         case when device.is_limited then
             least(device.most_flying * 3600.0 / extract(epoch from :'every'::interval), 1000000000)::integer
         end as most_flying,
@@ -497,24 +422,13 @@ busy as materialized (
             else device.place in (select pressed.device from pressed)
         end
     union all
-    select
-        pressed.account,
-        pressed.device,
-        0,
-        0,
-        0
+    select pressed.account, pressed.device, 0, 0, 0
     from pressed
     where pressed.device < 0
 ),
 
 coming as materialized (
-    select
-        g.device,
-        greatest(0, g.due) as hour,
-        g.step,
-        g.due,
-        g.not_before,
-        g.contacts
+    select g.device, greatest(0, g.due) as hour, g.step, g.due, g.not_before, g.contacts
     from going as g
     where g.device in (select busy.device from busy)
 ),
@@ -523,17 +437,8 @@ coming as materialized (
 -- which they became due; and of each hour what became of it, which nothing goes on from.
 hourly (hour, kind, account, device, step, due, not_before, contacts, moved, waiting, held_by, recent) as (
     select
-        -1,
-        'device',
-        busy.account,
-        busy.device,
-        null::bigint,
-        null::integer,
-        null::jsonb,
-        null::bigint,
-        null::bigint,
-        null::bigint,
-        null::text,
+        -1, 'device', busy.account, busy.device, null::bigint, null::integer, null::jsonb, null::bigint,
+        null::bigint, null::bigint, null::text,
         array(
             select coalesce(m.messages, 0)::integer
             from generate_series(-23, -1) as past (hour)
@@ -551,11 +456,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         room as materialized (
             select
-                s.account,
-                s.device,
-                s.hour + 1 as hour,
-                s.recent,
-                coalesce(m.messages, 0) as planned,
+                s.account, s.device, s.hour + 1 as hour, s.recent, coalesce(m.messages, 0) as planned,
                 busy.most_flying - coalesce(m.messages, 0) as flying,
                 busy.most_an_hour - coalesce(m.messages, 0) as an_hour,
                 busy.most_a_day - coalesce(m.messages, 0) - (select sum(r.n) from unnest(s.recent) as r (n)) as a_day
@@ -567,30 +468,16 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         due as materialized (
             select
-                all_due.*,
-                greatest(0, least(room.flying, room.an_hour, room.a_day)) as room,
-                room.hour,
+                all_due.*, greatest(0, least(room.flying, room.an_hour, room.a_day)) as room, room.hour,
                 sum(all_due.contacts) over (
                     partition by all_due.device order by all_due.due, all_due.step rows unbounded preceding
                 ) - all_due.contacts as ahead
             from (
-                select
-                    s.account,
-                    s.device,
-                    s.step,
-                    s.due,
-                    s.not_before,
-                    s.contacts
+                select s.account, s.device, s.step, s.due, s.not_before, s.contacts
                 from state as s
                 where s.kind = 'contacts' and s.due <= s.hour + 1
                 union all
-                select
-                    r.account,
-                    r.device,
-                    c.step,
-                    c.due,
-                    c.not_before,
-                    c.contacts
+                select r.account, r.device, c.step, c.due, c.not_before, c.contacts
                 from room as r
                 inner join coming as c on r.device = c.device and r.hour = c.hour
             ) as all_due
@@ -603,9 +490,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
         -- A room without end is null.
         own as materialized (
             select
-                due.*,
-                row_number() over () as place,
-                least(due.contacts, greatest(0, due.room - due.ahead)) as gone
+                due.*, row_number() over () as place, least(due.contacts, greatest(0, due.room - due.ahead)) as gone
             from due
         ),
 
@@ -624,8 +509,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         spare as materialized (
             select
-                free_room.*,
-                sum(free_room.places) over (partition by free_room.account) as total,
+                free_room.*, sum(free_room.places) over (partition by free_room.account) as total,
                 sum(free_room.places) over (
                     partition by free_room.account order by free_room.places, free_room.device rows unbounded preceding
                 ) - free_room.places as smaller,
@@ -634,8 +518,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
                 + 1 as larger
             from (
                 select
-                    room.account,
-                    room.device,
+                    room.account, room.device,
                     greatest(0, least(room.flying, room.an_hour, room.a_day)) - coalesce(sum(own.gone), 0) as places
                 from room
                 left join own on room.device = own.device
@@ -647,8 +530,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         filled as materialized (
             select
-                leveled.account,
-                leveled.device,
+                leveled.account, leveled.device,
                 round(sum(least(leveled.places, leveled.level)) over (
                     partition by leveled.account order by leveled.device rows unbounded preceding
                 )) as up_to,
@@ -656,9 +538,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
                     partition by leveled.account order by leveled.device rows unbounded preceding
                 ) - least(leveled.places, leveled.level)) as begins
             from (
-                select
-                    spare.*,
-                    max((least(spare.total, asked.total) - spare.smaller) / spare.larger)
+                select spare.*, max((least(spare.total, asked.total) - spare.smaller) / spare.larger)
                         over (partition by spare.account) as level
                 from spare
                 inner join (select distinct rest.account, rest.total from rest) as asked
@@ -668,13 +548,7 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         elsewhere as materialized (
             select
-                rest.place,
-                rest.account,
-                rest.device,
-                rest.step,
-                rest.hour,
-                rest.not_before,
-                filled.device as onto,
+                rest.place, rest.account, rest.device, rest.step, rest.hour, rest.not_before, filled.device as onto,
                 least(rest.up_to, filled.up_to)
                 - greatest(rest.up_to - (rest.contacts - rest.gone), filled.begins) as contacts
             from rest
@@ -687,18 +561,11 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         left_over as materialized (
             select
-                own.account,
-                own.device,
-                own.step,
-                own.due,
-                own.hour,
-                own.not_before,
+                own.account, own.device, own.step, own.due, own.hour, own.not_before,
                 own.contacts - own.gone - coalesce(away.contacts, 0) as contacts
             from own
             left join (
-                select
-                    elsewhere.place,
-                    sum(elsewhere.contacts) as contacts
+                select elsewhere.place, sum(elsewhere.contacts) as contacts
                 from elsewhere
                 group by elsewhere.place
             ) as away on own.place = away.place
@@ -706,52 +573,28 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 
         sent as materialized (
             select
-                room.device,
-                coalesce(sum(gone.contacts), 0)::bigint as contacts,
+                room.device, coalesce(sum(gone.contacts), 0)::bigint as contacts,
                 coalesce(sum(gone.contacts) filter (where gone.is_moved), 0)::bigint as moved
             from room
             left join (
-                select
-                    own.device,
-                    own.gone as contacts,
-                    false as is_moved
+                select own.device, own.gone as contacts, false as is_moved
                 from own
                 union all
-                select
-                    elsewhere.onto,
-                    elsewhere.contacts,
-                    true
+                select elsewhere.onto, elsewhere.contacts, true
                 from elsewhere
             ) as gone on room.device = gone.device
             group by room.device
         )
 
         select
-            room.hour,
-            'device' as kind,
-            room.account,
-            room.device,
-            null::bigint as step,
-            null::integer as due,
-            null::jsonb as not_before,
-            null::bigint as contacts,
-            null::bigint as moved,
-            null::bigint as waiting,
-            null::text as held_by,
-            room.recent[2 : 23] || (sent.contacts + room.planned)::integer as recent
+            room.hour, 'device' as kind, room.account, room.device, null::bigint as step, null::integer as due,
+            null::jsonb as not_before, null::bigint as contacts, null::bigint as moved, null::bigint as waiting,
+            null::text as held_by, room.recent[2 : 23] || (sent.contacts + room.planned)::integer as recent
         from room
         inner join sent on room.device = sent.device
         union all
         select
-            room.hour,
-            'hour',
-            room.account,
-            room.device,
-            null,
-            null,
-            null,
-            sent.contacts,
-            sent.moved,
+            room.hour, 'hour', room.account, room.device, null, null, null, sent.contacts, sent.moved,
             coalesce(behind.contacts, 0)::bigint,
             case
                 when behind.contacts > 0 then
@@ -766,77 +609,37 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
         from room
         inner join sent on room.device = sent.device
         left join (
-            select
-                left_over.device,
-                sum(left_over.contacts)::bigint as contacts
+            select left_over.device, sum(left_over.contacts)::bigint as contacts
             from left_over
             group by left_over.device
         ) as behind on room.device = behind.device
         where sent.contacts > 0 or behind.contacts > 0
         union all
         select
-            l.hour,
-            'contacts',
-            l.account,
-            l.device,
-            l.step,
-            l.due,
-            l.not_before,
-            l.contacts::bigint,
-            null,
-            null,
-            null,
-            null
+            l.hour, 'contacts', l.account, l.device, l.step, l.due, l.not_before, l.contacts::bigint, null, null,
+            null, null
         from left_over as l
         where l.contacts > 0
         union all
         select
-            s.hour + 1,
-            'contacts',
-            s.account,
-            s.device,
-            s.step,
-            s.due,
-            s.not_before,
-            s.contacts,
-            null,
-            null,
-            null,
+            s.hour + 1, 'contacts', s.account, s.device, s.step, s.due, s.not_before, s.contacts, null, null, null,
             null
         from state as s
         where s.kind = 'contacts' and s.due > s.hour + 1
         union all
         select
-            gone.hour,
-            'contacts',
-            gone.account,
-            gone.device,
-            follows.next_place,
+            gone.hour, 'contacts', gone.account, gone.device, follows.next_place,
             greatest(gone.hour + follows.hours, (gone.not_before ->> follows.next_place::text)::integer),
-            gone.not_before,
-            sum(gone.contacts)::bigint,
-            null,
-            null,
-            null,
-            null
+            gone.not_before, sum(gone.contacts)::bigint, null, null, null, null
         from (
-            select
-                own.account,
-                own.device,
-                own.step,
-                own.hour,
-                own.not_before,
-                own.gone as contacts
+            select own.account, own.device, own.step, own.hour, own.not_before, own.gone as contacts
             from own
             where own.gone > 0
             union all
             select
                 e.account,
                 case when :'reassigns'::boolean then e.onto else e.device end,
-                e.step,
-                e.hour,
-                e.not_before,
-                e.contacts
+                e.step, e.hour, e.not_before, e.contacts
             from elsewhere as e
         ) as gone
         inner join follows on gone.step = follows.place
@@ -847,36 +650,15 @@ hourly (hour, kind, account, device, step, due, not_before, contacts, moved, wai
 ),
 
 outcome as materialized (
-    select
-        free.device,
-        free.account,
-        free.hour,
-        free.contacts,
-        0 as moved,
-        0 as waiting,
-        null as held_by
+    select free.device, free.account, free.hour, free.contacts, 0 as moved, 0 as waiting, null as held_by
     from free
     where free.device not in (select busy.device from busy)
     union all
-    select
-        h.device,
-        h.account,
-        h.hour,
-        h.contacts,
-        h.moved,
-        h.waiting,
-        h.held_by
+    select h.device, h.account, h.hour, h.contacts, h.moved, h.waiting, h.held_by
     from hourly as h
     where h.kind = 'hour'
     union all
-    select
-        message.device,
-        account.place,
-        message.hour,
-        0,
-        0,
-        0,
-        null
+    select message.device, account.place, message.hour, 0, 0, 0, null
     from message
     inner join device on message.device = device.place
     inner join account on device.user_id = account.user_id
@@ -884,33 +666,21 @@ outcome as materialized (
 )
 
 select
-    account.user_id,
-    device.id as device_id,
-    d.device_name::text as device_name,
-    null::text as reason,
-    null::integer as contacts,
-    by_day.day,
-    by_day.sends::integer as sends,
-    by_day.moved::integer as moved,
+    account.user_id, device.id as device_id, d.device_name::text as device_name, null::text as reason,
+    null::integer as contacts, by_day.day, by_day.sends::integer as sends, by_day.moved::integer as moved,
     coalesce(queue.messages, 0)::integer as queued,
     case
         when device.is_limited and device.is_open then least(
-            device.most_flying * 86400.0 / extract(epoch from :'every'::interval),
-            device.most_an_hour * 24.0,
+            device.most_flying * 86400.0 / extract(epoch from :'every'::interval), device.most_an_hour * 24.0,
             device.most_a_day
         )::integer
         when not device.is_open then 0
     end as room,
-    by_day.waiting::integer as waiting,
-    by_day.held_until,
+    by_day.waiting::integer as waiting, by_day.held_until,
     coalesce(substring(device.limited_by from by_day.held_by || ' of the [a-z]+'), by_day.held_by || ' for all') as held_by
 from (
     select
-        o.account,
-        o.device,
-        o.hour / 24 + 1 as day,
-        sum(o.contacts) as sends,
-        sum(o.moved) as moved,
+        o.account, o.device, o.hour / 24 + 1 as day, sum(o.contacts) as sends, sum(o.moved) as moved,
         coalesce(sum(o.waiting) filter (where o.hour % 24 = 23), 0) as waiting,
         max(o.hour) filter (where o.waiting > 0) + 1 as held_until,
         mode() within group (order by o.held_by) as held_by
@@ -921,29 +691,15 @@ inner join account on by_day.account = account.place and account.user_id in (sel
 left join device on by_day.device = device.place
 left join user_devices as d on device.id = d.id
 left join (
-    select
-        message.device,
-        message.hour / 24 + 1 as day,
-        sum(message.queued) as messages
+    select message.device, message.hour / 24 + 1 as day, sum(message.queued) as messages
     from message
     where message.hour >= 0
     group by 1, 2
 ) as queue on by_day.device = queue.device and by_day.day = queue.day
 union all
 select
-    j.user_id,
-    j.device_id,
-    d.device_name::text,
-    j.reason,
-    sum(j.contacts)::integer,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null
+    j.user_id, j.device_id, d.device_name::text, j.reason, sum(j.contacts)::integer, null, null, null, null, null,
+    null, null, null
 from judged as j
 inner join account on j.user_id = account.user_id
 left join user_devices as d on j.device_id = d.id

@@ -176,6 +176,20 @@ def test_an_id_of_seqdev_is_derived_in_the_same_way_everywhere() -> None:
     assert [path for path, source in SOURCES.items() if "md5(" in derived.sub("", source)] == []
 
 
+COUNTED = {
+    "in flight": "m.status in ('pending', 'queued', 'processing') and ( m.scheduled_at is null or m.scheduled_at ",
+    "sent": "m.sent_at > :'now'::timestamptz - interval '24 hours' and m.status not in ('pending', 'queued', 'processing',"
+    " 'failed') and m.status <> all(:'failed'::text [])",
+}
+"""What takes the room of a device, as its gate counts it."""
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_a_forecast_counts_the_messages_that_the_gate_counts(kind: str) -> None:
+    for path in ("gates/devices.sql", "forecast/sends.sql"):
+        assert COUNTED[kind] in plain(SOURCES[path]), path
+
+
 def in_general(text: str) -> str:
     """``text`` about a phone of whatever table."""
     return re.sub(
