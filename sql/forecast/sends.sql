@@ -218,9 +218,14 @@ counted as materialized (
         limit 1
     ) as l on true
     cross join lateral (
+        -- An instant that is infinite could not be subtracted from.
         select greatest(
-            sc.next_trigger_time::timestamptz, sc.processing_started_at::timestamptz + :'claim_timeout'::interval,
-            :'now'::timestamptz - interval '1000 days'
+            least(
+                greatest(
+                    sc.next_trigger_time::timestamptz,
+                    sc.processing_started_at::timestamptz + :'claim_timeout'::interval
+                ), :'now'::timestamptz + interval '1000 days'
+            ), :'now'::timestamptz - interval '1000 days'
         ) as due
     ) as came
     where
@@ -292,9 +297,12 @@ going as materialized (
     from judged as j
     inner join account on j.user_id = account.user_id
     where
-        j.reason is null
-        or account.moves and not j.is_leadless
-        and (j.reason in ('no_device', 'device_missing') or j.is_open is false and j.reason like 'device\_%')
+        j.due < :'hours'::integer
+        and (
+            j.reason is null
+            or account.moves and not j.is_leadless
+            and (j.reason in ('no_device', 'device_missing') or j.is_open is false and j.reason like 'device\_%')
+        )
     group by 1, 2, 3, 4, 5
 ),
 
@@ -662,7 +670,7 @@ outcome as materialized (
     from message
     inner join device on message.device = device.place
     inner join account on device.user_id = account.user_id
-    where message.hour >= 0 and message.queued > 0
+    where message.hour >= 0 and message.hour < :'hours'::integer and message.queued > 0
 )
 
 select

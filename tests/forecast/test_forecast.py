@@ -249,6 +249,42 @@ def test_the_latest_are_too_late(host: Host, seqdev: Cli) -> None:
     assert [(row["reason"], row["contacts"]) for row in found["standing"]] == [("too_late", 5)]
 
 
+def test_odd_instants_end_no_forecast(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    fill(host, sequence, step, device, 8)
+    for place, (column, value) in enumerate(
+        (
+            ("next_trigger_time", "infinity"),
+            ("next_trigger_time", "-infinity"),
+            ("next_trigger_time", None),
+            ("processing_started_at", "infinity"),
+            ("processing_started_at", "-infinity"),
+            ("next_trigger_time", "0044-03-15 BC"),
+        )
+    ):
+        host.rows(
+            f"update sequence_contacts set {column} = %s where contact_phone = %s",
+            *(value, PHONE.format(place)),
+        )
+    # On the last second of the last day, for the tick after it.
+    host.rows(
+        "update sequence_contacts set next_trigger_time = (now() + interval '2 days 1 second') at time zone 'UTC'"
+        " where contact_phone = %s",
+        PHONE.format(7),
+    )
+    host.rows(
+        "insert into broadcast_messages (user_id, device_id, recipient_phone, recipient_name, message_type, content,"
+        " media_url, status, sent_at, scheduled_at, created_at) select %s, %s, '6019', '', 'text', '', '', 'sent', at,"
+        " at, at from (values ('infinity'::timestamp), ('-infinity'), (null)) as x (at)",
+        *(user, device),
+    )
+    found = ahead(seqdev, "--days", "2")
+    assert by_day(found, device) == [4, 0]
+    assert found["total"]["sends"] == 4
+
+
 def test_only_what_is_asked_for(host: Host, seqdev: Cli) -> None:
     users = [host.user() for _ in range(2)]
     devices = [host.device(user, name) for user, name in zip(users, ("one", "two"), strict=True)]
