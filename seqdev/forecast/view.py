@@ -63,7 +63,8 @@ def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[li
     for one in found.standing:
         reasons[one.reason] += one.contacts
     standing = [StandingLine(reason, number) for reason, number in reasons.most_common()]
-    held = [_held(one) for one in shown if one.held_by]
+    otherwise = "nothing that was tried" if found.changes else ""
+    held = [_held(one, otherwise) for one in shown if one.held_by]
     changes = [
         ChangeLine(
             str(one.user_id)[:8], one.change, one.sends, one.waiting, _until(one.waiting, one.drained_at)
@@ -111,13 +112,13 @@ def _named(one: Ahead) -> str:
     return f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}"
 
 
-def _held(one: Ahead) -> HeldLine:
+def _held(one: Ahead, otherwise: str) -> HeldLine:
     return HeldLine(
         _named(one),
         one.waiting,
         _until(one.waiting, one.drained_at),
         one.held_by,
-        one.helps or "nothing tried",
+        one.helps or otherwise,
     )
 
 
