@@ -14,9 +14,9 @@ from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
 from seqdev.settings import Policy
-from seqdev.tick import forecast
 from seqdev.tick import tick as ticks
-from seqdev.tick.forecast import Comparison, Decision
+from seqdev.tick.decisions import Comparison, Decision
+from seqdev.tick.decisions import compare as compared
 from seqdev.tick.tick import Report, Summary
 from seqdev.tick.work import Limits
 
@@ -83,7 +83,7 @@ def tick(
     database = app.reading("tick") if compare or dry_run else app.database("tick")
     writer = app.writer(output)
     if compare:
-        writer.write(Table("policies", Comparison, forecast.compare(database)))
+        writer.write(Table("policies", Comparison, compared(database)))
         return Exit.DONE
     if dry_run:
         summary, decisions = ticks.plan(database)

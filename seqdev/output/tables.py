@@ -1,6 +1,6 @@
 """Audit rows as tables: every column for programs, a few of them for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
@@ -55,6 +55,17 @@ def brief(name: str, row: type[Any], rows: Sequence[Any], width: int | None = No
     shown = make_dataclass(row.__name__, kinds)
     table = Table(name, shown, [shown(*values) for values in zip(*(cells[c] for c in fitting), strict=True)])
     return Shown(table, columns[len(fitting) :])
+
+
+def made(
+    name: str, kinds: Mapping[str, type[Any]], rows: Sequence[Sequence[Any]], width: int | None
+) -> Shown:
+    """``rows`` of columns that are known only now, but those at the end for which there is no room."""
+    cells = {column: [row[place] for row in rows] for place, column in enumerate(kinds)}
+    columns = list(kinds)
+    fitting = columns if width is None else _fitting(columns, cells, width)
+    shown = make_dataclass("Made", [(column, kinds[column]) for column in fitting])
+    return Shown(Table(name, shown, [shown(*row[: len(fitting)]) for row in rows]), columns[len(fitting) :])
 
 
 def _cell(row: Any, column: str) -> Any:

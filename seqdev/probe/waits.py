@@ -1,6 +1,6 @@
 """Who would wait however long, and whatever device is online: data that a person has to put right.
 
-The forecast of a tick, as of an instant at which every contact is due and no device is full; and the steps
+What a tick would do, as of an instant at which every contact is due and no device is full; and the steps
 that contacts may still come to.
 """
 
@@ -16,7 +16,7 @@ from seqdev.postgres.findings import Finding
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings
-from seqdev.tick.forecast import decide
+from seqdev.tick.decisions import decide
 
 FAR = timedelta(days=36_500)
 """From now: by then everybody is due."""

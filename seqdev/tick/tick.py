@@ -14,7 +14,7 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.tick import blocked, failed_sends, replied
 from seqdev.tick.backlog import Backlog
-from seqdev.tick.forecast import Decision, decide
+from seqdev.tick.decisions import Decision, decide
 from seqdev.tick.work import Limits, Work
 
 NOTE_REASONS: Query[None] = Query("tick/note_reasons.sql", type(None))

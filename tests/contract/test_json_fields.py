@@ -91,6 +91,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
 
     host.rows("update user_devices set status = 'offline' where id = %s", lost)
     run("tick --compare")
+    run("forecast", "--with", "policy=strict", "--with", "max_per_day=1")
     run("tick --dry-run", "--policy", "strict")
     run("tick", "--policy", "fallback")
     run("tick --dry-run")

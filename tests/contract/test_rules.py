@@ -62,6 +62,7 @@ def test_what_makes_a_contact_due_is_the_same_everywhere() -> None:
 CLAIMS = {
     "tick/plan.sql": "counts the claimed as a reason to wait",
     "explain/gates.sql": "says until when the claim is respected",
+    "forecast/sends.sql": "says when the contact is due again, and which will be too late",
     "audit/contacts.sql": "finds what a processor has left claimed: the opposite",
     "repair/stuck.sql": "releases it",
     "repair/written_by_other.sql": "respects it, and makes one of another processor's message",
@@ -195,6 +196,20 @@ def test_an_id_of_seqdev_is_derived_in_the_same_way_everywhere() -> None:
     assert all(re.search(one, written) for one in IDENTITIES.values())
     derived = re.compile("|".join(IDENTITIES.values()))
     assert [path for path, source in SOURCES.items() if "md5(" in derived.sub("", source)] == []
+
+
+COUNTED = {
+    "in flight": "m.status in ('pending', 'queued', 'processing') and ( m.scheduled_at is null or m.scheduled_at ",
+    "sent": "m.sent_at > :'now'::timestamptz - interval '24 hours' and m.status not in ('pending', 'queued', 'processing',"
+    " 'failed') and m.status <> all(:'failed'::text [])",
+}
+"""What takes the room of a device, as its gate counts it."""
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_a_forecast_counts_the_messages_that_the_gate_counts(kind: str) -> None:
+    for path in ("gates/devices.sql", "forecast/sends.sql"):
+        assert COUNTED[kind] in plain(SOURCES[path]), path
 
 
 def in_general(text: str) -> str:

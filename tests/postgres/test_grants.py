@@ -37,6 +37,7 @@ READS = [
     "db check",
     "tick --dry-run",
     "tick --compare",
+    "forecast",
     "enroll --dry-run",
     "repair assigned --dry-run",
     "repair missing --dry-run",

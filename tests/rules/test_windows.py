@@ -16,7 +16,7 @@ from seqdev.gates import WINDOWS
 from seqdev.postgres.queries import Query
 from seqdev.tick.batch import LOCK
 from seqdev.tick.claims import CLAIM, OVERFLOW, PICK
-from seqdev.tick.forecast import PLAN
+from seqdev.tick.decisions import PLAN
 from tests.world import hours
 from tests.world.command import Cli
 from tests.world.host import Connect, Host

@@ -1,7 +1,7 @@
 -- What audits, explain and every dry run may do, as GRANT statements
 --
--- Enough for: audit, explain, repair list and show, db check, and --dry-run of every command but leads import,
--- which needs temporary tables. It reads, and writes nothing.
+-- Enough for: audit, explain, forecast, repair list and show, db check, and --dry-run of every command but leads
+-- import, which needs temporary tables. It reads, and writes nothing.
 -- It runs nothing: read the statements, then run them (seqdev db grants audit --to ROLE --yes). The role has
 -- to be there.
 --

@@ -1,4 +1,4 @@
-"""Forecasts: what a tick would do, by device, and what each policy would."""
+"""What a tick would do now, by device, and what each policy would."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,0 +1,1 @@
+"""Looking ahead: what every device will have to send."""

@@ -1,0 +1,40 @@
+-- Contacts of sequences that are not active: they wait until somebody resumes the sequence
+--
+-- Parameters:
+--   now    timestamptz  the instant from which hours are counted
+--   hours  integer      how far to look
+--   user   uuid         only sequences of this user; empty: of all
+-- Gates: gates/steps.sql of the users of every policy
+-- Row:
+--   user_id      uuid     the sequence's user
+--   device_id    uuid     the device that they are assigned to
+--   device_name  text     its name
+--   contacts     integer  how many of them would be due by then
+-- Locks: none
+\if :{?now} \else \set now 'now' \endif
+\if :{?hours} \else \set hours '336' \endif
+\if :{?user} \else \set user '' \endif
+\if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+select
+    s.user_id,
+    waiting.device_id,
+    d.device_name::text as device_name,
+    sum(waiting.contacts)::integer as contacts
+from sequences as s
+cross join lateral (
+    select
+        sc.assigned_device_id as device_id,
+        count(*) as contacts
+    from sequence_contacts as sc
+    where
+        sc.sequence_id = s.id
+        and sc.status = 'active'
+        and sc.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
+    group by sc.assigned_device_id
+) as waiting
+left join user_devices as d on waiting.device_id = d.id
+where
+    s.id <> all(:'active_sequences'::uuid [])
+    and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
+group by s.user_id, waiting.device_id, d.device_name
+order by contacts desc, waiting.device_id;
