@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -38,6 +38,30 @@ COMMANDS: list[tuple[int, list[str]]] = [
     (1, ["leads", "assign", "--rebalance", "--yes", "--batch-size", "20"]),
 ]
 """What runs while everything is killed, and how often."""
+
+_SAID = ["--why", "x", "--yes"]
+UNDER_RULES: list[tuple[int, list[str]]] = [
+    *((4, ["tick", "--policy", policy.value, "--batch-size", "5"]) for policy in Policy),
+    (2, ["enroll", "--yes"]),
+    *(
+        (1, ["rules", "set", *rule, *_SAID])
+        for rule in (
+            ["max_in_flight", "9", "--device", "device 11"],
+            ["max_per_hour", "30"],
+            ["warm_up", "20 +10", "--device", "device 12"],
+            ["new_chats_per_day", "15"],
+            ["window", "00:00-24:00", "--sequence", "warm 1"],
+            ["window", "00:00-00:01", "--sequence", "solo 1"],
+            ["zone", "recipient"],
+            ["grace", "1h"],
+            ["return_home", "true"],
+        )
+    ),
+    *((1, ["rules", "unset", name, *_SAID]) for name in ("max_per_hour", "new_chats_per_day", "zone")),
+    *((1, ["pause", *part, "--why", "x"]) for part in (["--device", "device 12"], ["--sequence", "chain 2"])),
+    *((1, ["resume", *part, "--yes"]) for part in (["--device", "device 12"], ["--sequence", "chain 2"])),
+]
+"""The same under rules, which change meanwhile, and whose changes are ended, too."""
 
 _KEEP_DUE = """
     update sequence_contacts set next_trigger_time = now() at time zone 'UTC' - interval '1 minute'
@@ -115,15 +139,31 @@ def random_kills(
     return killed
 
 
+def lift_rules(world: World) -> None:
+    """Take away every rule and pause, so that all who are due may go."""
+    for rule in world.ok("rules", "list"):
+        if rule["source"] != "rule":
+            continue
+        part = [f"--{rule['scope']}", rule["scope_id"]] if rule["scope_id"] else []
+        if rule["name"] == "paused":
+            world.ok("resume", *part, "--yes")
+        else:
+            world.ok("rules", "unset", rule["name"], *part, "--why", "x", "--yes")
+
+
 def kill_at_random(
-    make_world: Worlds, held: Held, chance: random.Random, kills: int, people: int = 100
+    world: World,
+    held: Held,
+    chance: random.Random,
+    kills: int,
+    commands: Sequence[tuple[int, list[str]]] = COMMANDS,
 ) -> int:
     """Kill so many, and account for every row; how many of them were in the middle of a run."""
-    world = make_world(people)
-    names = [argv for weight, argv in COMMANDS for _ in range(weight)]
+    names = [argv for weight, argv in commands for _ in range(weight)]
     with in_background(newcomers(world)):
         killed = random_kills(world, chance, kills, 3, names)
     world.nothing_left_behind()
+    lift_rules(world)
     begun, finished = (world.host.value(RUNS + where) for where in ("", " where finished_at is not null"))
     assert begun - finished >= kills / 20, "hardly any was killed at work"
     world.account()
@@ -136,8 +176,20 @@ def kill_at_random(
 def test_whatever_is_killed_whenever_nothing_is_lost_or_twice(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
-    at_work = kill_at_random(make_world, held, chance, scale(300))
+    at_work = kill_at_random(make_world(100), held, chance, scale(300))
     held.note(f"{at_work} of them in the middle of a run")
+
+
+@fault("random SIGKILL of ticks and enrolments under rules, and of those who set rules and pauses")
+def test_under_rules_that_change_nothing_is_lost_or_twice(
+    make_world: Worlds, held: Held, chance: random.Random
+) -> None:
+    world = make_world(100)
+    at_work = kill_at_random(world, held, chance, scale(200), UNDER_RULES)
+    held.note(f"{at_work} of them in the middle of a run")
+    assert world.host.value("select count(distinct name) from seqdev.rule") >= 5, (
+        "hardly any rule was ever set"
+    )
 
 
 @pytest.mark.fault("5 random SIGKILLs")
@@ -153,7 +205,7 @@ def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: 
 def test_ten_thousand_random_kills_lose_nothing(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
-    at_work = sum(kill_at_random(make_world, held, chance, scale(1000), people=400) for _ in range(10))
+    at_work = sum(kill_at_random(make_world(400), held, chance, scale(1000)) for _ in range(10))
     held.note(f"{at_work:,} of them in the middle of a run")
 
 
