@@ -22,6 +22,18 @@ LIMITS = {
 }
 """The limits of a device, and the parameter that stands in for each."""
 
+NOT_FORETOLD = (
+    "window",
+    "host_columns",
+    "warm_up",
+    "new_chats_per_day",
+    "grace",
+    "return_home",
+    "stop_on_reply",
+    "reenrol_after",
+)
+"""Rules that a forecast leaves out. Of a warm-up it takes today's limit for that of every day."""
+
 _DAY = timedelta(days=1)
 
 
@@ -277,6 +289,7 @@ class _Look:
             waiting=waiting,
             standing=sum(one.contacts for one in standing),
             drained_at=max(drained) if drained and not waiting else None,
+            not_foretold=[name for name in NOT_FORETOLD if self._tx.settings.rules_on(name)],
         )
 
 

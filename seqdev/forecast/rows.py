@@ -158,3 +158,5 @@ class Total:
     """Contacts that wait for another reason until somebody does something."""
     drained_at: datetime | None
     """From when on nobody waits because a device is full; null: nobody ever does, or some still do."""
+    not_foretold: list[str]
+    """Rules that are set, and that this leaves out: it is as if they were not."""

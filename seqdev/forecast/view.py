@@ -149,3 +149,5 @@ def account(found: Forecast, question: Question) -> Iterator[str]:
         f"as if a tick ran every {short(question.every)}, the worker sent at once, nobody "
         f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"
     )
+    if total.not_foretold:
+        yield f"as if these rules were not set: {', '.join(total.not_foretold)}"

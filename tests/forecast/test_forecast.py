@@ -65,6 +65,7 @@ def test_a_full_device_delays_all_that_follows(host: Host, seqdev: Cli) -> None:
         "waiting": 0,
         "standing": 0,
         "drained_at": "",
+        "not_foretold": [],
     }
 
 
@@ -351,3 +352,15 @@ def test_of_an_empty_database_there_is_nothing_to_tell(database: str, seqdev: Cl
     ran = seqdev("forecast")
     assert (ran.code, ran.out) == (0, "")
     assert "0 messages in 14 days" in ran.err
+
+
+def test_rules_that_a_forecast_leaves_out_are_named(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user)
+    assert ahead(seqdev)["total"]["not_foretold"] == []
+    host.rule("window", "mon 09:00-10:00", user=user)
+    host.rule("warm_up", "20 +10", device=device)
+    assert ahead(seqdev)["total"]["not_foretold"] == ["window", "warm_up"]
+    ran = seqdev("forecast")
+    assert ran.code == 0
+    assert "as if these rules were not set: window, warm_up\n" in ran.err
