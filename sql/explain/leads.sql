@@ -13,7 +13,7 @@
 --   triggers     text[]  the members of the trigger list
 --   device_id    uuid    the device that owns the lead
 --   device_name  text    its name; null for a device of another user
---   device       text    online, offline, gone, no_device, device_missing or device_of_other_user
+--   device       text    online, paused, offline, gone, no_device, device_missing or device_of_other_user
 -- Locks: none
 \if :{?phones} \else \set phones '{}' \endif
 \if :{?user} \else \set user '' \endif
@@ -42,6 +42,7 @@ select
             when d.id is null then 'device_missing'
             when d.user_id <> l.user_id then 'device_of_other_user'
             when g.reason is null then 'online'
+            when g.reason = 'paused' then 'paused'
             when g.is_gone then 'gone'
             else 'offline'
         end

@@ -20,7 +20,7 @@
 --   stopped   text[]       values of sequence_contacts.status that somebody has set so that nothing is sent
 --   national  text         regular expression of what begins a national number
 --   country   text         what stands for it in an international one
--- Gates: gates/causes.sql, gates/devices.sql under strict of all devices
+-- Gates: gates/causes.sql, gates/steps.sql, gates/devices.sql under strict of all devices
 -- Row:
 --   table_name   text   the table of the row
 --   row_id       uuid   the message
@@ -32,8 +32,8 @@
 --   to_device    uuid   the device that sends it
 --   to_name      text   its name
 --   why          text   the cause for which it was not sent
---   refused      text   never_succeeds, may_be_sent, blocked, stopped, overtaken, attempts_used, tried_lately, device_missing,
---                       device_of_other_user, device_gone, device_offline, device_restricted; or null
+--   refused      text   never_succeeds, may_be_sent, blocked, stopped, overtaken, attempts_used, tried_lately, paused,
+--                       device_missing, device_of_other_user, device_gone, device_offline, device_restricted; or null
 --   expected     jsonb  what the row must be when it changes: columns and values
 --   becomes      jsonb  what changes: columns and values
 -- Locks: none
@@ -54,12 +54,19 @@
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?causes} \else \ir ../gates/causes.sql \endif
+\if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with device as materialized (
     select g.*
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'is_gone'::boolean []
     ) as g (id, user_id, reason, is_gone)
+),
+
+paused_sequence as materialized (
+    select s.sequence_id
+    from unnest(:'step_sequences'::uuid [], :'step_pauses'::text []) as s (sequence_id, pause)
+    where s.pause is not null
 ),
 
 cause as materialized (
@@ -136,6 +143,7 @@ judged as materialized (
             when target.id is null then 'device_missing'
             when target.user_id <> f.user_id then 'device_of_other_user'
             when target.is_gone then 'device_gone'
+            when target.reason = 'paused' or f.sequence_id in (select p.sequence_id from paused_sequence as p) then 'paused'
             when target.reason is not null then 'device_offline'
             when f.cause = 'restricted' and target.id = f.device_id then 'device_restricted'
         end as refused

@@ -162,6 +162,19 @@ def test_the_device_must_be_there_and_online_and_the_users_own(host: Host, seqde
     assert host.value("select device_id from broadcast_messages") == away
 
 
+@pytest.mark.parametrize("part", ["sequence", "user", "device"])
+def test_what_is_paused_is_not_queued_again(host: Host, seqdev: Cli, part: str) -> None:
+    queue = Queue(host, seqdev, 2)
+    for phone in queue.phones:
+        queue.fail(phone)
+    whose = {"sequence": queue.sequence, "user": queue.user, "device": queue.device}[part]
+    assert seqdev("pause", f"--{part}", whose, "--why", "a test").code == 0
+    assert set(reasons(repair(seqdev, "failed", code=3)).values()) == {"paused"}
+    assert seqdev("resume", f"--{part}", whose, "--yes").code == 0
+    repair(seqdev, "failed")
+    assert {queue.status(phone) for phone in queue.phones} == {"pending"}
+
+
 def test_messages_are_laid_out_over_the_time_given_the_oldest_first(host: Host, seqdev: Cli) -> None:
     queue = Queue(host, seqdev, 5)
     for place, phone in enumerate(queue.phones):
