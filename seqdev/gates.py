@@ -8,7 +8,6 @@ is the text of an array, which the statements that need it take as a parameter o
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -136,34 +135,6 @@ class Causes:
 
 
 @dataclass(frozen=True)
-class StopsOnReply:
-    """The row of ``tick/replies_stop.sql``."""
-
-    sequences: list[UUID]
-    kind: str | None
-    readable: bool
-    looked_at: datetime | None
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nobody can be found who has written back, in words; None: there is nothing in the way."""
-        if self.kind is None:
-            return "there is no table whatsapp_messages with the columns device_id, chat_jid and timestamp"
-        if not self.readable:
-            return "this role may not read whatsapp_messages; give it the right: seqdev db grants"
-        return None
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A row of ``tick/replies.sql``: a person who has written to a device of a user."""
-
-    digits: str
-    user_id: UUID
-    at: datetime
-
-
-@dataclass(frozen=True)
 class Ramps:
     """The row of ``gates/ramps.sql``, which ``gates/devices.sql`` takes; without such a rule, nothing."""
 
@@ -187,9 +158,6 @@ RAMPS = Query("gates/ramps.sql", Ramps)
 PERSONS = Query("enroll/persons.sql", Persons)
 CAUSES = Query("gates/causes.sql", Causes)
 AGAIN = Query("enroll/again.sql", Again)
-STOPS = Query("tick/replies_stop.sql", StopsOnReply)
-WRITTEN = Query("tick/replies.sql", Writer)
-WRITTEN_EPOCH = Query("tick/replies_epoch.sql", Writer)
 
 
 @dataclass(frozen=True)
@@ -389,16 +357,3 @@ def handed_to(query: Query[Row], *answers: Answers) -> Answers:
     """Of the answers, those that the file of ``query`` takes as parameters."""
     wanted = query.statement.parameters
     return {name: value for answer in answers for name, value in answer.items() if name in wanted}
-
-
-def stops_on_reply(transaction: "Transaction", settings: Settings) -> StopsOnReply:
-    """Which sequences people leave when they write back, and where the host keeps what they write."""
-    return transaction.one(STOPS, stop_on_reply=settings.stop_on_reply)
-
-
-def writers(
-    transaction: "Transaction", kept: StopsOnReply, since: datetime, *, each: bool = False
-) -> list[Writer]:
-    """Who has written ``since``, and when the last time, or ``each`` time. No ``kept.trouble``."""
-    query = WRITTEN if kept.kind == "instant" else WRITTEN_EPOCH
-    return transaction.rows(query, since=since, until=transaction.now, each=each)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from seqdev import gates
+from seqdev import replies
 from seqdev.audit.audit import Criteria
 from seqdev.audit.rows import Audited
 from seqdev.errors import SchemaError
@@ -57,13 +57,13 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
 
         sequence = named(lookup.Kind.SEQUENCE, criteria.sequence)
         device = named(lookup.Kind.DEVICE, criteria.device)
-        kept = gates.stops_on_reply(tx, tx.settings)
+        kept = replies.stops_on_reply(tx, tx.settings)
         if kept.trouble:
             raise SchemaError(
                 f"replies cannot be counted: {kept.trouble}",
                 "it is the host's table of what devices receive and send",
             )
-        writers = gates.writers(tx, kept, tx.now - since, each=True)
+        writers = replies.writers(tx, kept, tx.now - since, each=True)
         return tx.rows(
             REPLIES,
             now=tx.now,

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from seqdev import gates
+from seqdev import gates, replies
 from seqdev.enroll.rows import APPLY
 from seqdev.errors import PermissionRefused, ReadOnly, Refused, SeqdevError, Unavailable
 from seqdev.postgres.bisect import Divisible, bisect
@@ -251,7 +251,7 @@ class _Probe:
 
     def _replied(self, transaction: Transaction, steps: gates.Answers, people: list[Person]) -> None:
         """Where people leave when they reply, whether their rows may say so; nothing of it stays."""
-        stops = gates.stops_on_reply(transaction, self._settings)
+        stops = replies.stops_on_reply(transaction, self._settings)
         if not stops.sequences or not people:
             return
         self.stage = "reply"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from seqdev import gates
+from seqdev import replies
 from seqdev.phone import national
 from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.queries import Query
@@ -47,13 +47,13 @@ STOP_REPLIED: Query[None] = Query("tick/stop_replied.sql", type(None))
 
 def count(transaction: Transaction, settings: Settings) -> int | None:
     """How many rows of contacts a tick would stop now, before it claims anything; None: it would not look."""
-    stops = gates.stops_on_reply(transaction, settings)
+    stops = replies.stops_on_reply(transaction, settings)
     if not stops.sequences or stops.trouble:
         return None
     return _contacts(_found(transaction, settings, stops))
 
 
-def stop(transaction: Transaction, stops: gates.StopsOnReply, run: UUID) -> Replied:
+def stop(transaction: Transaction, stops: replies.StopsOnReply, run: UUID) -> Replied:
     """Stop what is to come for people who have replied since their sequence last wrote to them."""
     settings = transaction.settings
     if not stops.sequences:
@@ -71,12 +71,12 @@ def stop(transaction: Transaction, stops: gates.StopsOnReply, run: UUID) -> Repl
     )
 
 
-def _found(transaction: Transaction, settings: Settings, stops: gates.StopsOnReply) -> list[RepliedRow]:
+def _found(transaction: Transaction, settings: Settings, stops: replies.StopsOnReply) -> list[RepliedRow]:
     """Rows to come of people who have replied, as far back as this look goes."""
     now, last = transaction.now.astimezone(UTC), stops.looked_at
     far = last is None or (last.astimezone(UTC).hour, now - last > timedelta(hours=1)) != (now.hour, False)
     since = min(now, last or now) - (FAR if far else OVERLAP)
-    writers = gates.writers(transaction, stops, since)
+    writers = replies.writers(transaction, stops, since)
     if not writers:
         return []
     return transaction.rows(

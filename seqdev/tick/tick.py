@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from seqdev import gates
+from seqdev import gates, replies
 from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
 from seqdev.journal.runs import Run
 from seqdev.postgres.engine import Database
@@ -205,10 +205,10 @@ class _Tick:
         Nor to who has replied, where the sequence stops on that.
         """
 
-        def work(transaction: Transaction) -> tuple[Counter[str], gates.StopsOnReply]:
+        def work(transaction: Transaction) -> tuple[Counter[str], replies.StopsOnReply]:
             transaction.constraints_immediate()
             refused = blocked.stop(transaction, self._work)
-            return refused, gates.stops_on_reply(transaction, transaction.settings)
+            return refused, replies.stops_on_reply(transaction, transaction.settings)
 
         refused, stops = self._database.retry(work)
         for reason, number in refused.items():
@@ -216,7 +216,7 @@ class _Tick:
         if stops.sequences:
             self._stop_replied(stops)
 
-    def _stop_replied(self, stops: gates.StopsOnReply) -> None:
+    def _stop_replied(self, stops: replies.StopsOnReply) -> None:
         """Who has written back leaves the sequences that stop on a reply."""
 
         def work(transaction: Transaction) -> replied.Replied:
