@@ -194,7 +194,7 @@ WRITTEN_EPOCH = Query("tick/replies_epoch.sql", Writer)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which devices are asked about, and how far their messages are counted (see the file).
+    """Which devices are asked about, how far their messages are counted, and whether for people (see the file).
 
     Without ``devices`` and ``users``: all.
     """
@@ -202,6 +202,7 @@ class Asked:
     devices: Iterable[UUID] = ()
     users: Iterable[UUID] = ()
     counted: str = "limit"
+    told: bool = True
 
 
 ALL = Asked()
@@ -300,13 +301,16 @@ def devices(
         "counted": asked.counted,
     }
     counted = Ramps()
-    if policy is not Policy.QUEUE and settings.rules_on(*RAMPED):
+    # Uncounted, only a grace may decide, and only where others take the people of a device that is away.
+    ramped = RAMPED if asked.counted != "no" else ("grace",) if policy.moves else ()
+    if policy is not Policy.QUEUE and settings.rules_on(*ramped):
         counted = transaction.one(RAMPS, **given, **ramps(settings))
     found = transaction.one(
         DEVICES,
         policy=policy.value,
         online=settings.online_statuses,
         gone=settings.gone_statuses,
+        told=asked.told,
         **given,
         **capacity(settings),
         **handed_to(DEVICES, asdict(counted)),
