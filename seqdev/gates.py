@@ -213,14 +213,21 @@ Answers = Mapping[str, str]
 
 _NO_ZONES = {"zones": "{}", "phone_prefixes": "{}", "phone_zones": "{}"}
 _zones: dict[str, str] = {}
-"""What the zones' gates have answered: asked once a process, and only where a window needs it."""
+"""What the zones' gates have answered: each asked once a process, and only where a window needs it."""
 
 
 def zones(transaction: "Transaction") -> Answers:
-    """The time zones that the server knows, and those of phones."""
-    if not _zones:
-        _zones.update(asdict(transaction.one(ZONES)) | asdict(transaction.one(PHONE_ZONES)))
+    """The time zones that the server knows."""
+    if "zones" not in _zones:
+        _zones.update(asdict(transaction.one(ZONES)))
     return _zones
+
+
+def phone_zones(transaction: "Transaction") -> Answers:
+    """Those, and the zones of phones: thousands, for windows that are their recipients' alone."""
+    if "phone_zones" not in _zones:
+        _zones.update(asdict(transaction.one(PHONE_ZONES)))
+    return zones(transaction)
 
 
 def windows(
@@ -238,9 +245,13 @@ def windows(
         "zone": settings.zone,
         "host_columns": settings.host_columns,
     }
-    found = transaction.one(WINDOWS, **(_zones or _NO_ZONES), **given)
-    if found.unknown_zones != "{}" and not _zones:
-        found = transaction.one(WINDOWS, **zones(transaction), **given)
+    found = transaction.one(WINDOWS, **_NO_ZONES | _zones, **given)
+    if found.unknown_zones != "{}":
+        # What is named although it was given is known to nobody.
+        before = len(_zones)
+        (phone_zones if "recipient" in found.unknown_zones else zones)(transaction)
+        if len(_zones) > before:
+            found = transaction.one(WINDOWS, **_NO_ZONES | _zones, **given)
     return asdict(found)
 
 

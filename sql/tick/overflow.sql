@@ -108,6 +108,8 @@ chat as materialized (
             ) is not false)
             and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                 in (select step.user_id, step.sequence_id, step.id from step)) is true
+        -- One by one, by index: else the planner may read all that are due.
+        offset 0
     ) as own
     where device.new_room is not null and coalesce(device.reason = 'device_full', true)
     union all

@@ -1,8 +1,9 @@
 -- The due contacts that are a device's own: those assigned to it, or only those of its leads that nobody is assigned to
 --
 -- The claim finds those assigned to a device itself. It is given those without an assigned device, which are their
--- lead's; those of a device that may open only so many chats, known ones and so many others; and all of them where the database has refused a claim, which is then made for a part of them at a time,
--- until the contact that is refused stands alone.
+-- lead's; those of a device that may open fewer chats than it takes, known ones and so many others; and all of them
+-- where the database has refused a claim, which is then made for a part of them at a time, until the contact that is
+-- refused stands alone.
 --
 -- Parameters:
 --   due_by        timestamptz  contacts are due that are due by then: the instant the run began
@@ -54,7 +55,8 @@ device as materialized (
         d.user_id,
         d.reason,
         least(:'take'::integer, d.room) as room,
-        d.new_room,
+        -- Where all that it takes now may be new to it, nobody has to be chosen: as in tick/claim.sql
+        case when d.new_room < least(:'take'::integer, d.room) then d.new_room end as new_room,
         d.new_reason
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
@@ -112,6 +114,8 @@ chat as materialized (
             ) is not false)
             and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                 in (select step.user_id, step.sequence_id, step.id from step)) is true
+        -- One by one, by index: else the planner may read all that are due.
+        offset 0
     ) as own
     where device.new_room is not null and coalesce(device.reason = 'device_full', true)
     union all
