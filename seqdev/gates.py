@@ -55,6 +55,13 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class HostHours:
+    """The row of ``gates/host_hours.sql``."""
+
+    has_hours: bool
+
+
+@dataclass(frozen=True)
 class Zones:
     """The row of ``gates/zones.sql``."""
 
@@ -180,6 +187,7 @@ class Ramps:
 BLOCKED = Query("gates/blocked.sql", Blocked)
 ZONES = Query("gates/zones.sql", Zones)
 PHONE_ZONES = Query("gates/phone_zones.sql", PhoneZones)
+HOST_HOURS = Query("gates/host_hours.sql", HostHours)
 WINDOWS = Query("gates/windows.sql", Windows)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
@@ -194,7 +202,7 @@ WRITTEN_EPOCH = Query("tick/replies_epoch.sql", Writer)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which devices are asked about, how far their messages are counted, and whether for people (see the file).
+    """Which devices are asked about, how far messages are counted, and whether for people (see the file).
 
     Without ``devices`` and ``users``: all.
     """
@@ -261,7 +269,9 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
     Where the settings are for the users of one policy, only theirs are active. ``timed``: now, by their
     hours; else at any time.
     """
-    hours = windows(transaction, settings) if timed else {"shut_steps": "{}", "recipient_hours": "{}"}
+    hours: Answers = {"shut_steps": "{}", "recipient_hours": "{}"}
+    if timed and _has_hours(transaction, settings):
+        hours = windows(transaction, settings)
     found = transaction.one(
         STEPS,
         now=transaction.now,
@@ -272,6 +282,11 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
         **handed_to(STEPS, hours),
     )
     return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
+
+
+def _has_hours(transaction: "Transaction", settings: Settings) -> bool:
+    """Whether there is a window, by a rule or by a column of the host's."""
+    return settings.rules_on("window") or (settings.host_columns and transaction.one(HOST_HOURS).has_hours)
 
 
 def shuts(steps: Answers) -> bool:
