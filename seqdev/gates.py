@@ -54,6 +54,13 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class HostHours:
+    """The row of ``gates/host_hours.sql``."""
+
+    has_hours: bool
+
+
+@dataclass(frozen=True)
 class Zones:
     """The row of ``gates/zones.sql``."""
 
@@ -151,6 +158,7 @@ class Ramps:
 BLOCKED = Query("gates/blocked.sql", Blocked)
 ZONES = Query("gates/zones.sql", Zones)
 PHONE_ZONES = Query("gates/phone_zones.sql", PhoneZones)
+HOST_HOURS = Query("gates/host_hours.sql", HostHours)
 WINDOWS = Query("gates/windows.sql", Windows)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
@@ -162,7 +170,7 @@ AGAIN = Query("enroll/again.sql", Again)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which devices are asked about, and how far their messages are counted (see the file).
+    """Which devices are asked about, how far messages are counted, and whether for people (see the file).
 
     Without ``devices`` and ``users``: all.
     """
@@ -170,6 +178,7 @@ class Asked:
     devices: Iterable[UUID] = ()
     users: Iterable[UUID] = ()
     counted: str = "limit"
+    told: bool = True
 
 
 ALL = Asked()
@@ -180,14 +189,21 @@ Answers = Mapping[str, str]
 
 _NO_ZONES = {"zones": "{}", "phone_prefixes": "{}", "phone_zones": "{}"}
 _zones: dict[str, str] = {}
-"""What the zones' gates have answered: asked once a process, and only where a window needs it."""
+"""What the zones' gates have answered: each asked once a process, and only where a window needs it."""
 
 
 def zones(transaction: "Transaction") -> Answers:
-    """The time zones that the server knows, and those of phones."""
-    if not _zones:
-        _zones.update(asdict(transaction.one(ZONES)) | asdict(transaction.one(PHONE_ZONES)))
+    """The time zones that the server knows."""
+    if "zones" not in _zones:
+        _zones.update(asdict(transaction.one(ZONES)))
     return _zones
+
+
+def phone_zones(transaction: "Transaction") -> Answers:
+    """Those, and the zones of phones: thousands, for windows that are their recipients' alone."""
+    if "phone_zones" not in _zones:
+        _zones.update(asdict(transaction.one(PHONE_ZONES)))
+    return zones(transaction)
 
 
 def windows(
@@ -205,9 +221,13 @@ def windows(
         "zone": settings.zone,
         "host_columns": settings.host_columns,
     }
-    found = transaction.one(WINDOWS, **(_zones or _NO_ZONES), **given)
-    if found.unknown_zones != "{}" and not _zones:
-        found = transaction.one(WINDOWS, **zones(transaction), **given)
+    found = transaction.one(WINDOWS, **_NO_ZONES | _zones, **given)
+    if found.unknown_zones != "{}":
+        # What is named although it was given is known to nobody.
+        before = len(_zones)
+        (phone_zones if "recipient" in found.unknown_zones else zones)(transaction)
+        if len(_zones) > before:
+            found = transaction.one(WINDOWS, **_NO_ZONES | _zones, **given)
     return asdict(found)
 
 
@@ -217,7 +237,9 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
     Where the settings are for the users of one policy, only theirs are active. ``timed``: now, by their
     hours; else at any time.
     """
-    hours = windows(transaction, settings) if timed else {"shut_steps": "{}", "recipient_hours": "{}"}
+    hours: Answers = {"shut_steps": "{}", "recipient_hours": "{}"}
+    if timed and _has_hours(transaction, settings):
+        hours = windows(transaction, settings)
     found = transaction.one(
         STEPS,
         now=transaction.now,
@@ -228,6 +250,11 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
         **handed_to(STEPS, hours),
     )
     return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
+
+
+def _has_hours(transaction: "Transaction", settings: Settings) -> bool:
+    """Whether there is a window, by a rule or by a column of the host's."""
+    return settings.rules_on("window") or (settings.host_columns and transaction.one(HOST_HOURS).has_hours)
 
 
 def shuts(steps: Answers) -> bool:
@@ -268,13 +295,16 @@ def devices(
         "counted": asked.counted,
     }
     counted = Ramps()
-    if policy is not Policy.QUEUE and settings.rules_on(*RAMPED):
+    # Uncounted, only a grace may decide, and only where others take the people of a device that is away.
+    ramped = RAMPED if asked.counted != "no" else ("grace",) if policy.moves else ()
+    if policy is not Policy.QUEUE and settings.rules_on(*ramped):
         counted = transaction.one(RAMPS, **given, **ramps(settings))
     found = transaction.one(
         DEVICES,
         policy=policy.value,
         online=settings.online_statuses,
         gone=settings.gone_statuses,
+        told=asked.told,
         **given,
         **capacity(settings),
         **handed_to(DEVICES, asdict(counted)),

@@ -78,7 +78,7 @@ class Claiming:
 
     def ask(self, devices: frozenset[UUID]) -> None:
         """Ask the gate again about ``devices``: what was claimed has taken room."""
-        asked = gates.Asked(devices)
+        asked = gates.Asked(devices, told=False)
         self.devices = gates.devices(self.transaction, self.work.settings, self.work.policy, asked)
 
 

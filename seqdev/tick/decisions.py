@@ -83,7 +83,7 @@ def decide(
     for own in map(settings.of, settings.policies_in_use):
         instants = window(own, due_by or transaction.now)
         steps = close(transaction, gates.steps(transaction, own, timed=timed), held)
-        devices = gates.devices(transaction, own, own.policy)
+        devices = gates.devices(transaction, own, own.policy, gates.Asked(told=False))
         failed = own.failed_statuses
         for row in transaction.rows(PLAN, failed=failed, **instants, **gates.handed_to(PLAN, steps, devices)):
             names[row.device_id] = row.device_name

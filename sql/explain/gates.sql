@@ -56,7 +56,7 @@ with step_gate as materialized (
 step as materialized (
     select step_gate.*
     from step_gate
-    where step_gate.reason is null
+    where coalesce(step_gate.reason is null, false)
 ),
 
 device as materialized (
@@ -80,7 +80,115 @@ device as materialized (
     inner join user_devices as d on g.id = d.id
 ),
 
--- Who is due on a device that may open only so many chats, and has never had a message from it, as their turn comes.
+-- Who is due on a device that may open only so many chats.
+chat as materialized (
+    select
+        device.id as device_id,
+        own.contact_phone,
+        own.next_trigger_time
+    from device
+    cross join lateral (
+        select
+            sc.contact_phone,
+            sc.next_trigger_time
+        from sequence_contacts as sc
+        where
+            sc.assigned_device_id = device.id
+            -- due: as in tick/claim.sql
+            and sc.status = 'active'
+            and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+            and coalesce(
+                sc.processing_started_at <= :'stale'::timestamptz,
+                sc.processing_device_id is null or sc.completed_at is not null
+            )
+            and sc.contact_phone ~ '\S'
+            and (:'without_lead'::boolean or (
+                select true from leads as person
+                where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+            ))
+            and (:'recipient_hours'::jsonb = '{}' or (
+                -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                from (
+                    -- digits: as in enroll/persons.sql
+                    select
+                        case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                            else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                    from (
+                        select regexp_replace(
+                            sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                        ) as digits
+                    ) as bare
+                ) as person
+                cross join generate_series(9, 0, -1) as prefix (size)
+                cross join lateral (
+                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                ) as of
+                where :'recipient_hours'::jsonb ? of.key
+                limit 1
+            ) is not false)
+            and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                in (select step.user_id, step.sequence_id, step.id from step)) is true
+        -- One by one, by index: else the planner may read all that are due.
+        offset 0
+    ) as own
+    where device.new_room is not null and coalesce(device.reason = 'device_full', true)
+    union all
+    -- Contacts without an assigned device are their lead's.
+    select
+        l.device_id,
+        sc.contact_phone,
+        sc.next_trigger_time
+    from sequence_contacts as sc
+    inner join sequences as s on sc.sequence_id = s.id
+    cross join lateral (
+        select leads.device_id
+        from leads
+        where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+        limit 1
+    ) as l
+    where
+        (select count(*) from device where device.new_room is not null) > 0
+        and sc.assigned_device_id is null
+        -- due: as in tick/claim.sql
+        and sc.status = 'active'
+        and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+        and coalesce(
+            sc.processing_started_at <= :'stale'::timestamptz,
+            sc.processing_device_id is null or sc.completed_at is not null
+        )
+        and sc.contact_phone ~ '\S'
+        and (:'without_lead'::boolean or (
+            select true from leads as person
+            where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
+        ))
+        and (:'recipient_hours'::jsonb = '{}' or (
+            -- The longest prefix of the phone that there is tells: gates/windows.sql.
+            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+            from (
+                -- digits: as in enroll/persons.sql
+                select
+                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                from (
+                    select regexp_replace(
+                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                    ) as digits
+                ) as bare
+            ) as person
+            cross join generate_series(9, 0, -1) as prefix (size)
+            cross join lateral (
+                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+            ) as of
+            where :'recipient_hours'::jsonb ? of.key
+            limit 1
+        ) is not false)
+        and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
+            in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+),
+
+-- Of those, who has never had a message from it, as their turn comes.
 newcomer as materialized (
     select
         fresh.device_id,
@@ -92,118 +200,15 @@ newcomer as materialized (
         ) > fresh.room as is_barred
     from (
         select
-            due.device_id,
-            due.contact_phone,
-            taker.new_room as room,
-            taker.new_reason as reason,
-            min(due.next_trigger_time) as due_at
-        from (
-            select
-                device.id as device_id,
-                own.contact_phone,
-                own.next_trigger_time
-            from device
-            cross join lateral (
-                select
-                    sc.contact_phone,
-                    sc.next_trigger_time
-                from sequence_contacts as sc
-                where
-                    sc.assigned_device_id = device.id
-                    -- due: as in tick/claim.sql
-                    and sc.status = 'active'
-                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                    and coalesce(
-                        sc.processing_started_at <= :'stale'::timestamptz,
-                        sc.processing_device_id is null or sc.completed_at is not null
-                    )
-                    and sc.contact_phone ~ '\S'
-                    and (:'without_lead'::boolean or (
-                        select true from leads as person
-                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
-                    ))
-                    and (:'recipient_hours'::jsonb = '{}' or (
-                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
-                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
-                        from (
-                            -- digits: as in enroll/persons.sql
-                            select
-                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
-                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
-                            from (
-                                select regexp_replace(
-                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-                                ) as digits
-                            ) as bare
-                        ) as person
-                        cross join generate_series(9, 0, -1) as prefix (size)
-                        cross join lateral (
-                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
-                        ) as of
-                        where :'recipient_hours'::jsonb ? of.key
-                        limit 1
-                    ) is not false)
-                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
-                        in (select step.user_id, step.sequence_id, step.id from step)) is true
-            ) as own
-            where device.new_room is not null
-            union all
-            -- Contacts without an assigned device are their lead's.
-            select
-                l.device_id,
-                sc.contact_phone,
-                sc.next_trigger_time
-            from sequence_contacts as sc
-            inner join sequences as s on sc.sequence_id = s.id
-            cross join lateral (
-                select leads.device_id
-                from leads
-                where leads.user_id = s.user_id and leads.phone = sc.contact_phone
-                limit 1
-            ) as l
-            where
-                (select count(*) from device where device.new_room is not null) > 0
-                and sc.assigned_device_id is null
-                -- due: as in tick/claim.sql
-                and sc.status = 'active'
-                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and coalesce(
-                    sc.processing_started_at <= :'stale'::timestamptz,
-                    sc.processing_device_id is null or sc.completed_at is not null
-                )
-                and sc.contact_phone ~ '\S'
-                and (:'without_lead'::boolean or (
-                    select true from leads as person
-                    where (person.user_id, person.phone) = (s.user_id, sc.contact_phone) limit 1
-                ))
-                and (:'recipient_hours'::jsonb = '{}' or (
-                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
-                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
-                    from (
-                        -- digits: as in enroll/persons.sql
-                        select
-                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
-                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
-                        from (
-                            select regexp_replace(
-                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-                            ) as digits
-                        ) as bare
-                    ) as person
-                    cross join generate_series(9, 0, -1) as prefix (size)
-                    cross join lateral (
-                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
-                    ) as of
-                    where :'recipient_hours'::jsonb ? of.key
-                    limit 1
-                ) is not false)
-                and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
-                    in (select step.user_id, step.sequence_id, step.id from step)) is true
-                and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
-        ) as due
-        inner join device as taker on due.device_id = taker.id
-        where taker.new_room is not null and coalesce(taker.reason, 'device_full') = 'device_full'
-        group by due.device_id, due.contact_phone, taker.new_room, taker.new_reason
+            chat.device_id,
+            chat.contact_phone,
+            device.new_room as room,
+            device.new_reason as reason,
+            min(chat.next_trigger_time) as due_at
+        from chat
+        inner join device on chat.device_id = device.id
+        where device.new_room is not null and coalesce(device.reason = 'device_full', true)
+        group by chat.device_id, chat.contact_phone, device.new_room, device.new_reason
     ) as fresh
     where
         (

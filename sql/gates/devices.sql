@@ -17,6 +17,7 @@
 --   asked          uuid[]       devices that are asked about; empty: all
 --   users          uuid[]       only devices of these users; empty: of all
 --   counted        text         messages: limit: counted, though no further than the limits; all: every one; no: none
+--   told           boolean      also what people are told; else those columns are empty: a tick needs none of them
 --   max_in_flight  integer      messages of a device in flight, where no rule is set for it or its user
 --   max_per_hour   integer      messages of a device sent in 60 minutes, plus those in flight
 --   max_per_day    integer      messages of a device sent in 24 hours, plus those in flight
@@ -59,6 +60,7 @@
 \if :{?asked} \else \set asked '{}' \endif
 \if :{?users} \else \set users '{}' \endif
 \if :{?counted} \else \set counted 'limit' \endif
+\if :{?told} \else \set told 'true' \endif
 \if :{?max_in_flight} \else \set max_in_flight '50' \endif
 \if :{?max_per_hour} \else \set max_per_hour '80' \endif
 \if :{?max_per_day} \else \set max_per_day '800' \endif
@@ -148,28 +150,28 @@ select
     coalesce(array_agg(gate.id), '{}')::text as devices,
     coalesce(array_agg(gate.user_id), '{}')::text as device_users,
     coalesce(array_agg(gate.reason), '{}')::text as device_reasons,
-    coalesce(array_agg(gate.room), '{}')::text as device_rooms,
-    coalesce(array_agg(gate.new_room), '{}')::text as new_rooms,
-    coalesce(array_agg(gate.new_reason), '{}')::text as new_reasons,
-    coalesce(array_agg(gate.is_online), '{}')::text as is_online,
-    coalesce(array_agg(gate.is_gone), '{}')::text as is_gone,
-    coalesce(array_agg(gate.out_of_service), '{}')::text as out_of_service,
+    coalesce(array_agg(gate.room) filter (where :'counted'::text <> 'no'), '{}')::text as device_rooms,
+    coalesce(array_agg(gate.new_room) filter (where :'counted'::text <> 'no'), '{}')::text as new_rooms,
+    coalesce(array_agg(gate.new_reason) filter (where :'counted'::text <> 'no'), '{}')::text as new_reasons,
+    coalesce(array_agg(gate.is_online) filter (where :'told'::boolean), '{}')::text as is_online,
+    coalesce(array_agg(gate.is_gone) filter (where :'told'::boolean), '{}')::text as is_gone,
+    coalesce(array_agg(gate.out_of_service) filter (where :'told'::boolean), '{}')::text as out_of_service,
     coalesce(array_agg(gate.in_flight), '{}')::text as in_flight,
-    coalesce(array_agg(gate.in_hour), '{}')::text as sent_in_hour,
-    coalesce(array_agg(gate.in_day), '{}')::text as sent_in_day,
-    coalesce(array_agg(gate.most_flying), '{}')::text as most_in_flight,
-    coalesce(array_agg(gate.most_an_hour), '{}')::text as most_in_hour,
-    coalesce(array_agg(gate.most_a_day), '{}')::text as most_in_day,
-    coalesce(array_agg(gate.flying_by), '{}')::text as flying_by,
-    coalesce(array_agg(gate.hour_by), '{}')::text as hour_by,
-    coalesce(array_agg(gate.day_by), '{}')::text as day_by,
-    coalesce(array_agg(gate.new_in_day), '{}')::text as new_in_day,
-    coalesce(array_agg(gate.most_new), '{}')::text as most_new,
-    coalesce(array_agg(gate.new_by), '{}')::text as new_by,
-    coalesce(array_agg(gate.away_until), '{}')::text as away_until,
-    coalesce(array_agg(gate.home_after), '{}')::text as home_after,
-    coalesce(array_agg(gate.pause), '{}')::text as device_pauses,
-    coalesce(array_agg(gate.pause_ends), '{}')::text as device_pause_ends,
+    coalesce(array_agg(gate.in_hour) filter (where :'told'::boolean), '{}')::text as sent_in_hour,
+    coalesce(array_agg(gate.in_day) filter (where :'told'::boolean), '{}')::text as sent_in_day,
+    coalesce(array_agg(gate.most_flying) filter (where :'told'::boolean), '{}')::text as most_in_flight,
+    coalesce(array_agg(gate.most_an_hour) filter (where :'told'::boolean), '{}')::text as most_in_hour,
+    coalesce(array_agg(gate.most_a_day) filter (where :'told'::boolean), '{}')::text as most_in_day,
+    coalesce(array_agg(gate.flying_by) filter (where :'told'::boolean), '{}')::text as flying_by,
+    coalesce(array_agg(gate.hour_by) filter (where :'told'::boolean), '{}')::text as hour_by,
+    coalesce(array_agg(gate.day_by) filter (where :'told'::boolean), '{}')::text as day_by,
+    coalesce(array_agg(gate.new_in_day) filter (where :'told'::boolean), '{}')::text as new_in_day,
+    coalesce(array_agg(gate.most_new) filter (where :'told'::boolean), '{}')::text as most_new,
+    coalesce(array_agg(gate.new_by) filter (where :'told'::boolean), '{}')::text as new_by,
+    coalesce(array_agg(gate.away_until) filter (where :'told'::boolean), '{}')::text as away_until,
+    coalesce(array_agg(gate.home_after) filter (where :'told'::boolean), '{}')::text as home_after,
+    coalesce(array_agg(gate.pause) filter (where :'told'::boolean), '{}')::text as device_pauses,
+    coalesce(array_agg(gate.pause_ends) filter (where :'told'::boolean), '{}')::text as device_pause_ends,
     coalesce(
         (
             select jsonb_agg(kept.unread order by kept.unread)

@@ -231,6 +231,9 @@ from (
     where
         (:'asked'::uuid [] = '{}' or d.id = any(:'asked'::uuid []))
         and (:'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid []))
-        and (rule.warm_up is not null or rule.new_chats is not null or rule.grace > interval '0')
+        and (
+            :'counted'::text <> 'no' and (rule.warm_up is not null or rule.new_chats is not null)
+            or rule.grace > interval '0'
+        )
 ) as counted
 \gset

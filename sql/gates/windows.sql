@@ -197,6 +197,8 @@ span as materialized (
             ) as found
         from win
         cross join lateral unnest(string_to_array(win.hours, ',')) as piece (words)
+        -- Each is matched once.
+        offset 0
     ) as part
     cross join lateral (
         select

@@ -78,9 +78,10 @@ step as materialized (
 ),
 
 device as materialized (
-    -- A room that is null has no end. Who goes from a device that may open only so many chats, pick.sql chooses.
+    -- A room that is null has no end. Who goes from a device that may open fewer chats than it takes, pick.sql chooses.
     select
-        d.id, d.user_id, least(:'take'::integer, d.room) as room, d.new_room is not null as is_chosen_for
+        d.id, d.user_id, least(:'take'::integer, d.room) as room,
+        coalesce(d.new_room < least(:'take'::integer, d.room), false) as is_chosen_for
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
         :'new_rooms'::integer []

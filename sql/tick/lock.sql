@@ -44,7 +44,7 @@ with recursive step as materialized (
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
     ) as s (user_id, sequence_id, id, reason)
-    where s.reason is null
+    where coalesce(s.reason is null, false)
 ),
 
 device as materialized (

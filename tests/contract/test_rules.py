@@ -154,7 +154,7 @@ def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
     assert [path for path, hops in found.items() if hops != master] == []
 
 
-@pytest.mark.parametrize("name", ["newcomer", "barred"])
+@pytest.mark.parametrize("name", ["chat", "newcomer", "barred"])
 def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -> None:
     found = {
         path: common_table(source, name)
