@@ -103,7 +103,7 @@ class Rules:
     """When steps are sent: days and times, such as mon-fri 09:00-18:00, sat 10:00-13:00; empty: always."""
     zone: str = ""
     """Time zone of the window, or recipient: each person's own; empty: that of the database."""
-    host_columns: bool = True
+    host_columns: bool = False
     """Whether sequences.schedule_time and sequence_steps.time_schedule count, where the host has them."""
     claim_timeout: timedelta = timedelta(minutes=5)
     """How long a contact claimed by another processor is left alone."""

@@ -1,7 +1,7 @@
 """``seqdev db``: the database."""
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated
@@ -12,7 +12,7 @@ import typer
 from seqdev.commands import db_server
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
-from seqdev.errors import Exit, ReaderGoneError, UsageError
+from seqdev.errors import Exit, PermissionRefused, ReaderGoneError, UsageError
 from seqdev.journal.runs import who
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
@@ -24,6 +24,7 @@ from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
 from seqdev.postgres.places import By
 from seqdev.probe import probe, waits
+from seqdev.rules import rules
 
 app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded server.")
 
@@ -105,6 +106,11 @@ def check(
         found += probed.findings
         if probed.not_made:
             note(f"no probe was made of what enroll and tick write: {probed.not_made}")
+        # Who may not read all of these tables is not told of the columns.
+        with suppress(PermissionRefused):
+            idle = database.retry(rules.idle_columns, read_only=True)
+            if idle:
+                note(rules.not_counted(idle))
     shown = [finding for finding in found if show_all or finding.status != "ok"]
     application.writer(output).write(Table("findings", Finding, shown))
     in_order = sum(finding.status == "ok" for finding in found)

@@ -76,7 +76,8 @@ class Rule:
     value: str
     """Its value."""
     source: str
-    """rule: it is set in the database; default: it is not; else the column of the host's that says it."""
+    """rule: it is set in the database; default: it is not; else the column of the host's that says it, and
+    whether it does not count: see the rule host_columns."""
     scope: str
     """For whom it is set: all, user, sequence, device; all for a default."""
     scope_name: str | None
@@ -133,6 +134,8 @@ class Done:
 
 LIST = Query("rules/list.sql", SetRule)
 COLUMNS = Query("rules/columns.sql", Column)
+NOT_COUNTED = ", does not count"
+"""After the name of a column of the host's that the rule host_columns leaves alone."""
 SET = Query("rules/set.sql", Done)
 HISTORY = Query("rules/history.sql", PastChange)
 
@@ -188,12 +191,32 @@ def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule
 
 
 def of_host(tx: Transaction, whose: Target, rules: Sequence[Rule]) -> list[Rule]:
-    """What the host's columns say of sequences, or of that in ``whose``; ``rules`` may leave them alone."""
-    alone = any(one.name == "host_columns" and one.value == "false" for one in rules)
-    if alone or whose.scope not in ("all", "sequence"):
+    """What the host's columns say of sequences, or of that in ``whose``; by ``rules`` it may not count."""
+    if whose.scope not in ("all", "sequence"):
         return []
-    found = tx.rows(COLUMNS, sequence=whose.id)
-    return [Rule(one.name, one.value, one.source, "sequence", whose.name, whose.id, None) for one in found]
+    counts = any(one.name == "host_columns" and one.value == "true" for one in rules)
+    return [
+        Rule(
+            one.name,
+            one.value,
+            one.source if counts else f"{one.source}{NOT_COUNTED}",
+            *("sequence", whose.name, whose.id, None),
+        )
+        for one in tx.rows(COLUMNS, sequence=whose.id)
+    ]
+
+
+def idle_columns(tx: Transaction) -> list[str]:
+    """Columns of the host's that hold times of the day, and do not count."""
+    return [] if tx.settings.host_columns else [one.source for one in tx.rows(COLUMNS, sequence=None)]
+
+
+def not_counted(columns: Sequence[str]) -> str:
+    """That these ``columns`` of the host's do not count, and what to do if they should."""
+    return (
+        f"the times of the day in {' and '.join(columns)} keep nothing back; "
+        "if somebody has chosen them: seqdev rules set host_columns true"
+    )
 
 
 def _default(name: str) -> Rule:

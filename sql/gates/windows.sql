@@ -30,7 +30,7 @@
 \if :{?ahead} \else \set ahead '{}' \endif
 \if :{?window} \else \set window '' \endif
 \if :{?zone} \else \set zone '' \endif
-\if :{?host_columns} \else \set host_columns 'true' \endif
+\if :{?host_columns} \else \set host_columns 'false' \endif
 \if :{?phone} \else \set phone '' \endif
 \if :{?phone_prefixes} \else \ir ../gates/phone_zones.sql \endif
 \if :{?zones} \else \ir ../gates/zones.sql \endif

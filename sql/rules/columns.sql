@@ -1,4 +1,4 @@
--- What the host's own columns say of sequences that counts beside the rules
+-- What the host's own columns say of sequences that counts beside the rules, if the rule host_columns is true
 --
 -- As the host has it; what is no time of the day counts as none (sql/gates/windows.sql).
 --

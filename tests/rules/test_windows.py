@@ -294,6 +294,7 @@ def test_a_step_is_not_sent_before_the_hosts_own_time_of_the_day(
     hour = host.value("select extract(hour from now() at time zone 'UTC')::integer")
     zone = f"Etc/GMT{hour - 12:+}" if hour != 12 else "UTC"
     host.rule("zone", zone)
+    host.rule("host_columns", "true")
     host.rows("alter table sequence_steps add column time_schedule text")
     host.rows("update sequences set schedule_time = '17:30'")
     assert waiting(seqdev) == {"outside_window": 1}
@@ -311,6 +312,7 @@ def test_a_step_is_not_sent_before_the_hosts_own_time_of_the_day(
 def test_what_is_no_time_of_the_day_keeps_nothing_back(
     host: Host, seqdev: Cli, person: dict[str, UUID], written: str | None
 ) -> None:
+    host.rule("host_columns", "true")
     host.rows("alter table sequences alter column schedule_time type text")
     host.rows("update sequences set schedule_time = %s", written)
     host.rows("alter table sequence_steps add column time_schedule varchar(20)")
@@ -324,6 +326,7 @@ def test_what_is_no_time_of_the_day_keeps_nothing_back(
 def test_the_hosts_columns_are_of_any_kind_and_may_be_missing(
     host: Host, seqdev: Cli, person: dict[str, UUID], kind: str
 ) -> None:
+    host.rule("host_columns", "true")
     before = "23:59:59" if host.value("select now() at time zone 'UTC'").hour < 23 else "23:59"
     host.rows(f"alter table sequence_steps add column time_schedule {kind}")
     host.rows("alter table sequences drop column schedule_time")
@@ -335,14 +338,36 @@ def test_the_hosts_columns_are_of_any_kind_and_may_be_missing(
     (shown,) = [one for one in listed if one["name"] == "time_schedule"]
     assert (shown["source"], shown["scope"]) == ("sequence_steps.time_schedule", "sequence")
     assert shown["value"].startswith("23:59")
-    host.rule("host_columns", "false")
-    assert "time_schedule" not in seqdev("rules", "list").out.replace("sequence_steps.time_schedule", "")
+    assert "keep nothing back" not in seqdev("rules", "list").err + seqdev("db", "check").err
+
+
+def test_the_hosts_columns_hold_nothing_back_until_somebody_says_so(
+    host: Host, seqdev: Cli, person: dict[str, UUID]
+) -> None:
+    host.rows("alter table sequence_steps add column time_schedule text default '23:59'")
+    zone = "Etc/GMT+3" if host.value("select now() at time zone 'UTC'").hour >= 22 else "UTC"
+    host.rule("zone", zone)
+    told = (
+        "the times of the day in sequence_steps.time_schedule keep nothing back; "
+        "if somebody has chosen them: seqdev rules set host_columns true"
+    )
+    host.rule("host_columns", "true")
+    assert waiting(seqdev) == {"outside_window": 1}
+    for value in ("false", None):
+        host.rule("host_columns", value)
+        listed = seqdev("rules", "list", "--format", "json")
+        (shown,) = [one for one in json.loads(listed.out) if one["name"] == "time_schedule"]
+        assert (shown["value"], shown["source"]) == ("23:59", "sequence_steps.time_schedule, does not count")
+        assert told in listed.err
+        assert told in seqdev("db", "check").err
     assert waiting(seqdev) == {}
+    assert host.value("select count(*) from broadcast_messages") == 1
 
 
 def test_rules_list_says_what_the_host_has_for_a_sequence(
     host: Host, seqdev: Cli, person: dict[str, UUID]
 ) -> None:
+    host.rule("host_columns", "true")
     host.rows("update sequences set schedule_time = '09:00'")
     other = host.sequence(person["user"], "other", schedule_time="10:00")
     found = json.loads(seqdev("rules", "list", "--sequence", str(other), "--format", "json").out)

@@ -102,6 +102,7 @@ class Ticking(RuleBasedStateMachine):
         self.host.rows(f"truncate {TABLES} cascade")
         for name, limit in RULES.items():
             self.host.rule(limit, LIMITS[name])
+        self.host.rule("host_columns", "true")
 
     def new_id(self) -> UUID:
         """The same in every run of the example, and in no order."""
