@@ -155,3 +155,26 @@ def test_a_policy_that_changes_in_the_middle_of_a_run_holds_from_the_next_batch(
     summary = ticks.end(running)
     assert summary["policy"] == policy
     assert sent(host).total() == (15 if policy == "strict" else 3 * MANY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("window", ""), ("paused", "until resumed: x"), ("new_chats_per_day", "2")],
+)
+def test_a_rule_that_holds_back_holds_from_the_next_batch_of_a_run(
+    host: Host, connect: Connect, devices: dict[str, UUID], ticks: Ticks, name: str, value: str
+) -> None:
+    whose = {"user": devices["user of A and B"]}
+    if name == "window":
+        hour = host.value("select extract(hour from now() at time zone 'UTC')::integer")
+        value = f"daily {(hour + 6) % 24:02}:00-{(hour + 8) % 24:02}:00"
+        host.rule("zone", "UTC")
+    with stopped_statement(host, connect, "tick/lock.sql"):
+        running = ticks.start("--batch-size", "1", "--jobs", "1")
+        until(lambda: stopped(host) == 1, "the first batch to be about to lock")
+        host.rule(name, value, **whose)
+    ticks.end(running)
+    found = sent(host)
+    # The batch that had its rules already is one message of one device; others' devices go on.
+    assert found["A"] + found["B"] <= {"window": 1, "paused": 1, "new_chats_per_day": 5}[name]
+    assert found["C"] == 5

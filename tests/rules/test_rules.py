@@ -271,6 +271,28 @@ def test_two_hosts_with_different_files_never_decide_differently(host: Host, pro
     assert host.value("select count(*) from broadcast_messages") == 0
 
 
+def test_two_hosts_whose_files_hold_different_settings_of_their_own_decide_the_same(
+    host: Host, process: Cli, tmp_path: Path
+) -> None:
+    someone_offline(host)
+    assert process("rules", "set", "policy", "strict", "--yes").code == 0
+    texts = {
+        "one": 'mask = true\nlock_timeout = "2s"\npolicy = "strict"\n',
+        "other": 'statement_timeout = "1m"\nmax_per_hour = 80\n',
+        "neither": "",
+    }
+    decided = []
+    for name, text in texts.items():
+        file = tmp_path / f"{name}.toml"
+        file.write_text(text)
+        ran = process("--config", str(file), "tick", "--dry-run", "--format", "json")
+        assert ran.code == 0, ran.err
+        found = json.loads(ran.out)
+        decided.append({name: found[name] for name in ("policy", "due", "queued", "waiting", "devices")})
+    assert decided[0] == decided[1] == decided[2]
+    assert decided[0]["waiting"] == {"device_offline": 1}
+
+
 @pytest.mark.parametrize("value", ["hope", ""])
 def test_a_rule_that_psql_wrote_wrong_is_refused_and_can_be_put_right(
     host: Host, seqdev: Cli, value: str

@@ -93,7 +93,7 @@ class Ticking(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model(Limits(LIMITS["in_flight"], LIMITS["hour"], LIMITS["day"]))
+        self.model = Model(Limits(LIMITS["in_flight"], LIMITS["hour"], LIMITS["day"], host_columns=True))
         self.users: list[UUID] = []
         self.journal: Counter[tuple[Key, UUID | None, UUID | None]] = Counter()
         self.ids: dict[Key, UUID] = {}

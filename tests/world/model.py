@@ -16,7 +16,6 @@ from tests.world import hours
 
 HOUR, DAY = 60, 24 * 60
 WEEK = 7 * DAY
-CLAIM_TIMEOUT = 5
 IN_FLIGHT = ("pending", "queued", "processing")
 FAILED = ("failed", "error", "skipped", "expired", "cancelled")
 SENT = ("sent", "delivered", "read")
@@ -44,10 +43,6 @@ class Device:
     @property
     def is_up(self) -> bool:
         return self.is_online and self.is_available is not False
-
-    @property
-    def is_gone(self) -> bool:
-        return self.status == "banned" and not self.is_online
 
 
 @dataclass
@@ -149,12 +144,22 @@ class Ticked:
 
 @dataclass
 class Limits:
-    in_flight: int
-    hour: int
-    day: int
+    """The rules for all; at first as they are where nobody has set any."""
+
+    in_flight: int = 50
+    hour: int = 80
+    day: int = 800
     warm_up: tuple[int, int] | None = None
     new_chats: int | None = None
     grace: int = 0
+    restricted: tuple[str, ...] = ("463", "reach out", "time lock", "restricted")
+    default_delay: int = 24 * HOUR
+    max_lateness: int = 0
+    without_lead: bool = False
+    claim_timeout: int = 5
+    failed_within: int = 7 * DAY
+    gone: tuple[str, ...] = ("banned", "deleted", "blocked")
+    host_columns: bool = False
 
 
 @dataclass
@@ -293,7 +298,7 @@ class Model:
             message.device == device
             and message.contact is not None
             and message.status in FAILED
-            and (message.error or "") == RESTRICTED
+            and any(words in (message.error or "") for words in self.limits.restricted)
             and self.clock - max(message.created, message.scheduled or 0) < DAY
             for message in self.messages
         )
@@ -308,12 +313,16 @@ class Model:
             for message in self.messages
         )
 
+    def is_gone(self, device: UUID) -> bool:
+        one = self.devices[device]
+        return one.status in self.limits.gone and not one.is_online
+
     def is_waited_for(self, device: UUID) -> bool:
         """Whether a device that is not online may come back in time."""
         one, grace = self.devices[device], int(self.limit("grace", device))
         signs = [message.left for message in self.messages if message.device == device]
         seen = max((at for at in (one.seen, *signs) if at is not None), default=None)
-        return not (one.is_online or one.is_gone) and seen is not None and seen + grace > self.clock
+        return not (one.is_online or self.is_gone(device)) and seen is not None and seen + grace > self.clock
 
     def limit(self, name: str, device: UUID) -> Any:
         """The most specific rule: the device's, its user's, that for all."""
@@ -357,7 +366,7 @@ class Model:
             summary.due += 1
             device = self.preferred(key)
             reason = self._data_fault(key) or self._refusal(device, sequence.user)
-            has_lead = (sequence.user, key[1]) in self.leads
+            has_lead = self.limits.without_lead or (sequence.user, key[1]) in self.leads
             if reason in ("no_device", "device_missing"):
                 waiting[key] = reason
                 elsewhere[sequence.user] += [key] * has_lead
@@ -367,7 +376,7 @@ class Model:
                 # Nobody is moved: it is the people of this device who are to wait.
                 waiting[key] = "paused"
             elif policy_of(sequence.user) != "queue" and device and not self.devices[device].is_up:
-                waiting[key] = "device_gone" if self.devices[device].is_gone else "device_offline"
+                waiting[key] = "device_gone" if self.is_gone(device) else "device_offline"
                 if moves(sequence.user) and self.is_waited_for(device):
                     waiting[key] = "device_away"
                 else:
@@ -441,7 +450,7 @@ class Model:
             if (
                 message.status not in FAILED
                 or message.contact is None
-                or self.clock - message.created >= 7 * DAY
+                or self.clock - message.created >= self.limits.failed_within
             ):
                 continue
             contact = self.contacts[message.contact]
@@ -452,7 +461,7 @@ class Model:
         for message in self.messages:
             contact = self.contacts[message.contact] if message.contact else Contact(None, 0)
             if message.status in SENT and contact.status == "failed" and contact.done_at is not None:
-                recent = self.clock - contact.done_at < 7 * DAY
+                recent = self.clock - contact.done_at < self.limits.failed_within
                 contact.status, contact.error = ("completed", "") if recent else ("failed", contact.error)
         return number
 
@@ -476,6 +485,8 @@ class Model:
     def _data_fault(self, key: Key) -> str | None:
         contact = self.contacts[key]
         step = self.sequences[key[0]].step(key[2])
+        if self.limits.max_lateness and self.clock - contact.due >= self.limits.max_lateness:
+            return "too_late"
         if not key[1].strip():
             return "bad_phone"
         if self.paused & {key[0], self.sequences[key[0]].user}:
@@ -488,7 +499,7 @@ class Model:
             return "outside_window"
         if contact.claimed_at is None:
             return "claimed" if contact.claimed_by else None
-        if self.clock - contact.claimed_at < CLAIM_TIMEOUT:
+        if self.clock - contact.claimed_at < self.limits.claim_timeout:
             return "claimed"
         return None
 
@@ -499,7 +510,7 @@ class Model:
             found = (self.hours.get((name, whose)) for whose in (identity, sequence.user, None))
             return next((value for value in found if value is not None and value not in but), "")
 
-        now, not_before = datetime.now(UTC), sequence.not_before or "00:00"
+        now, not_before = datetime.now(UTC), (self.limits.host_columns and sequence.not_before) or "00:00"
         zones = hours.zones_of(phone) if ruled("zone") == "recipient" else []
         return not all(
             hours.is_open(ruled("window"), zone, now, not_before)
@@ -581,13 +592,12 @@ class Model:
             if following:
                 next_key = (key[0], key[1], following.id)
                 if next_key not in self.contacts:
-                    delay = following.delay if following.delay and following.delay > 0 else 24
-                    self.contacts[next_key] = Contact(contact.assigned, self.clock + delay * HOUR)
+                    self.contacts[next_key] = Contact(contact.assigned, self.clock + self._delay(following))
                     continue
                 behind = self.contacts[next_key]
                 if behind.status == "pending":
-                    delay = following.delay if following.delay and following.delay > 0 else 24
-                    behind.status, behind.due = "active", max(behind.due, self.clock + delay * HOUR)
+                    behind.status = "active"
+                    behind.due = max(behind.due, self.clock + self._delay(following))
                     behind.assigned = contact.assigned or behind.assigned
                     continue
                 if behind.status == "active":
@@ -613,6 +623,9 @@ class Model:
             if lead and mine & set(lead.triggers):
                 summary.chained += becomes is not None
                 lead.triggers = list(dict.fromkeys(self._replaced(lead.triggers, mine, becomes)))
+
+    def _delay(self, step: Step) -> int:
+        return step.delay * HOUR if step.delay and step.delay > 0 else self.limits.default_delay
 
     @staticmethod
     def _replaced(triggers: list[str], mine: set[str], becomes: str | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from tests.world.host import Host
 from tests.world.model import DAY, HOUR, Model
 
 LIMIT = ("device", "user", "all")
+ALL = ("all",)
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,26 @@ class Drawn:
 
 
 _FEW = {str(number): number for number in (0, 1, 2, 5, 9)}
+_SWITCH = {"true": True, "false": False}
 RULES: Mapping[str, Drawn] = {
-    "max_in_flight": Drawn("in_flight", ("device", "user"), _FEW),
-    "max_per_hour": Drawn("hour", ("device", "user"), _FEW),
-    "max_per_day": Drawn("day", ("device", "user"), _FEW),
+    "max_in_flight": Drawn("in_flight", LIMIT, _FEW),
+    "max_per_hour": Drawn("hour", LIMIT, _FEW),
+    "max_per_day": Drawn("day", LIMIT, _FEW),
     "warm_up": Drawn("warm_up", LIMIT, {"1 +1": (1, 1), "2 +3": (2, 3), "0 +1": (0, 1), "none": None}),
     "new_chats_per_day": Drawn("new_chats", LIMIT, {"0": 0, "1": 1, "2": 2, "4": 4, "none": None}),
     "grace": Drawn("grace", LIMIT, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY, "0s": 0}),
+    "restricted_errors": Drawn(
+        "restricted",
+        ALL,
+        {"463": ("463",), "no such number": ("no such number",), "46,reach": ("reach",), "": ()},
+    ),
+    "default_delay": Drawn("default_delay", ALL, {"1h": HOUR, "90m": 90, "3d": 3 * DAY}),
+    "max_lateness": Drawn("max_lateness", ALL, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY, "0s": 0}),
+    "without_lead": Drawn("without_lead", ALL, _SWITCH),
+    "claim_timeout": Drawn("claim_timeout", ALL, {"2h": 2 * HOUR, "1m": 1, "3d": 3 * DAY}),
+    "failed_within": Drawn("failed_within", ALL, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY}),
+    "gone_statuses": Drawn("gone", ALL, {"banned": ("banned",), "deleted": ("deleted",)}),
+    "host_columns": Drawn("host_columns", ALL, _SWITCH),
 }
 
 
