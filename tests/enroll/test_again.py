@@ -1,6 +1,8 @@
 """Who has finished a sequence enters it again after so long, if a rule says so: once, and from its first step."""
 
 import json
+import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -154,3 +156,66 @@ def test_two_enrolments_at_once_let_them_in_once(scene: Scene, start: Start) -> 
         enrolled += sum(row["enrolled"] for row in json.loads(out)["sequences"])
     assert enrolled == 1
     assert [scene.tick() for _ in range(3)] == [1, 1, 0]
+
+
+def may_enter(rows: list[Any], after: float, matches: bool) -> bool:
+    """Whether a person may enter again: ``rows`` are the step's number, status, age in days and last_error."""
+    ages = [age for _, _, age, _ in rows if age is not None]
+    return (
+        matches
+        and after > 0
+        and all(status in ("completed", "sent", "failed") for _, status, _, _ in rows)
+        and any(number == 0 for number, _, _, _ in rows)
+        and any(number == 2 or (error or "").startswith("ended") for number, _, _, error in rows)
+        and bool(ages)
+        and min(ages) >= after
+    )
+
+
+def test_whoever_may_enter_again_does_and_nobody_else(host: Host, seqdev: Cli, seed: int) -> None:
+    rng = random.Random(seed)
+    user = host.user()
+    device = host.device(user, "A")
+    for trigger in ("WARM", "COLD"):
+        sequence, steps = host.simple_sequence(user, trigger, steps=3)
+        own, usual = rng.choice([None, 0, 1, 5]), rng.choice([None, 0, 3])
+        host.rule("reenrol_after", None if own is None else f"{own}d", sequence=sequence)
+        host.rule("reenrol_after", None if usual is None else f"{usual}d")
+        expected = set()
+        for number in range(60):
+            phone = f"60173{ord(trigger[0])}{number:04}"
+            rows = []
+            for place in rng.choice([(0, 1, 2), (0, 1, 2), (0, 1), (0,), (1, 2)]):
+                status = rng.choice(
+                    ["completed"] * 12 + ["sent", "failed", "stopped", "replied", "active", "pending"]
+                )
+                age = rng.choice([0.5, 2, 4, 6, 9, 9, 9, None])
+                error = rng.choice([None] * 5 + ["ended: names no step", "no such number"])
+                rows.append((place, status, age, error))
+                host.contact(
+                    sequence, steps[place], phone, device, timedelta(days=1), lead=False, status=status
+                )
+                host.rows(
+                    "update sequence_contacts set completed_at = now() at time zone 'UTC' - %s::interval, last_error = %s"
+                    " where contact_phone = %s and sequence_stepid = %s",
+                    *(None if age is None else timedelta(days=age), error, phone, steps[place]),
+                )
+            matches = rng.random() < 0.8
+            host.lead(user, device, phone, f"OTHER, {trigger}" if matches else "OTHER")
+            waiting_only = matches and all(status == "pending" for _, status, _, _ in rows)
+            if waiting_only or may_enter(rows, usual or 0 if own is None else own, matches):
+                expected.add(phone)
+        before = dict(
+            host.rows("select id, contact_phone from sequence_contacts where sequence_id = %s", sequence)
+        )
+        planned = seqdev("enroll", "--sequence", str(sequence), "--dry-run", "--format", "json")
+        assert sum(row["enrolled"] for row in json.loads(planned.out)["sequences"]) == len(expected)
+        ran = seqdev("enroll", "--sequence", str(sequence), "--yes", "--format", "json")
+        assert ran.code == 0, ran.err
+        assert sum(row["enrolled"] for row in json.loads(ran.out)["sequences"]) == len(expected)
+        after = host.rows("select * from sequence_contacts where sequence_id = %s", sequence)
+        assert {row.contact_phone for row in after if row.id not in before} <= expected
+        for phone in expected:
+            found = [row.status for row in after if row.contact_phone == phone]
+            assert found.count("active") == 1, phone
+            assert found.count("pending") == len(found) - 1, phone
