@@ -20,6 +20,7 @@ GROUPS = {
         "collisions",
         "writers",
         "failed",
+        "replies",
         "all",
         "run",
     ),

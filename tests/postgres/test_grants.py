@@ -162,8 +162,8 @@ STATE = """
     from seqdev.run group by 1, 2, 3, 4, 5
     union all select 'change', column_name, old.value, new.value, null, count(*)
     from seqdev.change
-    cross join lateral (select case when column_name not in ('next_trigger_time', 'since', 'scheduled_at') then old_value end) as old (value)
-    cross join lateral (select case when column_name not in ('next_trigger_time', 'since', 'scheduled_at') then new_value end) as new (value)
+    cross join lateral (select case when column_name not in ('id', 'next_trigger_time', 'since', 'scheduled_at') then old_value end) as old (value)
+    cross join lateral (select case when column_name not in ('id', 'next_trigger_time', 'since', 'scheduled_at') then new_value end) as new (value)
     group by 1, 2, 3, 4, 5
     order by 1, 2, 3, 4, 5
 """

@@ -50,7 +50,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         ),
         (
             140, :'schema'::text, 'broadcast_messages',
-            'select (device_id, status, scheduled_at, sent_at, created_at)',
+            'select (device_id, sequence_stepid, status, error_message, scheduled_at, sent_at, created_at)',
             'db check looks for times that lie in the future, and statuses that no rule names; the gate of devices'
         ),
         (145, :'schema'::text, 'device_load_balance', 'select (device_id, is_available)', 'the gate of devices'),
