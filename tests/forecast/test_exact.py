@@ -146,7 +146,7 @@ def demo(
     return Host(connect(empty_database))
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", ["queue", "strict"])
 def test_the_demos_world_goes_as_foretold(demo: Host, seqdev: Cli, policy: str) -> None:
     demo.rule("policy", policy)
@@ -164,7 +164,7 @@ def by_user(host: Host, days: Days) -> Days:
     return found
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", ["fallback", "reassign"])
 def test_where_people_are_moved_each_user_sends_what_was_foretold(
     host: Host, seqdev: Cli, seed: int, policy: str

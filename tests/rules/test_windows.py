@@ -65,6 +65,7 @@ def sequences(host: Host) -> dict[UUID, UUID]:
     return found
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("zone", "forward", "back"), ZONES, ids=[zone for zone, *_ in ZONES])
 def test_windows_are_open_as_the_clock_on_the_wall_says_also_where_it_is_set(
     host: Host, sequences: dict[UUID, UUID], zone: str, forward: datetime, back: datetime
@@ -467,6 +468,7 @@ def open_for(host: Host, now: datetime, window: str, **given: object) -> set[str
         return {row.recipient_phone for row in host.rows("select recipient_phone from broadcast_messages")}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "window", ["mon-fri 09:00-18:00, sat 10:00-13:00", "daily 22:00-02:00", "daily 01:30-02:30"]
 )
