@@ -91,6 +91,7 @@ def test_the_time_counts_from_the_last_step(scene: Scene, rule: str, enrolled: i
     assert scene.enrol() == enrolled
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("value", ["", "x", "1 fortnight", "-1d", "99999999999999d"])
 def test_what_psql_has_written_badly_lets_nobody_in(scene: Scene, value: str) -> None:
     scene.host.rule("reenrol_after", value, sequence=scene.sequence)

@@ -41,6 +41,7 @@ def refused(seqdev: Cli) -> dict[str, str]:
     return {one["phone"]: one["reason"] for one in json.loads(ran.out)["refused"]}
 
 
+@pytest.mark.cases(6)
 @pytest.mark.parametrize("asked", [DIGITS, *SPELLINGS])
 @pytest.mark.parametrize("stored", [DIGITS, *SPELLINGS])
 def test_whatever_is_asked_and_stored_the_person_is_found(

@@ -298,6 +298,7 @@ def test_only_what_is_asked_for(host: Host, seqdev: Cli) -> None:
         assert found["total"]["sends"] == 3
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     "options",
     [

@@ -68,6 +68,7 @@ def tick(seqdev: Cli, *options: str) -> Any:
     return json.loads(ran.out)
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("policy", ["queue", "strict", "fallback", "reassign"])
 @pytest.mark.parametrize("scope", HELD)
 def test_who_is_due_there_waits_as_paused_and_goes_when_it_is_resumed(
@@ -216,6 +217,7 @@ def test_who_is_enrolled_meanwhile_waits_too(scene: Scene, seqdev: Cli) -> None:
     assert "60123450077" not in scene.sent()
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     "value",
     ["x", "", "until 2020-99-99T00:00:00Z: x", "until 0000-00-00T99:00:00Z", "until 9999-12-31T23:59:59Z: x"],

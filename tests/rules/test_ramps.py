@@ -48,6 +48,7 @@ def days(*numbers: float) -> list[timedelta]:
     return [timedelta(days=number) for number in numbers]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     ("sent", "queued"),
     [

@@ -28,6 +28,7 @@ def device(host: Host) -> UUID:
     return device
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("scope", ["device", "user"])
 def test_a_tick_says_which_rule_it_cannot_read_and_sends_nothing(

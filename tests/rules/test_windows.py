@@ -258,6 +258,7 @@ def test_a_zone_is_one_that_the_server_knows(host: Host, seqdev: Cli) -> None:
     assert seqdev("rules", "set", "zone", "Mars", "--yes").code == 2
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("window", "whenever"), ("window", "mon 09:00"), ("window", ","), ("zone", "Mars/Base"), ("zone", "'")],
@@ -309,6 +310,7 @@ def test_a_step_is_not_sent_before_the_hosts_own_time_of_the_day(
     assert waiting(seqdev) == {}
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("written", ["", " ", "Invalid Date", "25:00", "17:60", "soon", "00:00", "17", None])
 def test_what_is_no_time_of_the_day_keeps_nothing_back(
     host: Host, seqdev: Cli, person: dict[str, UUID], written: str | None
@@ -534,6 +536,7 @@ def test_in_the_zone_of_the_recipient_tick_dry_run_and_explain_agree(
     assert waiting(seqdev) == {"outside_window": 1}
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("query", [CLAIM, LOCK, PICK, OVERFLOW, PLAN], ids=lambda query: query.path)
 def test_without_the_zone_of_the_recipient_nobodys_phone_is_looked_at(host: Host, query: Query[Any]) -> None:
     """The planner drops what the rule asks of each contact."""

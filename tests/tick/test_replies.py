@@ -88,6 +88,7 @@ def test_who_has_replied_leaves_that_sequence_and_is_brought_back_byte_for_byte(
     assert not host.broken_promises()
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("written", [f"+{PHONE}", "+60 17-352 7172", f"{PHONE}:12@s.whatsapp.net"])
 @pytest.mark.parametrize("chat", [CHAT, f"{PHONE}@c.us", PHONE])
 def test_every_spelling_of_a_phone_is_the_same(host: Host, seqdev: Cli, written: str, chat: str) -> None:

@@ -74,6 +74,7 @@ def phones(prefix: str, first: int, last: int) -> list[str]:
     return [f"{prefix}{i:07}" for i in range(first, last + 1)]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     ("policy", "table", "assigned"),
     [
@@ -111,6 +112,7 @@ def test_those_held_without_an_assigned_device_stop_no_small_batch(
     assert host.broken_promises() == []
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("policy", ["fallback", "reassign"])
 @pytest.mark.parametrize("table", ["leads", "sequence_contacts"])
 @pytest.mark.parametrize("number", [ROOM, ROOM // 2])
