@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
-from seqdev.errors import Exit
+from seqdev.errors import Cancelled, Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import schema
@@ -89,7 +89,7 @@ def tick(
         summary, decisions = ticks.plan(database)
         if blocked := ticks.to_be_stopped(database):
             note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
-        if returning := homecoming.come_back(database):
+        if returning := len(homecoming.planned(database)):
             note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
         if summary.replied:
             note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
@@ -103,7 +103,7 @@ def tick(
             )
         return Exit.DONE
     schema.require(database)
-    _bring_home(ctx, database)
+    stayed = _bring_home(ctx, database)
     with journaled(ctx, database, "tick") as run:
         with progress("contacts") as bar:
             report = ticks.tick(run, Limits(batch_size, max_messages, budget, jobs), bar)
@@ -111,20 +111,31 @@ def tick(
         _explain(report)
         if report.error:
             raise report.error
-        return ended(run, Exit.DONE if report.clean else Exit.FINDINGS)
+        return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
 
 
-def _bring_home(ctx: typer.Context, database: Database) -> None:
-    """People whom reassign has moved go back, in a run of its own that can be undone."""
-    if not homecoming.come_back(database):
-        return
-    with journaled(ctx, database, "repair home") as run:
-        returned = homecoming.bring_back(run)
+def _bring_home(ctx: typer.Context, database: Database) -> bool:
+    """People whom reassign has moved go back, in a run of its own that can be undone; whether some could not.
+
+    Whatever keeps them from it keeps nobody from being sent to.
+    """
+    if not (rows := homecoming.planned(database)):
+        return False
+    try:
+        with journaled(ctx, database, "repair home") as run:
+            returned, refused = homecoming.bring_back(run, rows)
+            ended(run, Exit.FINDINGS if refused else Exit.DONE)
+    except Cancelled as error:
+        note(f"nobody went back to their own device: {error.message}")
+        return True
     if returned:
         note(
             f"{returned:,} rows went back to their own devices, by the rule return_home; "
             f"to take it back: seqdev repair undo {run.id}"
         )
+    for reason, number in refused.items():
+        note(f"{number:,} rows could not go back to their own devices: {reason}")
+    return bool(refused)
 
 
 def _explain(report: Report) -> None:

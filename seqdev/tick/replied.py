@@ -45,22 +45,29 @@ FIND_REPLIED = Query("tick/find_replied.sql", RepliedRow)
 STOP_REPLIED: Query[None] = Query("tick/stop_replied.sql", type(None))
 
 
+def stops(transaction: Transaction) -> replies.StopsOnReply | None:
+    """Which sequences people leave when they write back; None: the rule is set for none."""
+    settings = transaction.settings
+    if not settings.rules_on("stop_on_reply"):
+        return None
+    found = replies.stops_on_reply(transaction, settings)
+    return found if found.sequences else None
+
+
 def count(transaction: Transaction, settings: Settings) -> int | None:
     """How many rows of contacts a tick would stop now, before it claims anything; None: it would not look."""
-    stops = replies.stops_on_reply(transaction, settings)
-    if not stops.sequences or stops.trouble:
+    stopping = stops(transaction)
+    if not stopping or stopping.trouble:
         return None
-    return _contacts(_found(transaction, settings, stops))
+    return _contacts(_found(transaction, settings, stopping))
 
 
-def stop(transaction: Transaction, stops: replies.StopsOnReply, run: UUID) -> Replied:
+def stop(transaction: Transaction, stopping: replies.StopsOnReply, run: UUID) -> Replied:
     """Stop what is to come for people who have replied since their sequence last wrote to them."""
     settings = transaction.settings
-    if not stops.sequences:
-        return Replied()
-    if stops.trouble:
-        return Replied(trouble=stops.trouble)
-    rows = _found(transaction, settings, stops)
+    if stopping.trouble:
+        return Replied(trouble=stopping.trouble)
+    rows = _found(transaction, settings, stopping)
     if not rows:
         return Replied(0)
     found = bisect(transaction, _Stop(transaction, run, settings, rows))
@@ -71,12 +78,12 @@ def stop(transaction: Transaction, stops: replies.StopsOnReply, run: UUID) -> Re
     )
 
 
-def _found(transaction: Transaction, settings: Settings, stops: replies.StopsOnReply) -> list[RepliedRow]:
+def _found(transaction: Transaction, settings: Settings, stopping: replies.StopsOnReply) -> list[RepliedRow]:
     """Rows to come of people who have replied, as far back as this look goes."""
-    now, last = transaction.now.astimezone(UTC), stops.looked_at
+    now, last = transaction.now.astimezone(UTC), stopping.looked_at
     far = last is None or (last.astimezone(UTC).hour, now - last > timedelta(hours=1)) != (now.hour, False)
     since = min(now, last or now) - (FAR if far else OVERLAP)
-    writers = replies.writers(transaction, stops, since)
+    writers = replies.writers(transaction, stopping, since)
     if not writers:
         return []
     return transaction.rows(
@@ -86,7 +93,7 @@ def _found(transaction: Transaction, settings: Settings, stops: replies.StopsOnR
         digits=[one.digits for one in writers],
         users=[one.user_id for one in writers],
         ats=[one.at for one in writers],
-        sequences=stops.sequences,
+        sequences=stopping.sequences,
         waiting=settings.waiting_statuses,
         failed=settings.failed_statuses,
         **national(settings.region),

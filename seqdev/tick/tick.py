@@ -205,15 +205,15 @@ class _Tick:
         Nor to who has replied, where the sequence stops on that.
         """
 
-        def work(transaction: Transaction) -> tuple[Counter[str], replies.StopsOnReply]:
+        def work(transaction: Transaction) -> tuple[Counter[str], replies.StopsOnReply | None]:
             transaction.constraints_immediate()
             refused = blocked.stop(transaction, self._work)
-            return refused, replies.stops_on_reply(transaction, transaction.settings)
+            return refused, replied.stops(transaction)
 
         refused, stops = self._database.retry(work)
         for reason, number in refused.items():
             self._trouble(f"{number:,} rows of blocked phones could not be stopped: {reason}")
-        if stops.sequences:
+        if stops:
             self._stop_replied(stops)
 
     def _stop_replied(self, stops: replies.StopsOnReply) -> None:

@@ -12,6 +12,7 @@
 --   by_tick  boolean      for a tick
 --   user     uuid    only people of this user
 --   device   uuid    only people who left this device
+--   most     integer  rows for a tick, at most: of those that go back; empty: all
 --   waiting  text[]  values of sequence_contacts.status: a later step's row, made beforehand
 -- Gates: gates/devices.sql under strict of all devices
 -- Row:
@@ -33,6 +34,7 @@
 \if :{?by_tick} \else \set by_tick 'false' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?most} \else \set most '' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
@@ -254,4 +256,10 @@ where
     (l.id is not null or sc.status = 'active' or sc.status = any(:'waiting'::text []))
     and (nullif(:'user', '')::uuid is null or coalesce(s.user_id, l.user_id) = nullif(:'user', '')::uuid)
     and (nullif(:'device', '')::uuid is null or h.home_id = nullif(:'device', '')::uuid)
-order by coalesce(s.user_id, l.user_id), coalesce(sc.contact_phone, l.phone), h.table_name desc, h.row_id;
+    -- For a tick, only who goes back. That a device is full is none of its being there.
+    and (
+        not :'by_tick'::boolean
+        or home.user_id = s.user_id and coalesce(home_gate.reason, 'device_full') = 'device_full'
+    )
+order by coalesce(s.user_id, l.user_id), coalesce(sc.contact_phone, l.phone), h.table_name desc, h.row_id
+limit nullif(:'most', '')::integer;

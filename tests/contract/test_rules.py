@@ -272,6 +272,11 @@ def test_audit_and_repair_agree(repair: str) -> None:
         assert common_table(SOURCES[repair], name) == common_table(SOURCES[audit], name)
 
 
+def test_both_gates_read_a_pause_in_the_same_way() -> None:
+    steps, devices = (common_table(SOURCES[f"gates/{name}.sql"], "paused") for name in ("steps", "devices"))
+    assert steps == devices
+
+
 def test_repairs_look_for_the_message_of_another_processor_in_the_same_way() -> None:
     looks = re.compile(
         r"m\.recipient_phone = (\w+)\.contact_phone and m\.sequence_id = \w+\.sequence_id and coalesce\(.*?"

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.world.command import Cli
-from tests.world.host import Host
+from tests.world.host import Connect, Host
 
 AGO = "(now() - %s::interval) at time zone 'UTC'"
 
@@ -137,6 +137,15 @@ def assigned(host: Host) -> list[str]:
     return [row.name for row in rows]
 
 
+def sent_from(host: Host) -> list[str]:
+    """The devices of the messages of the last step."""
+    rows = host.rows(
+        "select d.device_name as name from broadcast_messages m join user_devices d on d.id = m.device_id"
+        " join sequence_steps st on st.id = m.sequence_stepid where st.day_number = 2"
+    )
+    return [row.name for row in rows]
+
+
 @pytest.fixture
 def moved(host: Host, seqdev: Cli, lost: UUID) -> UUID:
     """They are on the other device now, and the lost one is back."""
@@ -233,3 +242,45 @@ def test_a_paused_tick_brings_nobody_back(host: Host, seqdev: Cli, moved: UUID) 
     assert seqdev("pause", "--why", "x").code == 0
     assert seqdev("tick").code != 0
     assert assigned(host) == ["other"] * 3
+
+
+def test_whom_the_host_keeps_from_going_back_stays_and_everybody_is_sent_to(
+    host: Host, seqdev: Cli, moved: UUID
+) -> None:
+    time_passes(host, hours(3))
+    host.rule("return_home", "true")
+    host.make_all_due()
+    phone = host.value("select min(contact_phone) from sequence_contacts where status = 'active'")
+    host.rows(
+        "create function stay() returns trigger language plpgsql as $$ begin"
+        f" if new.contact_phone = '{phone}' and new.assigned_device_id <> old.assigned_device_id then"
+        " raise exception 'stays'; end if; return new; end $$"
+    )
+    host.rows("create trigger stay before update on sequence_contacts for each row execute function stay()")
+    before = host.value("select count(*) from broadcast_messages")
+    ran = seqdev("tick", "--format", "json")
+    assert ran.code == 3, ran.err
+    assert "2 rows went back to their own devices" in ran.err
+    assert "1 rows could not go back to their own devices: " in ran.err
+    assert json.loads(ran.out)["queued"] == 3
+    assert host.value("select count(*) from broadcast_messages") == before + 3
+    assert sorted(sent_from(host)) == ["lost", "lost", "other"]
+
+
+def test_a_device_that_somebody_holds_keeps_nobody_from_being_sent_to(
+    host: Host, seqdev: Cli, connect: Connect, moved: UUID
+) -> None:
+    time_passes(host, hours(3))
+    host.rule("return_home", "true")
+    host.rows(
+        "alter table sequence_contacts add foreign key (assigned_device_id) references user_devices (id) not valid"
+    )
+    host.make_all_due()
+    with connect(host.url) as other:
+        other.autocommit = False
+        other.execute("select from user_devices where id = %s for update", [moved])
+        ran = seqdev("tick", "--format", "json")
+        other.rollback()
+    assert "3 rows could not go back to their own devices: " in ran.err
+    assert (ran.code, json.loads(ran.out)["queued"]) == (3, 3)
+    assert sent_from(host) == ["other"] * 3
