@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from seqdev.errors import UsageError
+from seqdev.parameters import RAMPS as RAMPED
+from seqdev.parameters import capacity, ramps, restricted
 from seqdev.phone import national
 from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.zone import READABLE
-from seqdev.settings import RAMPS as RAMPED
-from seqdev.settings import Policy, Settings, capacity, ramps, restricted
+from seqdev.settings import Policy, Settings
 
 if TYPE_CHECKING:
     from seqdev.postgres.transaction import Transaction

@@ -1,22 +1,17 @@
 """Settings: flags over environment (``SEQDEV_…``) over a TOML file over the defaults."""
 
-import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from stat import S_IMODE, S_ISDIR, S_ISVTX
 from typing import Any
 
+from seqdev.config_file import default_file, read
 from seqdev.errors import UsageError
-from seqdev.files import opened
 from seqdev.hours import EXAMPLE
 from seqdev.hours import window as hours
-from seqdev.phone import national
-from seqdev.url import has_secret
 
 _RAMP = re.compile(r"(\d{1,9}) ?\+ ?(\d{1,9})", re.ASCII)
 _MOST = 2_000_000_000
@@ -208,8 +203,8 @@ def load(
     file that cannot be read, a key that does not exist, a value of the wrong kind.
     """
     if path is None:
-        path = _default_file(environ, say)
-    given = _read(path, say) if path else {}
+        path = default_file(environ, say)
+    given = read(path, say) if path else {}
     for key in given:
         if key not in KEYS:
             raise UsageError(
@@ -225,68 +220,6 @@ def load(
     values: dict[str, Any] = {name: value_of(name, value) for name, value in given.items()}
     values |= {name: value for name, value in flags.items() if value is not None}
     return replace(Settings(), **values, held=held)
-
-
-def _default_file(environ: Mapping[str, str], say: Callable[[str], None]) -> Path | None:
-    """The configuration file at the default place; None where there is none, or nobody can say."""
-    folder = environ.get("XDG_CONFIG_HOME")
-    try:
-        default = Path(folder or Path.home() / ".config") / "seqdev" / "config.toml"
-    except RuntimeError:
-        # Neither HOME nor an entry for the user.
-        return None
-    try:
-        return default if default.is_file() else None
-    except OSError as error:
-        say(f"passed over: the configuration file {default} cannot be looked for: {error.strerror}")
-        return None
-
-
-def _read(path: Path, say: Callable[[str], None]) -> dict[str, object]:
-    try:
-        # What is checked is what is read: the open file, which may be a pipe.
-        with opened(path, say) as file:
-            found = os.fstat(file.fileno())
-            _refuse_if_others_write(path, found)
-            given = dict(tomllib.loads(file.read().decode("utf-8")))
-    except OSError as error:
-        raise UsageError(f"cannot read the configuration file {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise UsageError(f"the configuration file {path} is not valid TOML: it is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the configuration file {path} is not valid TOML: {error}") from error
-    # As libpq does with a key: root may let a group read it, everybody else nobody.
-    hidden_from = 0o037 if found.st_uid == 0 and os.geteuid() != 0 else 0o077
-    if found.st_mode & hidden_from and "database_url" in given and has_secret(str(given["database_url"])):
-        raise UsageError(
-            f"the configuration file {path} holds a password, and others can read it "
-            f"(mode {S_IMODE(found.st_mode):04o})",
-            f"chmod 600 {path}",
-        )
-    return given
-
-
-def _refuse_if_others_write(path: Path, file: os.stat_result) -> None:
-    """Raise UsageError where another user could write the file, or put another in its place.
-
-    Who writes it chooses the database and the password command, and so runs programs as us.
-    """
-    folders = {*path.absolute().parents, *path.resolve().parents}
-    for place, found in [(path, file), *((folder, folder.stat()) for folder in sorted(folders))]:
-        # In a sticky folder, only a file's owner, the folder's and root can rename it.
-        writable = found.st_mode & 0o022 and not (S_ISDIR(found.st_mode) and found.st_mode & S_ISVTX)
-        if writable:
-            raise UsageError(
-                f"the configuration file {path} is not safe: others can write {place} "
-                f"(mode {S_IMODE(found.st_mode):04o})",
-                f"chmod go-w {place}",
-            )
-        if found.st_uid not in (os.geteuid(), 0):
-            raise UsageError(
-                f"the configuration file {path} is not safe: {place} belongs to another user "
-                f"(uid {found.st_uid}, mode {S_IMODE(found.st_mode):04o})",
-                f"chown it to yourself or root: {place}",
-            )
 
 
 def value_of(name: str, value: object) -> Any:
@@ -355,63 +288,6 @@ _HINTS = {
 }
 """What to write for a rule, where its default does not tell."""
 _DEFAULTS = Settings()
-
-
-def window(settings: Settings, due_by: datetime) -> dict[str, object]:
-    """What makes a contact due, as parameters.
-
-    Between which instants it must be due, after which another's claim is respected, whether it needs a lead,
-    and what makes its phone a national one.
-
-    A contact that was due before ``oldest`` is too late; with ``max_lateness`` zero nobody is.
-    """
-    # In UTC: Python subtracts from what the wall clock shows, which jumps where summer time begins or ends.
-    due_by = due_by.astimezone(UTC)
-    return {
-        "due_by": due_by,
-        "oldest": due_by - settings.max_lateness if settings.max_lateness else "-infinity",
-        "stale": due_by - settings.claim_timeout,
-        "without_lead": settings.without_lead,
-        **national(settings.region),
-    }
-
-
-def capacity(settings: Settings) -> dict[str, object]:
-    """What limits a device, as parameters."""
-    return {
-        "max_in_flight": settings.max_in_flight,
-        "max_per_hour": settings.max_per_hour,
-        "max_per_day": settings.max_per_day,
-        "return_home": settings.return_home,
-        "grace": settings.grace,
-        "restricted": restricted(settings),
-    }
-
-
-RAMPS = ("warm_up", "new_chats_per_day", "grace")
-"""The rules of sql/gates/ramps.sql."""
-
-
-def ramps(settings: Settings) -> dict[str, object]:
-    """Those for all, as parameters."""
-    return {
-        "max_per_day": settings.max_per_day,
-        "warm_up": text_of("warm_up", settings),
-        "new_chats": text_of("new_chats_per_day", settings),
-        "grace": settings.grace,
-    }
-
-
-def restricted(settings: Settings) -> str:
-    """The errors of a device that may open no new chats, as a regular expression of the server's."""
-
-    def pattern(words: str) -> str:
-        if words.isdecimal():
-            return f"(^|[^0-9]){words}([^0-9]|$)"
-        # Between two words may be any sign, or none.
-        return ".?".join(re.sub(r"([^\w])", r"\\\1", word) for word in words.split())
-
-    return "|".join(map(pattern, settings.restricted_errors))
 
 
 def meanings(settings: Settings) -> dict[str, object]:

@@ -23,12 +23,13 @@ from seqdev.audit.rows import (
     Health,
     IfLost,
 )
+from seqdev.parameters import window
 from seqdev.phone import national
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Settings, window
+from seqdev.settings import Settings
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "note"}
 """What the files below ``sql/audit/`` call 1, 2 and 3."""

@@ -34,11 +34,12 @@ from seqdev.explain.rows import (
     Waiting,
 )
 from seqdev.output.text import Phone
+from seqdev.parameters import window
 from seqdev.phone import digits, national, unwrapped
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings, window
+from seqdev.settings import Policy, Settings
 
 OTHER_MESSAGES = 10
 """Messages of others to list for each user; their number is always said."""

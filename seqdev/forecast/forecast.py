@@ -9,10 +9,11 @@ from uuid import UUID
 from seqdev import gates
 from seqdev.errors import UsageError
 from seqdev.forecast.rows import INACTIVE, SENDS, SETTINGS, Ahead, Change, Day, Sends, Standing, Total
+from seqdev.parameters import window
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings, window
+from seqdev.settings import Policy, Settings
 
 AS_IT_IS = "as it is"
 LIMITS = {

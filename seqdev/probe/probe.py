@@ -14,13 +14,14 @@ from uuid import UUID
 from seqdev import gates, replies
 from seqdev.enroll.rows import APPLY
 from seqdev.errors import PermissionRefused, ReadOnly, Refused, SeqdevError, Unavailable
+from seqdev.parameters import window
 from seqdev.postgres.bisect import Divisible, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.probe.waits import FAR
-from seqdev.settings import Policy, Settings, window
+from seqdev.settings import Policy, Settings
 from seqdev.tick.claims import CLAIM
 from seqdev.tick.replied import STOP_REPLIED
 

@@ -8,12 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from seqdev import gates
+from seqdev.parameters import window
 from seqdev.phone import national
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import Header, LeftAlone, Plan, PlanRow
-from seqdev.settings import Settings, window
+from seqdev.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 from seqdev import gates
+from seqdev.parameters import window
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings, window
+from seqdev.settings import Policy, Settings
 from seqdev.tick.claims import OVERFLOW
 from seqdev.tick.held import close
 

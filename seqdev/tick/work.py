@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from seqdev.settings import Policy, Settings, window
+from seqdev.parameters import window
+from seqdev.settings import Policy, Settings
 
 
 @dataclass(frozen=True)

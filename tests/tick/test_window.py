@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from seqdev.settings import Settings, window
+from seqdev.parameters import window
+from seqdev.settings import Settings
 
 
 @pytest.mark.parametrize(
