@@ -7,7 +7,7 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.journal.runs import Run
-from seqdev.postgres.bisect import Divisible, Found, bisect
+from seqdev.postgres.bisect import HELD_WAIT, Divisible, Found, bisect
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -45,6 +45,8 @@ def bring_back(run: Run, rows: Sequence[PlanRow]) -> tuple[int, Counter[str]]:
 
     def work(tx: Transaction) -> Found[PlanRow, int]:
         tx.constraints_immediate()
+        # The messages of all wait meanwhile.
+        tx.wait_at_most(HELD_WAIT)
         return bisect(tx, _Return(tx, run.id, rows))
 
     with run.work():

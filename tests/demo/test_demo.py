@@ -68,6 +68,7 @@ def field(ran: Ran, name: str) -> list[str]:
     return re.findall(rf"^{name} {{2,}}(\S.*)$", ran.out, re.MULTILINE)
 
 
+@pytest.mark.thorough
 def test_the_demo_comes_out_as_the_readme_says_masked_or_not_wherever_settings_point(
     process: Cli, home: Path
 ) -> None:

@@ -65,7 +65,7 @@ def sequences(host: Host) -> dict[UUID, UUID]:
     return found
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("zone", "forward", "back"), ZONES, ids=[zone for zone, *_ in ZONES])
 def test_windows_are_open_as_the_clock_on_the_wall_says_also_where_it_is_set(
     host: Host, sequences: dict[UUID, UUID], zone: str, forward: datetime, back: datetime
