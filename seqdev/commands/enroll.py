@@ -121,6 +121,8 @@ def _tables(result: Result) -> tuple[Table, ...]:
 def _account(result: Result, selection: Selection) -> int:
     """Notes for people, and the exit code."""
     closed = False
+    if not result.targets and not selection.sequences:
+        note("there is no sequence that anybody could enter")
     for target in result.targets:
         if not target.is_active:
             note(f"sequence {target.name} is not active: nobody is enrolled")

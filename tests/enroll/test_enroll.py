@@ -273,3 +273,9 @@ def test_more_leads_than_a_batch_are_all_taken_once(host: Host, seqdev: Cli) -> 
     )
     assert counts(enroll(seqdev)) == {"warm": (25_000, 25_000, 0, 0)}
     assert counts(enroll(seqdev)) == {"warm": (25_000, 0, 25_000, 0)}
+
+
+def test_without_any_sequence_it_says_so(host: Host, seqdev: Cli) -> None:
+    host.lead(host.user(), None, "601200000001", "WARM")
+    ran = seqdev("enroll", "--yes")
+    assert (ran.code, ran.err) == (0, "seqdev: there is no sequence that anybody could enter\n")
