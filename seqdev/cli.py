@@ -22,7 +22,7 @@ from seqdev.url import refuse_secret
 
 COMMANDS = (
     *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
-    *("forecast", "pause", "resume", "db", "demo"),
+    *("forecast", "top", "pause", "resume", "db", "demo"),
 )
 """The commands, each a module of its name below ``seqdev.commands``."""
 

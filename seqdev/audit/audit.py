@@ -134,11 +134,20 @@ def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
     """How far behind the service is, and the number of mismatches that somebody has to do something about."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
-        look = _Look(transaction, transaction.settings, replace(criteria, limit=1))
-        kinds = _find(look, MISMATCHES).kinds
-        return look.one(HEALTH), sum(kind.found for kind in kinds if kind.severity != "note")
+        return health_of(transaction, criteria.user), mismatched(transaction, criteria)
 
     return database.retry(work, read_only=True)
+
+
+def health_of(transaction: Transaction, user: str | None) -> Health:
+    """How far behind the service is, or what it does for ``user``."""
+    return _Look(transaction, transaction.settings, Criteria(user=user)).one(HEALTH)
+
+
+def mismatched(transaction: Transaction, criteria: Criteria) -> int:
+    """The number of mismatches in ``criteria`` that somebody has to do something about."""
+    kinds = _find(_Look(transaction, transaction.settings, replace(criteria, limit=1)), MISMATCHES).kinds
+    return sum(kind.found for kind in kinds if kind.severity != "note")
 
 
 def if_lost(database: Database, device: str, user: str | None) -> IfLost:

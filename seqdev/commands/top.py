@@ -1,0 +1,75 @@
+"""``seqdev top``."""
+
+import sys
+from datetime import timedelta
+from importlib.util import find_spec
+from shutil import get_terminal_size
+from typing import Annotated
+
+import typer
+
+from seqdev.commands.options import App, FormatOption, UserOption, duration
+from seqdev.errors import Exit, UsageError
+from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import LISTED, brief, for_people
+from seqdev.top import view
+from seqdev.top.rows import Device, Minute
+from seqdev.top.top import look
+from seqdev.top.view import Line, Service
+
+_SHORTEST = timedelta(seconds=1)
+
+
+def top(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Print the page once, and end.")] = False,
+    every: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            show_default=False,
+            help="How often to look anew; less often where the database is slow. [default: 2s]",
+        ),
+    ] = timedelta(seconds=2),
+    user: UserOption = None,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """Watch the service; read-only.
+
+    The last tick, who has paused, the backlog, the last 60 minutes of ticks, who waits and why, and every
+    device: its state, what is due, in flight, sent in an hour and a day of how many it may, and how long
+    until its work is done. On a terminal the page is looked at anew every two seconds: press ? for the keys.
+    With --once, with another format than table, or where stdout is no terminal, it is printed once.
+    Asks by one connection, no statement for longer than ten seconds, and rests nine times as long as an
+    answer has taken.
+    """
+    app: App = ctx.obj
+    if every < _SHORTEST:
+        raise UsageError("--every is a second or more", "for example: --every 5s")
+    database = app.reading("top")
+    if not once and output is Format.TABLE and sys.stdin.isatty() and sys.stdout.isatty():
+        if find_spec("textual") is None:
+            raise UsageError(
+                "the live screen needs Textual, which is not installed",
+                "pip install 'seqdev[top]'; or, without it: seqdev top --once",
+            )
+        # Only here: it takes long to load.
+        from seqdev.top.screen import Screen
+
+        return Screen(database, every, user, app.settings.mask).run_to_the_end()
+    found = look(database, user)
+    writer = app.writer(output)
+    if not for_people(output):
+        writer.write(
+            Table("devices", Device, found.devices),
+            Table("service", Service, [view.service(found)], single=True),
+            Table("minutes", Minute, found.minutes),
+        )
+        return Exit.DONE
+    width = get_terminal_size().columns if sys.stdout.isatty() and output is Format.TABLE else None
+    shown = brief("devices", Device, found.devices[:LISTED], width)
+    writer.write(Table("service", Line, view.head(found)), shown.table)
+    if len(found.devices) > LISTED:
+        note(f"{len(found.devices):,} devices, {LISTED} shown: --format json")
+    return Exit.DONE

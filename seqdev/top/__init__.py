@@ -1,0 +1,1 @@
+"""The service as it stands now, on one page: read again and again."""
