@@ -15,7 +15,7 @@ from seqdev.output.tables import LISTED, brief, for_people
 from seqdev.top import view
 from seqdev.top.rows import Device, Minute
 from seqdev.top.top import look
-from seqdev.top.view import Line, Service
+from seqdev.top.view import DeviceLine, Line, Service
 
 _SHORTEST = timedelta(seconds=1)
 
@@ -68,7 +68,7 @@ def top(
         )
         return Exit.DONE
     width = get_terminal_size().columns if sys.stdout.isatty() and output is Format.TABLE else None
-    shown = brief("devices", Device, found.devices[:LISTED], width)
+    shown = brief("devices", DeviceLine, [view.line(one, found.at) for one in found.devices[:LISTED]], width)
     writer.write(Table("service", Line, view.head(found)), shown.table)
     if len(found.devices) > LISTED:
         note(f"{len(found.devices):,} devices, {LISTED} shown: --format json")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from seqdev.output.text import Phone
@@ -12,11 +12,6 @@ from seqdev.postgres.queries import Query
 @dataclass(frozen=True)
 class Device:
     """A row of ``top/devices.sql``: a device, its work and its limits."""
-
-    brief: ClassVar[tuple[str, ...]] = (
-        *("device", "state", "due", "oldest_due", "in_flight", "sent_hour", "sent_day", "drain"),
-        *("most_in_flight", "most_hour", "most_day", "status", "pause"),
-    )
 
     device: str
     device_id: UUID

@@ -66,8 +66,8 @@ q                    end
 """
 
 
-class Screen(App[int]):
-    """The devices, and above them how the service is doing."""
+class Screen(App[None]):
+    """The screen: what it asks of the database, and the page that it begins with."""
 
     CSS = """
     #head { height: auto; padding: 0 1; }
@@ -77,8 +77,55 @@ class Screen(App[int]):
     Keys Static { width: auto; height: auto; padding: 1 2; border: round $primary; background: $surface; }
     """
     ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, database: Database, every: timedelta, user: str | None, masked: bool) -> None:
+        """``every``: how often to look anew; ``user``: only what is theirs; ``masked``: hide phones."""
+        super().__init__()
+        self.every = every.total_seconds()
+        self.user = user
+        self.masked = masked
+        self._database = database
+        self._asking = ThreadPoolExecutor(max_workers=1)
+        self._failed: SeqdevError | None = None
+
+    def run_to_the_end(self) -> int:
+        """Show it until the person ends it; the exit code. Raises what kept the first page away."""
+        try:
+            self.run()
+        finally:
+            self._asking.shutdown(cancel_futures=True)
+        if self._failed:
+            raise self._failed
+        return Exit.DONE if self.return_code == 0 else Exit.UNEXPECTED
+
+    def on_mount(self) -> None:
+        """Begin with the devices."""
+        self.push_screen(Devices())
+
+    def give_up(self, error: SeqdevError) -> None:
+        """End with ``error``."""
+        self._failed = error
+        self.exit()
+
+    async def ask(self, question: Callable[[Database], T]) -> T:
+        """The database's answer to ``question``, after those that were asked before."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._asking, lambda: question(self._database)
+        )
+
+    async def tell(self, question: Callable[[Database], T]) -> T | str:
+        """As ``ask``; what kept the answer away, as words."""
+        try:
+            return await self.ask(question)
+        except SeqdevError as error:
+            return error.message
+
+
+class Devices(Page[None]):
+    """The devices, and above them how the service is doing."""
+
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "end"),
+        Binding("q", "app.quit", "end"),
         Binding("s", "sort", "sort"),
         Binding("r", "reverse", "reverse"),
         Binding("slash", "filter", "filter"),
@@ -87,43 +134,20 @@ class Screen(App[int]):
         Binding("escape", "all", "all", show=False),
     ]
 
-    def __init__(self, database: Database, every: timedelta, user: str | None, masked: bool) -> None:
-        """``every``: how often to look anew; ``user``: only what is theirs; ``masked``: hide phones."""
+    def __init__(self) -> None:
         super().__init__()
-        self._database = database
-        self._every = every.total_seconds()
-        self._user = user
-        self.masked = masked
-        self._asking = ThreadPoolExecutor(max_workers=1)
         self._snapshot: Snapshot | None = None
         self._trouble = ""
         self._looked = time.monotonic()
         self._sort = next(iter(_SORTS))
         self._reversed = False
         self._held = False
-        self._failed: BaseException | None = None
-
-    def run_to_the_end(self) -> int:
-        """Show the page until the person ends it; the exit code. Raises what kept the first page away."""
-        try:
-            code = self.run()
-        finally:
-            self._asking.shutdown(cancel_futures=True)
-        if self._failed:
-            raise self._failed
-        return Exit.DONE if code is None else code
-
-    async def ask(self, question: Callable[[Database], T]) -> T:
-        """The database's answer to ``question``, after those that were asked before."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._asking, lambda: question(self._database)
-        )
 
     def compose(self) -> ComposeResult:
         """The head, the devices, the keys."""
         yield Static("looking …", id="head", markup=False)
         yield Input(placeholder="letters of a name, an id or a state", id="filter")
-        yield DataTable(id="devices", cursor_type="row", zebra_stripes=True)
+        yield DataTable(cursor_type="row", zebra_stripes=True)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -133,37 +157,37 @@ class Screen(App[int]):
         self.set_interval(1, self._show_head)
 
     async def _watch(self) -> None:
+        screen = _of(self.app)
         while True:
             began = time.monotonic()
             if not self._held:
                 try:
-                    self._snapshot = await self.ask(lambda database: look(database, self._user))
+                    self._snapshot = await screen.ask(lambda database: look(database, screen.user))
                     self._trouble, self._looked = "", time.monotonic()
                     self._show()
                 except SeqdevError as error:
                     if self._snapshot is None:
-                        self._failed = error
-                        self.exit()
+                        screen.give_up(error)
                         return
                     self._trouble = error.message
                     self._show_head()
-            await asyncio.sleep(max(self._every, _SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(max(screen.every, _SHARE * (time.monotonic() - began)))
 
     def _show(self) -> None:
+        if self._snapshot is None:
+            return
         self._show_head()
-        table = self.query_one("#devices", DataTable)
+        table = self.query_one(DataTable)
         devices = self._chosen()
         place = table.cursor_row
         at = table.coordinate_to_cell_key(Coordinate(place, 0)).row_key.value if table.row_count else None
         table.clear(columns=True)
         table.add_columns(*(_title(name, self._sort) for name in _COLUMNS))
         for one in devices[:_LISTED]:
-            table.add_row(*_cells(one, self._snapshot.at if self._snapshot else None), key=str(one.device_id))
+            table.add_row(*_cells(one, self._snapshot.at), key=str(one.device_id))
         if at is not None and at in (str(one.device_id) for one in devices[:_LISTED]):
             place = table.get_row_index(at)
         table.move_cursor(row=min(place, max(0, table.row_count - 1)))
-        hidden = max(0, len(devices) - _LISTED)
-        table.border_subtitle = f"and {hidden:,} more: / finds them" if hidden else ""
 
     def _show_head(self) -> None:
         if self._snapshot is None:
@@ -172,24 +196,26 @@ class Screen(App[int]):
         since = time.monotonic() - self._looked
         told = f"{self._snapshot.last.database}  {self._snapshot.at:%Y-%m-%d %H:%M:%S %Z}"
         text.append(visible(told), "bold")
+        hidden = len(self._chosen()) - _LISTED
         if self._held:
             text.append("  held still: space goes on", "yellow")
         elif self._trouble:
-            text.append(
-                f"  no answer for {short(timedelta(seconds=since))}: {visible(self._trouble)}", "bold red"
-            )
-        elif since > 3 * self._every + 1:
+            ago = short(timedelta(seconds=since))
+            text.append(f"  no answer for {ago}: {visible(self._trouble)}", "bold red")
+        elif since > 3 * _of(self.app).every + 1:
             text.append(f"  looked {short(timedelta(seconds=since))} ago", "yellow")
         for line in view.head(self._snapshot):
             style = _STYLES[line.level] if line.level else ""
             verdict = f"  [{line.level}]" if line.level in (Level.WARNING, Level.CRITICAL) else ""
             text.append(f"\n{line.about:<12} ", "dim")
             text.append(visible(line.words) + verdict, style)
+        if hidden > 0:
+            text.append(f"\n{_LISTED} devices shown, and {hidden:,} more: / finds them", "yellow")
         self.query_one("#head", Static).update(text)
 
     def _chosen(self) -> Sequence[Device]:
         devices = self._snapshot.devices if self._snapshot else ()
-        wanted = self.query_one("#filter", Input).value.strip().casefold()
+        wanted = self.query_one(Input).value.strip().casefold()
         kept = [one for one in devices if wanted in f"{one.device} {one.device_id} {one.state}".casefold()]
         return sorted(kept, key=_SORTS[self._sort], reverse=self._reversed)
 
@@ -204,14 +230,8 @@ class Screen(App[int]):
     async def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show the people of the device."""
         device = next(one for one in self._chosen() if str(one.device_id) == event.row_key.value)
-        self.push_screen(People(device, await self.tell(lambda database: people(database, device.device_id))))
-
-    async def tell(self, question: Callable[[Database], T]) -> T | str:
-        """As ``ask``; what kept the answer away, as words."""
-        try:
-            return await self.ask(question)
-        except SeqdevError as error:
-            return error.message
+        found = await _of(self.app).tell(lambda database: people(database, device.device_id))
+        self.app.push_screen(People(device, found))
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -226,16 +246,16 @@ class Screen(App[int]):
 
     def action_filter(self) -> None:
         """Ask for letters."""
-        entry = self.query_one("#filter", Input)
+        entry = self.query_one(Input)
         entry.add_class("shown")
         entry.focus()
 
     def action_all(self) -> None:
         """Take the filter away."""
-        entry = self.query_one("#filter", Input)
+        entry = self.query_one(Input)
         entry.value = ""
         entry.remove_class("shown")
-        self.query_one("#devices", DataTable).focus()
+        self.query_one(DataTable).focus()
 
     def action_hold(self) -> None:
         """Hold still, or go on."""
@@ -244,7 +264,7 @@ class Screen(App[int]):
 
     def action_keys(self) -> None:
         """Show the keys."""
-        self.push_screen(Keys())
+        self.app.push_screen(Keys())
 
 
 class Keys(ModalScreen[None]):
@@ -344,24 +364,23 @@ def _title(name: str, sort: str) -> Text:
     return Text(f"{name} *" if name == sort else name)
 
 
-def _cells(one: Device, now: datetime | None) -> list[Text]:
-    oldest = short(now - one.oldest_due) if now and one.oldest_due else ""
-    drained = "" if not one.due + one.in_flight else "stands" if one.drain is None else short(one.drain)
+def _cells(device: Device, now: datetime) -> list[Text]:
+    one = view.line(device, now)
     return [
         Text(visible(f"{one.device} {str(one.device_id)[:8]}")),
         Text(one.state, _STATES.get(one.state, "bold red")),
         Text(f"{one.due:,}", justify="right"),
-        Text(oldest, justify="right"),
-        _of_limit(one.in_flight, one.most_in_flight),
-        _of_limit(one.sent_hour, one.most_hour),
-        _of_limit(one.sent_day, one.most_day),
-        Text(drained, "bold red" if drained == "stands" else "", justify="right"),
+        Text(one.oldest_due, justify="right"),
+        Text(one.in_flight, _full(device.in_flight, device.most_in_flight), justify="right"),
+        Text(one.this_hour, _full(device.sent_hour, device.most_hour), justify="right"),
+        Text(one.today, _full(device.sent_day, device.most_day), justify="right"),
+        Text(one.drained_in, "bold red" if one.drained_in == "stands" else "", justify="right"),
         Text(visible(one.status), "dim"),
     ]
 
 
-def _of_limit(number: int, most: int) -> Text:
-    return Text(f"{number:,}/{most:,}", "yellow" if number >= most else "", justify="right")
+def _full(number: int, most: int) -> str:
+    return "yellow" if number >= most else ""
 
 
 def _instant(at: datetime | None) -> str:

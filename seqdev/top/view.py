@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from signal import SIGPIPE
+from typing import ClassVar
+from uuid import UUID
 
 from seqdev.audit.nagios import DEFAULTS, Threshold
+from seqdev.errors import Exit
 from seqdev.output.tables import short
+from seqdev.top.rows import Device
 from seqdev.top.top import Snapshot
 
 _TICKED, _BROKEN, _NONE = "|", "!", "."
+_GOOD = (None, Exit.DONE, Exit.FINDINGS, 128 + SIGPIPE)
+"""Exit codes of a tick whose work was done; null: it was not kept. As in sql/journal/list.sql."""
 
 
 class Level(StrEnum):
@@ -34,7 +41,7 @@ class Service:
     tick_level: Level
     """How bad that age is."""
     last_end: str
-    """How the last tick ended, good or not, and where."""
+    """Where the last tick ran; if it came to no good end, also how, and how long ago; empty: none ran."""
     paused: str | None
     """By whom commands that write are paused, since when and why; null: they are not."""
     backlog: int
@@ -74,6 +81,43 @@ class Line:
     level: Level | None = None
 
 
+@dataclass(frozen=True)
+class DeviceLine:
+    """A device on a page for people: ``12 of 50`` is a number and its limit."""
+
+    brief: ClassVar[tuple[str, ...]] = (
+        *("device", "state", "due", "oldest_due", "in_flight", "this_hour", "today", "drained_in", "status"),
+    )
+
+    device: str
+    device_id: UUID
+    state: str
+    due: int
+    oldest_due: str
+    in_flight: str
+    this_hour: str
+    today: str
+    drained_in: str
+    status: str
+
+
+def line(device: Device, now: datetime) -> DeviceLine:
+    """``device`` as it stood ``now``."""
+    drained = "stands" if device.drain is None else short(device.drain)
+    return DeviceLine(
+        device=device.device,
+        device_id=device.device_id,
+        state=device.state,
+        due=device.due,
+        oldest_due=short(now - device.oldest_due) if device.oldest_due else "",
+        in_flight=f"{device.in_flight:,} of {device.most_in_flight:,}",
+        this_hour=f"{device.sent_hour:,} of {device.most_hour:,}",
+        today=f"{device.sent_day:,} of {device.most_day:,}",
+        drained_in=drained if device.due + device.in_flight else "",
+        status=device.status,
+    )
+
+
 def service(found: Snapshot) -> Service:
     """What ``found`` says, but for the devices."""
     health, last = found.health, found.last
@@ -107,12 +151,14 @@ def service(found: Snapshot) -> Service:
 def head(found: Snapshot) -> list[Line]:
     """The lines above the devices."""
     one = service(found)
-    ticked = "never" if one.tick_age is None else f"{short(one.tick_age)} ago"
+    ticked = (
+        f"{short(one.tick_age)} ago, " if one.tick_age is not None else "none well; " if one.last_end else ""
+    )
     oldest = f", the oldest for {short(found.at - one.oldest_due)}" if one.oldest_due else ""
     pause = f"; {one.on_pause:,} on pause" if one.on_pause else ""
     waits = sorted((one.waiting or {}).items(), key=lambda item: (-item[1], item[0]))
     lines = [
-        Line("last tick", f"{ticked}; {one.last_end}", one.tick_level),
+        Line("last tick", f"{ticked}{one.last_end or 'never'}", one.tick_level),
         Line(
             "backlog",
             f"{one.backlog:,} due{oldest}{pause}",
@@ -120,12 +166,12 @@ def head(found: Snapshot) -> list[Line]:
         ),
         Line(
             "last minute",
-            f"{one.sent_minute:,} sent, {one.failed_minute:,} failed, {one.mismatches_minute:,} mismatches",
+            _rates(one.sent_minute, one.failed_minute, one.mismatches_minute),
             Level.WARNING if one.failed_minute or one.mismatches_minute else None,
         ),
         Line(
             "last hour",
-            f"{one.sent_hour:,} sent, {one.failed_hour:,} failed, {one.mismatches_hour:,} mismatches",
+            _rates(one.sent_hour, one.failed_hour, one.mismatches_hour),
             Level.WARNING if one.mismatches_hour else None,
         ),
         Line("ticks", f"{one.ticks} now"),
@@ -141,10 +187,15 @@ def head(found: Snapshot) -> list[Line]:
 def _end(found: Snapshot) -> str:
     last = found.last
     if last.ended is None:
-        return "no tick has come to an end"
-    words = {None: "done", 0: "done", 3: "done, with findings", 4: "paused", 141: "done"}
-    how = words.get(last.exit_code, f"ended with exit code {last.exit_code}")
+        return ""
+    if last.exit_code in _GOOD:
+        return f"on {last.host}"
+    how = "was paused" if last.exit_code == Exit.PAUSED else f"ended with exit code {last.exit_code}"
     return f"the last one {how} {short(found.at - last.ended)} ago on {last.host}"
+
+
+def _rates(sent: int, failed: int, mismatches: int) -> str:
+    return f"{sent:,} sent, {failed:,} failed, {mismatches:,} from another device than the assigned"
 
 
 def _level(limits: Threshold, value: int | None) -> Level:
