@@ -3,7 +3,6 @@
 import sys
 from datetime import timedelta
 from importlib.util import find_spec
-from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -11,11 +10,14 @@ import typer
 from seqdev.commands.options import App, FormatOption, UserOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, brief, for_people
+from seqdev.output.screen import Said
+from seqdev.output.tables import LISTED, for_people
+from seqdev.output.words import number
 from seqdev.top import view
+from seqdev.top.asking import Asking, Watched
 from seqdev.top.rows import Device, Minute
 from seqdev.top.top import look
-from seqdev.top.view import DeviceLine, Line, Service
+from seqdev.top.view import DeviceLine, Service
 
 _SHORTEST = timedelta(seconds=1)
 
@@ -55,9 +57,10 @@ def top(
                 "pip install 'seqdev[top]'; or, without it: seqdev top --once",
             )
         # Only here: it takes long to load.
-        from seqdev.top.screen import Screen
+        from seqdev.top.screen import watch
 
-        return Screen(database, every, user, app.settings.mask).run_to_the_end()
+        watched = Watched(every, user, app.settings.mask, app.clock)
+        return watch(Asking(database, watched))
     found = look(database, user)
     writer = app.writer(output)
     if not for_people(output):
@@ -67,9 +70,8 @@ def top(
             Table("minutes", Minute, found.minutes),
         )
         return Exit.DONE
-    width = get_terminal_size().columns if sys.stdout.isatty() and output is Format.TABLE else None
-    shown = brief("devices", DeviceLine, [view.line(one, found.at) for one in found.devices[:LISTED]], width)
-    writer.write(Table("service", Line, view.head(found)), shown.table)
+    devices = [view.line(one, found.at) for one in found.devices[:LISTED]]
+    writer.write(Said(view.head(found, app.clock)), Table("devices", DeviceLine, devices))
     if len(found.devices) > LISTED:
-        note(f"{len(found.devices):,} devices, {LISTED} shown: --format json")
+        note(f"{number(len(found.devices))} devices, {LISTED} shown: --format json")
     return Exit.DONE

@@ -32,7 +32,7 @@ class Toned:
 
 
 _WORDS = {
-    Tone.CRITICAL: "critical banned deleted gone mismatch quarantined zombie over",
+    Tone.CRITICAL: "critical banned deleted gone mismatch quarantined zombie over device_gone stands",
     Tone.WARNING: "warning",
     Tone.OK: "ok",
     Tone.USUAL: "note",

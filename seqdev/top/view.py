@@ -1,21 +1,27 @@
 """The page in words: the same for a screen, a pipe and a program."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from signal import SIGPIPE
-from typing import ClassVar
-from uuid import UUID
 
 from seqdev.audit.nagios import DEFAULTS, Threshold
 from seqdev.errors import Exit
-from seqdev.output.tables import short
+from seqdev.output.columns import Named, Verdict
+from seqdev.output.tones import Tone, Toned, toned
+from seqdev.output.words import Clock, ago, duration, number
 from seqdev.top.rows import Device
 from seqdev.top.top import Snapshot
 
+_STANDS = "stands"
 _TICKED, _BROKEN, _NONE = "|", "!", "."
 _GOOD = (None, Exit.DONE, Exit.FINDINGS, 128 + SIGPIPE)
 """Exit codes of a tick whose work was done; null: it was not kept. As in sql/journal/list.sql."""
+
+
+Words = Sequence[str | Toned]
+"""A line, in pieces of which some mean something."""
 
 
 class Level(StrEnum):
@@ -42,8 +48,12 @@ class Service:
     """How bad that age is."""
     last_end: str
     """Where the last tick ran; if it came to no good end, also how, and how long ago; empty: none ran."""
-    paused: str | None
-    """By whom commands that write are paused, since when and why; null: they are not."""
+    paused_at: datetime | None
+    """Since when commands that write are paused; null: they are not."""
+    paused_by: str | None
+    """By whom."""
+    paused_why: str | None
+    """What for."""
     backlog: int
     """Contacts due now, but for those on pause."""
     backlog_level: Level
@@ -73,46 +83,31 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of the head: what it is about, what there is to say, and how bad that is."""
-
-    about: str
-    words: str
-    level: Level | None = None
-
-
-@dataclass(frozen=True)
 class DeviceLine:
     """A device on a page for people: ``12 of 50`` is a number and its limit."""
 
-    brief: ClassVar[tuple[str, ...]] = (
-        *("device", "state", "due", "oldest_due", "in_flight", "this_hour", "today", "drained_in", "status"),
-    )
-
-    device: str
-    device_id: UUID
-    state: str
+    device: Named
+    state: Verdict
     due: int
-    oldest_due: str
+    overdue_for: timedelta | None
     in_flight: str
     this_hour: str
     today: str
-    drained_in: str
+    drained_in: Verdict
     status: str
 
 
 def line(device: Device, now: datetime) -> DeviceLine:
     """``device`` as it stood ``now``."""
-    drained = "stands" if device.drain is None else short(device.drain)
+    drained = _STANDS if device.drain is None else duration(device.drain)
     return DeviceLine(
-        device=device.device,
-        device_id=device.device_id,
+        device=Named(device.device, device.device_id),
         state=device.state,
         due=device.due,
-        oldest_due=short(now - device.oldest_due) if device.oldest_due else "",
-        in_flight=f"{device.in_flight:,} of {device.most_in_flight:,}",
-        this_hour=f"{device.sent_hour:,} of {device.most_hour:,}",
-        today=f"{device.sent_day:,} of {device.most_day:,}",
+        overdue_for=now - device.oldest_due if device.oldest_due else None,
+        in_flight=f"{number(device.in_flight)} of {number(device.most_in_flight)}",
+        this_hour=f"{number(device.sent_hour)} of {number(device.most_hour)}",
+        today=f"{number(device.sent_day)} of {number(device.most_day)}",
         drained_in=drained if device.due + device.in_flight else "",
         status=device.status,
     )
@@ -129,9 +124,9 @@ def service(found: Snapshot) -> Service:
         tick_age=health.tick_age,
         tick_level=_level(DEFAULTS.tick, _seconds(health.tick_age)),
         last_end=_end(found),
-        paused=f"by {health.paused_by} since {health.paused_at:%Y-%m-%d %H:%M %Z}: {health.paused_why}"
-        if health.paused_at
-        else None,
+        paused_at=health.paused_at,
+        paused_by=health.paused_by,
+        paused_why=health.paused_why,
         backlog=health.backlog,
         backlog_level=_level(DEFAULTS.backlog, health.backlog),
         on_pause=health.on_pause,
@@ -148,40 +143,43 @@ def service(found: Snapshot) -> Service:
     )
 
 
-def head(found: Snapshot) -> list[Line]:
-    """The lines above the devices."""
+def head(found: Snapshot, clock: Clock) -> list[Words]:
+    """The lines above the devices: what each is about, what there is to say, and how bad that is."""
     one = service(found)
-    ticked = (
-        f"{short(one.tick_age)} ago, " if one.tick_age is not None else "none well; " if one.last_end else ""
-    )
-    oldest = f", the oldest for {short(found.at - one.oldest_due)}" if one.oldest_due else ""
-    pause = f"; {one.on_pause:,} on pause" if one.on_pause else ""
-    waits = sorted((one.waiting or {}).items(), key=lambda item: (-item[1], item[0]))
-    lines = [
-        Line("last tick", f"{ticked}{one.last_end or 'never'}", one.tick_level),
-        Line(
-            "backlog",
-            f"{one.backlog:,} due{oldest}{pause}",
-            max(one.backlog_level, one.oldest_level, key=_bad),
-        ),
-        Line(
-            "last minute",
-            _rates(one.sent_minute, one.failed_minute, one.mismatches_minute),
-            Level.WARNING if one.failed_minute or one.mismatches_minute else None,
-        ),
-        Line(
-            "last hour",
-            _rates(one.sent_hour, one.failed_hour, one.mismatches_hour),
-            Level.WARNING if one.mismatches_hour else None,
-        ),
-        Line("ticks", f"{one.ticks} now"),
+    lines: list[Words] = [
+        [Toned(one.database, Tone.HEADING), f"  {clock.full(one.at)} {clock.zone_of([one.at])}"]
     ]
-    if waits:
-        words = ", ".join(f"{reason} {number:,}" for reason, number in waits)
-        lines.append(Line("waiting", f"{words} (as of the last tick)"))
-    if one.paused:
-        lines.insert(0, Line("PAUSED", one.paused, Level.CRITICAL))
+    if one.paused_by and one.paused_at:
+        why = f"by {one.paused_by} {ago(one.paused_at, one.at)}: {one.paused_why}"
+        lines.append(_about("paused", why, Level.CRITICAL))
+    tick = one.last_end or "never"
+    if one.tick_age is not None:
+        tick = f"{duration(one.tick_age)} ago, {tick}"
+    lines.append(_about("last tick", tick, one.tick_level))
+    backlog = f"{number(one.backlog)} due"
+    if one.oldest_due:
+        backlog += f", the oldest for {duration(one.at - one.oldest_due)}"
+    if one.on_pause:
+        backlog += f"; {number(one.on_pause)} on pause"
+    lines.append(_about("backlog", backlog, max(one.backlog_level, one.oldest_level, key=_bad)))
+    minute = (one.sent_minute, one.failed_minute, one.mismatches_minute)
+    hour = (one.sent_hour, one.failed_hour, one.mismatches_hour)
+    lines += [
+        _about(f"last {name}", _rates(*rates), Level.WARNING if rates[2] else None)
+        for name, rates in (("minute", minute), ("hour", hour))
+    ]
+    lines.append(_about("ticks", f"{one.ticks} now"))
+    if waits := sorted((one.waiting or {}).items(), key=lambda item: (-item[1], item[0])):
+        words = ", ".join(f"{reason} {number(count)}" for reason, count in waits)
+        lines.append(_about("waiting", f"{words} (as of the last tick)"))
     return lines
+
+
+def _about(what: str, words: str, level: Level | None = None) -> Words:
+    """A line of the head. The word for the level stands there too: a colour is not enough."""
+    begin = Toned(f"{what:<12} ", Tone.USUAL)
+    verdict: Words = ["  ", toned(level)] if level else []
+    return [begin, words, *verdict]
 
 
 def _end(found: Snapshot) -> str:
@@ -191,11 +189,12 @@ def _end(found: Snapshot) -> str:
     if last.exit_code in _GOOD:
         return f"on {last.host}"
     how = "was paused" if last.exit_code == Exit.PAUSED else f"ended with exit code {last.exit_code}"
-    return f"the last one {how} {short(found.at - last.ended)} ago on {last.host}"
+    return f"the last one {how} {duration(found.at - last.ended)} ago on {last.host}"
 
 
 def _rates(sent: int, failed: int, mismatches: int) -> str:
-    return f"{sent:,} sent, {failed:,} failed, {mismatches:,} from another device than the assigned"
+    wrong = f"{number(mismatches)} from another device than the assigned"
+    return f"{number(sent)} sent, {number(failed)} failed, {wrong}"
 
 
 def _level(limits: Threshold, value: int | None) -> Level:

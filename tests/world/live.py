@@ -16,6 +16,8 @@ from tests.world.command import ROOT, command, hear
 
 PATIENCE = 60
 """Seconds that a busy machine is given to show something."""
+_STILL = 0.4
+"""Seconds without a change after which a screen stands still: it looks anew every second."""
 _CODES = re.compile(r"\x1b(?:\[[0-9;?<>=$]*[a-zA-Z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[=>])")
 
 
@@ -25,7 +27,12 @@ class Live:
     def __init__(self, process: "subprocess.Popen[bytes]", terminal: int) -> None:
         self.process = process
         self._terminal = terminal
-        self.shown = ""
+        self._raw = ""
+
+    @property
+    def shown(self) -> str:
+        """What was shown."""
+        return _CODES.sub("", self._raw)
 
     def see(self, *words: str) -> str:
         """Wait until all of ``words`` have been shown; what was."""
@@ -40,10 +47,10 @@ class Live:
         return self.shown
 
     def press(self, keys: str) -> None:
-        """Type ``keys``; what was shown before is forgotten."""
-        while select.select([self._terminal], [], [], 0)[0]:
+        """Type ``keys``, as a person does: when the screen stands still. What was shown before is forgotten."""
+        while select.select([self._terminal], [], [], _STILL)[0]:
             self._read()
-        self.shown = ""
+        self._raw = ""
         os.write(self._terminal, keys.encode())
 
     def end(self) -> int:
@@ -58,7 +65,7 @@ class Live:
         return self.process.wait(timeout=PATIENCE)
 
     def _read(self) -> None:
-        self.shown += _CODES.sub("", os.read(self._terminal, 65_536).decode(errors="replace"))
+        self._raw += os.read(self._terminal, 65_536).decode(errors="replace")
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""The people of a device live, and what ``seqdev explain`` says of one of them."""
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import Screen as Page
+from textual.widgets import DataTable, Footer, Static
+
+from seqdev.explain import explain
+from seqdev.explain import view as explain_view
+from seqdev.output.render import Format, Writer
+from seqdev.output.text import mask, visible
+from seqdev.output.words import number
+from seqdev.postgres.engine import Database
+from seqdev.top.asking import Asking, Watched
+from seqdev.top.rows import Device, Person
+from seqdev.top.top import PEOPLE_LISTED
+
+
+class People(Page[None]):
+    """The people of a device who are due."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "back")]
+
+    def __init__(self, asking: Asking, device: Device, found: Sequence[Person] | str) -> None:
+        """``found``: the people, or why they are not known."""
+        super().__init__()
+        self._asking = asking
+        self._device = device
+        self._found = [] if isinstance(found, str) else found
+        self._why = found if isinstance(found, str) else ""
+
+    def compose(self) -> ComposeResult:
+        """The name of the device, and its people."""
+        device = self._device
+        words = f"{device.device} {device.device_id}: {number(device.due)} due; {device.state}"
+        if len(self._found) == PEOPLE_LISTED:
+            words += f"; the first {PEOPLE_LISTED} of them"
+        yield Static(Text(visible(self._why or words), "bold"))
+        yield DataTable(cursor_type="row", zebra_stripes=True)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """List them."""
+        table = self.query_one(DataTable)
+        table.add_columns("phone", "due since", "sequence", "day", "last error")
+        watched = self._asking.watched
+        for place, one in enumerate(self._found):
+            cells = (
+                mask(one.phone) if watched.masked else one.phone,
+                watched.clock.short(one.due) if one.due else "",
+                one.sequence,
+                "" if one.step is None else str(one.step),
+                one.reason or "",
+            )
+            table.add_row(*(Text(visible(cell)) for cell in cells), key=str(place))
+        table.focus()
+
+    async def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Tell the story of the person."""
+        event.stop()
+        person = self._found[int(event.row_key.value or 0)]
+        watched = self._asking.watched
+        story = await self._asking.tell(lambda database: _story(database, person, watched))
+        self.app.push_screen(Story(story))
+
+
+class Story(Page[None]):
+    """What ``seqdev explain`` says of a person."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "back")]
+
+    def __init__(self, words: str) -> None:
+        """``words``: what it says."""
+        super().__init__()
+        self._words = words
+
+    def compose(self) -> ComposeResult:
+        """The words."""
+        with VerticalScroll():
+            yield Static(Text.from_ansi(self._words))
+        yield Footer()
+
+
+def _story(database: Database, person: Person, watched: Watched) -> str:
+    found = explain.explain(database, person.phone, str(person.user_id))
+    if watched.masked:
+        known = {one for one in explain.writings(person.phone) if len(one) > 6}
+        found = explain_view.masked(found, known)
+    out = StringIO()
+    explain_view.write_screen(Writer(Format.TABLE, watched.masked, out, watched.clock), found)
+    return out.getvalue()
