@@ -95,6 +95,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("tick --dry-run", "--policy", "strict")
     run("tick", "--policy", "fallback")
     run("tick --dry-run")
+    run("top")
 
     run("explain", "60120000000")
     run("explain", "9990120000000")

@@ -17,8 +17,8 @@ print(*sorted(name for name in {modules!r} if name in sys.modules), file=sys.std
 
 
 def imported(*arguments: str) -> str:
-    """Which of the two libraries that take longest to import a command line imports."""
-    script = _SCRIPT.format(arguments=list(arguments), modules=["psycopg", "sqlalchemy"])
+    """Which of the libraries that take longest to import a command line imports."""
+    script = _SCRIPT.format(arguments=list(arguments), modules=["psycopg", "sqlalchemy", "textual"])
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     return ran.stderr.splitlines()[-1]
 

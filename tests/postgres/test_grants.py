@@ -38,6 +38,7 @@ READS = [
     "tick --dry-run",
     "tick --compare",
     "forecast",
+    "top",
     "enroll --dry-run",
     "repair assigned --dry-run",
     "repair missing --dry-run",
