@@ -44,8 +44,8 @@ class Service:
     """End of the last tick that came to a good end."""
     tick_age: timedelta | None
     """Its age."""
-    tick_level: Level
-    """How bad that age is."""
+    tick_level: str
+    """How bad that age is: ok, warning, critical."""
     last_end: str
     """Where the last tick ran; if it came to no good end, also how, and how long ago; empty: none ran."""
     paused_at: datetime | None
@@ -56,13 +56,13 @@ class Service:
     """What for."""
     backlog: int
     """Contacts due now, but for those on pause."""
-    backlog_level: Level
+    backlog_level: str
     """How bad that number is."""
     on_pause: int
     """Contacts due now whose sequence, user or device is paused."""
     oldest_due: datetime | None
     """Since when the first of the backlog is due."""
-    oldest_level: Level
+    oldest_level: str
     """How bad that is."""
     waiting: dict[str, int] | None
     """How many the last tick left waiting, by reason; null: it did not say."""
@@ -175,7 +175,7 @@ def head(found: Snapshot, clock: Clock) -> list[Words]:
     return lines
 
 
-def _about(what: str, words: str, level: Level | None = None) -> Words:
+def _about(what: str, words: str, level: str | None = None) -> Words:
     """A line of the head. The word for the level stands there too: a colour is not enough."""
     begin = Toned(f"{what:<12} ", Tone.USUAL)
     verdict: Words = ["  ", toned(level)] if level else []
@@ -201,8 +201,8 @@ def _level(limits: Threshold, value: int | None) -> Level:
     return (Level.OK, Level.WARNING, Level.CRITICAL)[limits.state(value)]
 
 
-def _bad(level: Level) -> int:
-    return list(Level).index(level)
+def _bad(level: str) -> int:
+    return list(Level).index(Level(level))
 
 
 def _seconds(age: timedelta | None) -> int | None:
