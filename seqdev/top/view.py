@@ -84,7 +84,7 @@ class Service:
 
 @dataclass(frozen=True)
 class DeviceLine:
-    """A device on a page for people: ``12 of 50`` is a number and its limit."""
+    """A device on a screen: ``12 of 50`` is a number and its limit."""
 
     device: Named
     state: Verdict
