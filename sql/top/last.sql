@@ -9,17 +9,18 @@
 --   waiting   jsonb        how many it left waiting, by reason; null: it did not say
 -- Locks: none
 select
-    current_database()::text as database,
+    d.datname::text as database,
     r.finished_at as ended,
     r.host,
     r.exit_code,
     r.reason,
     r.counts -> 'waiting' as waiting
-from (select 1) as one
+from pg_database as d
 left join lateral (
     select run.*
     from seqdev.run as run
     where run.command = 'tick' and run.finished_at is not null
     order by run.started_at desc
     limit 1
-) as r on true;
+) as r on true
+where d.datname = current_database();

@@ -36,6 +36,7 @@ def commands(server: Server) -> Iterator[list[str]]:
     yield from (["audit", name] for name in AUDITS)
     yield ["audit", "mismatches", "--since", "1d"]
     yield ["audit", "all", "--nagios"]
+    yield ["top", "--once"]
     ((device,),) = server.run("select id from user_devices order by id limit 1", "history")
     yield ["audit", "devices", "--if-lost", str(device)]
     yield ["explain", PHONE]
