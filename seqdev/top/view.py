@@ -14,7 +14,7 @@ from seqdev.output.words import Clock, ago, duration, number
 from seqdev.top.rows import Device
 from seqdev.top.top import Snapshot
 
-_STANDS = "stands"
+_ONLINE, _STANDS = "online", "stands"
 _TICKED, _BROKEN, _NONE = "|", "!", "."
 _GOOD = (None, Exit.DONE, Exit.FINDINGS, 128 + SIGPIPE)
 """Exit codes of a tick whose work was done; null: it was not kept. As in sql/journal/list.sql."""
@@ -99,7 +99,9 @@ class DeviceLine:
 
 def line(device: Device, now: datetime) -> DeviceLine:
     """``device`` as it stood ``now``."""
-    drained = _STANDS if device.drain is None else duration(device.drain)
+    # Who may send but has sent nothing for an hour has no pace to reckon with.
+    stands = _STANDS if device.state != _ONLINE else "unknown"
+    drained = stands if device.drain is None else duration(device.drain)
     return DeviceLine(
         device=Named(device.device, device.device_id),
         state=device.state,
