@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
@@ -23,6 +22,7 @@ from seqdev.audit.rows import (
     Health,
     IfLost,
 )
+from seqdev.moments import EVER, Window
 from seqdev.parameters import window
 from seqdev.phone import national
 from seqdev.postgres import lookup
@@ -52,7 +52,7 @@ AUDITS: tuple[Query[Any], ...] = (
 class Criteria:
     """What to look at, as people type it; None: no bound, or the file's own."""
 
-    since: timedelta | None = None
+    window: Window = EVER
     user: str | None = None
     sequence: str | None = None
     device: str | None = None
@@ -156,6 +156,7 @@ class _Look:
     def __init__(self, transaction: Transaction, settings: Settings, criteria: Criteria) -> None:
         self._transaction = transaction
         self._settings = settings
+        self._window = criteria.window
         transaction.one(SETTINGS)
         user = (
             lookup.resolve(transaction, lookup.Kind.USER, criteria.user)
@@ -172,7 +173,6 @@ class _Look:
         self._given: dict[str, object] = {
             "now": transaction.now,
             **window(settings, transaction.now),
-            "since": criteria.since,
             "user": user,
             "sequence": sequence.id if sequence else None,
             "device": self._device.id if self._device else None,
@@ -188,7 +188,9 @@ class _Look:
     def rows(self, query: Query[Row]) -> list[Row]:
         """The rows of an audit; what nobody has asked for stays the file's default."""
         parameters = query.statement.parameters
-        given = {name: one for name, one in self._given.items() if name in parameters and one is not None}
+        length = parameters["since"].default if "since" in parameters else None
+        asked = self._given | self._window.given(self._transaction.now, length)
+        given = {name: one for name, one in asked.items() if name in parameters and one is not None}
         steps = self._steps if gates.asks_steps(query) else {}
         devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
         causes = gates.causes_for(query, self._transaction, self._transaction.settings)
