@@ -34,31 +34,33 @@ class Moment:
         """As it was typed."""
         return self.text
 
-    def at(self, now: datetime, *, end: bool = False) -> datetime:
-        """The instant in UTC; ``now`` is that of the transaction, in the zone that people see.
+    def at(self, now: datetime, zone: tzinfo | None, *, end: bool = False) -> datetime:
+        """The instant in UTC; ``now`` is that of the transaction, ``zone`` the one that people see.
+
+        None is the zone of the machine.
 
         Where the clock of that zone shows the moment twice, it is the first time, and as the ``end`` of a
         window the second: the window has all of it. Where the clock leaves it out, it is when it does.
         Raises UsageError for what lies before the year 1, or after 9999.
         """
         try:
-            return self._at(now, end=end).astimezone(UTC)
+            return self._at(now.astimezone(UTC), zone, end=end).astimezone(UTC)
         except OverflowError:
             raise UsageError(f"{self.text} is further away than dates go", "give another") from None
 
-    def _at(self, now: datetime, *, end: bool) -> datetime:
+    def _at(self, now: datetime, zone: tzinfo | None, *, end: bool) -> datetime:
         if self.age is not None:
             # In UTC: Python subtracts from what the wall clock shows.
-            return now.astimezone(UTC) - self.age
+            return now - self.age
         if self.instant is not None:
-            return self.instant if self.instant.tzinfo else _on_the_wall(self.instant, now, end=end)
+            return self.instant if self.instant.tzinfo else _on_the_wall(self.instant, zone, end=end)
         assert self.clock is not None
-        day = now.date() - timedelta(days=self.day or 0)
-        found = _on_the_wall(datetime.combine(day, self.clock), now, end=end)
+        day = now.astimezone(zone).date() - timedelta(days=self.day or 0)
+        found = _on_the_wall(datetime.combine(day, self.clock), zone, end=end)
         if self.day is None and found > now:
-            found = _on_the_wall(datetime.combine(day, self.clock), now, end=False)
+            found = _on_the_wall(datetime.combine(day, self.clock), zone, end=False)
         if self.day is None and found > now:
-            found = _on_the_wall(datetime.combine(day - timedelta(days=1), self.clock), now, end=end)
+            found = _on_the_wall(datetime.combine(day - timedelta(days=1), self.clock), zone, end=end)
         return found
 
 
@@ -68,6 +70,8 @@ class Window:
 
     since: Moment | None = None
     until: Moment | None = None
+    zone: tzinfo | None = None
+    """Whose days and times these are; None: the machine's."""
 
     def given(self, now: datetime, default: str | None = None) -> dict[str, object]:
         """The parameters ``since`` (interval: an age) and ``until`` (timestamptz) of statements.
@@ -77,25 +81,25 @@ class Window:
         UsageError for a window without any time in it.
         """
         # All in UTC: Python subtracts and compares what the wall clocks of one zone show.
-        zone, now_utc = now.tzinfo, now.astimezone(UTC)
-        until = self.until.at(now, end=True) if self.until else None
+        now = now.astimezone(UTC)
+        until = self.until.at(now, self.zone, end=True) if self.until else None
         given: dict[str, object] = {} if until is None else {"until": until}
         if not self.since:
-            return given | ({"since": f"{default} {_interval(now_utc - until)}"} if until and default else {})
-        since = self.since.at(now)
-        if since >= min(until or now_utc, now_utc):
-            ends = f"--until {self.until}, {_shown(until, zone)}" if until and until < now_utc else "now"
+            return given | ({"since": f"{default} {_interval(now - until)}"} if until and default else {})
+        since = self.since.at(now, self.zone)
+        if since >= min(until or now, now):
+            ends = f"--until {self.until}, {_shown(until, self.zone)}" if until and until < now else "now"
             raise UsageError(
-                f"--since {self.since}, {_shown(since, zone)}, is not before {ends}",
+                f"--since {self.since}, {_shown(since, self.zone)}, is not before {ends}",
                 "a time without a day is the last one gone by; with its day: 'yesterday 14:30'",
             )
-        return given | {"since": _interval(now_utc - since)}
+        return given | {"since": _interval(now - since)}
 
     def begins(self, now: datetime, length: timedelta) -> datetime:
         """When the window begins, in UTC; where that was not typed, it has this ``length``."""
         if self.since:
-            return self.since.at(now)
-        return (self.until.at(now, end=True) if self.until else now.astimezone(UTC)) - length
+            return self.since.at(now, self.zone)
+        return (self.until.at(now, self.zone, end=True) if self.until else now.astimezone(UTC)) - length
 
     @property
     def typed(self) -> dict[str, str]:
@@ -131,14 +135,14 @@ def _interval(age: timedelta) -> str:
     return f"{age / _SECOND:f} seconds"
 
 
-def _on_the_wall(shown: datetime, now: datetime, *, end: bool) -> datetime:
-    """When the clock of the zone of ``now`` shows that: see ``Moment.at``."""
-    zone = now.tzinfo
+def _on_the_wall(shown: datetime, zone: tzinfo | None, *, end: bool) -> datetime:
+    """When the clock of ``zone`` shows that: see ``Moment.at``."""
+    # Without a zone of its own Python takes it for the machine's.
     first, second = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    if first <= second:
+    if first.astimezone(zone).replace(tzinfo=None) == shown:
         return second if end else first
     # The clock jumps over it, somewhere between the two.
-    low, high = second, first
+    low, high = sorted((first, second))
     while high - low > _SECOND:
         middle = low + (high - low) // 2
         if middle.astimezone(zone).replace(tzinfo=None) < shown:

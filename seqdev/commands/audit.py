@@ -1,9 +1,7 @@
 """``seqdev audit``."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -17,9 +15,9 @@ from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, th
 from seqdev.audit.replies import Replies
 from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option
+from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option, window_of
 from seqdev.errors import Exit, SeqdevError, UsageError
-from seqdev.moments import EVER, Moment, Window
+from seqdev.moments import EVER, Moment
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, brief, for_people, published
 from seqdev.postgres.queries import Query
@@ -102,7 +100,9 @@ def mismatches(
     Which, when, why, and the repair.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(Window(since, until), user, sequence, device, matches=show_all, limit=shown.rows)
+    criteria = Criteria(
+        window_of(ctx, since, until), user, sequence, device, matches=show_all, limit=shown.rows
+    )
     return _audit(ctx, audit_rows.MISMATCHES, criteria, shown)
 
 
@@ -162,7 +162,7 @@ def contacts(
     --since bounds what is done and what was written; what is not done is looked at whatever its age.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(Window(since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     return _audit(ctx, audit_rows.CONTACTS, criteria, shown)
 
 
@@ -218,7 +218,7 @@ def collisions(
     Or will write to: rows that are due count, and campaigns too.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(Window(since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     return _audit(ctx, audit_rows.COLLISIONS, criteria, shown)
 
 
@@ -239,7 +239,7 @@ def writers(
     They are the sign of a second processor.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(Window(since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     return _audit(ctx, audit_rows.WRITERS, criteria, shown)
 
 
@@ -260,7 +260,7 @@ def failed(
     By cause, as the error of the broadcast worker tells it, device and step.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(Window(since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     return _audit(ctx, audit_rows.FAILED, criteria, shown)
 
 
@@ -283,10 +283,9 @@ def replies(
     """
     app: App = ctx.obj
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(Window(since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     found = audit_replies.find(app.reading("audit replies"), criteria)
-    table = brief("replies", Replies, found).table
-    app.writer(output).write(table if for_people(output) else published("replies", Replies, found))
+    app.writer(output).write((brief if for_people(output) else published)("replies", Replies, found))
     if not found:
         note("no sequence has sent anything in that time")
     elif len(found) < found[0].total:
@@ -321,7 +320,7 @@ def all_(
     is a warning, one above CRIT or no tick at all is critical, and a database out of reach is unknown.
     """
     app: App = ctx.obj
-    criteria = Criteria(Window(since, until), user)
+    criteria = Criteria(window_of(ctx, since, until), user)
     if nagios:
         try:
             measured = audit.health(app.reading("audit all"), criteria)
@@ -334,7 +333,7 @@ def all_(
     lines, health = audit.everything(database, criteria)
     state_of_things = Table("health", Health, [health], single=True)
     if for_people(output):
-        state_of_things = replace(brief("health", Health, [health]).table, single=True)
+        state_of_things = replace(brief("health", Health, [health]), single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
     found = sum(line.found for line in lines)
     note(f"{found} found" + ("; for more: seqdev audit NAME" if found else ""))
@@ -383,16 +382,9 @@ def _assignment(text: str) -> tuple[str, str]:
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
     result = audit.find(app.reading(f"audit {Path(query.path).stem}"), query, criteria)
-    if for_people(shown.output):
-        width = get_terminal_size().columns if sys.stdout.isatty() and shown.output is Format.TABLE else None
-        view = brief(result.name, query.row, result.rows, width)
-        table, left_out = view.table, view.left_out
-    else:
-        table, left_out = published(result.name, query.row, result.rows), ()
+    table = (brief if for_people(shown.output) else published)(result.name, query.row, result.rows)
     app.writer(shown.output).write(table, Table("found", Kind, result.kinds))
     _say(result.found, len(result.rows), result.total)
-    if left_out:
-        note(f"no room for {', '.join(left_out)}: widen the terminal, or --format json")
     return Exit.FINDINGS if result.found else Exit.DONE
 
 

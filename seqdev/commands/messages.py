@@ -14,6 +14,7 @@ from seqdev.commands.options import (
     YesOption,
     duration,
     since_option,
+    window_of,
 )
 from seqdev.commands.planned import (
     BATCH,
@@ -27,7 +28,7 @@ from seqdev.commands.planned import (
     scope,
 )
 from seqdev.errors import UsageError
-from seqdev.moments import Moment, Window
+from seqdev.moments import Moment
 from seqdev.output.render import Format
 from seqdev.postgres import lookup
 from seqdev.postgres.transaction import Transaction
@@ -94,7 +95,7 @@ def failed(
         whose = scope(tx, user, sequence, device)
         target = lookup.resolve(tx, lookup.Kind.DEVICE, to, whose.user) if to is not None else None
         return repair.failed(
-            whose, Window(since, until), tuple(cause or ()), Again(target, most, spread, attempts)
+            whose, window_of(ctx, since, until), tuple(cause or ()), Again(target, most, spread, attempts)
         )
 
     return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output))

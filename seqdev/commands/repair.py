@@ -10,7 +10,16 @@ from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria
 from seqdev.commands import messages, standing
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, since_option
+from seqdev.commands.options import (
+    MOST,
+    App,
+    DryRunOption,
+    FormatOption,
+    UserOption,
+    YesOption,
+    since_option,
+    window_of,
+)
 from seqdev.commands.planned import (
     BATCH,
     AllOption,
@@ -24,7 +33,7 @@ from seqdev.commands.planned import (
 )
 from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
-from seqdev.moments import Moment, Window
+from seqdev.moments import Moment
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
@@ -72,7 +81,7 @@ def assigned(
     causes = tuple(cause or repair.RECOMMENDED)
 
     def make(tx: Transaction) -> Job:
-        window = Window(since)
+        window = window_of(ctx, since)
         asked = Criteria(window, user, sequence, device)
         found = audit.counted(tx, tx.settings, audit_rows.MISMATCHES, asked)
         which = Mismatches(window, history, causes)

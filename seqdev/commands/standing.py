@@ -11,6 +11,7 @@ from seqdev.commands.options import (
     UserOption,
     YesOption,
     since_option,
+    window_of,
 )
 from seqdev.commands.planned import (
     BATCH,
@@ -25,7 +26,7 @@ from seqdev.commands.planned import (
 )
 from seqdev.errors import UsageError
 from seqdev.explain.explain import writings
-from seqdev.moments import Moment, Window
+from seqdev.moments import Moment
 from seqdev.output.render import Format
 from seqdev.repair import jobs as repair
 from seqdev.repair.jobs import Renumbered
@@ -223,6 +224,6 @@ def written_by_other(
     return carry_out(
         ctx,
         "repair written-by-other",
-        lambda tx: repair.written_by_other(scope(tx, user, sequence, device), Window(since, until)),
+        lambda tx: repair.written_by_other(scope(tx, user, sequence, device), window_of(ctx, since, until)),
         ways,
     )

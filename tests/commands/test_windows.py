@@ -1,6 +1,7 @@
 """``--since`` and ``--until``: what people type, and the time that it means, whatever the clocks of the zone do."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -43,7 +44,7 @@ def shown(at: datetime, zone: ZoneInfo) -> datetime:
 
 
 def means(text: str, now: datetime, end: bool = False) -> datetime:
-    return moment(text).at(now, end=end)
+    return moment(text).at(now, now.tzinfo, end=end)
 
 
 @given(YEAR, st.sampled_from(ZONES), YEAR)
@@ -126,7 +127,7 @@ def test_any_other_text_is_refused_in_words(text: str) -> None:
     now = datetime(2026, 11, 27, 10, tzinfo=UTC)
     words = "UTC"
     try:
-        words = str(moment(text).at(now).tzinfo)
+        words = str(moment(text).at(now, UTC).tzinfo)
     except UsageError as error:
         words = error.message
     except ValueError as error:
@@ -146,8 +147,7 @@ def test_no_moment_is_wrong_usage(text: str, seqdev: Cli) -> None:
 
 
 def test_a_window_without_time_in_it_says_how_both_ends_were_read(host: Host, seqdev: Cli) -> None:
-    seqdev("db", "zone", "Asia/Kuala_Lumpur")
-    ran = seqdev("runs", "--since", "2026-11-26", "--until", "2026-11-25")
+    ran = seqdev("--zone", "Asia/Kuala_Lumpur", "runs", "--since", "2026-11-26", "--until", "2026-11-25")
     assert ran.code == 2
     assert (
         "2026-11-26, 2026-11-26 00:00:00 +08, is not before --until 2026-11-25, 2026-11-25 00:00:00 +08"
@@ -157,9 +157,31 @@ def test_a_window_without_time_in_it_says_how_both_ends_were_read(host: Host, se
     assert (ran.code, "is not before now" in ran.err) == (2, True)
 
 
+def test_without_a_zone_the_clock_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        now = datetime(2026, 11, 1, tzinfo=UTC)
+        found = [
+            moment(text).at(now, None, end=end)
+            for text in ("2026-10-25 02:30", "2026-03-29 02:30")
+            for end in (False, True)
+        ]
+        assert [f"{one:%m-%d %H:%M}" for one in found] == [
+            "10-25 00:30",
+            "10-25 01:30",
+            "03-29 01:00",
+            "03-29 01:00",
+        ]
+        assert f"{moment('yesterday').at(now, None):%m-%d %H:%M}" == "10-30 23:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_the_default_length_is_counted_back_from_the_end() -> None:
     now = datetime(2026, 11, 27, 10, tzinfo=UTC)
-    window = Window(until=moment("2h")).given(now, "1 hour")
+    window = Window(until=moment("2h"), zone=UTC).given(now, "1 hour")
     assert window == {"since": "1 hour 7200.000000 seconds", "until": now - timedelta(hours=2)}
 
 
