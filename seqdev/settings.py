@@ -145,6 +145,8 @@ class Settings(Rules):
     """Time zone in which people are shown instants; empty: the terminal's. It decides nothing."""
     mask: bool = False
     """Hide phones on screen."""
+    ping: str = ""
+    """URL of a monitor that ticks tell how they end; empty: none. It is a secret, and never shown."""
     lock_timeout: timedelta = timedelta(seconds=5)
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)

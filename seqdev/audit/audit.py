@@ -119,6 +119,12 @@ def counted(tx: Transaction, settings: Settings, query: Query[Row], criteria: Cr
     return {kind.finding: kind.found for kind in found.kinds}
 
 
+def rows(tx: Transaction, criteria: Criteria, *queries: Query[Any]) -> list[list[Any]]:
+    """The rows of several files below ``sql/audit/``, each in a list of its own."""
+    look = _Look(tx, tx.settings, criteria)
+    return [look.rows(query) for query in queries]
+
+
 def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Health]:
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 

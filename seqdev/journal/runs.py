@@ -198,10 +198,14 @@ def who() -> tuple[str, str]:
 
 def list_runs(database: Database, window: Window, command: str | None, most: int | None) -> list[ListedRun]:
     """Runs, newest first: of ``command`` or all below it, begun within ``window``, at most ``most``."""
-    return database.retry(
-        lambda tx: tx.rows(LIST, now=tx.now, command=command, most=most, **window.given(tx.now)),
-        read_only=True,
-    )
+    return database.retry(lambda tx: begun(tx, window, command, most), read_only=True)
+
+
+def begun(
+    tx: Transaction, window: Window, command: str | None = None, most: int | None = None
+) -> list[ListedRun]:
+    """The same in an open transaction."""
+    return tx.rows(LIST, now=tx.now, command=command, most=most, **window.given(tx.now))
 
 
 def show(database: Database, text: str) -> ListedRun:

@@ -52,6 +52,7 @@ READS = [
     "repair written-by-other --dry-run",
     "repair undo {run} --dry-run",
     "repair list",
+    "metrics --by device",
     "runs",
     "runs --every 1m",
     "rules list",
