@@ -85,7 +85,7 @@ class Window:
         until = self.until.at(now, self.zone, end=True) if self.until else None
         given: dict[str, object] = {} if until is None else {"until": until}
         if not self.since:
-            return given | ({"since": f"{default} {_interval(now - until)}"} if until and default else {})
+            return given | ({"since": f"{default} {interval(now - until)}"} if until and default else {})
         since = self.since.at(now, self.zone)
         if since >= min(until or now, now):
             ends = f"--until {self.until}, {_shown(until, self.zone)}" if until and until < now else "now"
@@ -93,7 +93,7 @@ class Window:
                 f"--since {self.since}, {_shown(since, self.zone)}, is not before {ends}",
                 "a time without a day is the last one gone by; with its day: 'yesterday 14:30'",
             )
-        return given | {"since": _interval(now - since)}
+        return given | {"since": interval(now - since)}
 
     def begins(self, now: datetime, length: timedelta) -> datetime:
         """When the window begins, in UTC; where that was not typed, it has this ``length``."""
@@ -126,11 +126,23 @@ def moment(text: str) -> Moment:
         raise ValueError(f"{text!r} is no moment: write {EXAMPLES}") from None
 
 
+def days(since: datetime, until: datetime, zone: tzinfo | None) -> list[tuple[datetime, str]]:
+    """The days from ``since`` to ``until`` by the clock of ``zone``: when each begins, and its date.
+
+    The last of them is what comes after: ``later``.
+    """
+    first, last = (at.astimezone(zone).date() for at in (since, until))
+    dates = [first + timedelta(days=number) for number in range((last - first).days + 2)]
+    names = [*(day.isoformat() for day in dates[:-1]), "later"]
+    begins = [_on_the_wall(datetime.combine(day, time()), zone, end=False) for day in dates]
+    return list(zip(begins, names, strict=True))
+
+
 def _shown(instant: datetime, zone: tzinfo | None) -> str:
     return f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _interval(age: timedelta) -> str:
+def interval(age: timedelta) -> str:
     """``age`` as SQL's interval: in seconds, since a day of an interval may have 23 or 25 hours."""
     return f"{age / _SECOND:f} seconds"
 

@@ -1,0 +1,106 @@
+"""``seqdev stats``."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option, window_of
+from seqdev.errors import Exit
+from seqdev.moments import Moment
+from seqdev.output.columns import Named
+from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import LISTED, for_people, made, published
+from seqdev.stats import stats as numbers
+from seqdev.stats.stats import Asked, By, Numbers, Totals
+
+_COUNTS = ("enrolled", "waiting", "due", "queued", "sent", "failed", "replied", "ended", "stopped")
+_TROUBLE = ("other", "other_messages")
+"""Numbers as people see them, the most wanted first, and those that are there where a rule is missing."""
+
+
+def stats(
+    ctx: typer.Context,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT,…", help=f"A line for each: {', '.join(By)}, or several of them: device,day."
+        ),
+    ] = None,
+    since: Annotated[Moment | None, since_option("What was", "with day: 7d")] = None,
+    until: UntilOption = None,
+    user: UserOption = None,
+    sequence: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="Only this sequence (name, id or prefix).")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="Only this device (name, id or prefix).")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Lines to list, at most. [default: 20]")
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="List all, not only 20.")] = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
+    """How many are in sequences, and what became of messages; read-only.
+
+    People, once in each sequence: enrolled, and of these waiting (a step is to come), stopped, ended, and
+    other, whose status no rule names. Rows that are due. Messages of sequences: queued, sent, failed, other.
+    With a window: messages made in it, and people whose last step was done in it.
+    """
+    app: App = ctx.obj
+    asked = Asked(
+        by=_by(by),
+        window=window_of(ctx, since, until),
+        user=user,
+        sequence=sequence,
+        device=device,
+        limit=limit or (None if show_all else LISTED),
+    )
+    found = numbers.count(app.reading("stats"), asked)
+    totals = Totals(**(found[0].found if found else dict.fromkeys(Totals.__dataclass_fields__, 0)))
+    writer = app.writer(output)
+    if not for_people(output):
+        writer.write(published("numbers", Numbers, found), Table("total", Totals, [totals], single=True))
+    elif asked.by:
+        writer.write(_for_people(found, asked.by), Table("total", Totals, [totals], single=True))
+    else:
+        writer.write(Table("total", Totals, [totals], single=True))
+    if found and len(found) < found[0].total:
+        note(f"{found[0].total:,} lines, {len(found)} shown: --limit, or --all")
+    return Exit.DONE
+
+
+def _by(text: str | None) -> list[By]:
+    """What was asked for; a step is named with its sequence."""
+    try:
+        asked = [By(one.strip().lower()) for one in text.split(",")] if text is not None else []
+    except ValueError:
+        raise typer.BadParameter(
+            f"--by {text!r} is not among: {', '.join(By)}; several with commas between them"
+        ) from None
+    if By.STEP in asked:
+        asked.append(By.SEQUENCE)
+    return [one for one in By if one in asked]
+
+
+def _for_people(found: list[Numbers], by: Sequence[By]) -> Table:
+    """The columns asked for, and the numbers that there are."""
+    counts = [name for name in _COUNTS if any(getattr(one, name) is not None for one in found)]
+    kinds: dict[str, Any] = {one.value: _KINDS.get(one, str) for one in by}
+    counts += [name for name in _TROUBLE if any(getattr(one, name) for one in found)]
+    kinds |= dict.fromkeys(counts, int)
+    rows = [[_cell(one, name) for name in kinds] for one in found]
+    return made("numbers", kinds, rows)
+
+
+_KINDS = {By.SEQUENCE: Named, By.DEVICE: Named, By.STEP: int}
+
+
+def _cell(one: Numbers, name: str) -> Any:
+    if name in (By.SEQUENCE, By.DEVICE):
+        identity = getattr(one, f"{name}_id")
+        return None if identity is None else Named(getattr(one, name), identity)
+    if name == By.USER:
+        return str(one.user_id)[:8] if one.user_id else None
+    return getattr(one, name)
