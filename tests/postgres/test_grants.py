@@ -53,6 +53,7 @@ READS = [
     "repair undo {run} --dry-run",
     "repair list",
     "metrics --by device",
+    "stats --by step,status",
     "runs",
     "runs --every 1m",
     "rules list",
