@@ -1,6 +1,7 @@
 """``seqdev stats``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +15,12 @@ from seqdev.output.tables import LISTED, for_people, made, published
 from seqdev.stats import stats as numbers
 from seqdev.stats.stats import Asked, By, Numbers, Totals
 
-_COUNTS = ("enrolled", "waiting", "due", "queued", "sent", "failed", "replied", "ended", "stopped")
-_TROUBLE = ("other", "other_messages")
-"""Numbers as people see them, the most wanted first, and those that are there where a rule is missing."""
+_ALWAYS = ("enrolled", "waiting", "sent", "failed")
+_COUNTS = (
+    *("enrolled", "waiting", "due", "queued", "sent", "failed", "replied", "ended", "stopped"),
+    *("other", "other_messages"),
+)
+"""Numbers as people see them, the most wanted first; those that are zero everywhere only if always wanted."""
 
 
 def stats(
@@ -59,13 +63,12 @@ def stats(
     )
     found = numbers.count(app.reading("stats"), asked)
     totals = Totals(**(found[0].found if found else dict.fromkeys(Totals.__dataclass_fields__, 0)))
-    writer = app.writer(output)
-    if not for_people(output):
-        writer.write(published("numbers", Numbers, found), Table("total", Totals, [totals], single=True))
-    elif asked.by:
-        writer.write(_for_people(found, asked.by), Table("total", Totals, [totals], single=True))
+    if for_people(output):
+        app.writer(output).write(_for_people(found, totals, asked.by))
     else:
-        writer.write(Table("total", Totals, [totals], single=True))
+        app.writer(output).write(
+            published("numbers", Numbers, found), Table("total", Totals, [totals], single=True)
+        )
     if found and len(found) < found[0].total:
         note(f"{found[0].total:,} lines, {len(found)} shown: --limit, or --all")
     return Exit.DONE
@@ -84,23 +87,30 @@ def _by(text: str | None) -> list[By]:
     return [one for one in By if one in asked]
 
 
-def _for_people(found: list[Numbers], by: Sequence[By]) -> Table:
-    """The columns asked for, and the numbers that there are."""
-    counts = [name for name in _COUNTS if any(getattr(one, name) is not None for one in found)]
-    kinds: dict[str, Any] = {one.value: _KINDS.get(one, str) for one in by}
-    counts += [name for name in _TROUBLE if any(getattr(one, name) for one in found)]
-    kinds |= dict.fromkeys(counts, int)
-    rows = [[_cell(one, name) for name in kinds] for one in found]
-    return made("numbers", kinds, rows)
+def _for_people(found: Sequence[Numbers], totals: Totals, by: Sequence[By]) -> Table:
+    """A line for each group, and one for all; without groups the numbers below one another."""
+    counts = [name for name in _COUNTS if getattr(totals, name) or name in _ALWAYS]
+    counts = [name for name in counts if getattr(totals, name) is not None]
+    kinds: dict[str, Any] = {one.value: _KINDS.get(one, str) for one in by} | dict.fromkeys(counts, int)
+    numbers = [getattr(totals, name) for name in counts]
+    if not by:
+        return replace(made("numbers", kinds, [numbers]), single=True)
+    rows = [[*(_cell(one, name) for name in by), *(getattr(one, name) for name in counts)] for one in found]
+    return made("numbers", kinds, [*rows, ["in all", *[None] * (len(by) - 1), *numbers]])
 
 
-_KINDS = {By.SEQUENCE: Named, By.DEVICE: Named, By.STEP: int}
+_KINDS = {By.SEQUENCE: Named, By.DEVICE: Named}
 
 
-def _cell(one: Numbers, name: str) -> Any:
-    if name in (By.SEQUENCE, By.DEVICE):
-        identity = getattr(one, f"{name}_id")
-        return None if identity is None else Named(getattr(one, name), identity)
-    if name == By.USER:
-        return str(one.user_id)[:8] if one.user_id else None
-    return getattr(one, name)
+def _cell(one: Numbers, by: By) -> Any:
+    """What a line is about, also where that is nothing."""
+    if by in (By.SEQUENCE, By.DEVICE):
+        identity = getattr(one, f"{by}_id")
+        return "(none)" if identity is None else Named(getattr(one, by), identity)
+    if by is By.STEP:
+        return "(none)" if one.step_id is None else "(gone)" if one.step is None else str(one.step)
+    value = str(one.user_id)[:8] if by is By.USER and one.user_id else getattr(one, _FIELDS.get(by, by))
+    return "(none)" if value is None else value
+
+
+_FIELDS = {By.USER: "user_id"}

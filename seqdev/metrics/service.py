@@ -1,5 +1,6 @@
 """How the service does now, as metrics: by the statements of the audits, the journal and the tick."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from seqdev.tick.decisions import decide
 
 PATIENCE = timedelta(seconds=10)
 """How long one statement of a scrape may run."""
+_ID = re.compile(r" [0-9a-f-]{36}$")
+"""What makes each undo a command of its own."""
 _HOUR = Window(since=Moment("1h", age=timedelta(hours=1)))
 
 
@@ -77,7 +80,7 @@ def _measured(tx: Transaction, by_device: bool) -> Iterable[Metric]:
         causes[row.finding] += row.messages
     yield by("failed_messages", "Messages of the last hour that failed, by cause", "cause", causes)
     yield from _devices(tx, by_device)
-    ended = Counter((one.command, one.state) for one in runs.begun(tx, _HOUR))
+    ended = Counter((_ID.sub("", one.command), one.state) for one in runs.begun(tx, _HOUR))
     values = [({"command": one[0], "state": one[1]}, number) for one, number in sorted(ended.items())]
     yield Metric("runs", "Runs begun in the last hour, by how they ended", values)
 

@@ -104,6 +104,16 @@ def test_the_room_of_devices_is_told_by_device_only_if_asked_whatever_their_name
     assert sum(rooms.values()) == measured(seqdev)["seqdev_device_room_messages",]
 
 
+def test_each_undo_is_no_command_of_its_own(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "60120000000", None)
+    host.rows("update leads set device_id = %s", host.device(user))
+    run = json.loads(seqdev("repair", "missing", "--yes", "--format", "json").out)["summary"]["run_id"]
+    assert seqdev("repair", "undo", run, "--yes").code == 0
+    assert measured(seqdev)["seqdev_runs", "repair undo", "done"] == 1
+
+
 def test_no_phone_and_nothing_but_measuring(host: Host, seqdev: Cli) -> None:
     busy(host)
     assert "6012" not in seqdev("metrics", "--by", "device").out

@@ -272,17 +272,22 @@ def test_replies_are_known_where_the_host_keeps_them_and_a_window_bounds_them(
     assert shown(seqdev, "--since", "1d", "--by", "status")["total"]["replied"] is None
 
 
-def test_people_see_the_columns_that_they_ask_for(host: Host, seqdev: Cli) -> None:
+def test_people_see_what_they_ask_for_and_the_numbers_in_all(host: Host, seqdev: Cli) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
-    host.contact(sequence, step, "60120000001", host.device(user, "alice-1"))
-    out = seqdev("stats", "--by", "device").out
-    assert "alice-1" in out
-    assert "60120000001" not in out
-    out = seqdev("stats", "--by", "step").out
-    assert "warm" in out
+    for number in range(3):
+        device = host.device(user, f"alice-{number}") if number else None
+        host.contact(sequence, step, f"6012000000{number}", device, status="active" if number < 2 else "odd")
+    text = seqdev("stats", "--by", "device").out
+    assert [word for word in ("alice-1", "alice-2", "(none)", "in all", "other") if word not in text] == []
+    assert "stopped" not in text, "what is nowhere needs no column"
+    assert "60120" not in text
     ran = seqdev("stats", "--by", "device", "--limit", "1")
-    assert ran.code == 0
+    assert (ran.code, ran.err) == (0, "seqdev: 3 lines, 1 shown: --limit, or --all\n")
+    assert ran.out.splitlines()[-1].split()[:3] == ["in", "all", "3"], "the last line is about all of them"
+    text = seqdev("stats", "--by", "step,status,user").out
+    assert "odd" in text
+    assert seqdev("stats").out.split()[:4] == ["enrolled", "3", "waiting", "2"]
 
 
 @pytest.mark.parametrize("by", ["phone", "device day", ",", ""])
