@@ -2,7 +2,6 @@
 
 import os
 import select
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
@@ -51,6 +50,9 @@ def put(path: Path, text: str) -> None:
 
     Raises UsageError where it cannot be written.
     """
+    # Not for commands that write no file: it takes a while.
+    import tempfile
+
     named = plain_file(path)
     temporary = ""
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seqdev.ping import Ping
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.monitor import monitor, seconds
@@ -62,6 +63,13 @@ def test_a_database_out_of_reach_is_told_too(seqdev: Cli, monkeypatch: pytest.Mo
     with monitor() as there:
         assert seqdev("tick", "--ping", there.url).code == 13
     assert there.paths == ["/start", "/13"]
+
+
+def test_what_may_be_a_phone_is_left_out_and_a_long_text_is_cut() -> None:
+    with monitor() as there:
+        assert Ping(there.url).end(3, f"a trigger says +{PHONE}: {'x' * 20_000}") is None
+    assert there.told[1][1].startswith("a trigger says …: xxx")
+    assert len(there.told[1][1]) == 10_000
 
 
 def test_what_only_reads_tells_nobody(host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
