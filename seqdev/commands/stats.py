@@ -46,7 +46,7 @@ def stats(
     show_all: Annotated[bool, typer.Option("--all", help="List all, not only 20.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
-    """How many are in sequences, and what became of messages; read-only.
+    """Count people in sequences, and messages; read-only.
 
     People, once in each sequence: enrolled, and of these waiting (a step is to come), stopped, ended, and
     other, whose status no rule names. Rows that are due. Messages of sequences: queued, sent, failed, other.
