@@ -3,6 +3,7 @@
 import os
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
@@ -42,6 +43,41 @@ def plain_file(path: Path) -> Path:
     if os.path.lexists(named) and not named.is_file():
         raise UsageError(f"cannot write {path}: it is not a plain file", "name a file that can be replaced")
     return named
+
+
+def put(path: Path, text: str) -> None:
+    """Write ``text`` to the file ``path``, which everybody may read: whole, or not at all.
+
+    Raises UsageError where it cannot be written.
+    """
+    # Not for commands that write no file: it takes a while.
+    import tempfile
+
+    named = plain_file(path)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{named.name}.", dir=named.parent)
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+        os.replace(temporary, named)
+        temporary = ""
+        folder = os.open(named.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # The new name, too, survives a power cut.
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", "see that its folder can be written"
+        ) from error
+    finally:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -17,14 +17,15 @@ _RAMP = re.compile(r"(\d{1,9}) ?\+ ?(\d{1,9})", re.ASCII)
 _MOST = 2_000_000_000
 """Less than what the server's integers hold."""
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+"""The units that rules are kept in."""
 
 
 def parse_duration(text: str) -> timedelta:
-    """``90s``, ``15m``, ``1h``, ``2d`` as a timedelta. Raises ValueError for anything else."""
-    match = re.fullmatch(r"(\d{1,6})(ms|[smhd])", text.strip(), re.ASCII)
+    """``90s``, ``15m``, ``1h``, ``2d``, ``1w`` as a timedelta. Raises ValueError for anything else."""
+    match = re.fullmatch(r"(\d{1,6})(ms|[smhdw])", text.strip(), re.ASCII)
     if not match:
-        raise ValueError(f"{text!r} is not a duration: write 90s, 15m, 1h or 2d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        raise ValueError(f"{text!r} is not a duration: write 90s, 15m, 1h, 2d or 1w")
+    return timedelta(**{(_UNITS | {"w": "weeks"})[match[2]]: int(match[1])})
 
 
 class Policy(StrEnum):
@@ -144,6 +145,8 @@ class Settings(Rules):
     """Time zone in which people are shown instants; empty: the terminal's. It decides nothing."""
     mask: bool = False
     """Hide phones on screen."""
+    ping: str = ""
+    """URL of a monitor that ticks tell how they end; empty: none. It is a secret, and never shown."""
     lock_timeout: timedelta = timedelta(seconds=5)
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)

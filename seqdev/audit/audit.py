@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
@@ -23,6 +22,7 @@ from seqdev.audit.rows import (
     Health,
     IfLost,
 )
+from seqdev.moments import EVER, Window
 from seqdev.parameters import window
 from seqdev.phone import national
 from seqdev.postgres import lookup
@@ -52,7 +52,7 @@ AUDITS: tuple[Query[Any], ...] = (
 class Criteria:
     """What to look at, as people type it; None: no bound, or the file's own."""
 
-    since: timedelta | None = None
+    window: Window = EVER
     user: str | None = None
     sequence: str | None = None
     device: str | None = None
@@ -119,6 +119,12 @@ def counted(tx: Transaction, settings: Settings, query: Query[Row], criteria: Cr
     return {kind.finding: kind.found for kind in found.kinds}
 
 
+def rows(tx: Transaction, criteria: Criteria, *queries: Query[Any]) -> list[list[Any]]:
+    """The rows of several files below ``sql/audit/``, each in a list of its own."""
+    look = _Look(tx, tx.settings, criteria)
+    return [look.rows(query) for query in queries]
+
+
 def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Health]:
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 
@@ -134,14 +140,10 @@ def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
     """How far behind the service is, and the number of mismatches that somebody has to do something about."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
-        return health_of(transaction, criteria.user), mismatched(transaction, criteria)
+        look = _Look(transaction, transaction.settings, Criteria(user=criteria.user))
+        return look.one(HEALTH), mismatched(transaction, criteria)
 
     return database.retry(work, read_only=True)
-
-
-def health_of(transaction: Transaction, user: str | None) -> Health:
-    """How far behind the service is, or what it does for ``user``."""
-    return _Look(transaction, transaction.settings, Criteria(user=user)).one(HEALTH)
 
 
 def mismatched(transaction: Transaction, criteria: Criteria) -> int:
@@ -165,6 +167,7 @@ class _Look:
     def __init__(self, transaction: Transaction, settings: Settings, criteria: Criteria) -> None:
         self._transaction = transaction
         self._settings = settings
+        self._window = criteria.window
         transaction.one(SETTINGS)
         user = (
             lookup.resolve(transaction, lookup.Kind.USER, criteria.user)
@@ -181,7 +184,6 @@ class _Look:
         self._given: dict[str, object] = {
             "now": transaction.now,
             **window(settings, transaction.now),
-            "since": criteria.since,
             "user": user,
             "sequence": sequence.id if sequence else None,
             "device": self._device.id if self._device else None,
@@ -197,7 +199,9 @@ class _Look:
     def rows(self, query: Query[Row]) -> list[Row]:
         """The rows of an audit; what nobody has asked for stays the file's default."""
         parameters = query.statement.parameters
-        given = {name: one for name, one in self._given.items() if name in parameters and one is not None}
+        length = parameters["since"].default if "since" in parameters else None
+        asked = self._given | self._window.given(self._transaction.now, length)
+        given = {name: one for name, one in asked.items() if name in parameters and one is not None}
         steps = self._steps if gates.asks_steps(query) else {}
         devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
         causes = gates.causes_for(query, self._transaction, self._transaction.settings)

@@ -15,9 +15,6 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 
-SINCE = timedelta(days=7)
-"""Age of the messages that are looked at, unless somebody says another."""
-
 
 @dataclass(frozen=True)
 class Replies(Audited):
@@ -39,6 +36,9 @@ class Replies(Audited):
     total: int
 
 
+SINCE = timedelta(days=7)
+"""Age of the messages that are looked at, unless somebody says another: as ``audit/replies.sql`` has it."""
+
 REPLIES = Query("audit/replies.sql", Replies)
 
 
@@ -47,7 +47,6 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
 
     Raises SchemaError where the host keeps no inbound messages.
     """
-    since = criteria.since or SINCE
 
     def work(tx: Transaction) -> Sequence[Replies]:
         user = lookup.resolve(tx, lookup.Kind.USER, criteria.user) if criteria.user is not None else None
@@ -63,11 +62,13 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
                 f"replies cannot be counted: {kept.trouble}",
                 "it is the host's table of what devices receive and send",
             )
-        writers = replies.writers(tx, kept, tx.now - since, each=True)
+        window = criteria.window.given(tx.now, REPLIES.statement.parameters["since"].default)
+        # Up to now: to what was sent within the window, somebody may have replied after it.
+        writers = replies.writers(tx, kept, criteria.window.begins(tx.now, SINCE), each=True)
         return tx.rows(
             REPLIES,
             now=tx.now,
-            since=since,
+            **window,
             user=user,
             sequence=sequence,
             device=device,

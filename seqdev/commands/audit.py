@@ -1,7 +1,6 @@
 """``seqdev audit``."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +15,9 @@ from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, th
 from seqdev.audit.replies import Replies
 from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
+from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option, window_of
 from seqdev.errors import Exit, SeqdevError, UsageError
+from seqdev.moments import EVER, Moment
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, brief, for_people, published
 from seqdev.postgres.queries import Query
@@ -49,9 +49,7 @@ DeviceOption = Annotated[
 
 
 def _since(default: str) -> Any:
-    return typer.Option(
-        parser=duration, metavar="DURATION", help=f"How far back to look. [default: {default}]"
-    )
+    return since_option("Look", default)
 
 
 def _threshold(meaning: str, default: str) -> Any:
@@ -88,7 +86,8 @@ class _Shown:
 @app.command()
 def mismatches(
     ctx: typer.Context,
-    since: Annotated[timedelta | None, _since("1h")] = None,
+    since: Annotated[Moment | None, _since("1h")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -101,7 +100,9 @@ def mismatches(
     Which, when, why, and the repair.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(since, user, sequence, device, matches=show_all, limit=shown.rows)
+    criteria = Criteria(
+        window_of(ctx, since, until), user, sequence, device, matches=show_all, limit=shown.rows
+    )
     return _audit(ctx, audit_rows.MISMATCHES, criteria, shown)
 
 
@@ -130,7 +131,7 @@ def devices(
     if lost is None:
         shown = _Shown(output, limit, show_all)
         return _audit(
-            ctx, audit_rows.DEVICES, Criteria(None, user, sequence, device, limit=shown.rows), shown
+            ctx, audit_rows.DEVICES, Criteria(EVER, user, sequence, device, limit=shown.rows), shown
         )
     if sequence or device or limit or show_all:
         raise UsageError("--if-lost takes no other option than --user and --format", "leave the others out")
@@ -145,7 +146,8 @@ def devices(
 @app.command()
 def contacts(
     ctx: typer.Context,
-    since: Annotated[timedelta | None, _since("1d")] = None,
+    since: Annotated[Moment | None, _since("1d")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -160,7 +162,8 @@ def contacts(
     --since bounds what is done and what was written; what is not done is looked at whatever its age.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.CONTACTS, Criteria(since, user, sequence, device, limit=shown.rows), shown)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    return _audit(ctx, audit_rows.CONTACTS, criteria, shown)
 
 
 @app.command()
@@ -177,7 +180,7 @@ def sequences(
     No entry step, dangling or looping triggers, gaps, inactive.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.SEQUENCES, Criteria(None, user, sequence, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.SEQUENCES, Criteria(EVER, user, sequence, limit=shown.rows), shown)
 
 
 @app.command()
@@ -195,13 +198,14 @@ def leads(
     No device of their user, a bad or shared phone, or triggers that no sequence has.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.LEADS, Criteria(None, user, sequence, device, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.LEADS, Criteria(EVER, user, sequence, device, limit=shown.rows), shown)
 
 
 @app.command()
 def collisions(
     ctx: typer.Context,
-    since: Annotated[timedelta | None, _since("1d")] = None,
+    since: Annotated[Moment | None, _since("1d")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -214,15 +218,15 @@ def collisions(
     Or will write to: rows that are due count, and campaigns too.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(
-        ctx, audit_rows.COLLISIONS, Criteria(since, user, sequence, device, limit=shown.rows), shown
-    )
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    return _audit(ctx, audit_rows.COLLISIONS, criteria, shown)
 
 
 @app.command()
 def writers(
     ctx: typer.Context,
-    since: Annotated[timedelta | None, _since("1d")] = None,
+    since: Annotated[Moment | None, _since("1d")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -235,13 +239,15 @@ def writers(
     They are the sign of a second processor.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.WRITERS, Criteria(since, user, sequence, device, limit=shown.rows), shown)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    return _audit(ctx, audit_rows.WRITERS, criteria, shown)
 
 
 @app.command()
 def failed(
     ctx: typer.Context,
-    since: Annotated[timedelta | None, _since("1d")] = None,
+    since: Annotated[Moment | None, _since("1d")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -254,13 +260,15 @@ def failed(
     By cause, as the error of the broadcast worker tells it, device and step.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.FAILED, Criteria(since, user, sequence, device, limit=shown.rows), shown)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    return _audit(ctx, audit_rows.FAILED, criteria, shown)
 
 
 @app.command()
 def replies(
     ctx: typer.Context,
-    since: Annotated[timedelta | None, _since("7d")] = None,
+    since: Annotated[Moment | None, _since("7d")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -275,7 +283,7 @@ def replies(
     """
     app: App = ctx.obj
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(since, user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     found = audit_replies.find(app.reading("audit replies"), criteria)
     app.writer(output).write((brief if for_people(output) else published)("replies", Replies, found))
     if not found:
@@ -299,7 +307,8 @@ def all_(
     backlog: Annotated[Threshold, _threshold("contacts due", "1000,10000")] = DEFAULTS.backlog,
     mismatches: Annotated[Threshold, _threshold("mismatches", "0,100")] = DEFAULTS.mismatches,
     tick: Annotated[Threshold, _threshold("age of the last finished tick", "5m,15m")] = DEFAULTS.tick,
-    since: Annotated[timedelta | None, _since("that of each audit")] = None,
+    since: Annotated[Moment | None, _since("that of each audit")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -311,7 +320,7 @@ def all_(
     is a warning, one above CRIT or no tick at all is critical, and a database out of reach is unknown.
     """
     app: App = ctx.obj
-    criteria = Criteria(since, user)
+    criteria = Criteria(window_of(ctx, since, until), user)
     if nagios:
         try:
             measured = audit.health(app.reading("audit all"), criteria)

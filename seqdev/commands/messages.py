@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import MOST, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    MOST,
+    DryRunOption,
+    FormatOption,
+    UntilOption,
+    UserOption,
+    YesOption,
+    duration,
+    since_option,
+    window_of,
+)
 from seqdev.commands.planned import (
     BATCH,
     AllOption,
@@ -18,6 +28,7 @@ from seqdev.commands.planned import (
     scope,
 )
 from seqdev.errors import UsageError
+from seqdev.moments import Moment
 from seqdev.output.render import Format
 from seqdev.postgres import lookup
 from seqdev.postgres.transaction import Transaction
@@ -35,15 +46,8 @@ MostOption = Annotated[
 @app.command()
 def failed(
     ctx: typer.Context,
-    since: Annotated[
-        timedelta,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            show_default=False,
-            help="Look at messages this old. [default: 1d]",
-        ),
-    ] = timedelta(days=1),
+    since: Annotated[Moment | None, since_option("Look at messages", "1d")] = None,
+    until: UntilOption = None,
     cause: Annotated[
         list[FailedFor] | None,
         typer.Option(
@@ -90,7 +94,9 @@ def failed(
     def make(tx: Transaction) -> Job:
         whose = scope(tx, user, sequence, device)
         target = lookup.resolve(tx, lookup.Kind.DEVICE, to, whose.user) if to is not None else None
-        return repair.failed(whose, since, tuple(cause or ()), Again(target, most, spread, attempts))
+        return repair.failed(
+            whose, window_of(ctx, since, until), tuple(cause or ()), Again(target, most, spread, attempts)
+        )
 
     return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
 

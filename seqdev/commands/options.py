@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import Annotated, TextIO, TypedDict
+from typing import Annotated, Any, TextIO, TypedDict
 from uuid import UUID
 
 import typer
 
+from seqdev import moments
 from seqdev.errors import UsageError
 from seqdev.files import awaited, opened
 from seqdev.journal import runs
 from seqdev.journal.runs import Run
+from seqdev.moments import Moment, Window
 from seqdev.output.render import Format, Writer, note
 from seqdev.output.words import Clock, zone_named
 from seqdev.postgres import schema
@@ -85,12 +87,49 @@ def duration(text: str | timedelta) -> timedelta:
         raise typer.BadParameter(str(error)) from error
 
 
+def moment(text: str | Moment) -> Moment:
+    """``2h``, ``yesterday``, ``14:30``, ``2026-11-26 14:30`` of an option as a Moment."""
+    if isinstance(text, Moment):
+        return text
+    try:
+        return moments.moment(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def since_option(meaning: str, default: str = "") -> Any:
+    """The option ``--since`` of a command: what ``meaning`` says, from then on; without it ``default``."""
+    shown = f" [default: {default}]" if default else ""
+    return typer.Option(
+        "--since",
+        parser=moment,
+        metavar="WHEN",
+        show_default=False,
+        help=f"{meaning} from then on: 90m, 1w, yesterday, 14:30, 2026-11-26.{shown}",
+    )
+
+
+def window_of(ctx: typer.Context, since: Moment | None, until: Moment | None = None) -> Window:
+    """The time that was typed, by the clock that people see."""
+    app: App = ctx.obj
+    return Window(since, until, app.clock.zone)
+
+
 MOST = 2**31 - 1
 """The most of anything that can be asked for: what the server's integers hold."""
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done; read-only.")]
+UntilOption = Annotated[
+    Moment | None,
+    typer.Option(
+        "--until",
+        parser=moment,
+        metavar="WHEN",
+        help="And before that, written alike. [default: now]",
+    ),
+]
 UserOption = Annotated[
     str | None, typer.Option("--user", metavar="ID", help="Only this user (id or prefix).")
 ]
@@ -151,6 +190,8 @@ def arguments(ctx: typer.Context) -> str:
 def _harmless(value: object) -> str:
     if isinstance(value, timedelta):
         return f"{int(value.total_seconds())}s"
+    if isinstance(value, Moment):
+        return str(value)
     if (isinstance(value, int) and len(str(value)) <= _MOST_DIGITS) or _is_id(value):
         return str(value)
     return "…"

@@ -1,6 +1,5 @@
 """``seqdev repair``."""
 
-from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +10,16 @@ from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria
 from seqdev.commands import messages, standing
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    MOST,
+    App,
+    DryRunOption,
+    FormatOption,
+    UserOption,
+    YesOption,
+    since_option,
+    window_of,
+)
 from seqdev.commands.planned import (
     BATCH,
     AllOption,
@@ -25,6 +33,7 @@ from seqdev.commands.planned import (
 )
 from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
+from seqdev.moments import Moment
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
@@ -40,15 +49,7 @@ app.add_typer(messages.app)
 @app.command()
 def assigned(
     ctx: typer.Context,
-    since: Annotated[
-        timedelta,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            show_default=False,
-            help="Look at messages this old. [default: 1h]",
-        ),
-    ] = timedelta(hours=1),
+    since: Annotated[Moment | None, since_option("Look at messages", "1h")] = None,
     cause: Annotated[
         list[Cause] | None,
         typer.Option(
@@ -80,9 +81,10 @@ def assigned(
     causes = tuple(cause or repair.RECOMMENDED)
 
     def make(tx: Transaction) -> Job:
-        asked = Criteria(since, user, sequence, device)
+        window = window_of(ctx, since)
+        asked = Criteria(window, user, sequence, device)
         found = audit.counted(tx, tx.settings, audit_rows.MISMATCHES, asked)
-        which = Mismatches(since, history, causes)
+        which = Mismatches(window, history, causes)
         return repair.assigned(scope(tx, user, sequence, device), which, found)
 
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)

@@ -8,16 +8,15 @@ from uuid import UUID
 
 import typer
 
-from seqdev.commands.options import MOST, App, FormatOption, duration
+from seqdev.commands.options import MOST, App, FormatOption, UntilOption, duration, since_option, window_of
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import runs as journal
 from seqdev.journal.runs import ListedRun, Missed
+from seqdev.moments import Moment
 from seqdev.output.columns import Prose, Verdict
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, published
 from seqdev.output.words import number
-
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,8 @@ def runs(
         str | None,
         typer.Argument(metavar="[RUN]", help="Only this run, whole: its id, or its beginning."),
     ] = None,
-    since: Annotated[
-        timedelta | None,
-        typer.Option(
-            parser=duration, metavar="DURATION", help="Only runs begun in this time. [with --every: 1d]"
-        ),
-    ] = None,
+    since: Annotated[Moment | None, since_option("Only runs begun", "with --every: 1d")] = None,
+    until: UntilOption = None,
     command: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this command, or all below it: tick, repair.")
     ] = None,
@@ -91,22 +86,23 @@ def runs(
     database = app.reading("runs", ruled=False)
     most = limit or (None if show_all else LISTED)
     if run is not None:
-        if since or command or every or limit or show_all:
+        if since or until or command or every or limit or show_all:
             raise UsageError("RUN is shown whole: it takes no other option than --format", "leave them out")
         found = journal.show(database, run)
         writer.write(Table("run", published("run", ListedRun, [found]).row, [found], single=True))
         return Exit.DONE
+    window = window_of(ctx, since, until)
     if every is not None:
         if every < timedelta(seconds=1) or command:
             raise UsageError("--every is about ticks, one second apart or more", "for example: --every 1m")
-        return _missed(writer, journal.missed(database, every, since or _DAY, most), people)
-    rows = journal.list_runs(database, since, command, most)
+        return _missed(writer, journal.missed(database, every, window, most), people)
+    rows = journal.list_runs(database, window, command, most)
     if people:
         writer.write(Table("runs", RunLine, list(_lines(rows))))
     else:
         writer.write(published("runs", ListedRun, rows))
     if not rows:
-        note("no such run is in the journal" if since or command else "no run is in the journal")
+        note("no such run is in the journal" if since or until or command else "no run is in the journal")
     elif len(rows) < rows[0].total:
         note(f"{rows[0].total:,} runs, {len(rows)} shown: --limit, or --all")
     return Exit.DONE

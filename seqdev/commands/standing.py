@@ -1,11 +1,18 @@
 """``seqdev repair``: rows that stand still."""
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    DryRunOption,
+    FormatOption,
+    UntilOption,
+    UserOption,
+    YesOption,
+    since_option,
+    window_of,
+)
 from seqdev.commands.planned import (
     BATCH,
     AllOption,
@@ -19,6 +26,7 @@ from seqdev.commands.planned import (
 )
 from seqdev.errors import UsageError
 from seqdev.explain.explain import writings
+from seqdev.moments import Moment
 from seqdev.output.render import Format
 from seqdev.repair import jobs as repair
 from seqdev.repair.jobs import Renumbered
@@ -194,15 +202,8 @@ def delay_changed(
 @app.command("written-by-other")
 def written_by_other(
     ctx: typer.Context,
-    since: Annotated[
-        timedelta,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            show_default=False,
-            help="Look at messages this old. [default: 1d]",
-        ),
-    ] = timedelta(days=1),
+    since: Annotated[Moment | None, since_option("Look at messages", "1d")] = None,
+    until: UntilOption = None,
     user: UserOption = None,
     sequence: SequenceOption = None,
     device: DeviceOption = None,
@@ -223,6 +224,6 @@ def written_by_other(
     return carry_out(
         ctx,
         "repair written-by-other",
-        lambda tx: repair.written_by_other(scope(tx, user, sequence, device), since),
+        lambda tx: repair.written_by_other(scope(tx, user, sequence, device), window_of(ctx, since, until)),
         ways,
     )

@@ -1,15 +1,20 @@
 """``seqdev tick``."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from typing import Annotated
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
+from seqdev.commands.telling import Account, telling
 from seqdev.errors import Cancelled, Exit
+from seqdev.journal.runs import who
 from seqdev.output.progress import progress
-from seqdev.output.render import Format, Table, note
+from seqdev.output.render import Format, Table, Writer, note
+from seqdev.output.tables import for_people
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
@@ -22,8 +27,20 @@ from seqdev.tick.work import Limits
 
 
 @dataclass(frozen=True)
-class DryRun(Summary):
-    """A dry run in JSON: the summary, and what each device would do."""
+class Line(Summary):
+    """A run for programs: the summary, and when and where that was."""
+
+    started: datetime
+    """When it began, by the clock of the database."""
+    host: str
+    """The host that it ran on."""
+    database: str
+    """The database: server, port and name."""
+
+
+@dataclass(frozen=True)
+class DryRun(Line):
+    """A dry run in JSON: the same, and what each device would do."""
 
     devices: list[Decision]
     """What becomes of the due contacts, by device."""
@@ -67,6 +84,19 @@ def tick(
             "[default: 0s]",
         ),
     ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", metavar="FILE", help="Write the numbers of this run to FILE: OpenMetrics."),
+    ] = None,
+    ping: Annotated[
+        str | None,
+        typer.Option(
+            "--ping",
+            metavar="URL",
+            help="Tell a monitor: URL/start, then URL/EXITCODE. Others see it in the process list: "
+            "SEQDEV_PING keeps it secret.",
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Show what each policy would do, by device; read-only.")
@@ -81,37 +111,61 @@ def tick(
     app: App = ctx.obj
     app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
     database = app.reading("tick") if compare or dry_run else app.database("tick")
-    writer = app.writer(output)
     if compare:
-        writer.write(Table("policies", Comparison, compared(database)))
+        app.writer(output).write(Table("policies", Comparison, compared(database)))
         return Exit.DONE
     if dry_run:
-        summary, decisions = ticks.plan(database)
-        if blocked := ticks.to_be_stopped(database):
-            note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
-        if returning := len(homecoming.planned(database)):
-            note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
-        if summary.replied:
-            note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
-        if output in (Format.JSON, Format.JSONL):
-            writer.write(
-                Table("summary", DryRun, [DryRun(**asdict(summary), devices=decisions)], single=True)
-            )
-        else:
-            writer.write(
-                Table("summary", Summary, [summary], single=True), Table("devices", Decision, decisions)
-            )
+        _show_plan(app, database, output)
         return Exit.DONE
+    limits = Limits(batch_size, max_messages, budget, jobs)
+    with telling(app.settings.ping if ping is None else ping, metrics) as account:
+        account.exit_code = _run(ctx, database, limits, (app.writer(output), account))
+    return account.exit_code
+
+
+def _show_plan(app: App, database: Database, output: Format) -> None:
+    writer = app.writer(output)
+    summary, decisions = ticks.plan(database)
+    if blocked := ticks.to_be_stopped(database):
+        note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
+    if returning := len(homecoming.planned(database)):
+        note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
+    if summary.replied:
+        note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
+    if output in (Format.JSON, Format.JSONL):
+        place = _place(database, app.clock.now())
+        row = DryRun(**asdict(summary), **place, devices=decisions)
+        writer.write(Table("summary", DryRun, [row], single=True))
+    else:
+        writer.write(Table("summary", Summary, [summary], single=True), Table("devices", Decision, decisions))
+
+
+def _run(ctx: typer.Context, database: Database, limits: Limits, shown: tuple[Writer, Account]) -> int:
+    """One run: it is printed, and accounted for. Returns its exit code; raises what ended it early."""
+    writer, account = shown
     schema.require(database)
     stayed = _bring_home(ctx, database)
     with journaled(ctx, database, "tick") as run:
         with progress("contacts") as bar:
-            report = ticks.tick(run, Limits(batch_size, max_messages, budget, jobs), bar)
-        writer.write(Table("summary", Summary, [report.summary], single=True))
-        _explain(report)
+            report = ticks.tick(run, limits, bar)
+        account.summary = summary = report.summary
+        lines = list(_lines(report))
+        account.lines += lines
+        if for_people(writer.format):
+            writer.write(Table("summary", Summary, [summary], single=True))
+        else:
+            row = Line(**asdict(summary), **_place(database, run.began))
+            writer.write(Table("summary", Line, [row], single=True))
+        for line in (*(f"contacts wait as locked_by_other: {one}" for one in report.holders), *lines):
+            note(line)
         if report.error:
             raise report.error
         return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
+
+
+def _place(database: Database, started: datetime) -> dict[str, Any]:
+    """When and where a run was, as a Line has it."""
+    return {"started": started, "host": who()[1], "database": database.name}
 
 
 def _bring_home(ctx: typer.Context, database: Database) -> bool:
@@ -138,7 +192,7 @@ def _bring_home(ctx: typer.Context, database: Database) -> bool:
     return bool(refused)
 
 
-def _explain(report: Report) -> None:
+def _lines(report: Report) -> Iterator[str]:
     """What the run could not do, a line each reason."""
     for counts, what in (
         (report.quarantined, "contacts quarantined"),
@@ -146,10 +200,7 @@ def _explain(report: Report) -> None:
         (report.failed_left, "failed sends not shown on their rows"),
     ):
         for reason, number in counts.items():
-            note(f"{number:,} {what}: {reason}")
-    for holder in report.holders:
-        note(f"contacts wait as locked_by_other: {holder}")
+            yield f"{number:,} {what}: {reason}"
     if report.quarantined:
-        note("once the cause is corrected: seqdev repair quarantined")
-    for trouble in report.troubles:
-        note(trouble)
+        yield "once the cause is corrected: seqdev repair quarantined"
+    yield from report.troubles

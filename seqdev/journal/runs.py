@@ -24,6 +24,7 @@ from seqdev.errors import (
     code_of,
 )
 from seqdev.journal import pause
+from seqdev.moments import Window
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -195,13 +196,16 @@ def who() -> tuple[str, str]:
         return str(user), socket.gethostname()
 
 
-def list_runs(
-    database: Database, since: timedelta | None, command: str | None, most: int | None
+def list_runs(database: Database, window: Window, command: str | None, most: int | None) -> list[ListedRun]:
+    """Runs, newest first: of ``command`` or all below it, begun within ``window``, at most ``most``."""
+    return database.retry(lambda tx: begun(tx, window, command, most), read_only=True)
+
+
+def begun(
+    tx: Transaction, window: Window, command: str | None = None, most: int | None = None
 ) -> list[ListedRun]:
-    """Runs, newest first: of ``command`` or all below it, begun within ``since``, at most ``most``."""
-    return database.retry(
-        lambda tx: tx.rows(LIST, now=tx.now, since=since, command=command, most=most), read_only=True
-    )
+    """The same in an open transaction."""
+    return tx.rows(LIST, now=tx.now, command=command, most=most, **window.given(tx.now))
 
 
 def show(database: Database, text: str) -> ListedRun:
@@ -209,10 +213,12 @@ def show(database: Database, text: str) -> ListedRun:
     return database.retry(lambda tx: tx.one(LIST, now=tx.now, run=find(tx, text), most=None), read_only=True)
 
 
-def missed(database: Database, every: timedelta, since: timedelta, most: int | None) -> list[Missed]:
-    """Times within ``since`` in which ticks were missed that should begin every ``every``, newest first."""
+def missed(database: Database, every: timedelta, window: Window, most: int | None) -> list[Missed]:
+    """Times within ``window`` in which ticks were missed that should begin every ``every``, newest first."""
+    length = MISSED.statement.parameters["since"].default
     return database.retry(
-        lambda tx: tx.rows(MISSED, now=tx.now, every=every, since=since, most=most), read_only=True
+        lambda tx: tx.rows(MISSED, now=tx.now, every=every, most=most, **window.given(tx.now, length)),
+        read_only=True,
     )
 
 

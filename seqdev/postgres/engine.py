@@ -74,6 +74,8 @@ class Database:
         self._say = say
         self.connected = False
         """Whether there is a connection that is not known to be lost."""
+        self.name = ""
+        """Server, port and name, as soon as there was a transaction."""
         self._conninfo: str | None = None
         self._engine: Engine | None = None
         self._passwords: SimpleQueue[str | None] = SimpleQueue()
@@ -214,6 +216,7 @@ class Database:
 
     def _look(self, transaction: Transaction) -> None:
         """At what is kept with the database, in the first transaction."""
+        self.name = transaction.database
         readable = transaction.one(zone.READABLE)
         if readable.rules and self._ruled:
             kept = transaction.one(rules.HELD)

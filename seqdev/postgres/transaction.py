@@ -90,6 +90,12 @@ class Transaction:
         """The process of the server as the connection knows it: behind a pooler, none that there is."""
         return self._driver.info.backend_pid
 
+    @property
+    def database(self) -> str:
+        """The database: server, port and name, such as ``db.example:5432/app``."""
+        info = self._driver.info
+        return f"{info.host}:{info.port}/{info.dbname}"
+
     def wait_at_most(self, wait: timedelta) -> None:
         """From now on no statement waits longer for a lock: a shorter limit of the settings stays."""
         self.one(LOCK_TIMEOUT, most=wait)

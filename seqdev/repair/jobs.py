@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from seqdev import gates
-from seqdev.parameters import window
+from seqdev import gates, parameters
+from seqdev.moments import EVER, Window
 from seqdev.phone import national
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
@@ -77,6 +77,8 @@ class Job:
     command: str
     query: Query[PlanRow]
     given: Mapping[str, Any]
+    window: Window = EVER
+    """When what it is about has happened."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     left_alone: LeftAlone = NOTHING
     whole: bool = False
@@ -89,7 +91,7 @@ class Job:
         """What a file of this plan says it is."""
         given = {
             name: value if isinstance(value, bool | int) or value is None else _text(value)
-            for name, value in self.given.items()
+            for name, value in (*self.given.items(), *self.window.typed.items())
         }
         return Header(self.command, given, settings.schema)
 
@@ -110,9 +112,9 @@ class Scope:
 
 @dataclass(frozen=True)
 class Mismatches:
-    """Which mismatches a repair is about: by age and cause; with ``history`` past rows, not those to come."""
+    """Which mismatches a repair is about: by time and cause; with ``history`` past rows, not to come."""
 
-    since: timedelta
+    window: Window
     history: bool
     causes: tuple[Cause, ...]
 
@@ -124,7 +126,8 @@ def assigned(scope: Scope, which: Mismatches, found: Mapping[str, int]) -> Job:
     return Job(
         command,
         ASSIGNED,
-        {"since": which.since, "history": which.history, "causes": which.causes, **scope.given},
+        {"history": which.history, "causes": which.causes, **scope.given},
+        window=which.window,
         left_alone=LeftAlone(others, "what to do about each: seqdev audit mismatches"),
     )
 
@@ -217,9 +220,9 @@ def delay_changed(scope: Scope) -> Job:
     return Job("repair delay-changed", DELAY_CHANGED, scope.given)
 
 
-def written_by_other(scope: Scope, since: timedelta) -> Job:
+def written_by_other(scope: Scope, window: Window) -> Job:
     """Rows whose message another processor has written get no second one."""
-    return Job("repair written-by-other", WRITTEN_BY_OTHER, {"since": since, **scope.given})
+    return Job("repair written-by-other", WRITTEN_BY_OTHER, scope.given, window=window)
 
 
 class FailedFor(StrEnum):
@@ -253,9 +256,10 @@ class Again:
         return {"to": self.to, "most": self.most, "spread": self.spread, "attempts": self.attempts}
 
 
-def failed(scope: Scope, since: timedelta, causes: tuple[FailedFor, ...], again: Again) -> Job:
+def failed(scope: Scope, window: Window, causes: tuple[FailedFor, ...], again: Again) -> Job:
     """Messages that were not sent are queued again: of these ``causes``; without, what surely was not."""
-    return Job("repair failed", FAILED, {"since": since, "only": causes, **scope.given, **again.given})
+    given = {"only": causes, **scope.given, **again.given}
+    return Job("repair failed", FAILED, given, window=window)
 
 
 def queued(scope: Scope, older_than: timedelta, to: UUID | None, most: int | None) -> Job:
@@ -307,9 +311,12 @@ def make_plan(database: Database, job: Job, plan: Plan) -> None:
             "failed": settings.failed_statuses,
             "stopped": settings.stopped_statuses,
             **national(settings.region),
-            **window(settings, tx.now),
+            **parameters.window(settings, tx.now),
         }
-        known = {name: one for name, one in known.items() if name in job.query.statement.parameters}
+        declared = job.query.statement.parameters
+        known = {name: one for name, one in known.items() if name in declared}
+        if "since" in declared:
+            known |= job.window.given(tx.now, declared["since"].default)
         plan.fill(tx.stream(job.query, **job.given, **known, **gates.needed_by(job.query, tx, settings)))
 
     database.retry(work, read_only=True)

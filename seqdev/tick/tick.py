@@ -25,7 +25,7 @@ _NOTED = {"bad_phone", "step_missing", "no_content", "no_lead"}
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run of the tick did, or would do."""
+    """What a run of the tick did, or would do: all of it on a screen, most of it for programs."""
 
     run_id: UUID | None
     """The run in the journal; null in a dry run."""

@@ -9,7 +9,8 @@ from uuid import UUID
 from seqdev import gates
 from seqdev.audit import audit
 from seqdev.audit.audit import Criteria
-from seqdev.audit.rows import Health
+from seqdev.audit.rows import HEALTH, Health
+from seqdev.moments import Moment, Window
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -21,7 +22,8 @@ PEOPLE_LISTED = 200
 """People of a device that are listed, at most."""
 
 _PATIENCE = timedelta(seconds=1)
-_MINUTE = timedelta(minutes=1)
+_MINUTE = Window(since=Moment("1m", age=timedelta(minutes=1)))
+_HOUR = Window(since=Moment("1h", age=timedelta(hours=1)))
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,13 @@ def look(database: Database, user: str | None) -> Snapshot:
         steps = gates.steps(transaction, settings)
         asked = gates.Asked(users=[whose] if whose else ())
         devices = gates.devices_for(DEVICES, transaction, settings, asked)
+        ((health,),) = audit.rows(transaction, Criteria(user=user), HEALTH)
         return Snapshot(
             at=transaction.now,
             last=transaction.one(LAST),
-            health=audit.health_of(transaction, user),
+            health=health,
             mismatches_minute=audit.mismatched(transaction, Criteria(_MINUTE, user)),
-            mismatches_hour=audit.mismatched(transaction, Criteria(60 * _MINUTE, user)),
+            mismatches_hour=audit.mismatched(transaction, Criteria(_HOUR, user)),
             minutes=transaction.rows(MINUTES, failed=settings.failed_statuses, **given),
             devices=transaction.rows(DEVICES, **given, **gates.handed_to(DEVICES, steps, devices)),
             took=timedelta(seconds=time.monotonic() - began),

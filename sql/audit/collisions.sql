@@ -10,6 +10,7 @@
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
+--   until     timestamptz  only messages made before; empty: all
 --   user      uuid         only people of this user
 --   sequence  uuid         only people to whom this sequence wrote, or is due
 --   device    uuid         only people to whom this device wrote, or is due
@@ -31,6 +32,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -83,7 +85,8 @@ contact as materialized (
     from broadcast_messages as m
     left join sequences as s on m.sequence_id = s.id
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and m.status <> all(:'failed'::text [])
         and coalesce(s.user_id, m.user_id) = m.user_id
         and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)

@@ -31,6 +31,7 @@
 -- Parameters:
 --   now           timestamptz  the instant of the transaction
 --   since         interval     age of the messages, and of the rows that are done, that are looked at
+--   until         timestamptz  only such messages made, and rows done, before; empty: all
 --   user          uuid         only sequences of this user
 --   sequence      uuid         only this sequence
 --   device        uuid         only what is assigned to this device
@@ -59,6 +60,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -131,7 +133,8 @@ done as materialized (
     left join sequences as s on sc.sequence_id = s.id
     where
         sc.status = any(:'done'::text [])
-        and sc.completed_at > :'now'::timestamptz - :'since'::interval
+        and sc.completed_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or sc.completed_at < nullif(:'until', '')::timestamptz)
         and sc.completed_at >= (select began.at from began)
         and coalesce(sc.last_error !~ '^ended', true)
         and (
@@ -186,7 +189,8 @@ early as materialized (
             and m.recipient_phone = sc.contact_phone
             and m.sequence_stepid = sc.sequence_stepid
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and (sc.status = any(:'done'::text [])) is not true
         -- Of an earlier time round, before the person began anew.
         and not exists (

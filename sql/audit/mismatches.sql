@@ -22,6 +22,7 @@
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
+--   until     timestamptz  only messages made before; empty: all
 --   user      uuid         only sequences of this user
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
@@ -51,6 +52,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 hour' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -115,7 +117,7 @@ written as materialized (
         limit 1
     ) as sc
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid
@@ -128,7 +130,8 @@ looked_at as (
     select w.*
     from written as w
     where
-        (:'matches'::boolean or w.assigned_device_id is distinct from w.device_id)
+        (nullif(:'until', '')::timestamptz is null or w.created_at < nullif(:'until', '')::timestamptz)
+        and (:'matches'::boolean or w.assigned_device_id is distinct from w.device_id)
         and (
             nullif(:'device', '')::uuid is null
             or w.assigned_device_id = nullif(:'device', '')::uuid

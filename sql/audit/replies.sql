@@ -5,6 +5,7 @@
 -- Parameters:
 --   now       timestamptz    the instant of the transaction
 --   since     interval       age of the messages that are looked at
+--   until     timestamptz    only messages made before; empty: all
 --   user      uuid           only messages of this user
 --   sequence  uuid           only this sequence
 --   device    uuid           only what this device has sent
@@ -31,6 +32,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '7 days' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -74,6 +76,7 @@ sent as materialized (
     ) as person
     where
         m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and m.sent_at is not null
         and m.status not in ('pending', 'queued', 'processing')
         and m.status <> all(:'failed'::text [])

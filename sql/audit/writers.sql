@@ -11,6 +11,7 @@
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
+--   until     timestamptz  only messages made before; empty: all
 --   user      uuid         only messages and sequences of this user
 --   sequence  uuid         only this sequence
 --   device    uuid         only what went to this device
@@ -34,6 +35,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -85,7 +87,8 @@ finding as materialized (
             and (m.sequence_stepid is null or c.sequence_stepid = m.sequence_stepid)
     ) as sc
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and m.sequence_id is not null
         and not sc.is_own
         and (

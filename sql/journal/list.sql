@@ -6,6 +6,7 @@
 -- Parameters:
 --   now      timestamptz  the instant of the transaction
 --   since    interval     only runs begun in this time; empty: all
+--   until    timestamptz  only runs begun before; empty: all
 --   command  text         only this command, or all below it, such as repair; empty: all
 --   run      uuid         only this one; empty: all
 --   most     integer      runs to return; empty: all
@@ -28,6 +29,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?command} \else \set command '' \endif
 \if :{?run} \else \set run '' \endif
 \if :{?most} \else \set most '20' \endif
@@ -36,6 +38,7 @@ with chosen as (
     from seqdev.run as r
     where
         (nullif(:'since', '')::interval is null or r.started_at >= :'now'::timestamptz - nullif(:'since', '')::interval)
+        and (nullif(:'until', '')::timestamptz is null or r.started_at < nullif(:'until', '')::timestamptz)
         and (nullif(:'run', '')::uuid is null or r.id = nullif(:'run', '')::uuid)
         and (
             nullif(:'command', '')::text is null

@@ -6,11 +6,12 @@
 -- Parameters:
 --   now    timestamptz  the instant of the transaction
 --   since  interval     how far back to look
+--   until  timestamptz  the end of the time looked at; empty: now
 --   every  interval     how often a tick should begin
 --   most   integer      such times to return; empty: all
 -- Row:
 --   missed_from  timestamptz  the last good tick before, or the beginning of the time looked at
---   missed_to    timestamptz  the next good tick, or now
+--   missed_to    timestamptz  the next good tick, or the end of that time
 --   lasted       interval     the time between them
 --   missed       integer      ticks that should have been there
 --   began        jsonb        ticks that were, by how they ended: paused, stopped, failed, unfinished
@@ -18,9 +19,16 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?every} \else \set every '1 minute' \endif
 \if :{?most} \else \set most '20' \endif
-with ticks as materialized (
+with looked_at as materialized (
+    select
+        :'now'::timestamptz - :'since'::interval as since,
+        least(:'now'::timestamptz, nullif(:'until', '')::timestamptz) as until
+),
+
+ticks as materialized (
     select
         r.started_at,
         case
@@ -31,14 +39,18 @@ with ticks as materialized (
             else 'failed'
         end as state
     from seqdev.run as r
-    where r.command = 'tick' and r.started_at >= :'now'::timestamptz - :'since'::interval
+    where
+        r.command = 'tick'
+        and r.started_at >= (select looked_at.since from looked_at)
+        and r.started_at < (select looked_at.until from looked_at)
 ),
 
 mark (at, ticked) as (
     select
-        greatest(:'now'::timestamptz - :'since'::interval, min(r.started_at)) as at,
+        greatest((select looked_at.since from looked_at), min(r.started_at)) as at,
         false as ticked
     from seqdev.run as r
+    where r.started_at < (select looked_at.until from looked_at)
     having count(*) > 0
     union all
     select
@@ -48,8 +60,9 @@ mark (at, ticked) as (
     where t.state = 'done'
     union all
     select
-        :'now'::timestamptz as at,
+        looked_at.until as at,
         false as ticked
+    from looked_at
 ),
 
 between_marks as (

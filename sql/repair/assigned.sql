@@ -87,7 +87,7 @@ written as materialized (
         limit 1
     ) as sc
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid

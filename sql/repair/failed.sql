@@ -8,6 +8,7 @@
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
+--   until     timestamptz  only messages made before; empty: all
 --   only      text[]       only messages that failed of these causes; empty: those that surely were not sent
 --   user      uuid         only messages of this user
 --   sequence  uuid         only this sequence
@@ -39,6 +40,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?only} \else \set only '{}' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
@@ -99,7 +101,8 @@ failed as materialized (
         limit 1
     ) as told on true
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and m.status = any(:'failed'::text [])
         and m.sequence_id is not null
         and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)

@@ -6,6 +6,7 @@
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
 --   since     interval     age of the messages that are looked at
+--   until     timestamptz  only messages made before; empty: all
 --   stale     timestamptz  a claim that another processor made later than that is respected
 --   user      uuid         only sequences of this user
 --   sequence  uuid         only this sequence
@@ -27,6 +28,7 @@
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
+\if :{?until} \else \set until '' \endif
 \if :{?stale} \else \set stale 'yesterday' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
@@ -67,7 +69,8 @@ from (
             and m.recipient_phone = c.contact_phone
             and m.sequence_stepid = c.sequence_stepid
     where
-        m.created_at > :'now'::timestamptz - :'since'::interval
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and c.status = 'active'
         and m.id <> md5('seqdev message ' || c.id)::uuid
         -- Of an earlier time round, before the person began anew.

@@ -8,7 +8,7 @@ from tests.world.host import Host
 GROUPS = {
     "": (
         *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
-        *("forecast", "pause", "resume", "db", "demo"),
+        *("forecast", "stats", "metrics", "pause", "resume", "db", "demo"),
     ),
     "rules": ("list", "get", "set", "unset", "adopt", "history"),
     "audit": (

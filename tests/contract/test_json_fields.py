@@ -135,6 +135,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     host.rows("update broadcast_messages set status = 'sent', sent_at = created_at where device_id = %s", a)
     run("audit replies")
     run("audit all")
+    run("stats", "--by", "step,device", "--since", "1d")
     (folder / "own.sql").write_text("-- Leads\nselect name from leads;\n")
     run("audit run", folder / "own.sql")
 

@@ -42,7 +42,7 @@ RAW = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u
 
 # -- Durations ---------------------------------------------------------------------------------------------
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @quick
@@ -56,15 +56,15 @@ def test_a_duration_is_its_number_of_units(number: int, unit: str, blank: str) -
     ANY | st.tuples(st.text("0123456789٣۵", min_size=1, max_size=12), st.sampled_from("smhdwS")).map("".join)
 )
 def test_what_is_no_duration_is_an_error_that_says_how_to_write_one(text: str) -> None:
-    if re.fullmatch(r"[0-9]{1,6}[smhd]", text.strip()):
+    if re.fullmatch(r"[0-9]{1,6}[smhdw]", text.strip()):
         assert parse_duration(text) >= timedelta(0)
     else:
-        with pytest.raises(ValueError, match="write 90s, 15m, 1h or 2d"):
+        with pytest.raises(ValueError, match="write 90s, 15m, 1h, 2d or 1w"):
             parse_duration(text)
 
 
 @settings(quick, max_examples=25)
-@given(ANY.filter(lambda text: not re.fullmatch(r"\s*\d{1,6}[smhd]\s*", text)))
+@given(ANY.filter(lambda text: not re.fullmatch(r"\s*\d{1,6}[smhdw]\s*", text)))
 @example("\ud800")
 @example("\x1b[31m5m")
 def test_a_budget_that_is_no_duration_is_wrong_usage_and_never_a_traceback(seqdev: Cli, text: str) -> None:

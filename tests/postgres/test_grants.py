@@ -53,6 +53,8 @@ READS = [
     "repair written-by-other --dry-run",
     "repair undo {run} --dry-run",
     "repair list",
+    "metrics --by device",
+    "stats --by step,status",
     "runs",
     "runs --every 1m",
     "rules list",
