@@ -57,17 +57,22 @@ def stops(transaction: Transaction) -> replies.StopsOnReply | None:
 def count(transaction: Transaction, settings: Settings) -> int | None:
     """How many rows of contacts a tick would stop now, before it claims anything; None: it would not look."""
     stopping = stops(transaction)
-    if not stopping or stopping.trouble:
+    if not stopping:
         return None
-    return _contacts(_found(transaction, settings, stopping))
+    kept = replies.inbox(transaction, settings)
+    return None if kept.trouble else _contacts(_found(transaction, stopping, kept))
 
 
 def stop(transaction: Transaction, stopping: replies.StopsOnReply, run: UUID) -> Replied:
-    """Stop what is to come for people who have replied since their sequence last wrote to them."""
+    """Stop what is to come for people who have replied since their sequence last wrote to them.
+
+    Raises SchemaError where the rule ``replies_from`` names what cannot be read.
+    """
     settings = transaction.settings
-    if stopping.trouble:
-        return Replied(trouble=stopping.trouble)
-    rows = _found(transaction, settings, stopping)
+    kept = replies.inbox(transaction, settings)
+    if kept.trouble:
+        return Replied(trouble=kept.trouble)
+    rows = _found(transaction, stopping, kept)
     if not rows:
         return Replied(0)
     found = bisect(transaction, _Stop(transaction, run, settings, rows))
@@ -78,12 +83,13 @@ def stop(transaction: Transaction, stopping: replies.StopsOnReply, run: UUID) ->
     )
 
 
-def _found(transaction: Transaction, settings: Settings, stopping: replies.StopsOnReply) -> list[RepliedRow]:
+def _found(transaction: Transaction, stopping: replies.StopsOnReply, kept: replies.Inbox) -> list[RepliedRow]:
     """Rows to come of people who have replied, as far back as this look goes."""
+    settings = transaction.settings
     now, last = transaction.now.astimezone(UTC), stopping.looked_at
     far = last is None or (last.astimezone(UTC).hour, now - last > timedelta(hours=1)) != (now.hour, False)
     since = min(now, last or now) - (FAR if far else OVERLAP)
-    writers = replies.writers(transaction, stopping, since)
+    writers = replies.writers(transaction, kept, since)
     if not writers:
         return []
     return transaction.rows(

@@ -217,7 +217,10 @@ class _Tick:
             self._stop_replied(stops)
 
     def _stop_replied(self, stops: replies.StopsOnReply) -> None:
-        """Who has written back leaves the sequences that stop on a reply."""
+        """Who has written back leaves the sequences that stop on a reply.
+
+        Raises Cancelled and SchemaError rather than send to somebody who has replied.
+        """
 
         def work(transaction: Transaction) -> replied.Replied:
             transaction.constraints_immediate()
@@ -226,8 +229,10 @@ class _Tick:
         try:
             self._replied = found = self._database.retry(work)
         except Cancelled as error:
-            self._trouble(f"who has replied was not looked for: {error.message}")
-            return
+            raise Cancelled(
+                f"nothing was sent: who has replied cannot be found: {error.message}",
+                "run the command again; an index on the time of what people write makes it quick",
+            ) from error
         if found.trouble:
             self._trouble(f"stop_on_reply is set, but {found.trouble}: nobody is seen to reply")
         for reason, number in found.refused.items():
