@@ -1,7 +1,7 @@
 """Replies: who has written back to a device, where the host keeps what people write."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -57,12 +57,29 @@ class Reply:
     at: datetime
 
 
+OVERLAP = timedelta(hours=1)
+"""So long before the last tick that looked, messages are looked at again: they are stored when they are."""
+
+FAR = timedelta(days=2)
+"""So far the first tick of an hour looks back: a device that was away brings what was written meanwhile."""
+
+
+@dataclass(frozen=True)
+class RepliedRow:
+    """A row of ``tick/find_replied.sql``."""
+
+    table_name: str
+    row_id: UUID
+    at: datetime
+
+
 STOPS = Query("tick/replies_stop.sql", StopsOnReply)
 INBOX = Query("tick/inbox.sql", Inbox)
 WRITTEN = Query("tick/replies.sql", Writer)
 WRITTEN_EPOCH = Query("tick/replies_epoch.sql", Writer)
 READING = Query("tick/replies_named.sql", Reading)
 GIVEN = Query("tick/replies_given.sql", Writer)
+FIND_REPLIED = Query("tick/find_replied.sql", RepliedRow)
 
 _HELP = "put it right, or take the rule away: seqdev rules unset replies_from"
 
@@ -70,6 +87,38 @@ _HELP = "put it right, or take the rule away: seqdev rules unset replies_from"
 def stops_on_reply(transaction: "Transaction", settings: Settings) -> StopsOnReply:
     """Which sequences people leave when they write back."""
     return transaction.one(STOPS, stop_on_reply=settings.stop_on_reply)
+
+
+def stops(transaction: "Transaction") -> StopsOnReply | None:
+    """The same; None: the rule ``stop_on_reply`` is set for no sequence."""
+    settings = transaction.settings
+    if not settings.rules_on("stop_on_reply"):
+        return None
+    found = stops_on_reply(transaction, settings)
+    return found if found.sequences else None
+
+
+def found(transaction: "Transaction", stopping: StopsOnReply, kept: Inbox) -> list[RepliedRow]:
+    """Rows to come of people who have replied, as far back as a tick would look now."""
+    settings = transaction.settings
+    now, last = transaction.now.astimezone(UTC), stopping.looked_at
+    far = last is None or (last.astimezone(UTC).hour, now - last > timedelta(hours=1)) != (now.hour, False)
+    since = min(now, last or now) - (FAR if far else OVERLAP)
+    writing = writers(transaction, kept, since)
+    if not writing:
+        return []
+    return transaction.rows(
+        FIND_REPLIED,
+        # Of who is written with signs all are looked at, once an hour.
+        due_by="infinity" if far else now,
+        digits=[one.digits for one in writing],
+        users=[one.user_id for one in writing],
+        ats=[one.at for one in writing],
+        sequences=stopping.sequences,
+        waiting=settings.waiting_statuses,
+        failed=settings.failed_statuses,
+        **national(settings.region),
+    )
 
 
 def inbox(transaction: "Transaction", settings: Settings) -> Inbox:

@@ -109,7 +109,7 @@ def plan(database: Database) -> tuple[Summary, list[Decision]]:
         ended=None,
         chained=None,
         failed_reflected=None,
-        replied=database.retry(lambda tx: replied.count(tx, tx.settings), read_only=True),
+        replied=database.retry(lambda tx: replied.count(tx), read_only=True),
         duration=round(time.monotonic() - started, 3),
     )
     return summary, decisions
@@ -208,7 +208,7 @@ class _Tick:
         def work(transaction: Transaction) -> tuple[Counter[str], replies.StopsOnReply | None]:
             transaction.constraints_immediate()
             refused = blocked.stop(transaction, self._work)
-            return refused, replied.stops(transaction)
+            return refused, replies.stops(transaction)
 
         refused, stops = self._database.retry(work)
         for reason, number in refused.items():

@@ -31,6 +31,9 @@ def test_who_has_replied_leaves_that_sequence_and_is_brought_back_byte_for_byte(
     before = scene.row(scene.to_come)
     dry = seqdev("tick", "--dry-run", "--format", "json")
     assert (json.loads(dry.out)["replied"], "1 rows are of people who have replied" in dry.err) == (1, True)
+    told = seqdev("explain", PHONE)
+    assert "STOPPED: replied (they have written back: the next tick stops the step)" in told.out
+    assert "warm day 2" in told.out
     done = tick(seqdev)
     assert (done["replied"], done["queued"]) == (1, 2)
     assert scene.status(scene.to_come) == "replied"

@@ -145,6 +145,8 @@ def test_a_tick_writes_to_nobody_while_it_cannot_be_read_and_db_check_says_so(
         ran = seqdev(*command)
         assert (ran.code, said in ran.err, "rules unset replies_from" in ran.err) == (10, True, True), ran.err
     assert scene.status(scene.neighbour) == "active"
+    told = seqdev("explain", PHONE)
+    assert (told.code, "STOPPED: replies_unread" in told.out) == (0, True), told.out
     if "fails" not in said:
         assert said in seqdev("db", "check", "--no-probe").out
     # Nobody leaves a sequence on a reply: nobody needs to be known.
