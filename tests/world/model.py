@@ -664,11 +664,18 @@ class Model:
         contact.status, contact.sent_from, contact.claimed_at, contact.error = "completed", device, None, ""
         contact.done_at = self.clock
         if moved == "reassign":
-            self.assignments[key, contact.assigned, device] += 1
-            if contact.assigned:
-                self.moves.append(Move(key[0], key[1], contact.assigned, device, self.clock))
-            contact.assigned = device
+            self._reassign(key, device, True)
         self.messages.append(Message(device, "pending", self.clock, self.clock, contact=key))
+
+    def _reassign(self, key: Key, device: UUID | None, moves: bool) -> None:
+        """Assign a contact to a device, in the journal; by a tick that ``moves`` people, it is one of the moves."""
+        contact = self.contacts[key]
+        if contact.assigned == device:
+            return
+        self.assignments[key, contact.assigned, device] += 1
+        if moves and contact.assigned and device:
+            self.moves.append(Move(key[0], key[1], contact.assigned, device, self.clock))
+        contact.assigned = device
 
     def _end(self, sent: Iterable[Key], summary: Ticked) -> None:
         """The next steps of who was sent to, or the end of their sequences."""
@@ -690,7 +697,7 @@ class Model:
                 if behind.status == "pending":
                     behind.status = "active"
                     behind.due = max(behind.due, self.clock + self._delay(following))
-                    behind.assigned = contact.assigned or behind.assigned
+                    self._reassign(next_key, contact.assigned or behind.assigned, bool(summary.moved))
                     continue
                 if behind.status == "active":
                     continue
