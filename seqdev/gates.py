@@ -86,6 +86,7 @@ class Devices:
     device_rooms: str
     new_rooms: str
     new_reasons: str
+    few_chats: str
     is_online: str
     is_gone: str
     out_of_service: str
@@ -261,6 +262,11 @@ def _has_hours(transaction: "Transaction", settings: Settings) -> bool:
 def shuts(steps: Answers) -> bool:
     """Whether there are people, by the answer of the steps' gate, who are outside their window."""
     return steps["recipient_hours"] != "{}" or "outside_window" in steps["step_reasons"]
+
+
+def chooses(devices: Answers) -> bool:
+    """Whether a device, by the answer of their gate, may open fewer chats than it takes: some are chosen."""
+    return devices["few_chats"] == "true"
 
 
 def knows_blocked(transaction: "Transaction") -> bool:

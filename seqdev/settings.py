@@ -95,6 +95,8 @@ class Rules:
     """After how long a person who has finished a sequence may enter it again; zero: never."""
     stop_on_reply: bool = False
     """Whether people who write back leave the sequence."""
+    replies_from: str = ""
+    """Table or view of what people write back: phone, device_id, replied_at; empty: whatsapp_messages."""
     window: str = ""
     """When steps are sent: days and times, such as mon-fri 09:00-18:00, sat 10:00-13:00; empty: always."""
     zone: str = ""

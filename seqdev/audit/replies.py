@@ -45,7 +45,7 @@ REPLIES = Query("audit/replies.sql", Replies)
 def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
     """Replies to what was sent in ``criteria``, the most first.
 
-    Raises SchemaError where the host keeps no inbound messages.
+    Raises SchemaError where the host keeps no inbound messages, or none that can be read.
     """
 
     def work(tx: Transaction) -> Sequence[Replies]:
@@ -56,11 +56,12 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
 
         sequence = named(lookup.Kind.SEQUENCE, criteria.sequence)
         device = named(lookup.Kind.DEVICE, criteria.device)
-        kept = replies.stops_on_reply(tx, tx.settings)
+        kept = replies.inbox(tx, tx.settings)
         if kept.trouble:
             raise SchemaError(
                 f"replies cannot be counted: {kept.trouble}",
-                "it is the host's table of what devices receive and send",
+                "it is the host's table of what devices receive and send; another one, or a view: "
+                "seqdev rules set replies_from NAME",
             )
         window = criteria.window.given(tx.now, REPLIES.statement.parameters["since"].default)
         # Up to now: to what was sent within the window, somebody may have replied after it.

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from seqdev import replies
 from seqdev.commands import db_server
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
@@ -101,6 +102,7 @@ def check(
     usable = not any(finding.blocks for finding in found)
     if usable:
         found += waits.look(database)
+        found += database.retry(replies.checked, read_only=True)
     if usable and probing is not False:
         probed = probe.probe(database, risk=probing is True)
         found += probed.findings

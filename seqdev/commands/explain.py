@@ -11,6 +11,7 @@ from seqdev.explain.explain import explain as read
 from seqdev.explain.explain import writings
 from seqdev.explain.rows import Explanation, Step, Story
 from seqdev.output.render import Format, Table, note
+from seqdev.repair import homecoming
 
 
 def explain(
@@ -26,7 +27,15 @@ def explain(
     nothing is known of the phone.
     """
     app: App = ctx.obj
-    found = read(app.reading("explain"), phone, user)
+    database = app.reading("explain")
+    found = read(database, phone, user)
+    waits = {one.step.contact_id for story in found.stories for one in story.waiting}
+    for row in homecoming.planned(database) if waits else []:
+        if row.row_id in waits:
+            note(
+                f"a tick would first give {row.sequence or 'the sequence'} back to its own device, "
+                f"{row.to_name or row.to_device}, by the rule return_home"
+            )
     if app.settings.mask:
         found = explain_view.masked(found, {writing for writing in writings(phone) if len(writing) > 6})
     writer = app.writer(output)

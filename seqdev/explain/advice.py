@@ -1,6 +1,8 @@
 """What an explanation tells people to do, by what stops whom."""
 
 UNBLOCK = {
+    "replied": "nothing, if it is meant; to go on, once a tick has stopped it: seqdev contacts resume PHONE",
+    "replies_unread": "put right what the rule replies_from names: a tick sends nothing until then",
     "row_not_active": "nothing is sent: before anybody makes it active again, see that the step was not sent",
     "quarantined": "the database refused the row: correct the cause, then seqdev repair quarantined",
     "step_before": "nothing: the step before it makes it active; if that is done: seqdev repair stranded",
@@ -29,6 +31,8 @@ UNBLOCK = {
 """What to do about each gate that stops a step."""
 
 OPENS = {
+    "replied": "never: the next tick stops it",
+    "replies_unread": "when the replies can be read",
     "claimed": "when the claim ends",
     "too_late": "never by itself",
     "paused": "when somebody resumes it",

@@ -7,10 +7,12 @@ decided here, by the table of the policies.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from seqdev import gates
+from seqdev import gates, replies
+from seqdev.errors import SchemaError
 from seqdev.explain.rows import (
     BLOCKED,
     CANDIDATES,
@@ -116,6 +118,7 @@ def _explain(
             gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),
         ),
     )
+    shown = [*_replies(tx, steps), *shown]
     users = sorted(
         {row.user_id for row in leads} | {row.user_id for row in steps} | {row.user_id for row in messages},
         key=str,
@@ -162,6 +165,41 @@ def _calls(
     waiting = {"waiting": settings.waiting_statuses}
     same = gates.persons(tx, settings, {**waiting, "leads": [lead.lead_id for lead in leads]})
     return tx.rows(TRIGGERS, **who, **waiting, **gates.handed_to(TRIGGERS, may_be_sent, same))
+
+
+def _replies(tx: Transaction, steps: Iterable[Step]) -> list[Gate]:
+    """Whether the next tick ends these steps because their people have written back, where a rule says so."""
+    stopping = replies.stops(tx)
+    waits = {"active", *tx.settings.waiting_statuses}
+    asked = [one for one in steps if one.contact_id and one.status in waits]
+    if not stopping or not asked:
+        return []
+    own = [one for one in asked if one.sequence_id in stopping.sequences]
+    try:
+        kept = replies.inbox(tx, tx.settings)
+        if kept.trouble:
+            return [_reply(one, None, kept.trouble) for one in own]
+        wrote = dict[UUID | None, datetime]()
+        if own:
+            wrote |= {row.row_id: row.at for row in replies.found(tx, stopping, kept)}
+    except SchemaError as error:
+        return [
+            replace(_reply(one, None, error.message), reason="replies_unread", open=False) for one in asked
+        ]
+    return [_reply(one, wrote.get(one.contact_id), None) for one in own]
+
+
+def _reply(step: Step, wrote: datetime | None, trouble: str | None) -> Gate:
+    assert step.contact_id
+    return Gate(
+        contact_id=step.contact_id,
+        gate="reply",
+        reason="replied",
+        open=None if trouble else wrote is None,
+        since=wrote,
+        eligible_at=None,
+        detail=trouble or ("they have written back: the next tick stops the step" if wrote else None),
+    )
 
 
 def _candidates(tx: Transaction, settings: Settings, users: Iterable[UUID]) -> list[Candidate]:

@@ -142,6 +142,10 @@ def _unknown(error: "psycopg.Error", what: str) -> PermissionRefused:
     return PermissionRefused(f"the server at {host}, port {port}, has no {wanted} (tried with {other})", hint)
 
 
+_OWN = re.compile(r"\bseqdev\.[a-z]+")
+"""A table of seqdev's own, in the words of the server."""
+
+
 def translate(error: "psycopg.Error") -> SeqdevError:
     """The SeqdevError for a server error, in our own words: the server's may carry data."""
     import psycopg
@@ -170,6 +174,12 @@ def translate(error: "psycopg.Error") -> SeqdevError:
         )
     if state == "25006":
         return ReadOnly("the server is read-only", "point seqdev at the primary")
+    own = _OWN.search(diag.message_primary or "") if state == "42P01" and not _is_raised(error) else None
+    if own:
+        return UnfitSchema(
+            f"seqdev cannot work here yet: its own table {own[0]} is missing",
+            "see the plan and bring it up to date: seqdev db upgrade",
+        )
     # The last three: a generated column, a key that may be checked at COMMIT, an unsupported kind of table.
     if state in {"42P01", "42703", "3F000", "42883", "42804", "42P10", "428C9", "55000", "0A000"}:
         return UnfitSchema("the schema is not one seqdev can work on", "see what is missing: seqdev db check")

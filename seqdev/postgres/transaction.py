@@ -1,11 +1,11 @@
 """An open transaction: the one way to run SQL."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import starmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqdev.errors import Held, Refused
 from seqdev.postgres.errors import (
@@ -32,6 +32,8 @@ class LockTimeout:
 
     lock_timeout: str
 
+
+T = TypeVar("T")
 
 IMMEDIATE: Query[None] = Query("postgres/immediate.sql", type(None))
 LOCK_TIMEOUT = Query("postgres/lock_timeout.sql", LockTimeout)
@@ -70,6 +72,19 @@ class Transaction:
         statement = query.statement
         with driver_errors():
             return self._connection.exec_driver_sql(statement.text, statement.bind(given)).rowcount
+
+    def made(self, text: str, row: Callable[..., T]) -> list[T]:
+        """The rows of a SELECT that another statement has made, each as a ``row`` of its columns.
+
+        Raises Refused where what it reads fails: a view may run anything.
+        """
+        import psycopg
+
+        try:
+            with self.savepoint(), run_made(self._connection, text) as result:
+                return list(starmap(row, result))
+        except psycopg.ProgrammingError as error:
+            raise Refused(reason(error)) from error
 
     def constraints_immediate(self) -> None:
         """Check deferred constraints at each statement from now on, so that a refusal names its row."""

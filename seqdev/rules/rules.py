@@ -1,19 +1,17 @@
 """Rules: which are set and which decides, how they change, and who has changed them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any
 from uuid import UUID
 
-from seqdev import gates
 from seqdev.errors import StalePlan, UsageError
-from seqdev.phone import known_region
 from seqdev.postgres import lookup
 from seqdev.postgres.queries import Query
 from seqdev.postgres.rules import meant
 from seqdev.postgres.transaction import Transaction
+from seqdev.rules import values
 from seqdev.settings import RULES, Policy, Rules, Settings, text_of, value_of
 
 PAUSED = "paused"
@@ -239,7 +237,7 @@ def planned(tx: Transaction, name: str, whose: Target, value: str | None) -> Cha
                 f"leave out --{whose.scope}",
             )
     if value is not None:
-        value = _valid(tx, name, value)
+        value = values.kept(tx, name, value)
     return Change(name, whose.scope, whose.name, whose.id, _now(tx, name, whose), value)
 
 
@@ -272,7 +270,7 @@ def adopted(tx: Transaction, settings: Settings) -> list[Change]:
         if meant(getattr(settings, name)) != meant(
             getattr(Rules(), name) if old is None else value_of(name, old)
         ):
-            changes.append(Change(name, "all", None, None, old, _valid(tx, name, own)))
+            changes.append(Change(name, "all", None, None, old, values.kept(tx, name, own)))
     return changes
 
 
@@ -305,29 +303,6 @@ def _now(tx: Transaction, name: str, whose: Target) -> str | None:
         if (one.scope, one.scope_id) == (whose.scope, whose.id):
             return one.value
     return None
-
-
-def _valid(tx: Transaction, name: str, value: str) -> str:
-    """``value`` as it is kept. Raises UsageError for what the rule cannot be."""
-    if name == "zone" and value:
-        value = _zone(tx, value)
-    if name == "region" and value:
-        value = known_region(value, "the rule region")
-    given: dict[str, Any] = {name: value_of(name, value)}
-    return text_of(name, replace(Rules(), **given))
-
-
-def _zone(tx: Transaction, given: str) -> str:
-    """The zone ``given`` as the server writes it. Raises UsageError for one that it does not know."""
-    known = gates.zones(tx)["zones"].strip("{}").replace('"', "").split(",")
-    names = {one.lower(): one for one in [*known, "recipient"]}
-    if given.lower() not in names:
-        alike = [names[one] for one in get_close_matches(given.lower(), names)]
-        raise UsageError(
-            f"rule zone cannot be {given!r}: the server knows no such time zone",
-            f"did you mean {' or '.join(alike)}?" if alike else "give one such as Asia/Kuala_Lumpur",
-        )
-    return names[given.lower()]
 
 
 def _known(name: str) -> None:

@@ -38,6 +38,7 @@ class Locked:
     waiting: int
     locked_at: datetime
     oldest: str | None
+    unassigned: bool
 
 
 LOCK = Query("tick/lock.sql", Locked)
@@ -71,6 +72,7 @@ def claim_batch(
     try:
         with transaction.cancellable():
             claiming = Claiming(transaction, work, size, steps, search, aside.passed.contacts)
+            claiming.unassigned = locked[0].unassigned
             return replace(_claim(claiming, locked[0].waiting, devices), floor=work.floor)
     except Cancelled as error:
         error.devices = devices

@@ -66,6 +66,8 @@ class Claiming:
     passed: frozenset[UUID]
     """Contacts that this run has met before, kept from being claimed by another session."""
     devices: gates.Answers = field(default_factory=dict)
+    unassigned: bool = True
+    """Whether anybody may be due without an assigned device."""
     take: int = 0
     """Contacts for one device, at most."""
     locked: list[tuple[Pick, Held]] = field(default_factory=list)
@@ -155,7 +157,10 @@ class Own(Claims):
         if self._claiming.passed:
             items = self.items()
             return self.part(items) if items else []
-        return self._claim(self._pick(own=False), self._claiming.size.contacts, own=True)
+        one = self._claiming
+        # The claim finds the others itself: even to plan the search for these takes milliseconds.
+        given = self._pick(own=False) if one.unassigned or gates.chooses(one.devices) else []
+        return self._claim(given, one.size.contacts, own=True)
 
     def items(self) -> list[Pick]:
         """Who that is about."""

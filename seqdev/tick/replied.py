@@ -3,33 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from seqdev import replies
-from seqdev.phone import national
 from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
+from seqdev.replies import RepliedRow
 from seqdev.settings import Settings
 from seqdev.tick.failed_sends import MANY
-
-OVERLAP = timedelta(hours=1)
-"""So long before the last tick that looked, messages are looked at again: they are stored when they are."""
-
-FAR = timedelta(days=2)
-"""So far the first tick of an hour looks back: a device that was away brings what was written meanwhile."""
-
-
-@dataclass(frozen=True)
-class RepliedRow:
-    """A row of ``tick/find_replied.sql``."""
-
-    table_name: str
-    row_id: UUID
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -41,33 +25,28 @@ class Replied:
     trouble: str | None = None
 
 
-FIND_REPLIED = Query("tick/find_replied.sql", RepliedRow)
 STOP_REPLIED: Query[None] = Query("tick/stop_replied.sql", type(None))
 
 
-def stops(transaction: Transaction) -> replies.StopsOnReply | None:
-    """Which sequences people leave when they write back; None: the rule is set for none."""
-    settings = transaction.settings
-    if not settings.rules_on("stop_on_reply"):
-        return None
-    found = replies.stops_on_reply(transaction, settings)
-    return found if found.sequences else None
-
-
-def count(transaction: Transaction, settings: Settings) -> int | None:
+def count(transaction: Transaction) -> int | None:
     """How many rows of contacts a tick would stop now, before it claims anything; None: it would not look."""
-    stopping = stops(transaction)
-    if not stopping or stopping.trouble:
+    stopping = replies.stops(transaction)
+    if not stopping:
         return None
-    return _contacts(_found(transaction, settings, stopping))
+    kept = replies.inbox(transaction, transaction.settings)
+    return None if kept.trouble else _contacts(replies.found(transaction, stopping, kept))
 
 
 def stop(transaction: Transaction, stopping: replies.StopsOnReply, run: UUID) -> Replied:
-    """Stop what is to come for people who have replied since their sequence last wrote to them."""
+    """Stop what is to come for people who have replied since their sequence last wrote to them.
+
+    Raises SchemaError where the rule ``replies_from`` names what cannot be read.
+    """
     settings = transaction.settings
-    if stopping.trouble:
-        return Replied(trouble=stopping.trouble)
-    rows = _found(transaction, settings, stopping)
+    kept = replies.inbox(transaction, settings)
+    if kept.trouble:
+        return Replied(trouble=kept.trouble)
+    rows = replies.found(transaction, stopping, kept)
     if not rows:
         return Replied(0)
     found = bisect(transaction, _Stop(transaction, run, settings, rows))
@@ -75,28 +54,6 @@ def stop(transaction: Transaction, stopping: replies.StopsOnReply, run: UUID) ->
     return Replied(
         _contacts(rows) - _contacts([one for one, _ in refused]),
         Counter(why for _, why in refused),
-    )
-
-
-def _found(transaction: Transaction, settings: Settings, stopping: replies.StopsOnReply) -> list[RepliedRow]:
-    """Rows to come of people who have replied, as far back as this look goes."""
-    now, last = transaction.now.astimezone(UTC), stopping.looked_at
-    far = last is None or (last.astimezone(UTC).hour, now - last > timedelta(hours=1)) != (now.hour, False)
-    since = min(now, last or now) - (FAR if far else OVERLAP)
-    writers = replies.writers(transaction, stopping, since)
-    if not writers:
-        return []
-    return transaction.rows(
-        FIND_REPLIED,
-        # Of who is written with signs all are looked at, once an hour.
-        due_by="infinity" if far else now,
-        digits=[one.digits for one in writers],
-        users=[one.user_id for one in writers],
-        ats=[one.at for one in writers],
-        sequences=stopping.sequences,
-        waiting=settings.waiting_statuses,
-        failed=settings.failed_statuses,
-        **national(settings.region),
     )
 
 

@@ -109,7 +109,7 @@ def plan(database: Database) -> tuple[Summary, list[Decision]]:
         ended=None,
         chained=None,
         failed_reflected=None,
-        replied=database.retry(lambda tx: replied.count(tx, tx.settings), read_only=True),
+        replied=database.retry(lambda tx: replied.count(tx), read_only=True),
         duration=round(time.monotonic() - started, 3),
     )
     return summary, decisions
@@ -208,7 +208,7 @@ class _Tick:
         def work(transaction: Transaction) -> tuple[Counter[str], replies.StopsOnReply | None]:
             transaction.constraints_immediate()
             refused = blocked.stop(transaction, self._work)
-            return refused, replied.stops(transaction)
+            return refused, replies.stops(transaction)
 
         refused, stops = self._database.retry(work)
         for reason, number in refused.items():
@@ -217,7 +217,10 @@ class _Tick:
             self._stop_replied(stops)
 
     def _stop_replied(self, stops: replies.StopsOnReply) -> None:
-        """Who has written back leaves the sequences that stop on a reply."""
+        """Who has written back leaves the sequences that stop on a reply.
+
+        Raises Cancelled and SchemaError rather than send to somebody who has replied.
+        """
 
         def work(transaction: Transaction) -> replied.Replied:
             transaction.constraints_immediate()
@@ -226,8 +229,10 @@ class _Tick:
         try:
             self._replied = found = self._database.retry(work)
         except Cancelled as error:
-            self._trouble(f"who has replied was not looked for: {error.message}")
-            return
+            raise Cancelled(
+                f"nothing was sent: who has replied cannot be found: {error.message}",
+                "run the command again; an index on the time of what people write makes it quick",
+            ) from error
         if found.trouble:
             self._trouble(f"stop_on_reply is set, but {found.trouble}: nobody is seen to reply")
         for reason, number in found.refused.items():

@@ -19,6 +19,7 @@
 --   delay_changed       due by another delay than its step has now
 --   overdue_15m, overdue_1h, overdue_1d, overdue_7d
 --                       active and due for longer than that: the numbers are a histogram
+--   paused              the same, but it waits since its sequence, user or device is paused: it is not overdue
 --
 -- Of what was done before seqdev's first tick, and of a row whose last_error says in seqdev's own words that it has
 -- ended, nothing is missing: whoever made it active, or added a step's row, would write to people who are done.
@@ -40,7 +41,7 @@
 --   waiting       text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done          text[]       values of sequence_contacts.status: the step is done
 --   limit         integer      rows to return; empty: all
--- Gates: gates/steps.sql
+-- Gates: gates/steps.sql, gates/devices.sql under strict of all devices, no messages counted
 -- Row:
 --   finding             text         what is wrong
 --   phone               text         whose row it is
@@ -70,6 +71,9 @@
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with kind (kind, severity, repair) as (
     values
         (
@@ -97,7 +101,18 @@ with kind (kind, severity, repair) as (
         ('overdue_15m', 3, 'see why: seqdev tick --dry-run'),
         ('overdue_1h', 2, 'see why: seqdev tick --dry-run'),
         ('overdue_1d', 2, 'see why: seqdev tick --dry-run'),
-        ('overdue_7d', 1, 'see why: seqdev tick --dry-run')
+        ('overdue_7d', 1, 'see why: seqdev tick --dry-run'),
+        ('paused', 3, 'nothing, if it is meant; to go on: seqdev resume --sequence, --user or --device')
+),
+
+paused as materialized (
+    select s.sequence_id as id
+    from unnest(:'steps'::uuid [], :'step_sequences'::uuid [], :'step_pauses'::text []) as s (id, sequence_id, pause)
+    where s.id is null and s.pause is not null
+    union all
+    select d.id
+    from unnest(:'devices'::uuid [], :'device_pauses'::text []) as d (id, pause)
+    where d.pause is not null
 ),
 
 step as materialized (
@@ -218,6 +233,7 @@ standing as materialized (
             sc.processing_started_at, case when sc.completed_at is null then sc.next_trigger_time end
         ) <= :'stale'::timestamptz and sc.processing_device_id is not null as is_stuck,
         s.id = any(:'active_sequences'::uuid []) as is_running,
+        s.id in (select paused.id from paused) or coalesce(d.id in (select paused.id from paused), false) as is_paused,
         sc.status = any(:'waiting'::text []) as is_waiting,
         case
             when s.id is null then 'sequence_gone'
@@ -426,6 +442,7 @@ finding (kind, id) as materialized (
             (
                 case
                     when c.status is distinct from 'active' or not coalesce(c.is_running, false) then null
+                    when c.is_paused and c.next_trigger_time <= :'now'::timestamptz - interval '15 minutes' then 'paused'
                     when c.next_trigger_time <= :'now'::timestamptz - interval '7 days' then 'overdue_7d'
                     when c.next_trigger_time <= :'now'::timestamptz - interval '1 day' then 'overdue_1d'
                     when c.next_trigger_time <= :'now'::timestamptz - interval '1 hour' then 'overdue_1h'

@@ -31,6 +31,7 @@
 --   device_rooms    text  integer[]: messages that its capacity leaves; null: any number
 --   new_rooms       text  integer[]: people whom it may write to that it has never written to; null: any number
 --   new_reasons     text  text[]: why not to more of them: device_restricted, new_chats_full; null: any number
+--   few_chats       text  boolean: whether one of them that may send may open fewer chats than it has room for messages
 --   is_online       text  boolean[]: whether it counts as online: by its status, or as a platform's device
 --   is_gone         text  boolean[]: whether it is not online, and does not come back
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
@@ -153,6 +154,9 @@ select
     coalesce(array_agg(gate.room) filter (where :'counted'::text <> 'no'), '{}')::text as device_rooms,
     coalesce(array_agg(gate.new_room) filter (where :'counted'::text <> 'no'), '{}')::text as new_rooms,
     coalesce(array_agg(gate.new_reason) filter (where :'counted'::text <> 'no'), '{}')::text as new_reasons,
+    coalesce(
+        bool_or(coalesce(gate.new_room < gate.room, gate.new_room is not null)) filter (where gate.reason is null), false
+    )::text as few_chats,
     coalesce(array_agg(gate.is_online) filter (where :'told'::boolean), '{}')::text as is_online,
     coalesce(array_agg(gate.is_gone) filter (where :'told'::boolean), '{}')::text as is_gone,
     coalesce(array_agg(gate.out_of_service) filter (where :'told'::boolean), '{}')::text as out_of_service,

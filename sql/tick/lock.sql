@@ -22,6 +22,7 @@
 --   waiting    integer      devices, or users, with due contacts, locked or not
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
 --   oldest     text         timestamptz: when the first of all that are due was due, of whatever device; null: none is
+--   unassigned boolean      whether any of those has no assigned device
 -- Locks: transaction-level advisory locks: each device, and its user shared; or each user. No row of the host
 \if :{?due_by} \else \set due_by 'now' \endif
 \if :{?oldest} \else \set oldest '-infinity' \endif
@@ -132,12 +133,14 @@ candidate as materialized (
     select
         due.device_id,
         due.user_id,
-        min(due.oldest) as oldest
+        min(due.oldest) as oldest,
+        bool_or(due.is_unassigned) as is_unassigned
     from (
         select
             case when not :'by_user'::boolean then source.device_id end as device_id,
             source.user_id,
-            own.oldest
+            own.oldest,
+            false as is_unassigned
         from source
         cross join lateral (
             select sc.next_trigger_time as oldest
@@ -187,7 +190,8 @@ candidate as materialized (
         select
             case when not :'by_user'::boolean then l.device_id end as device_id,
             s.user_id,
-            min(sc.next_trigger_time)
+            min(sc.next_trigger_time),
+            true
         from sequence_contacts as sc
         inner join sequences as s on sc.sequence_id = s.id
         -- One lookup by key for each, whatever the planner expects: user and phone are unique.
@@ -267,11 +271,13 @@ select
     held.device_id,
     waiting.number as waiting,
     clock_timestamp() as locked_at,
-    waiting.oldest
+    waiting.oldest,
+    waiting.unassigned
 from (
     select
         count(*)::integer as number,
-        min(candidate.oldest)::timestamptz::text as oldest
+        min(candidate.oldest)::timestamptz::text as oldest,
+        coalesce(bool_or(candidate.is_unassigned), false) as unassigned
     from candidate
 ) as waiting
 left join (

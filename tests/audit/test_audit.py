@@ -356,6 +356,33 @@ def test_each_broken_promise_of_a_contact_is_found(host: Host, seqdev: Cli) -> N
     assert len(rows) == len(expected)
 
 
+@pytest.mark.parametrize("scope", ["sequence", "user", "device"])
+def test_who_waits_for_a_pause_is_not_overdue(host: Host, seqdev: Cli, scope: str) -> None:
+    user = host.user()
+    device, other = host.device(user), host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", device, timedelta(days=-2))
+    host.contact(sequence, step, "6012345679", None, timedelta(days=-2))
+    host.lead(user, device, "6012345679")
+    elsewhere, (own,) = host.simple_sequence(host.user())
+    host.contact(elsewhere, own, "6012345670", other, timedelta(days=-2))
+    host.rule(
+        "paused", "until resumed: x", **{scope: {"sequence": sequence, "user": user, "device": device}[scope]}
+    )
+    found = {
+        row["phone"]: row["finding"]
+        for row in audit(seqdev, "contacts")
+        if row["finding"] != "other_users_device"
+    }
+    assert found == {"6012345678": "paused", "6012345679": "paused", "6012345670": "overdue_1d"}
+    host.rule(
+        "paused",
+        "until 2000-01-01T00:00:00Z: x",
+        **{scope: {"sequence": sequence, "user": user, "device": device}[scope]},
+    )
+    assert "paused" not in str(audit(seqdev, "contacts"))
+
+
 def test_a_contact_of_no_sequence_is_found(host: Host, seqdev: Cli) -> None:
     user = host.user()
     host.rows("alter table sequence_contacts drop constraint sequence_contacts_sequence_id_fkey")

@@ -446,6 +446,35 @@ def test_the_audits_work_where_the_role_can_only_read(
         assert seqdev(*command.split()).code in (0, 3)
 
 
+def test_a_role_that_may_not_read_what_a_rule_names_is_named_and_its_grants_come_to_it(
+    world: World, login: Callable[..., str], seqdev: Cli, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = login(world.url)
+    host.rows("create schema inbox create table answers (phone text, device_id uuid, replied_at timestamp)")
+    host.rows("create view inbox.replies as select * from inbox.answers")
+    host.rule("stop_on_reply", "true")
+    assert seqdev("db", "grants", "tick", "--to", "seqdev_tester", "--yes").code == 0
+    setting = ["rules", "set", "replies_from", "inbox.replies", "--yes"]
+    ran = seqdev(*setting)
+    assert (ran.code, "ticks run as seqdev_tester, which may not read it" in ran.err) == (2, True), ran.err
+    typed = "grant usage on schema inbox to seqdev_tester; grant select on inbox.replies to seqdev_tester"
+    assert typed in ran.err
+    host.rows(typed)
+    ran = seqdev(*setting)
+    assert ran.code == 0, ran.err
+    host.rows("revoke all on schema inbox from seqdev_tester; revoke all on inbox.replies from seqdev_tester")
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
+    ran = seqdev("tick")
+    assert (ran.code, "give it the right: seqdev db grants" in ran.err) == (10, True), ran.err
+    for role, command in (("tick", "tick"), ("audit", "audit replies"), ("repair", "audit replies")):
+        monkeypatch.setenv("SEQDEV_DATABASE_URL", world.url)
+        host.rows("drop owned by seqdev_tester")
+        assert seqdev("db", "grants", role, "--to", "seqdev_tester", "--yes").code == 0
+        monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
+        ran = seqdev(*command.split())
+        assert ran.code in (0, 3), ran.err
+
+
 def test_the_owner_upgrades_the_tables_of_another_role(
     world: World, login: Callable[..., str], seqdev: Cli, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

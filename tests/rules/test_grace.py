@@ -169,6 +169,10 @@ def test_people_go_back_when_nobody_had_to_leave_for_as_long_as_grace(
     time_passes(host, hours(0.2))
     dry = seqdev("tick", "--dry-run")
     assert "3 rows would first go back to their own devices" in dry.err
+    phone = host.value("select min(contact_phone) from sequence_contacts")
+    told = seqdev("explain", phone)
+    assert "a tick would first give" in told.err
+    assert "back to its own device, lost, by the rule return_home" in told.err
     ran = seqdev("tick")
     assert ran.code == 0
     assert "3 rows went back to their own devices" in ran.err

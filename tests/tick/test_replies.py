@@ -3,54 +3,14 @@
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from tests.world.command import Cli
 from tests.world.host import Host
-from tests.world.inbox import SHAPES, Inbox
+from tests.world.inbox import CHAT, PHONE, SHAPES, Inbox, Scene
 
-PHONE = "60173527172"
-CHAT = f"{PHONE}@s.whatsapp.net"
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-
-
-class Scene:
-    """A person whose first step was sent an hour ago, and whose second is due; another sequence, another person."""
-
-    def __init__(self, host: Host, phone: str = PHONE) -> None:
-        self.host = host
-        self.user = host.user()
-        self.device, self.second = host.device(self.user, "A"), host.device(self.user, "B")
-        self.sequence, self.steps = host.simple_sequence(self.user, steps=3)
-        self.to_come = self.sent(self.sequence, self.steps, phone)
-        self.cold, cold = host.simple_sequence(self.user, "COLD", steps=2)
-        self.elsewhere = self.sent(self.cold, cold, phone)
-        self.neighbour = self.sent(self.sequence, self.steps, "60173527173")
-
-    def sent(self, sequence: UUID, steps: list[UUID], phone: str, ago: timedelta = HOUR) -> UUID:
-        done = self.host.contact(sequence, steps[0], phone, self.device, status="completed")
-        self.message(done, "sent", ago)
-        return self.host.contact(sequence, steps[1], phone, self.device)
-
-    def message(self, contact: UUID, status: str, ago: timedelta) -> UUID:
-        message: UUID = self.host.value(
-            "insert into broadcast_messages (id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone,"
-            " recipient_name, message_type, content, media_url, status, scheduled_at, created_at, sent_at)"
-            " select md5('seqdev message ' || sc.id)::uuid, %s, %s, sc.sequence_id, sc.sequence_stepid,"
-            " sc.contact_phone, '', 'text', 'x', '', %s, t.at, t.at, case when %s = 'sent' then t.at end"
-            " from sequence_contacts as sc cross join (select (now() - %s) at time zone 'UTC' as at) as t"
-            " where sc.id = %s returning id",
-            *(self.user, self.device, status, status, ago, contact),
-        )
-        return message
-
-    def status(self, contact: UUID) -> str:
-        return str(self.host.value("select status from sequence_contacts where id = %s", contact))
-
-    def row(self, contact: UUID) -> Any:
-        return self.host.value("select to_jsonb(sc) from sequence_contacts as sc where id = %s", contact)
 
 
 def tick(seqdev: Cli, *options: str, code: int = 0) -> Any:
@@ -71,6 +31,9 @@ def test_who_has_replied_leaves_that_sequence_and_is_brought_back_byte_for_byte(
     before = scene.row(scene.to_come)
     dry = seqdev("tick", "--dry-run", "--format", "json")
     assert (json.loads(dry.out)["replied"], "1 rows are of people who have replied" in dry.err) == (1, True)
+    told = seqdev("explain", PHONE)
+    assert "STOPPED: replied (they have written back: the next tick stops the step)" in told.out
+    assert "warm day 2" in told.out
     done = tick(seqdev)
     assert (done["replied"], done["queued"]) == (1, 2)
     assert scene.status(scene.to_come) == "replied"

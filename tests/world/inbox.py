@@ -1,9 +1,13 @@
 """What people write back, as hosts store it: the table in the shapes of the field."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from tests.world.host import Host
+
+PHONE = "60173527172"
+CHAT = f"{PHONE}@s.whatsapp.net"
 
 SHAPES = {
     "flagged": "id uuid primary key default gen_random_uuid(), device_id uuid not null, chat_jid varchar(255) not null,"
@@ -48,3 +52,42 @@ class Inbox:
             f" values (%s, %s, %s, {at}{', %s' if flag else ''})",
             *(device, chat, sender, ago, *([from_me] if flag else [])),
         )
+
+
+class Scene:
+    """A person whose first step was sent an hour ago, and whose second is due; another sequence, another person."""
+
+    def __init__(self, host: Host, phone: str = PHONE) -> None:
+        self.host = host
+        self.user = host.user()
+        self.device, self.second = host.device(self.user, "A"), host.device(self.user, "B")
+        self.sequence, self.steps = host.simple_sequence(self.user, steps=3)
+        self.to_come = self.sent(self.sequence, self.steps, phone)
+        self.cold, cold = host.simple_sequence(self.user, "COLD", steps=2)
+        self.elsewhere = self.sent(self.cold, cold, phone)
+        self.neighbour = self.sent(self.sequence, self.steps, "60173527173")
+
+    def sent(
+        self, sequence: UUID, steps: list[UUID], phone: str, ago: timedelta = timedelta(hours=1)
+    ) -> UUID:
+        done = self.host.contact(sequence, steps[0], phone, self.device, status="completed")
+        self.message(done, "sent", ago)
+        return self.host.contact(sequence, steps[1], phone, self.device)
+
+    def message(self, contact: UUID, status: str, ago: timedelta) -> UUID:
+        message: UUID = self.host.value(
+            "insert into broadcast_messages (id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone,"
+            " recipient_name, message_type, content, media_url, status, scheduled_at, created_at, sent_at)"
+            " select md5('seqdev message ' || sc.id)::uuid, %s, %s, sc.sequence_id, sc.sequence_stepid,"
+            " sc.contact_phone, '', 'text', 'x', '', %s, t.at, t.at, case when %s = 'sent' then t.at end"
+            " from sequence_contacts as sc cross join (select (now() - %s) at time zone 'UTC' as at) as t"
+            " where sc.id = %s returning id",
+            *(self.user, self.device, status, status, ago, contact),
+        )
+        return message
+
+    def status(self, contact: UUID) -> str:
+        return str(self.host.value("select status from sequence_contacts where id = %s", contact))
+
+    def row(self, contact: UUID) -> Any:
+        return self.host.value("select to_jsonb(sc) from sequence_contacts as sc where id = %s", contact)

@@ -24,6 +24,9 @@ CAMPAIGN = "6019"
 RESTRICTED = "error 463: restricted"
 """The error of a device that may open no new chats."""
 
+DONE_BEFORE, NOWHERE, BEFORE = ENDED = ("done before", "names no step or sequence", "before")
+"""Why a sequence ended where its steps do not say so."""
+
 Key = tuple[UUID, str, UUID | None]
 """Sequence, phone and step: one row each."""
 
@@ -108,7 +111,7 @@ class Message:
     sent: int | None = None
     contact: Key | None = None
     id: UUID | None = None
-    """Of a campaign's, which has no contact."""
+    """Of a campaign's, which has no contact, and of one from before its person began the sequence again."""
     error: str | None = None
     sent_turn: int = 0
     """When it was sent, among all that happens."""
@@ -121,6 +124,17 @@ class Message:
     def left(self) -> int | None:
         """When it left; None: it has not."""
         return None if self.status in (*IN_FLIGHT, *FAILED) else self.sent
+
+
+@dataclass(frozen=True)
+class Move:
+    """A person whom a tick has assigned to another device, and when."""
+
+    sequence: UUID
+    phone: str
+    old: UUID
+    new: UUID
+    at: int
 
 
 @dataclass
@@ -140,6 +154,8 @@ class Ticked:
     reasons: dict[Key, str] = field(default_factory=dict)
     """Why each of those waits who do."""
     replied: int = 0
+    returned: set[Key] = field(default_factory=set)
+    """Contacts that went back to their own device first."""
 
 
 @dataclass
@@ -160,6 +176,8 @@ class Limits:
     failed_within: int = 7 * DAY
     gone: tuple[str, ...] = ("banned", "deleted", "blocked")
     host_columns: bool = False
+    return_home: bool = False
+    reenrol_after: int = 0
 
 
 @dataclass
@@ -168,7 +186,7 @@ class Model:
 
     limits: Limits
     narrower: dict[tuple[str, UUID], Any] = field(default_factory=dict)
-    """Rules for a device or a user alone: a limit, by its name in Limits, and whose it is."""
+    """Rules for a device, a user or a sequence alone, by the name in Limits, and whose it is."""
     policies: dict[UUID, str] = field(default_factory=dict)
     """Of users who have one of their own."""
     paused: set[UUID] = field(default_factory=set)
@@ -187,12 +205,16 @@ class Model:
     leads: dict[tuple[UUID, str], Lead] = field(default_factory=dict)
     contacts: dict[Key, Contact] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    """What ticks have moved, in the order of it."""
+    assignments: Counter[tuple[Key, UUID | None, UUID | None]] = field(default_factory=Counter)
+    """Journaled changes of the assigned device: of which contact, the old one and the new one."""
 
     # -- Enrolment
 
-    def enrol(self) -> tuple[int, Counter[str]]:
-        """How many were enrolled, and the refused by reason."""
-        enrolled, refused = 0, Counter[str]()
+    def enrol(self) -> tuple[int, Counter[str], list[Key]]:
+        """How many were enrolled, the refused by reason, and the rows of who began again, which are new ones."""
+        enrolled, refused, again = 0, Counter[str](), list[Key]()
         for (user, phone), lead in self.leads.items():
             for sequence_id, sequence in self.sequences.items():
                 if sequence.user != user or not sequence.is_on:
@@ -200,7 +222,8 @@ class Model:
                 entries = sequence.entries()
                 if not {step.trigger for step in entries} & set(lead.triggers):
                     continue
-                if self.is_in(sequence_id, phone):
+                begins_again = self._may_enter_again(sequence_id, phone)
+                if self.is_in(sequence_id, phone) and not begins_again:
                     continue
                 reason = self._refusal(lead.device, user)
                 if reason:
@@ -208,7 +231,10 @@ class Model:
                     continue
                 enrolled += 1
                 made = [key for key in self.contacts if key[:2] == (sequence_id, phone)]
-                if made:
+                if begins_again:
+                    self._begin_again(made, entries[0].id, lead.device)
+                    again += made
+                elif made:
                     # All of them wait: the first of them begins.
                     days: dict[UUID | None, int] = {step.id: step.day for step in sequence.steps}
                     first = self.contacts[min(made, key=lambda key: days[key[2]])]
@@ -216,7 +242,41 @@ class Model:
                     first.assigned = first.assigned or lead.device
                 else:
                     self.contacts[sequence_id, phone, entries[0].id] = Contact(lead.device, self.clock)
-        return enrolled, refused
+        return enrolled, refused, again
+
+    def _may_enter_again(self, identity: UUID, phone: str) -> bool:
+        """Whether the person has finished the sequence, and that long ago."""
+        after = self.narrower.get(("reenrol_after", identity), self.limits.reenrol_after)
+        sequence = self.sequences[identity]
+        rows = {key[2]: row for key, row in self.contacts.items() if key[:2] == (identity, phone)}
+        done = [row.done_at for row in rows.values() if row.done_at is not None]
+        steps = [step for step in sequence.steps if step.id in rows]
+        return (
+            after > 0
+            and all(row.status in ("completed", "failed") for row in rows.values())
+            and sequence.entries()[0].id in rows
+            and (
+                any(row.error in ENDED for row in rows.values())
+                or any(not self._following(sequence, step) for step in steps)
+            )
+            and bool(done)
+            and self.clock - max(done) >= after
+        )
+
+    def _begin_again(self, keys: list[Key], entry: UUID, device: UUID | None) -> None:
+        for key in keys:
+            row = self.contacts[key]
+            if row.assigned != device:
+                self.assignments[key, row.assigned, device] += 1
+            begins = key[2] == entry
+            self.contacts[key] = Contact(
+                device,
+                self.clock if begins else row.due,
+                "active" if begins else "pending",
+                retries=row.retries,
+            )
+        # Their rows are others: nobody knows any more that ticks have moved them.
+        self.moves = [one for one in self.moves if (one.sequence, one.phone) != keys[0][:2]]
 
     def is_in(self, sequence: UUID, phone: str) -> bool:
         """Whether the person has a row that does not wait for the steps before it."""
@@ -347,7 +407,10 @@ class Model:
         Fails where that is not what the policy allows, or less than it asks for. ``most``: --max-messages.
         ``turns``: when the contacts are due, to the moment.
         """
-        summary = Ticked(failed_reflected=self._reflect_failed(), replied=self._stop_replied())
+        returned = self._bring_home()
+        summary = Ticked(
+            failed_reflected=self._reflect_failed(), replied=self._stop_replied(), returned=returned
+        )
 
         def policy_of(user: UUID) -> str:
             return self.policies.get(user, policy)
@@ -444,12 +507,37 @@ class Model:
         self._end(sent, summary)
         return summary
 
+    def _bring_home(self) -> set[Key]:
+        """Whom ticks have moved goes back where their first device is there again, and has been for long enough."""
+        lately = [one for one in self.moves if self.clock - one.at < 30 * DAY]
+        ways: dict[tuple[UUID, str], tuple[UUID, UUID]] = {}
+        for move in lately:
+            home, stands_in = ways.get((move.sequence, move.phone), (move.old, move.old))
+            ways[move.sequence, move.phone] = (home if stands_in == move.old else move.old, move.new)
+        returned = set[Key]()
+        for (sequence, phone), (home, stands_in) in ways.items():
+            device, user = self.devices.get(home), self.sequences[sequence].user
+            if device is None or home == stands_in or device.user != user:
+                continue
+            may = self.limit("return_home", home) and device.is_up and home not in self.paused
+            last = max(one.at for one in lately if one.old == home)
+            if not may or self.clock - last < self.limit("grace", home):
+                continue
+            for key, row in self.contacts.items():
+                here = key[:2] == (sequence, phone) and row.assigned == stands_in
+                if here and row.status in ("active", "pending"):
+                    row.assigned = home
+                    self.assignments[key, stands_in, home] += 1
+                    returned.add(key)
+        return returned
+
     def _reflect_failed(self) -> int:
         number = 0
         for message in self.messages:
             if (
                 message.status not in FAILED
                 or message.contact is None
+                or message.id is not None
                 or self.clock - message.created >= self.limits.failed_within
             ):
                 continue
@@ -459,7 +547,8 @@ class Model:
                 contact.retries += 1
                 number += 1
         for message in self.messages:
-            contact = self.contacts[message.contact] if message.contact else Contact(None, 0)
+            own = message.contact if message.id is None else None
+            contact = self.contacts[own] if own else Contact(None, 0)
             if message.status in SENT and contact.status == "failed" and contact.done_at is not None:
                 recent = self.clock - contact.done_at < self.limits.failed_within
                 contact.status, contact.error = ("completed", "") if recent else ("failed", contact.error)
@@ -575,8 +664,18 @@ class Model:
         contact.status, contact.sent_from, contact.claimed_at, contact.error = "completed", device, None, ""
         contact.done_at = self.clock
         if moved == "reassign":
-            contact.assigned = device
+            self._reassign(key, device, True)
         self.messages.append(Message(device, "pending", self.clock, self.clock, contact=key))
+
+    def _reassign(self, key: Key, device: UUID | None, moves: bool) -> None:
+        """Assign a contact to a device, in the journal; by a tick that ``moves`` people, it is one of the moves."""
+        contact = self.contacts[key]
+        if contact.assigned == device:
+            return
+        self.assignments[key, contact.assigned, device] += 1
+        if moves and contact.assigned and device:
+            self.moves.append(Move(key[0], key[1], contact.assigned, device, self.clock))
+        contact.assigned = device
 
     def _end(self, sent: Iterable[Key], summary: Ticked) -> None:
         """The next steps of who was sent to, or the end of their sequences."""
@@ -587,7 +686,7 @@ class Model:
             step = sequence.step(key[2])
             assert step
             contact = self.contacts[key]
-            following = sequence.after(step) if (step.next_trigger or "").strip() else None
+            following = self._following(sequence, step)
             becomes = None
             if following:
                 next_key = (key[0], key[1], following.id)
@@ -598,11 +697,11 @@ class Model:
                 if behind.status == "pending":
                     behind.status = "active"
                     behind.due = max(behind.due, self.clock + self._delay(following))
-                    behind.assigned = contact.assigned or behind.assigned
+                    self._reassign(next_key, contact.assigned or behind.assigned, bool(summary.moved))
                     continue
                 if behind.status == "active":
                     continue
-                contact.error = "done before"
+                contact.error = DONE_BEFORE
             elif (step.next_trigger or "").strip():
                 others = [
                     identity
@@ -612,9 +711,9 @@ class Model:
                     and step.next_trigger in {entry.trigger for entry in other.entries()}
                 ]
                 if not others:
-                    contact.error = "names no step or sequence"
+                    contact.error = NOWHERE
                 elif all((other, key[1]) in been for other in others):
-                    contact.error = "before"
+                    contact.error = BEFORE
                 else:
                     becomes = step.next_trigger
             summary.ended += 1
@@ -623,6 +722,10 @@ class Model:
             if lead and mine & set(lead.triggers):
                 summary.chained += becomes is not None
                 lead.triggers = list(dict.fromkeys(self._replaced(lead.triggers, mine, becomes)))
+
+    @staticmethod
+    def _following(sequence: Sequence, step: Step) -> Step | None:
+        return sequence.after(step) if (step.next_trigger or "").strip() else None
 
     def _delay(self, step: Step) -> int:
         return step.delay * HOUR if step.delay and step.delay > 0 else self.limits.default_delay

@@ -46,6 +46,8 @@ RULES: Mapping[str, Drawn] = {
     "failed_within": Drawn("failed_within", ALL, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY}),
     "gone_statuses": Drawn("gone", ALL, {"banned": ("banned",), "deleted": ("deleted",)}),
     "host_columns": Drawn("host_columns", ALL, _SWITCH),
+    "return_home": Drawn("return_home", ("user", "all"), _SWITCH),
+    "reenrol_after": Drawn("reenrol_after", ("sequence", "all"), {"1h": HOUR, "2d": 2 * DAY, "0s": 0}),
 }
 
 
@@ -54,16 +56,27 @@ def draw_rule(rng: random.Random, model: Model, host: Host) -> None:
     name = rng.choice(list(RULES))
     drawn = RULES[name]
     device = rng.choice(list(model.devices))
+    whom = {
+        "device": device,
+        "user": model.devices[device].user,
+        "sequence": rng.choice(list(model.sequences)),
+    }
     scope = rng.choice(drawn.scopes)
     text = rng.choice([None, *drawn.values])
-    whose: dict[str, UUID] = {}
-    if scope != "all":
-        whose[scope] = device if scope == "device" else model.devices[device].user
+    set_rule((name, text), {} if scope == "all" else {scope: whom[scope]}, model, host)
+
+
+def set_rule(ruled: tuple[str, str | None], whose: Mapping[str, UUID], model: Model, host: Host) -> None:
+    """Set the rule of that name to a text of RULES, or unset it with None: for all, or for whom ``whose`` says."""
+    name, text = ruled
+    drawn = RULES[name]
     host.rule(name, text, **whose)
     if not whose:
         value = getattr(type(model.limits), drawn.field) if text is None else drawn.values[text]
         setattr(model.limits, drawn.field, value)
-    elif text is None:
-        model.narrower.pop((drawn.field, whose[scope]), None)
+        return
+    (whom,) = whose.values()
+    if text is None:
+        model.narrower.pop((drawn.field, whom), None)
     else:
-        model.narrower[drawn.field, whose[scope]] = drawn.values[text]
+        model.narrower[drawn.field, whom] = drawn.values[text]

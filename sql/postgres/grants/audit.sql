@@ -35,6 +35,46 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (139, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (140, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (141, 'seqdev', 'blocked', 'select', 'phones that are never written to')
+),
+
+-- What the rule replies_from names, as tick/inbox.sql reads it.
+named as (
+    select
+        n.nspname as schema_name,
+        c.relname as table_name
+    from seqdev.rule as r
+    cross join pg_class as c
+    inner join pg_namespace as n on c.relnamespace = n.oid
+    where
+        r.name = 'replies_from'
+        and r.scope = 'all'
+        and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        and (
+            r.value = format('%I.%I', n.nspname, c.relname)
+            or n.nspname = :'schema'::text and r.value in (c.relname, quote_ident(c.relname))
+        )
+),
+
+wanted as (
+    select *
+    from needed
+    union all
+    select
+        148,
+        named.schema_name,
+        null,
+        'usage',
+        'to see what the rule replies_from names'
+    from named
+    where named.schema_name not in (:'schema'::text, 'seqdev')
+    union all
+    select
+        149,
+        named.schema_name,
+        named.table_name,
+        'select',
+        'who has replied: the rule replies_from'
+    from named
 )
 
 select
@@ -49,9 +89,10 @@ select
         :'to'::text
     ) as statement,
     n.why
-from needed as n
+from wanted as n
 left join pg_namespace as s on n.schema_name = s.nspname
-left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+left join pg_class as t
+    on s.oid = t.relnamespace and n.table_name = t.relname and (t.relkind in ('r', 'p') or n.position = 149)
 where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)

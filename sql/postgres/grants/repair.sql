@@ -58,6 +58,46 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (169, 'seqdev', 'rule', 'update (value)', 'and changed'),
         (170, 'seqdev', 'change', 'select', 'what to undo'),
         (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change')
+),
+
+-- What the rule replies_from names, as tick/inbox.sql reads it.
+named as (
+    select
+        n.nspname as schema_name,
+        c.relname as table_name
+    from seqdev.rule as r
+    cross join pg_class as c
+    inner join pg_namespace as n on c.relnamespace = n.oid
+    where
+        r.name = 'replies_from'
+        and r.scope = 'all'
+        and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        and (
+            r.value = format('%I.%I', n.nspname, c.relname)
+            or n.nspname = :'schema'::text and r.value in (c.relname, quote_ident(c.relname))
+        )
+),
+
+wanted as (
+    select *
+    from needed
+    union all
+    select
+        148,
+        named.schema_name,
+        null,
+        'usage',
+        'to see what the rule replies_from names'
+    from named
+    where named.schema_name not in (:'schema'::text, 'seqdev')
+    union all
+    select
+        149,
+        named.schema_name,
+        named.table_name,
+        'select',
+        'who has replied: the rule replies_from'
+    from named
 )
 
 select
@@ -72,9 +112,10 @@ select
         :'to'::text
     ) as statement,
     n.why
-from needed as n
+from wanted as n
 left join pg_namespace as s on n.schema_name = s.nspname
-left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+left join pg_class as t
+    on s.oid = t.relnamespace and n.table_name = t.relname and (t.relkind in ('r', 'p') or n.position = 149)
 where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)
