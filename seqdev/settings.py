@@ -73,6 +73,8 @@ class Rules:
     """Messages of a device sent in 60 minutes, plus those in flight."""
     max_per_day: int = 800
     """Messages of a device sent in 24 hours, plus those in flight."""
+    spread: bool = False
+    """Whether a device's messages are laid out by its max_per_hour, instead of scheduled all for now."""
     warm_up: WarmUp | None = None
     """The same of a device that is new, such as 20 +10: so many at first, and so many more for each day that
     it has sent since it was last silent for a week; none: max_per_day from the first day on."""

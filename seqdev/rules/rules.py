@@ -32,13 +32,22 @@ SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "new_chats_per_day": _LIMIT,
     "grace": _LIMIT,
     "return_home": ("user", "all"),
+    "spread": ("user", "all"),
     "window": _HOURS,
     "zone": _HOURS,
 }
 """For whom each rule can be set, the most specific first."""
 HEEDED = {
     **dict.fromkeys(
-        ("max_in_flight", "max_per_hour", "max_per_day", "warm_up", "new_chats_per_day", "restricted_errors"),
+        (
+            "max_in_flight",
+            "max_per_hour",
+            "max_per_day",
+            "spread",
+            "warm_up",
+            "new_chats_per_day",
+            "restricted_errors",
+        ),
         frozenset({Policy.STRICT, Policy.FALLBACK, Policy.REASSIGN}),
     ),
     "grace": frozenset(policy for policy in Policy if policy.moves),

@@ -70,6 +70,7 @@ class Claiming:
     """Contacts for one device, at most."""
     locked: list[tuple[Pick, Held]] = field(default_factory=list)
     """Contacts that a claim was given and passed over, since another session holds their rows."""
+    _asked: gates.Asked = gates.ALL
 
     @cached_property
     def dependents(self) -> Dependents:
@@ -78,8 +79,16 @@ class Claiming:
 
     def ask(self, devices: frozenset[UUID]) -> None:
         """Ask the gate again about ``devices``: what was claimed has taken room."""
-        asked = gates.Asked(devices, told=False)
-        self.devices = gates.devices(self.transaction, self.work.settings, self.work.policy, asked)
+        self._asked = gates.Asked(devices, told=False)
+        self.devices = gates.devices(self.transaction, self.work.settings, self.work.policy, self._asked)
+
+    @property
+    def answers(self) -> gates.Answers:
+        """What the gates answer for the next claim: where messages are laid out, it goes on after the one before."""
+        if self.devices["paces"] == "{}":
+            return self.devices
+        laid_out = gates.spread(self.transaction, self.work.settings, self.work.policy, self._asked)
+        return {**self.devices, "paces": laid_out.paces}
 
 
 class Claims(Divisible[Pick, list[Claim]]):
@@ -124,7 +133,7 @@ class Claims(Divisible[Pick, list[Claim]]):
             waiting=one.work.settings.waiting_statuses,
             done=one.work.settings.done_statuses,
             **one.work.window,
-            **gates.handed_to(CLAIM, one.steps, one.devices),
+            **gates.handed_to(CLAIM, one.steps, one.answers),
         )
         if any(claim.swallowed for claim in claims):
             # A step done without a message, and nobody told: rather it is not done.

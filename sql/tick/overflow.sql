@@ -55,8 +55,8 @@ device as materialized (
     select d.*
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer [], :'new_rooms'::integer [], :'new_reasons'::text []
-    ) as d (id, user_id, reason, room, load, new_room, new_reason)
+        :'in_flight'::integer [], :'laid_out'::integer [], :'new_rooms'::integer [], :'new_reasons'::text []
+    ) as d (id, user_id, reason, room, in_flight, laid_out, new_room, new_reason)
 ),
 
 -- Who is due on a device that may open only so many chats.
@@ -351,7 +351,7 @@ spare as materialized (
         select
             taken.user_id,
             taken.id as device_id,
-            taken.load + taken.places + free.place as load
+            taken.in_flight + taken.laid_out + taken.places + free.place as load
         from taken
         cross join lateral generate_series(
             1,
