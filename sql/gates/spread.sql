@@ -97,7 +97,7 @@ pace as materialized (
     select
         device.*,
         least(device.now + interval '75 minutes', closing.at) as until,
-        greatest(device.now, least(device.now, newest.at) + device.gap) + ahead.laid_out * device.gap as next_at,
+        greatest(device.now, newest.at + device.gap) + ahead.laid_out * device.gap as next_at,
         ahead.laid_out,
         ahead.due_soon
     from (

@@ -436,6 +436,7 @@ class Ticking(RuleBasedStateMachine):
         }
         summary = self.run("tick", *options, "--batch-size", str(batch))
         sent = {key: device for key, device in self.sent().items() if key not in before}
+        self.model.scheduled = self.scheduled()
         assigned = {key: contact.assigned for key, contact in self.model.contacts.items()}
         expected = self.model.tick(policy, sent, most, turns)
         for key, device in assigned.items():
@@ -553,17 +554,29 @@ class Ticking(RuleBasedStateMachine):
             )
         }
 
+    def scheduled(self) -> dict[Key, float]:
+        """Minutes from when it was queued to when it is to leave, of each contact's message."""
+        return {
+            (row.sequence_id, row.contact_phone, row.sequence_stepid): float(row.minutes)
+            for row in self.host.rows(
+                "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid,"
+                " extract(epoch from m.scheduled_at - m.created_at) / 60 as minutes"
+                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+            )
+        }
+
     def message_id(self, message: Message) -> UUID:
         if message.contact is None:
             assert message.id
             return message.id
         return UUID(md5(f"seqdev message {self.ids[message.contact]}".encode()).hexdigest())
 
-    def is_at(self, instant: datetime | None, minute: int | None, clock: datetime) -> None:
+    def is_at(self, instant: datetime | None, minute: float | None, clock: datetime) -> None:
         assert (instant is None) == (minute is None)
         if instant is not None and minute is not None:
             age = clock - instant.replace(tzinfo=None) - timedelta(minutes=self.model.clock - minute)
-            assert timedelta(0) <= age < SLACK, f"{age} from where it should be"
+            # Laid out by fractions of a minute, which are rounded.
+            assert timedelta(milliseconds=-1) <= age < SLACK, f"{age} from where it should be"
 
 
 @pytest.fixture
