@@ -40,6 +40,7 @@ class Steps:
     next_step_days: str
     next_step_hours: str
     active_sequences: str
+    priorities: str
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
         default_delay=settings.default_delay,
         of_policy=settings.policy if settings.usual else "",
         usual_policy=settings.usual or settings.policy,
+        priority=settings.host_columns and _has_limits(settings),
         **handed_to(STEPS, hours),
     )
     return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
@@ -282,6 +284,12 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
 def _has_hours(transaction: "Transaction", settings: Settings) -> bool:
     """Whether there is a window, by a rule or by a column of the host's."""
     return settings.rules_on("window") or (settings.host_columns and transaction.one(HOST_HOURS).has_hours)
+
+
+def _has_limits(settings: Settings) -> bool:
+    """Whether the devices of some of these users may not have room for all."""
+    policies = [settings.policy] if settings.usual else settings.policies_in_use
+    return any(policy is not Policy.QUEUE for policy in policies)
 
 
 def shuts(steps: Answers) -> bool:

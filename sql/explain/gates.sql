@@ -330,8 +330,13 @@ ahead as materialized (
                 ) is not false)
                 and ((d.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
-                and sc.next_trigger_time <= w.next_trigger_time
-                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                -- As in tick/claim.sql.
+                and case
+                    when :'priorities'::jsonb = '{}' then sc.next_trigger_time <= w.next_trigger_time
+                    else true
+                end
+                and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+                < (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> w.sequence_id::text)::integer, 0) end, w.next_trigger_time, w.id)
                 and ((d.id, sc.contact_phone)
                     in (select barred.device_id, barred.contact_phone from barred)) is not true
             union all
@@ -376,8 +381,12 @@ ahead as materialized (
                 ) is not false)
                 and ((l.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
-                and sc.next_trigger_time <= w.next_trigger_time
-                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and case
+                    when :'priorities'::jsonb = '{}' then sc.next_trigger_time <= w.next_trigger_time
+                    else true
+                end
+                and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+                < (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> w.sequence_id::text)::integer, 0) end, w.next_trigger_time, w.id)
                 and l.user_id = d.user_id
                 and l.device_id = d.id
                 and ((d.id, sc.contact_phone)

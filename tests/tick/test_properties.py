@@ -74,6 +74,7 @@ EVENTS = (
     "a_part_is_paused_or_resumed",
     "a_window_is_set_or_taken_away",
     "a_sequence_gets_a_time_of_the_day",
+    "a_sequence_gets_a_priority",
     "a_campaign_is_queued",
     "the_worker_sends",
     "the_worker_sends",
@@ -325,6 +326,12 @@ class Ticking(RuleBasedStateMachine):
             [(soon, soon), (None, None), (None, "soon"), (None, "24:00")]
         )
         self.host.rows("update sequences set schedule_time = %s where id = %s", written, identity)
+
+    def a_sequence_gets_a_priority(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        written = rng.choice([None, 0, 1, 5, -1])
+        sequence.priority = written or 0
+        self.host.rows("update sequences set priority = %s where id = %s", written, identity)
 
     def a_campaign_is_queued(self, rng: random.Random) -> None:
         device, clock = rng.choice(list(self.model.devices)), self.model.clock

@@ -6,7 +6,7 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -67,6 +67,8 @@ class Sequence:
     is_active: bool = True
     not_before: str | None = None
     """The host's own column schedule_time."""
+    priority: int = 0
+    """The host's own column: of those with the highest people go first, where a device has not room for all."""
 
     @property
     def is_on(self) -> bool:
@@ -438,7 +440,7 @@ class Model:
             assert limited or len(gone) == min(room[device], len(keys)), "contacts of a device with room wait"
             for key in set(keys) - set(gone):
                 waiting[key] = "device_full"
-            self._oldest_first(gone, set(keys) - set(gone))
+            self._first_first(gone, set(keys) - set(gone), policy_of(self.devices[device].user) != "queue")
             if len(keys) > room[device]:
                 user = self.devices[device].user
                 # The oldest stay; who of equally old ones, nobody says.
@@ -539,10 +541,15 @@ class Model:
             for zone in zones or [ruled("zone", "recipient") or "UTC"]
         )
 
-    def _oldest_first(self, gone: Iterable[Key], left: Iterable[Key]) -> None:
-        newest = max((self.contacts[key].due for key in gone), default=self.clock)
-        oldest = min((self.contacts[key].due for key in left), default=self.clock)
-        assert not gone or newest <= oldest, "a newer contact went before an older one"
+    def _first_first(self, gone: Collection[Key], left: Collection[Key], is_limited: bool = True) -> None:
+        """The oldest go first, but for those of a sequence that comes before theirs."""
+
+        def turn(key: Key) -> tuple[int, int]:
+            counts = is_limited and self.limits.host_columns
+            return -self.sequences[key[0]].priority if counts else 0, self.contacts[key].due
+
+        if gone and left:
+            assert max(map(turn, gone)) <= min(map(turn, left)), "not in the order of priority and age"
 
     def _check_moves(
         self,
@@ -579,7 +586,7 @@ class Model:
                 assert sum(not self.knows(device, phone) for phone in came) <= news[device], "too many chats"
             low += min(len(keys), sum(spare.values()))
             high += min(len(keys), sum(rooms[one] if spare[one] > 0 else 0 for one in rooms))
-            self._oldest_first(
+            self._first_first(
                 [key for key in keys if key in moved], [key for key in keys if key not in moved]
             )
             if limited:
