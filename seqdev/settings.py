@@ -101,7 +101,7 @@ class Rules:
     zone: str = ""
     """Time zone of the window, or recipient: each person's own; empty: that of the database."""
     host_columns: bool = False
-    """Whether sequences.schedule_time and sequence_steps.time_schedule count, where the host has them."""
+    """Whether the host's own columns count: schedule_time, time_schedule, priority and delays."""
     claim_timeout: timedelta = timedelta(minutes=5)
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)

@@ -98,7 +98,7 @@ class Claiming:
 
     @property
     def answers(self) -> gates.Answers:
-        """What the gates answer for the next claim: where messages are laid out, it goes on after the one before."""
+        """What the gates answer for the next claim: what is laid out goes on after the one before."""
         if self.devices["paces"] == "{}":
             return self.devices
         laid_out = gates.spread(self.transaction, self.work.settings, self.work.policy, self._asked)

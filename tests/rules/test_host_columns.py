@@ -1,14 +1,15 @@
 """The host's own columns under host_columns: the order of its sequences, and the delays of its steps."""
 
+import itertools
 import json
-from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from seqdev.tick.claims import CLAIM
 from tests.world.command import Cli
+from tests.world.crowd import due_people
 from tests.world.host import MESSAGE_ID, Host
 from tests.world.statements import binds
 
@@ -18,17 +19,6 @@ def user(host: Host) -> UUID:
     host.rule("policy", "strict")
     host.rule("host_columns", "true")
     return host.user()
-
-
-def people(host: Host, user: UUID, device: UUID | None, number: int, **columns: object) -> UUID:
-    """So many due people of a new sequence, the first due the longest."""
-    sequence = host.sequence(user, **columns)
-    step = host.step(sequence, 1, f"T{uuid4().hex}", "")
-    for person in range(number):
-        phone = f"6012{uuid4().int % 10**8:08}"
-        host.contact(sequence, step, phone, device, -timedelta(minutes=number - person))
-        host.rows("update leads set device_id = %s where phone = %s", device, phone)
-    return sequence
 
 
 def tick(seqdev: Cli, *options: str) -> Any:
@@ -51,9 +41,9 @@ def test_where_a_device_has_not_room_for_all_the_higher_priority_goes_first(
     host.rule("policy", policy)
     host.rule("max_in_flight", 5)
     device = host.device(user)
-    people(host, user, device, 9, priority=None)
-    people(host, user, device, 9, priority=-1)
-    high, higher = (people(host, user, device, number, priority=p) for number, p in ((7, 5), (2, 10)))
+    due_people(host, user, device, 9, priority=None)
+    due_people(host, user, device, 9, priority=-1)
+    high, higher = (due_people(host, user, device, number, priority=p) for number, p in ((7, 5), (2, 10)))
     # Who is assigned to nobody is the lead's.
     host.rows("update sequence_contacts set assigned_device_id = null where sequence_id = %s", high)
     dry = tick(seqdev, "--dry-run")
@@ -69,8 +59,8 @@ def test_without_host_columns_or_under_queue_or_of_one_priority_the_oldest_goes_
     host: Host, seqdev: Cli, user: UUID
 ) -> None:
     device = host.device(user)
-    old = people(host, user, device, 9, priority=1)
-    people(host, user, device, 2, priority=5)
+    old = due_people(host, user, device, 9, priority=1)
+    due_people(host, user, device, 2, priority=5)
     host.rule("max_in_flight", 3)
     host.rule("host_columns", "false")
     tick(seqdev)
@@ -83,7 +73,7 @@ def test_without_host_columns_or_under_queue_or_of_one_priority_the_oldest_goes_
     host.rule("policy", "strict")
     host.rule("max_in_flight", 5)
     host.rows("update sequences set is_active = false where priority = 5")
-    people(host, host.user(), None, 2, priority=7)
+    due_people(host, host.user(), None, 2, priority=7)
     tick(seqdev)
     assert sent(host) == [old] * 5
 
@@ -92,9 +82,9 @@ def test_tick_dry_run_and_explain_agree_on_who_is_moved(host: Host, seqdev: Cli,
     host.rule("policy", "fallback")
     host.rule("max_in_flight", 3)
     first, second = host.device(user, "A"), host.device(user, "B")
-    low = people(host, user, first, 5, priority=1)
-    high = people(host, user, first, 2, priority=2)
-    lost = people(host, user, host.device(user, "C", status="offline"), 3, priority=3)
+    low = due_people(host, user, first, 5, priority=1)
+    high = due_people(host, user, first, 2, priority=2)
+    lost = due_people(host, user, host.device(user, "C", status="offline"), 3, priority=3)
     (waits,) = host.rows(
         "select contact_phone from sequence_contacts where sequence_id = %s"
         " order by next_trigger_time limit 1",
@@ -120,8 +110,8 @@ def test_a_priority_of_any_kind_counts_and_may_be_missing(
 ) -> None:
     host.rule("max_in_flight", 2)
     device = host.device(user)
-    old = people(host, user, device, 3)
-    high = people(host, user, device, 2, priority=9)
+    old = due_people(host, user, device, 3)
+    high = due_people(host, user, device, 2, priority=9)
     if kind:
         host.rows(f"alter table sequences alter column priority type {kind}")
     else:
@@ -132,7 +122,7 @@ def test_a_priority_of_any_kind_counts_and_may_be_missing(
 
 def test_where_no_priority_counts_the_claim_reads_in_the_order_of_the_index(host: Host, user: UUID) -> None:
     device = host.device(user)
-    people(host, user, device, 3)
+    due_people(host, user, device, 3)
     host.rows("set enable_seqscan = off")
     host.rows("set enable_sort = off")
     plan = "\n".join(
@@ -150,9 +140,9 @@ def test_rules_list_tells_priorities_and_delays_and_whether_they_count(
     host: Host, seqdev: Cli, user: UUID
 ) -> None:
     device = host.device(user)
-    people(host, user, device, 1, priority=0, min_delay_seconds=40)
+    due_people(host, user, device, 1, priority=0, min_delay_seconds=40)
 
-    def listed() -> dict[str, tuple[str, str]]:
+    def listed() -> dict[str, str]:
         ran = seqdev("rules", "list", "--format", "json")
         assert "keep nothing back" not in ran.err
         return {
@@ -162,7 +152,7 @@ def test_rules_list_tells_priorities_and_delays_and_whether_they_count(
         }
 
     assert listed() == {"sequences.min_delay_seconds": "40", "sequence_steps.min_delay_seconds": "5"}
-    people(host, user, device, 1, priority=3, min_delay_seconds=40)
+    due_people(host, user, device, 1, priority=3, min_delay_seconds=40)
     assert listed()["sequences.priority"] == "0, 3"
     host.rows("alter table broadcast_messages add max_delay_seconds integer")
     assert listed()["sequence_steps.max_delay_seconds"] == "15"
@@ -173,17 +163,17 @@ def test_rules_list_tells_priorities_and_delays_and_whether_they_count(
 def test_the_hosts_delay_is_the_least_gap_of_spread(host: Host, seqdev: Cli, user: UUID) -> None:
     host.rule("spread", "true")
     device = host.device(user)
-    people(host, user, device, 9)
+    due_people(host, user, device, 9)
     # The step's own comes first, and that of a sequence that is not active does not count.
     host.rows("update sequences set min_delay_seconds = 3000")
     host.rows("update sequence_steps set min_delay_seconds = 600")
-    people(host, user, device, 1, is_active=False)
+    due_people(host, user, device, 1, is_active=False)
     host.rows("update sequence_steps set min_delay_seconds = 3000 where min_delay_seconds = 5")
     # As many as fit into 75 minutes, ten minutes apart: not before the next tick of that time, the others.
     dry, done = tick(seqdev, "--dry-run"), tick(seqdev)
     assert dry["queued"] == done["queued"] == 8
     scheduled = [row.at for row in host.rows("select scheduled_at as at from broadcast_messages order by 1")]
-    gaps = [(b - a).total_seconds() for a, b in zip(scheduled, scheduled[1:], strict=False)]
+    gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(scheduled)]
     assert all(300 <= gap <= 900 for gap in gaps)
     host.rule("host_columns", "false")
     assert tick(seqdev)["queued"] == 1
@@ -198,7 +188,7 @@ def test_delays_go_with_the_message_where_it_has_columns_for_them(
     )
     device = host.device(user)
     sequences = [
-        people(host, user, device, 2, min_delay_seconds=least, max_delay_seconds=most)
+        due_people(host, user, device, 2, min_delay_seconds=least, max_delay_seconds=most)
         for least, most in ((20, 60), (None, None), (7, 9))
     ]
     host.rows(
@@ -212,7 +202,7 @@ def test_delays_go_with_the_message_where_it_has_columns_for_them(
         (sequences[1], 1, 2),
         (sequences[2], 5, 15),
     }
-    people(host, user, device, 1, min_delay_seconds=20, max_delay_seconds=60)
+    due_people(host, user, device, 1, min_delay_seconds=20, max_delay_seconds=60)
     host.rule("host_columns", "false")
     tick(seqdev)
     (last,) = host.rows("select min_delay_seconds from broadcast_messages order by created_at desc limit 1")

@@ -1,5 +1,6 @@
 """The rule spread: a device's messages are laid out by its hourly rate, and its limits hold whenever they leave."""
 
+import itertools
 import json
 import random
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from seqdev.gates import DEVICES
 from tests.world.command import Cli
+from tests.world.crowd import due_people
 from tests.world.forked import Forked
 from tests.world.future import pass_time
 from tests.world.host import Host
@@ -40,19 +42,9 @@ def user(host: Host) -> UUID:
 def device(host: Host, user: UUID) -> UUID:
     """A device with 40 people due, whose messages leave five minutes apart: twelve an hour."""
     device = host.device(user, "A")
-    people(host, user, device, 40)
+    due_people(host, user, device, 40)
     host.rule("max_per_hour", 12)
     return device
-
-
-def people(host: Host, user: UUID, device: UUID | None, number: int, **columns: object) -> UUID:
-    """So many due people, the first due the longest; their sequence."""
-    sequence = host.sequence(user, **columns)
-    step = host.step(sequence, 1, f"T{uuid4().hex}", "")
-    for person in range(number):
-        phone = f"6012{uuid4().int % 10**8:08}"
-        host.contact(sequence, step, phone, device, -timedelta(minutes=number - person))
-    return sequence
 
 
 def tick(seqdev: Cli, *options: str) -> Any:
@@ -74,7 +66,7 @@ def laid_out(host: Host, device: UUID) -> list[float]:
 
 
 def gaps(instants: list[float]) -> list[float]:
-    return [later - earlier for earlier, later in zip(instants, instants[1:], strict=False)]
+    return [later - earlier for earlier, later in itertools.pairwise(instants)]
 
 
 def send(host: Host) -> int:
@@ -131,7 +123,7 @@ def test_who_becomes_due_one_by_one_is_paced_too(host: Host, seqdev: Cli, user: 
     device = host.device(user, "B")
     host.rule("max_per_hour", 12)
     for _ in range(4):
-        people(host, user, device, 1)
+        due_people(host, user, device, 1)
         tick(seqdev)
         send(host)
         pass_time(host, MINUTE)
@@ -182,7 +174,7 @@ def test_the_rate_is_that_of_the_device_and_the_rule_that_of_its_user(
     host.rule("max_in_flight", 10)
     other = host.user()
     elsewhere = host.device(other, "C")
-    people(host, other, elsewhere, 3)
+    due_people(host, other, elsewhere, 3)
     tick(seqdev)
     assert max(laid_out(host, elsewhere)) < 0.1
     assert 8 < max(laid_out(host, device)) < 10
@@ -196,9 +188,9 @@ def test_who_is_moved_goes_behind_the_devices_own_people_and_to_who_has_the_leas
     host.rule("max_per_hour", 6)
     first, second = host.device(user, "A"), host.device(user, "B")
     lost = host.device(user, "C", status="offline")
-    people(host, user, first, 4)
+    due_people(host, user, first, 4)
     tick(seqdev)
-    people(host, user, lost, 5)
+    due_people(host, user, lost, 5)
     dry = tick(seqdev, "--dry-run")
     done = tick(seqdev)
     assert (dry["queued"], dry["moved"]) == (done["queued"], done["moved"]) == (5, 5)
@@ -251,7 +243,8 @@ def test_explain_says_what_is_laid_out_and_when_a_window_ends_it(
     phone = host.value("select max(contact_phone) from sequence_contacts where status = 'active'")
     ran = seqdev("explain", str(phone))
     assert "in flight 5 of 5" in ran.out
-    assert "laid out " in ran.out and "(spread)" in ran.out
+    assert "laid out " in ran.out
+    assert "(spread)" in ran.out
     (waiting,) = json.loads(seqdev("explain", str(phone), "--format", "json").out)["stories"][0]["waiting"]
     assert waiting["reason"] == "device_full"
     host.rule("max_in_flight", 50)
@@ -283,7 +276,7 @@ def eight_ticks(host: Host, number: int) -> None:
     for name, most in (("D", 9), ("E", 20), ("F", 1)):
         devices.append(host.device(user, name))
         host.rule("max_per_hour", most, device=devices[-1])
-        people(host, user, devices[-1], 60)
+        due_people(host, user, devices[-1], 60)
     rng, wave = random.Random(number), list(waves(number))
     for minutes in wave:
         ticks = [
@@ -307,8 +300,8 @@ def eight_ticks(host: Host, number: int) -> None:
             )
         pass_time(host, minutes * MINUTE)
         for row in host.rows(f"select device_id, max(number) as number from ({MOST}) as m group by 1"):
-            most = host.rows("select value from seqdev.rule where scope_id = %s", row.device_id)
-            assert row.number <= int(most[0].value if most else 12), "more than max_per_hour in an hour"
+            limit = host.rows("select value from seqdev.rule where scope_id = %s", row.device_id)
+            assert row.number <= int(limit[0].value if limit else 12), "more than max_per_hour in an hour"
     left = host.value("select count(*) from broadcast_messages where device_id = %s", devices[1])
     assert left >= 20 * (sum(wave) // 60 or 1) * 0.6, "paced more slowly than the limit"
 

@@ -460,7 +460,7 @@ class Model:
         summary.queued, summary.moved = len(sent), len(moved)
         for device in set(sent.values()):
             queues = policy_of(self.devices[device].user) == "queue"
-            self._check_layout(device, sorted((self.scheduled[k] for k in sent if sent[k] == device)), queues)
+            self._check_layout(device, sorted(self.scheduled[k] for k in sent if sent[k] == device), queues)
         for key, device in sent.items():
             waiting.pop(key, None)
             self._send(key, device, policy_of(self.sequences[key[0]].user) if key in moved else "")
@@ -604,7 +604,9 @@ class Model:
             assert set(minutes) == {0}, "not scheduled for now"
             return
         gap = HOUR / self.limit("hour", device)
-        assert all(later - one >= 0.45 * gap for one, later in pairwise(minutes)), "too soon one after the other"
+        assert all(later - one >= 0.45 * gap for one, later in pairwise(minutes)), (
+            "too soon one after the other"
+        )
         assert minutes[0] >= 0, "scheduled for the past"
         assert minutes[-1] <= AHEAD, "laid out too far ahead"
 
@@ -614,7 +616,9 @@ class Model:
         contact.done_at = self.clock
         if moved == "reassign":
             contact.assigned = device
-        self.messages.append(Message(device, "pending", self.clock + self.scheduled[key], self.clock, contact=key))
+        self.messages.append(
+            Message(device, "pending", self.clock + self.scheduled[key], self.clock, contact=key)
+        )
 
     def _end(self, sent: Iterable[Key], summary: Ticked) -> None:
         """The next steps of who was sent to, or the end of their sequences."""
