@@ -665,8 +665,9 @@ cross join lateral (
             end,
             case when k.has_device and k.is_same_user then
                 format(
-                    'in flight %s of %s (%s), in an hour %s of %s (%s), in a day %s of %s (%s), due before it %s%s%s',
-                    k.in_flight + k.laid_out,
+                    'in flight %s%s of %s (%s), in an hour %s of %s (%s), in a day %s of %s (%s), due before it %s%s%s',
+                    k.in_flight,
+                    case when k.laid_out > 0 then format(' and laid out %s (spread),', k.laid_out) end,
                     k.most_in_flight,
                     coalesce(k.flying_by, 'max_in_flight for all'),
                     k.in_flight + k.due_soon + k.an_hour,
@@ -676,8 +677,8 @@ cross join lateral (
                     k.most_in_day,
                     coalesce(k.day_by, 'max_per_day for all'),
                     k.ahead,
-                    case when k.laid_out + k.due_soon > 0
-                        then format('; of these laid out %s, due within 135 minutes %s (spread)', k.laid_out, k.due_soon)
+                    case when k.due_soon > k.laid_out
+                        then format('; %s more are scheduled within 135 minutes (spread)', k.due_soon - k.laid_out)
                     end,
                     '; none is laid out beyond a window that closes at '
                     || to_char(k.laid_until, 'HH24:MI') || ' (spread)'
