@@ -40,6 +40,7 @@ class Steps:
     next_step_days: str
     next_step_hours: str
     active_sequences: str
+    priorities: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Windows:
     timed_opens: str
     timed_words: str
     recipient_hours: str
+    closing_users: str
+    closing_ats: str
     unknown_zones: str
 
 
@@ -91,8 +94,11 @@ class Devices:
     is_gone: str
     out_of_service: str
     in_flight: str
+    laid_out: str
     sent_in_hour: str
     sent_in_day: str
+    due_soon: str
+    laid_until: str
     most_in_flight: str
     most_in_hour: str
     most_in_day: str
@@ -157,6 +163,19 @@ class Ramps:
     unread_ramps: str = "[]"
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The row of ``gates/spread.sql``, which ``gates/devices.sql`` takes; without such a rule, nothing."""
+
+    spread_devices: str = "{}"
+    spread_ahead: str = "{}"
+    spread_soon: str = "{}"
+    spread_places: str = "{}"
+    spread_until: str = "{}"
+    paces: str = "{}"
+    unread_spreads: str = "[]"
+
+
 BLOCKED = Query("gates/blocked.sql", Blocked)
 ZONES = Query("gates/zones.sql", Zones)
 PHONE_ZONES = Query("gates/phone_zones.sql", PhoneZones)
@@ -165,6 +184,7 @@ WINDOWS = Query("gates/windows.sql", Windows)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
 RAMPS = Query("gates/ramps.sql", Ramps)
+SPREAD = Query("gates/spread.sql", Spread)
 PERSONS = Query("enroll/persons.sql", Persons)
 CAUSES = Query("gates/causes.sql", Causes)
 AGAIN = Query("enroll/again.sql", Again)
@@ -209,11 +229,17 @@ def phone_zones(transaction: "Transaction") -> Answers:
 
 
 def windows(
-    transaction: "Transaction", settings: Settings, ahead: Iterable[UUID] = (), phone: str = ""
+    transaction: "Transaction",
+    settings: Settings,
+    ahead: Iterable[UUID] = (),
+    phone: str = "",
+    *,
+    closing: bool = False,
 ) -> Answers:
     """Which steps are shut by their hours now, and which are open to a part of their recipients.
 
     ``ahead``: only those of these sequences, for the recipient whose digits ``phone`` is, and when they open.
+    ``closing``: also when the open ones close, if that is soon.
     """
     given = {
         "now": transaction.now,
@@ -222,6 +248,7 @@ def windows(
         "window": settings.window,
         "zone": settings.zone,
         "host_columns": settings.host_columns,
+        "closing": closing,
     }
     found = transaction.one(WINDOWS, **_NO_ZONES | _zones, **given)
     if found.unknown_zones != "{}":
@@ -249,6 +276,7 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
         default_delay=settings.default_delay,
         of_policy=settings.policy if settings.usual else "",
         usual_policy=settings.usual or settings.policy,
+        priority=settings.host_columns and _has_limits(settings),
         **handed_to(STEPS, hours),
     )
     return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
@@ -257,6 +285,12 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
 def _has_hours(transaction: "Transaction", settings: Settings) -> bool:
     """Whether there is a window, by a rule or by a column of the host's."""
     return settings.rules_on("window") or (settings.host_columns and transaction.one(HOST_HOURS).has_hours)
+
+
+def _has_limits(settings: Settings) -> bool:
+    """Whether the devices of some of these users may not have room for all."""
+    policies = [settings.policy] if settings.usual else settings.policies_in_use
+    return any(policy is not Policy.QUEUE for policy in policies)
 
 
 def shuts(steps: Answers) -> bool:
@@ -306,6 +340,7 @@ def devices(
     ramped = RAMPED if asked.counted != "no" else ("grace",) if policy.moves else ()
     if policy is not Policy.QUEUE and settings.rules_on(*ramped):
         counted = transaction.one(RAMPS, **given, **ramps(settings))
+    laid_out = spread(transaction, settings, policy, asked)
     found = transaction.one(
         DEVICES,
         policy=policy.value,
@@ -314,16 +349,48 @@ def devices(
         told=asked.told,
         **given,
         **capacity(settings),
-        **handed_to(DEVICES, asdict(counted)),
+        **handed_to(DEVICES, asdict(counted), asdict(laid_out)),
     )
-    unread = json.loads(counted.unread_ramps) + json.loads(found.unread_rules)
+    unread = [
+        *json.loads(counted.unread_ramps),
+        *json.loads(laid_out.unread_spreads),
+        *json.loads(found.unread_rules),
+    ]
     for name, scope, whose, value in unread[:1]:
         raise UsageError(
             f"the database's rule {name} of the {scope} {whose} cannot be {value!r}",
             f"set it anew: seqdev rules set {name} VALUE --{scope} {whose}; "
             f"or take it away: seqdev rules unset {name} --{scope} {whose}",
         )
-    return asdict(found)
+    return {"paces": laid_out.paces, **asdict(found)}
+
+
+def spread(transaction: "Transaction", settings: Settings, policy: Policy, asked: Asked) -> Spread:
+    """Which devices lay their messages out, and where the next one goes: asked before each claim.
+
+    Nothing without that rule, uncounted, and under a policy without limits.
+    """
+    if policy is Policy.QUEUE or asked.counted == "no" or not settings.rules_on("spread"):
+        return Spread()
+    hours: Answers = {"closing_users": "{}", "closing_ats": "{}"}
+    if _has_hours(transaction, settings):
+        hours = windows(transaction, settings, closing=True)
+    # Only their delays count, and those are the host's.
+    active: Answers = {"active_sequences": "{}"}
+    if settings.host_columns:
+        active = steps(transaction, settings)
+    return transaction.one(
+        SPREAD,
+        now=transaction.now,
+        failed=settings.failed_statuses,
+        asked=list(asked.devices),
+        users=list(asked.users),
+        counted=asked.counted,
+        max_per_hour=settings.max_per_hour,
+        spread=settings.spread,
+        host_columns=settings.host_columns,
+        **handed_to(SPREAD, hours, active),
+    )
 
 
 def persons(transaction: "Transaction", settings: Settings, given: Mapping[str, object]) -> Answers:

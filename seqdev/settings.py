@@ -74,6 +74,8 @@ class Rules:
     """Messages of a device sent in 60 minutes, plus those in flight."""
     max_per_day: int = 800
     """Messages of a device sent in 24 hours, plus those in flight."""
+    spread: bool = False
+    """Whether a device's messages are laid out by its max_per_hour, instead of scheduled all for now."""
     warm_up: WarmUp | None = None
     """The same of a device that is new, such as 20 +10: so many at first, and so many more for each day that
     it has sent since it was last silent for a week; none: max_per_day from the first day on."""
@@ -102,7 +104,7 @@ class Rules:
     zone: str = ""
     """Time zone of the window, or recipient: each person's own; empty: that of the database."""
     host_columns: bool = False
-    """Whether sequences.schedule_time and sequence_steps.time_schedule count, where the host has them."""
+    """Whether the host's own columns count: schedule_time, time_schedule, priority and delays."""
     claim_timeout: timedelta = timedelta(minutes=5)
     """How long a contact claimed by another processor is left alone."""
     failed_within: timedelta = timedelta(days=7)

@@ -66,7 +66,9 @@ def list_(
     found = database.retry(work, read_only=True)
     application.writer(output).write(Table("rules", Rule, found))
     idle = [
-        one.source.removesuffix(rules.NOT_COUNTED) for one in found if one.source.endswith(rules.NOT_COUNTED)
+        one.source.removesuffix(rules.NOT_COUNTED)
+        for one in found
+        if one.name in rules.TIMES and one.source.endswith(rules.NOT_COUNTED)
     ]
     if idle:
         note(rules.not_counted(idle))

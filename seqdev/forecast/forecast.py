@@ -26,6 +26,7 @@ LIMITS = {
 NOT_FORETOLD = (
     "window",
     "host_columns",
+    "spread",
     "warm_up",
     "new_chats_per_day",
     "grace",

@@ -30,13 +30,22 @@ SCOPES = dict.fromkeys(RULES, ("all",)) | {
     "new_chats_per_day": _LIMIT,
     "grace": _LIMIT,
     "return_home": ("user", "all"),
+    "spread": ("user", "all"),
     "window": _HOURS,
     "zone": _HOURS,
 }
 """For whom each rule can be set, the most specific first."""
 HEEDED = {
     **dict.fromkeys(
-        ("max_in_flight", "max_per_hour", "max_per_day", "warm_up", "new_chats_per_day", "restricted_errors"),
+        (
+            "max_in_flight",
+            "max_per_hour",
+            "max_per_day",
+            "spread",
+            "warm_up",
+            "new_chats_per_day",
+            "restricted_errors",
+        ),
         frozenset({Policy.STRICT, Policy.FALLBACK, Policy.REASSIGN}),
     ),
     "grace": frozenset(policy for policy in Policy if policy.moves),
@@ -134,6 +143,8 @@ LIST = Query("rules/list.sql", SetRule)
 COLUMNS = Query("rules/columns.sql", Column)
 NOT_COUNTED = ", does not count"
 """After the name of a column of the host's that the rule host_columns leaves alone."""
+TIMES = ("schedule_time", "time_schedule")
+"""Of these, the columns with times of the day: what they hold is most likely meant."""
 SET = Query("rules/set.sql", Done)
 HISTORY = Query("rules/history.sql", PastChange)
 
@@ -206,7 +217,8 @@ def of_host(tx: Transaction, whose: Target, rules: Sequence[Rule]) -> list[Rule]
 
 def idle_columns(tx: Transaction) -> list[str]:
     """Columns of the host's that hold times of the day, and do not count."""
-    return [] if tx.settings.host_columns else [one.source for one in tx.rows(COLUMNS, sequence=None)]
+    found = [] if tx.settings.host_columns else tx.rows(COLUMNS, sequence=None)
+    return [one.source for one in found if one.name in TIMES]
 
 
 def not_counted(columns: Sequence[str]) -> str:

@@ -49,6 +49,15 @@ class Overflow:
     reason: str
 
 
+@dataclass(frozen=True)
+class HasDelays:
+    """The row of ``tick/has_delays.sql``."""
+
+    has_delays: bool
+
+
+HAS_DELAYS = Query("tick/has_delays.sql", HasDelays)
+DELAYS: Query[None] = Query("tick/delays.sql", type(None))
 PICK = Query("tick/pick.sql", Pick)
 CLAIM = Query("tick/claim.sql", Claim)
 OVERFLOW = Query("tick/overflow.sql", Overflow)
@@ -72,16 +81,30 @@ class Claiming:
     """Contacts for one device, at most."""
     locked: list[tuple[Pick, Held]] = field(default_factory=list)
     """Contacts that a claim was given and passed over, since another session holds their rows."""
+    _asked: gates.Asked = gates.ALL
 
     @cached_property
     def dependents(self) -> Dependents:
         """Who depends on what another session holds."""
         return Dependents(self.transaction, self.steps)
 
+    @cached_property
+    def hands_delays(self) -> bool:
+        """Whether the host's delays of steps go on with their messages."""
+        return self.work.settings.host_columns and self.transaction.one(HAS_DELAYS).has_delays
+
     def ask(self, devices: frozenset[UUID]) -> None:
         """Ask the gate again about ``devices``: what was claimed has taken room."""
-        asked = gates.Asked(devices, told=False)
-        self.devices = gates.devices(self.transaction, self.work.settings, self.work.policy, asked)
+        self._asked = gates.Asked(devices, told=False)
+        self.devices = gates.devices(self.transaction, self.work.settings, self.work.policy, self._asked)
+
+    @property
+    def answers(self) -> gates.Answers:
+        """What the gates answer for the next claim: what is laid out goes on after the one before."""
+        if self.devices["paces"] == "{}":
+            return self.devices
+        laid_out = gates.spread(self.transaction, self.work.settings, self.work.policy, self._asked)
+        return {**self.devices, "paces": laid_out.paces}
 
 
 class Claims(Divisible[Pick, list[Claim]]):
@@ -126,11 +149,13 @@ class Claims(Divisible[Pick, list[Claim]]):
             waiting=one.work.settings.waiting_statuses,
             done=one.work.settings.done_statuses,
             **one.work.window,
-            **gates.handed_to(CLAIM, one.steps, one.devices),
+            **gates.handed_to(CLAIM, one.steps, one.answers),
         )
         if any(claim.swallowed for claim in claims):
             # A step done without a message, and nobody told: rather it is not done.
             raise Refused("a trigger of the host's keeps a row from being written, without an error")
+        if one.hands_delays and (devices := [claim.device_id for claim in claims if claim.queued]):
+            one.transaction.execute(DELAYS, now=one.transaction.now, devices=devices)
         if one.search and (short := self._short(given, claims, own)):
             locked, why = one.dependents.locked([pick.contact_id for pick in short])
             one.locked += [(pick, why) for pick in short if pick.contact_id in locked]

@@ -12,11 +12,11 @@
 with placed as (
     select
         d.*,
-        row_number() over (partition by d.user_id order by d.in_flight, d.id) as place
+        row_number() over (partition by d.user_id order by d.in_flight + d.laid_out, d.id) as place
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer [], :'new_rooms'::integer []
-    ) as d (id, user_id, reason, room, in_flight, new_room)
+        :'in_flight'::integer [], :'laid_out'::integer [], :'new_rooms'::integer []
+    ) as d (id, user_id, reason, room, in_flight, laid_out, new_room)
     -- Whoever comes there is a new chat.
     where d.reason is null and coalesce(d.new_room, 1) > 0
 )

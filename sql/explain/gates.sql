@@ -71,11 +71,12 @@ device as materialized (
         :'most_in_flight'::integer [], :'most_in_hour'::integer [], :'most_in_day'::integer [], :'flying_by'::text [],
         :'hour_by'::text [], :'day_by'::text [], :'new_rooms'::integer [], :'new_reasons'::text [],
         :'new_in_day'::integer [], :'most_new'::integer [], :'new_by'::text [], :'away_until'::timestamptz [],
-        :'is_online'::boolean [], :'is_gone'::boolean [], :'device_pauses'::text [], :'device_pause_ends'::text []
+        :'is_online'::boolean [], :'is_gone'::boolean [], :'device_pauses'::text [], :'device_pause_ends'::text [],
+        :'laid_out'::integer [], :'due_soon'::integer [], :'laid_until'::timestamptz []
     ) as g (
         id, user_id, reason, room, out_of_service, in_flight, an_hour, a_day, most_in_flight, most_in_hour, most_in_day,
         flying_by, hour_by, day_by, new_room, new_reason, new_in_day, most_new, new_by, away_until,
-        is_online, is_gone, pause, pause_ends
+        is_online, is_gone, pause, pause_ends, laid_out, due_soon, laid_until
     )
     inner join user_devices as d on g.id = d.id
 ),
@@ -329,8 +330,13 @@ ahead as materialized (
                 ) is not false)
                 and ((d.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
-                and sc.next_trigger_time <= w.next_trigger_time
-                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                -- As in tick/claim.sql.
+                and case
+                    when :'priorities'::jsonb = '{}' then sc.next_trigger_time <= w.next_trigger_time
+                    else true
+                end
+                and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+                < (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> w.sequence_id::text)::integer, 0) end, w.next_trigger_time, w.id)
                 and ((d.id, sc.contact_phone)
                     in (select barred.device_id, barred.contact_phone from barred)) is not true
             union all
@@ -375,8 +381,12 @@ ahead as materialized (
                 ) is not false)
                 and ((l.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
-                and sc.next_trigger_time <= w.next_trigger_time
-                and (sc.next_trigger_time, sc.id) < (w.next_trigger_time, w.id)
+                and case
+                    when :'priorities'::jsonb = '{}' then sc.next_trigger_time <= w.next_trigger_time
+                    else true
+                end
+                and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+                < (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> w.sequence_id::text)::integer, 0) end, w.next_trigger_time, w.id)
                 and l.user_id = d.user_id
                 and l.device_id = d.id
                 and ((d.id, sc.contact_phone)
@@ -401,6 +411,9 @@ asked as materialized (
         d.pause as device_pause,
         d.pause_ends as device_pause_ends,
         d.in_flight,
+        d.laid_out,
+        d.due_soon,
+        case when d.laid_until < :'now'::timestamptz + interval '75 minutes' then d.laid_until end as laid_until,
         d.an_hour,
         d.a_day,
         d.room,
@@ -443,8 +456,8 @@ asked as materialized (
         ) as is_barred,
         coalesce(a.contacts, 0) as ahead,
         -- Messages that must leave the window of an hour, and of a day, before this one fits.
-        d.in_flight + d.an_hour + coalesce(a.contacts, 0) + 1 - d.most_in_hour as hour_over,
-        d.in_flight + d.a_day + coalesce(a.contacts, 0) + 1 - d.most_in_day as day_over,
+        d.in_flight + d.due_soon + d.an_hour + coalesce(a.contacts, 0) + 1 - d.most_in_hour as hour_over,
+        d.in_flight + d.due_soon + d.a_day + coalesce(a.contacts, 0) + 1 - d.most_in_day as day_over,
         case when w.due_at <= :'now'::timestamptz and isfinite(w.due_at) then w.due_at end as due_since
     from waiting as w
     left join device as d on w.device_id = d.id
@@ -646,23 +659,29 @@ cross join lateral (
             k.due_since,
             case
                 -- What is in flight leaves when the worker sends it, and nobody knows when that is.
-                when k.in_flight + k.ahead + 1 > k.most_in_flight then null
+                when k.in_flight + k.laid_out + k.ahead + 1 > k.most_in_flight then null
                 when k.hour_over > 0 and leaves.hour_at is null or k.day_over > 0 and leaves.day_at is null then null
-                else greatest(leaves.hour_at, leaves.day_at)
+                else coalesce(greatest(leaves.hour_at, leaves.day_at), k.laid_until)
             end,
             case when k.has_device and k.is_same_user then
                 format(
-                    'in flight %s of %s (%s), in an hour %s of %s (%s), in a day %s of %s (%s), due before it %s',
+                    'in flight %s%s of %s (%s), in an hour %s of %s (%s), in a day %s of %s (%s), due before it %s%s%s',
                     k.in_flight,
+                    case when k.laid_out > 0 then format(' and laid out %s (spread),', k.laid_out) end,
                     k.most_in_flight,
                     coalesce(k.flying_by, 'max_in_flight for all'),
-                    k.in_flight + k.an_hour,
+                    k.in_flight + k.due_soon + k.an_hour,
                     k.most_in_hour,
                     coalesce(k.hour_by, 'max_per_hour for all'),
-                    k.in_flight + k.a_day,
+                    k.in_flight + k.due_soon + k.a_day,
                     k.most_in_day,
                     coalesce(k.day_by, 'max_per_day for all'),
-                    k.ahead
+                    k.ahead,
+                    case when k.due_soon > k.laid_out
+                        then format('; %s more are scheduled within 135 minutes (spread)', k.due_soon - k.laid_out)
+                    end,
+                    '; none is laid out beyond a window that closes at '
+                    || to_char(k.laid_until, 'HH24:MI') || ' (spread)'
                 )
             end
         )

@@ -36,11 +36,14 @@
 --   is_gone         text  boolean[]: whether it is not online, and does not come back
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
 --   in_flight       text  integer[]: its messages in flight
+--   laid_out        text  integer[]: its messages that the rule spread has laid out, and whose time has not come
 --   sent_in_hour    text  integer[]: its messages sent in the last 60 minutes
 --   sent_in_day     text  integer[]: its messages sent in the last 24 hours
---   most_in_flight  text  integer[]: of those in flight, its limit
---   most_in_hour    text  integer[]: of those sent in 60 minutes, plus those in flight, its limit
---   most_in_day     text  integer[]: of those sent in 24 hours, plus those in flight, its limit
+--   due_soon        text  integer[]: where it spreads, its messages that leave soon, laid out or not: gates/spread.sql
+--   laid_until      text  timestamptz[]: no message is laid out beyond this, and that leaves less room; null: it does not
+--   most_in_flight  text  integer[]: of those in flight or laid out, its limit
+--   most_in_hour    text  integer[]: of those sent in 60 minutes, in flight or due soon, its limit
+--   most_in_day     text  integer[]: of those sent in 24 hours, in flight or due soon, its limit
 --   flying_by       text  text[]: the rule that is its limit in flight, and whose it is; null: that for all
 --   hour_by         text  text[]: that of its limit in 60 minutes
 --   day_by          text  text[]: that of its limit in 24 hours
@@ -69,6 +72,7 @@
 \if :{?return_home} \else \set return_home 'false' \endif
 \if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
 \if :{?ramp_devices} \else \ir ../gates/ramps.sql \endif
+\if :{?spread_devices} \else \ir ../gates/spread.sql \endif
 with kept as materialized (
     select
         r.scope,
@@ -108,6 +112,14 @@ ramp as materialized (
         :'ramp_devices'::uuid [], :'ramp_days'::bigint [], :'ramp_by'::text [], :'new_opened'::integer [],
         :'new_limits'::integer [], :'new_limits_by'::text [], :'seen_at'::timestamptz []
     ) as r (id, a_day, day_by, new_in_day, most_new, new_by, seen_at)
+),
+
+spread as materialized (
+    select s.*
+    from unnest(
+        :'spread_devices'::uuid [], :'spread_ahead'::integer [], :'spread_soon'::integer [], :'spread_places'::integer [],
+        :'spread_until'::timestamptz []
+    ) as s (id, laid_out, due_soon, places, until)
 ),
 
 -- Devices whose messages have failed within a day with an error that says that they may open no new chats. Nobody
@@ -161,8 +173,11 @@ select
     coalesce(array_agg(gate.is_gone) filter (where :'told'::boolean), '{}')::text as is_gone,
     coalesce(array_agg(gate.out_of_service) filter (where :'told'::boolean), '{}')::text as out_of_service,
     coalesce(array_agg(gate.in_flight), '{}')::text as in_flight,
+    coalesce(array_agg(gate.laid_out), '{}')::text as laid_out,
     coalesce(array_agg(gate.in_hour) filter (where :'told'::boolean), '{}')::text as sent_in_hour,
     coalesce(array_agg(gate.in_day) filter (where :'told'::boolean), '{}')::text as sent_in_day,
+    coalesce(array_agg(gate.due_soon) filter (where :'told'::boolean), '{}')::text as due_soon,
+    coalesce(array_agg(gate.laid_until) filter (where :'told'::boolean), '{}')::text as laid_until,
     coalesce(array_agg(gate.most_flying) filter (where :'told'::boolean), '{}')::text as most_in_flight,
     coalesce(array_agg(gate.most_an_hour) filter (where :'told'::boolean), '{}')::text as most_in_hour,
     coalesce(array_agg(gate.most_a_day) filter (where :'told'::boolean), '{}')::text as most_in_day,
@@ -204,6 +219,9 @@ from (
             coalesce(sent.in_flight, 0) as in_flight,
             coalesce(sent.in_hour, 0) as in_hour,
             coalesce(sent.in_day, 0) as in_day,
+            coalesce(spread.laid_out, 0) as laid_out,
+            coalesce(spread.due_soon, 0) as due_soon,
+            spread.until as laid_until,
             most.flying as most_flying,
             most.an_hour as most_an_hour,
             most.a_day as most_a_day,
@@ -227,9 +245,10 @@ from (
             held.ends as pause_ends,
             case
                 when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
-                    most.flying - sent.in_flight,
-                    most.an_hour - sent.in_flight - sent.in_hour,
-                    most.a_day - sent.in_flight - sent.in_day
+                    most.flying - sent.in_flight - coalesce(spread.laid_out, 0),
+                    most.an_hour - sent.in_flight - sent.in_hour - coalesce(spread.due_soon, 0),
+                    most.a_day - sent.in_flight - sent.in_day - coalesce(spread.due_soon, 0),
+                    spread.places
                 ))
             end as room,
             case
@@ -317,6 +336,7 @@ from (
                 ) as in_day
         ) as sent on :'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue'
         left join ramp on d.id = ramp.id
+        left join spread on d.id = spread.id
         cross join lateral (
             select
                 rule.flying,

@@ -4,8 +4,8 @@
 -- goes on to other statements as it is: they take these columns as parameters of the same names, and hold none of
 -- these rules. A new reason why a step is not sent is a line of a case expression.
 --
--- The n-th elements of all arrays but the last belong together. Besides its steps each sequence has an element without
--- a step, which tells of a contact whose step does not exist.
+-- The n-th elements of all arrays but active_sequences belong together. Besides its steps each sequence has an element
+-- without a step, which tells of a contact whose step does not exist.
 --
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
@@ -13,6 +13,7 @@
 --   default_delay  interval  when a step is due whose trigger_delay_hours is empty, zero or negative
 --   of_policy      text      only sequences of users with this device policy count as active; empty: of all users
 --   usual_policy   text      the policy of users for whom no rule sets another
+--   priority       boolean   sequences.priority counts, where there is such a column
 -- Gates: gates/windows.sql
 -- Row:
 --   steps             text  uuid[]: the step; null: none of the sequence's
@@ -29,12 +30,15 @@
 --   next_step_days    text  integer[]: the day of that step
 --   next_step_hours   text  numeric[]: hours after this step at which that one is due
 --   active_sequences  text  uuid[]: the sequences that are active; not by steps, each of them once
+--   priorities        text  jsonb: by its id, the priority of each active sequence of a user who has several of them:
+--                           the highest goes first where a device has not room for all
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?active} \else \set active '{active}' \endif
 \if :{?default_delay} \else \set default_delay '24 hours' \endif
 \if :{?of_policy} \else \set of_policy '' \endif
 \if :{?usual_policy} \else \set usual_policy 'queue' \endif
+\if :{?priority} \else \set priority 'false' \endif
 \if :{?shut_steps} \else \ir ../gates/windows.sql \endif
 with paused as materialized (
     select p.*
@@ -52,25 +56,9 @@ with paused as materialized (
         where r.name = 'paused' and r.value is not null
     ) as p
     where coalesce(p.ends > to_char(:'now'::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), true)
-)
+),
 
-select
-    coalesce(array_agg(gate.step_id), '{}')::text as steps,
-    coalesce(array_agg(gate.sequence_id), '{}')::text as step_sequences,
-    coalesce(array_agg(gate.user_id), '{}')::text as step_users,
-    coalesce(array_agg(gate.reason), '{}')::text as step_reasons,
-    coalesce(array_agg(gate.fault), '{}')::text as step_faults,
-    coalesce(array_agg(gate.pauses), '{}')::text as step_pauses,
-    coalesce(array_agg(gate.pause_ends), '{}')::text as step_pause_ends,
-    coalesce(array_agg(gate.entry_trigger), '{}')::text as entry_triggers,
-    coalesce(array_agg(gate.next_trigger), '{}')::text as next_triggers,
-    coalesce(array_agg(gate.next_step), '{}')::text as next_steps,
-    coalesce(array_agg(gate.next_day), '{}')::text as next_step_days,
-    coalesce(array_agg(gate.next_hours), '{}')::text as next_step_hours,
-    coalesce(
-        array_agg(gate.sequence_id) filter (where gate.step_id is null and gate.reason <> 'sequence_inactive'), '{}'
-    )::text as active_sequences
-from (
+gate as materialized (
     select
         st.step_id,
         st.sequence_id,
@@ -142,5 +130,55 @@ from (
         where n.trigger ~ '\S'
         order by n.sequence_id, n.trigger, n.day_number, n.id
     ) as nx on st.sequence_id = nx.sequence_id and st.next_trigger = nx.trigger
-) as gate
+),
+
+-- What comes first where a device has not room for all; no number counts as 0.
+priority as materialized (
+    select
+        told.id,
+        told.number,
+        min(told.number) over (partition by told.user_id) as lowest,
+        max(told.number) over (partition by told.user_id) as highest
+    from (
+        select
+            gate.sequence_id as id,
+            gate.user_id,
+            coalesce(substring(
+                (
+                    -- Where the host has no such column, its name is found further out.
+                    select priority::text
+                    from (select s.*) as host
+                ) from '^-?[0-9]{1,9}'
+            )::integer, 0) as number
+        from (select null::text as priority) as missing
+        cross join sequences as s
+        inner join gate on s.id = gate.sequence_id
+        where :'priority'::boolean and gate.step_id is null and gate.reason <> 'sequence_inactive'
+    ) as told
+)
+
+select
+    coalesce(array_agg(gate.step_id), '{}')::text as steps,
+    coalesce(array_agg(gate.sequence_id), '{}')::text as step_sequences,
+    coalesce(array_agg(gate.user_id), '{}')::text as step_users,
+    coalesce(array_agg(gate.reason), '{}')::text as step_reasons,
+    coalesce(array_agg(gate.fault), '{}')::text as step_faults,
+    coalesce(array_agg(gate.pauses), '{}')::text as step_pauses,
+    coalesce(array_agg(gate.pause_ends), '{}')::text as step_pause_ends,
+    coalesce(array_agg(gate.entry_trigger), '{}')::text as entry_triggers,
+    coalesce(array_agg(gate.next_trigger), '{}')::text as next_triggers,
+    coalesce(array_agg(gate.next_step), '{}')::text as next_steps,
+    coalesce(array_agg(gate.next_day), '{}')::text as next_step_days,
+    coalesce(array_agg(gate.next_hours), '{}')::text as next_step_hours,
+    coalesce(
+        array_agg(gate.sequence_id) filter (where gate.step_id is null and gate.reason <> 'sequence_inactive'), '{}'
+    )::text as active_sequences,
+    coalesce(
+        (
+            select jsonb_object_agg(p.id, p.number)
+            from priority as p
+            where p.lowest < p.highest
+        ), '{}'
+    )::text as priorities
+from gate
 \gset

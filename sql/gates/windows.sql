@@ -16,6 +16,7 @@
 --   window        text         the window of sequences for which no rule sets another; empty: always open
 --   zone          text         their time zone, the same; empty: that of the transaction
 --   host_columns  boolean      sequences.schedule_time and sequence_steps.time_schedule count, where there are such
+--   closing       boolean      also when those that are open close, where that is within 75 minutes: gates/spread.sql
 -- Gates: gates/zones.sql, gates/phone_zones.sql
 -- Row:
 --   shut_steps       text  uuid[]: the steps that are shut
@@ -24,6 +25,8 @@
 --   timed_words      text  text[]: its hours in words, and whose rules they are
 --   recipient_hours  text  jsonb: by the id of a step that is open to a part of its recipients, a number; by this, a
 --                          space and the first digits of a phone, whether it is open to whom this is the longest of
+--   closing_users    text  uuid[]: with closing, the users of whose windows that are open one closes soon
+--   closing_ats      text  timestamptz[]: when the first of them does
 --   unknown_zones    text  text[]: zones that are not among those given; recipient, where none of phones are
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
@@ -32,6 +35,7 @@
 \if :{?zone} \else \set zone '' \endif
 \if :{?host_columns} \else \set host_columns 'false' \endif
 \if :{?phone} \else \set phone '' \endif
+\if :{?closing} \else \set closing 'false' \endif
 \if :{?phone_prefixes} \else \ir ../gates/phone_zones.sql \endif
 \if :{?zones} \else \ir ../gates/zones.sql \endif
 with ruled as materialized (
@@ -48,6 +52,7 @@ with ruled as materialized (
 sequence as materialized (
     select
         s.id,
+        s.user_id,
         coalesce(own.hours, owner.hours, :'window'::text) as hours,
         'rule of ' || coalesce(
             case when own.hours is not null then 'the sequence' end,
@@ -84,6 +89,7 @@ sequence as materialized (
 step as materialized (
     select
         own.id,
+        s.user_id,
         s.hours,
         s.hours_by,
         s.zone,
@@ -184,6 +190,7 @@ span as materialized (
         part.id,
         part.found is not null as is_read,
         extract(minute from part.found[3]::time)::integer % 15 as odd_minutes,
+        extract(minute from part.found[4]::time)::integer % 15 as odd_ends,
         (day.number - 1) * 1440 + extract(epoch from part.found[3]::time)::integer / 60 as starts,
         -- As long as a day, where it ends at the time at which it begins.
         (extract(epoch from part.found[4]::time - part.found[3]::time)::integer / 60 + 2879) % 1440 + 1 as lasts
@@ -242,6 +249,23 @@ instant as materialized (
         date_trunc('hour', :'now'::timestamptz), :'now'::timestamptz + interval '15 days', interval '15 minutes'
     ) as quarter (at)
     where :'ahead'::uuid [] <> '{}'
+    union
+    -- Those at which one can close.
+    select
+        win.id,
+        quarter.at + odd.minutes * interval '1 minute'
+    from win
+    cross join lateral (
+        select 0 as minutes
+        union
+        select span.odd_ends
+        from span
+        where span.id = win.id and span.is_read
+    ) as odd
+    cross join lateral generate_series(
+        date_trunc('hour', :'now'::timestamptz), :'now'::timestamptz + interval '75 minutes', interval '15 minutes'
+    ) as quarter (at)
+    where :'closing'::boolean and quarter.at + odd.minutes * interval '1 minute' > :'now'::timestamptz
 ),
 
 judged as materialized (
@@ -299,6 +323,19 @@ part as materialized (
     where verdict.is_open and not verdict.is_open_to_all
 ),
 
+-- When the first of a user's windows that are open closes, wherever it is read.
+closing as materialized (
+    select
+        step.user_id,
+        min(later.at) as at
+    from step
+    inner join judged as later on step.window_id = later.id
+    inner join judged as present
+        on later.id = present.id and later.zone = present.zone and present.at = :'now'::timestamptz
+    where :'closing'::boolean and present.is_open and not later.is_open
+    group by step.user_id
+),
+
 recipient_hours as materialized (
     select
         step.id::text as key,
@@ -352,6 +389,8 @@ select
         )) filter (where :'ahead'::uuid [] <> '{}'), '{}'
     )::text as timed_words,
     coalesce((select jsonb_object_agg(h.key, h.value) from recipient_hours as h), '{}')::text as recipient_hours,
+    coalesce((select array_agg(c.user_id order by c.user_id) from closing as c), '{}')::text as closing_users,
+    coalesce((select array_agg(c.at order by c.user_id) from closing as c), '{}')::text as closing_ats,
     coalesce(
         (
             select array_agg(distinct named.zone)

@@ -26,7 +26,8 @@
 --   run           uuid         the run, for the journal of reassigned contacts
 --   waiting       text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done          text[]       values of sequence_contacts.status: the step is done
--- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of the devices that this transaction has locked
+-- Gates: gates/windows.sql, gates/steps.sql, gates/spread.sql and gates/devices.sql of the devices that this transaction
+--   has locked
 -- Row:
 --   device_id  uuid     a device that was asked for
 --   claimed    integer  contacts claimed for it
@@ -55,6 +56,7 @@
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
+\if :{?paces} \else \ir ../gates/spread.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with entry as materialized (
     select s.* from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
@@ -106,7 +108,9 @@ claimed as materialized (
             select own.* from (
                 select
                     sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
-                    sc.assigned_device_id, sc.next_trigger_time, sc.processing_started_at
+                    sc.assigned_device_id, sc.next_trigger_time, sc.processing_started_at,
+                    -- Without priorities a constant, so that the rows come in the index's order, and no more are read.
+                    case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
                 from sequence_contacts as sc
                 where
                     sc.assigned_device_id = device.id
@@ -145,7 +149,7 @@ claimed as materialized (
                     ) is not false)
                     and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                         in (select step.user_id, step.sequence_id, step.id from step)) is true
-                order by sc.next_trigger_time
+                order by turn, sc.next_trigger_time
                 limit case when :'own'::boolean and not device.is_chosen_for then device.room else 0 end
                 for update of sc skip locked
             ) as own
@@ -154,7 +158,8 @@ claimed as materialized (
             (
                 select
                     held.id, held.sequence_id, held.sequence_stepid, held.contact_phone, held.contact_name,
-                    held.assigned_device_id, held.next_trigger_time, held.processing_started_at
+                    held.assigned_device_id, held.next_trigger_time, held.processing_started_at,
+                    case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> held.sequence_id::text)::integer, 0) end as turn
                 from given
                 cross join unnest(given.contact_ids) as contact (id)
                 -- By key alone, and judged after the lock: without statistics the planner would take an index of the due.
@@ -214,7 +219,7 @@ claimed as materialized (
                 limit device.room
             )
         ) as pick
-        order by pick.next_trigger_time
+        order by pick.turn, pick.next_trigger_time
         limit device.room
     ) as due
     limit :'most'::integer
@@ -290,6 +295,27 @@ reassigned as (
     where r.old is distinct from r.new
 ),
 
+-- When each leaves, by the contact's id, where the rule spread lays them out: a gap apart, the oldest first, each up to a
+-- quarter of a gap earlier or later, as its id has it. Without the rule nobody asks, and it is not made.
+spread as materialized (
+    select
+        jsonb_object_agg(
+            turn.id,
+            greatest(
+                :'now'::timestamptz,
+                (turn.pace ->> 'at')::timestamptz + interval '1 second' * (turn.pace ->> 'gap')::float8
+                * (turn.place - 1.25 + ('x' || left(turn.message_id::text, 8))::bit(32)::bigint / 8589934592.0)
+            )
+        ) as by_contact
+    from (
+        select
+            d.id, d.message_id, :'paces'::jsonb -> d.device_id::text as pace,
+            row_number() over (partition by d.device_id order by d.turn, d.next_trigger_time, d.id) as place
+        from decided as d
+    ) as turn
+    where turn.pace is not null
+),
+
 message as (
     insert into broadcast_messages (
         id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
@@ -299,7 +325,12 @@ message as (
     select
         d.message_id, d.user_id, d.device_id, d.sequence_id, d.sequence_stepid, d.contact_phone,
         coalesce(d.contact_name, ''), coalesce(substring(st.message_type from '\S+'), 'text'),
-        coalesce(st.content, ''), coalesce(st.media_url, ''), 'pending', :'now'::timestamptz, :'now'::timestamptz
+        coalesce(st.content, ''), coalesce(st.media_url, ''), 'pending',
+        case
+            when :'paces'::jsonb = '{}' then :'now'::timestamptz
+            else coalesce(((select spread.by_contact from spread) ->> d.id::text)::timestamptz, :'now'::timestamptz)
+        end,
+        :'now'::timestamptz
     from decided as d
     inner join sequence_steps as st on d.sequence_stepid = st.id
     where not d.is_sent

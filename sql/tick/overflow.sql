@@ -1,7 +1,7 @@
 -- Who cannot go on their own device, and which available device of the same user takes them instead
 --
 -- For the policies fallback and reassign. What a device's own due contacts leave of its room is dealt out one
--- by one, to the least loaded device first; the oldest contacts come first. The same state gives the same
+-- by one, to the least loaded device first; the oldest contacts come first, after those of sequences of a higher priority. The same state gives the same
 -- answer: a tick does what this says, and a dry run counts it. Who waits for a paused device stays with it.
 --
 -- Whoever comes to a device that may open only so many chats counts as one of them, known to it or not.
@@ -55,8 +55,8 @@ device as materialized (
     select d.*
     from unnest(
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
-        :'in_flight'::integer [], :'new_rooms'::integer [], :'new_reasons'::text []
-    ) as d (id, user_id, reason, room, load, new_room, new_reason)
+        :'in_flight'::integer [], :'laid_out'::integer [], :'new_rooms'::integer [], :'new_reasons'::text []
+    ) as d (id, user_id, reason, room, in_flight, laid_out, new_room, new_reason)
 ),
 
 -- Who is due on a device that may open only so many chats.
@@ -223,6 +223,8 @@ free_device as materialized (
 unassigned as materialized (
     select
         sc.id,
+        -- As in tick/claim.sql.
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time,
         s.user_id,
         l.device_id,
@@ -351,7 +353,7 @@ spare as materialized (
         select
             taken.user_id,
             taken.id as device_id,
-            taken.load + taken.places + free.place as load
+            taken.in_flight + taken.laid_out + taken.places + free.place as load
         from taken
         cross join lateral generate_series(
             1,
@@ -441,16 +443,19 @@ pick as materialized (
         source.device_id as preferred,
         coalesce(due.barred, source.reason) as reason,
         due.id,
+        due.turn,
         due.next_trigger_time
     from source
     cross join lateral (
         select
             ordered.id,
+            ordered.turn,
             ordered.next_trigger_time,
             ordered.barred
         from (
             select
                 both_kinds.id,
+                both_kinds.turn,
                 both_kinds.next_trigger_time,
                 both_kinds.barred,
                 row_number() over in_turn as place,
@@ -459,6 +464,7 @@ pick as materialized (
                 (
                     select
                         sc.id,
+                        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
                         sc.next_trigger_time,
                         case
                             when ((source.device_id, sc.contact_phone)
@@ -504,18 +510,19 @@ pick as materialized (
                         and ((source.user_id, sc.sequence_id, sc.sequence_stepid)
                             in (select step.user_id, step.sequence_id, step.id from step)) is true
                         and sc.id not in (select passed.id from passed)
-                    order by sc.next_trigger_time
+                    order by turn, sc.next_trigger_time
                     limit source.stays + source.places
                 )
                 union all
                 select
                     u.id,
+                    u.turn,
                     u.next_trigger_time,
                     u.barred
                 from unassigned as u
                 where u.device_id = source.device_id and u.user_id = source.user_id
             ) as both_kinds
-            window in_turn as (order by both_kinds.next_trigger_time, both_kinds.id)
+            window in_turn as (order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id)
         ) as ordered
         where ordered.stay > source.stays or ordered.barred is not null
         order by ordered.place
@@ -527,6 +534,7 @@ pick as materialized (
         null as preferred,
         'no_device' as reason,
         u.id,
+        u.turn,
         u.next_trigger_time
     from unassigned as u
     where u.device_id is null
@@ -535,7 +543,7 @@ pick as materialized (
 numbered as materialized (
     select
         pick.*,
-        row_number() over (partition by pick.user_id order by pick.next_trigger_time, pick.id) as place
+        row_number() over (partition by pick.user_id order by pick.turn, pick.next_trigger_time, pick.id) as place
     from pick
 ),
 
@@ -543,6 +551,7 @@ numbered as materialized (
 placed as materialized (
     select
         numbered.id,
+        numbered.turn,
         numbered.next_trigger_time,
         numbered.preferred,
         numbered.reason,
@@ -559,5 +568,5 @@ select
     placed.reason
 from placed
 inner join user_devices as d on placed.device_id = d.id
-order by placed.next_trigger_time, placed.id
+order by placed.turn, placed.next_trigger_time, placed.id
 limit :'most'::integer;

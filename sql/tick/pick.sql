@@ -223,10 +223,15 @@ barred as materialized (
 unassigned as materialized (
     select
         l.device_id,
-        (array_agg(sc.id order by sc.next_trigger_time))[1 : 2 * :'take'::integer] as contact_ids,
-        (array_agg(sc.next_trigger_time order by sc.next_trigger_time))[1 : 2 * :'take'::integer] as due_at
+        (array_agg(sc.id order by first.turn, sc.next_trigger_time))[1 : 2 * :'take'::integer] as contact_ids,
+        (array_agg(first.turn order by first.turn, sc.next_trigger_time))[1 : 2 * :'take'::integer] as turns,
+        (array_agg(sc.next_trigger_time order by first.turn, sc.next_trigger_time))[1 : 2 * :'take'::integer] as due_at
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
+    -- As in tick/claim.sql.
+    cross join lateral (
+        select case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
+    ) as first
     -- One lookup by key for each, whatever the planner expects: user and phone are unique.
     cross join lateral (
         select leads.device_id
@@ -288,6 +293,7 @@ cross join lateral (
         from (
             select
                 sc.id,
+                case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
                 sc.next_trigger_time
             from sequence_contacts as sc
             where
@@ -330,19 +336,20 @@ cross join lateral (
                 and sc.id not in (select passed.id from passed)
                 and ((device.id, sc.contact_phone)
                     in (select barred.device_id, barred.contact_phone from barred)) is not true
-            order by sc.next_trigger_time
+            order by turn, sc.next_trigger_time
             limit case when :'own'::boolean or device.new_room is not null then device.room else 0 end
             for update of sc skip locked
         ) as own
         union all
         select
             contact.id,
+            contact.turn,
             contact.due_at
         from unassigned
-        cross join unnest(unassigned.contact_ids, unassigned.due_at) as contact (id, due_at)
+        cross join unnest(unassigned.contact_ids, unassigned.turns, unassigned.due_at) as contact (id, turn, due_at)
         where unassigned.device_id = device.id and device.room > 0
     ) as pick
-    order by pick.next_trigger_time
+    order by pick.turn, pick.next_trigger_time
     limit case when :'own'::boolean then device.room end
 ) as due
 limit case when :'own'::boolean then :'most'::integer end;

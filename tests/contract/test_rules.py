@@ -107,7 +107,10 @@ RULES = {
     "the room of a device": (
         r":'max_(in_flight|per_hour|per_day)'|:'(warm_up|new_chats|grace)'",
         "gates/devices.sql",
-        {"gates/ramps.sql": "counts what the rules are about that not everybody sets"},
+        {
+            "gates/ramps.sql": "counts what the rules are about that not everybody sets",
+            "gates/spread.sql": "lays messages out by the limit of an hour",
+        },
     ),
 }
 """How a rule is written, the gate that holds it, and who uses its words for something else, and why."""

@@ -43,9 +43,10 @@ PYTHON_TYPES = {
 
 HOSTS_OWN = {
     "tick/replies.sql": f"create table whatsapp_messages ({SHAPES['flagged']})",
+    "tick/delays.sql": "alter table broadcast_messages add min_delay_seconds integer, add max_delay_seconds integer",
     "tick/replies_epoch.sql": f"create table whatsapp_messages ({SHAPES['epoch']})",
 }
-"""Tables that only some hosts have, by the statements that read them."""
+"""Tables and columns that only some hosts have, by the statements that are about them."""
 
 
 def needed(path: str) -> list[str]:

@@ -76,6 +76,7 @@ EVENTS = (
     "a_part_is_paused_or_resumed",
     "a_window_is_set_or_taken_away",
     "a_sequence_gets_a_time_of_the_day",
+    "a_sequence_gets_a_priority",
     "a_campaign_is_queued",
     "the_worker_sends",
     "the_worker_sends",
@@ -366,6 +367,12 @@ class Ticking(RuleBasedStateMachine):
         )
         self.host.rows("update sequences set schedule_time = %s where id = %s", written, identity)
 
+    def a_sequence_gets_a_priority(self, rng: random.Random) -> None:
+        identity, sequence = rng.choice(list(self.model.sequences.items()))
+        written = rng.choice([None, 0, 1, 5, -1])
+        sequence.priority = written or 0
+        self.host.rows("update sequences set priority = %s where id = %s", written, identity)
+
     def a_campaign_is_queued(self, rng: random.Random) -> None:
         device, clock = rng.choice(list(self.model.devices)), self.model.clock
         for _ in range(rng.randint(1, 3)):
@@ -484,6 +491,7 @@ class Ticking(RuleBasedStateMachine):
         }
         summary = self.run("tick", *options, "--batch-size", str(batch))
         sent = {key: device for key, device in self.sent().items() if key not in before}
+        self.model.scheduled = self.scheduled()
         expected = self.model.tick(policy, sent, most, turns)
         if predicts:
             assert homeward == ([str(len(expected.returned))] if expected.returned else [])
@@ -608,17 +616,29 @@ class Ticking(RuleBasedStateMachine):
         """Contacts that have their message."""
         return {message.contact for message in self.model.messages if message.id is None}
 
+    def scheduled(self) -> dict[Key, float]:
+        """Minutes from when it was queued to when it is to leave, of each contact's message."""
+        return {
+            (row.sequence_id, row.contact_phone, row.sequence_stepid): float(row.minutes)
+            for row in self.host.rows(
+                "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid,"
+                " extract(epoch from m.scheduled_at - m.created_at) / 60 as minutes"
+                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+            )
+        }
+
     def message_id(self, message: Message) -> UUID:
         if message.id:
             return message.id
         assert message.contact
         return UUID(md5(f"seqdev message {self.ids[message.contact]}".encode()).hexdigest())
 
-    def is_at(self, instant: datetime | None, minute: int | None, clock: datetime) -> None:
+    def is_at(self, instant: datetime | None, minute: float | None, clock: datetime) -> None:
         assert (instant is None) == (minute is None)
         if instant is not None and minute is not None:
             age = clock - instant.replace(tzinfo=None) - timedelta(minutes=self.model.clock - minute)
-            assert timedelta(0) <= age < SLACK, f"{age} from where it should be"
+            # Laid out by fractions of a minute, which are rounded.
+            assert timedelta(milliseconds=-1) <= age < SLACK, f"{age} from where it should be"
 
 
 @pytest.fixture

@@ -195,3 +195,14 @@ def small(host: Host, devices: int, contacts: int) -> Small:
             leads.append(host.lead(user, device, phone, "WARM"))
             host.contact(sequence, step, phone, device)
     return Small(user, sequence, step, own, leads)
+
+
+def due_people(host: Host, user: UUID, device: UUID | None, number: int, **columns: object) -> UUID:
+    """So many due people of a new sequence of one step, which is returned; the first is due the longest."""
+    sequence = host.sequence(user, "", **columns)
+    step = host.step(sequence, 1, f"T{uuid4().hex}", "")
+    for person in range(number):
+        phone = f"6012{uuid4().int % 10**8:08}"
+        host.lead(user, device, phone)
+        host.contact(sequence, step, phone, device, -timedelta(minutes=number - person))
+    return sequence

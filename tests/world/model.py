@@ -6,15 +6,18 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 from tests.world import hours
 
 HOUR, DAY = 60, 24 * 60
+AHEAD, SOON = 75, 135
+"""How far ahead a message may be laid out, and what counts then besides."""
 WEEK = 7 * DAY
 IN_FLIGHT = ("pending", "queued", "processing")
 FAILED = ("failed", "error", "skipped", "expired", "cancelled")
@@ -67,6 +70,8 @@ class Sequence:
     is_active: bool = True
     not_before: str | None = None
     """The host's own column schedule_time."""
+    priority: int = 0
+    """The host's own column: of those with the highest people go first, where a device has not room for all."""
 
     @property
     def is_on(self) -> bool:
@@ -106,7 +111,7 @@ class Contact:
 class Message:
     device: UUID
     status: str
-    scheduled: int | None
+    scheduled: float | None
     created: int
     sent: int | None = None
     contact: Key | None = None
@@ -165,6 +170,7 @@ class Limits:
     in_flight: int = 50
     hour: int = 80
     day: int = 800
+    spread: bool = False
     warm_up: tuple[int, int] | None = None
     new_chats: int | None = None
     grace: int = 0
@@ -200,6 +206,8 @@ class Model:
     hours: dict[tuple[str, UUID | None], str] = field(default_factory=dict)
     """Rules window and zone, of sequences, users and, with None, all: as the clock on the wall has it."""
     clock: int = 0
+    scheduled: dict[Key, float] = field(default_factory=dict)
+    """For how many minutes from now messages are scheduled that the next tick queues."""
     devices: dict[UUID, Device] = field(default_factory=dict)
     sequences: dict[UUID, Sequence] = field(default_factory=dict)
     leads: dict[tuple[UUID, str], Lead] = field(default_factory=dict)
@@ -309,12 +317,25 @@ class Model:
             for message in own
         )
         gone = [self.clock - message.left for message in own if message.left is not None]
+        soon = self.soon(device)
+        laid_out = sum(message.contact is not None for message in soon)
         left: int = min(
-            self.limit("in_flight", device) - flying,
-            self.limit("hour", device) - flying - sum(age < HOUR for age in gone),
-            self.a_day(device, gone) - flying - sum(age < DAY for age in gone),
+            self.limit("in_flight", device) - flying - laid_out,
+            self.limit("hour", device) - flying - len(soon) - sum(age < HOUR for age in gone),
+            self.a_day(device, gone) - flying - len(soon) - sum(age < DAY for age in gone),
         )
         return max(0, left)
+
+    def soon(self, device: UUID) -> list[Message]:
+        """The device's messages whose time comes, where that counts: seqdev's own are laid out."""
+        return [
+            message
+            for message in self.messages
+            if self.limit("spread", device)
+            and message.device == device
+            and message.status in IN_FLIGHT
+            and self.clock < (message.scheduled or 0) <= self.clock + SOON
+        ]
 
     def a_day(self, device: UUID, ages: Iterable[int]) -> int:
         """Messages in a day: of a device that warms up, whose messages are as old as that, fewer."""
@@ -397,7 +418,7 @@ class Model:
             and message.status in IN_FLIGHT
             and (message.scheduled is None or message.scheduled <= self.clock)
             for message in self.messages
-        )
+        ) + sum(message.contact is not None for message in self.soon(device))
 
     def tick(
         self, policy: str, sent: dict[Key, UUID], most: int | None = None, turns: dict[Key, Any] | None = None
@@ -482,7 +503,7 @@ class Model:
             assert limited or len(gone) == min(room[device], len(keys)), "contacts of a device with room wait"
             for key in set(keys) - set(gone):
                 waiting[key] = "device_full"
-            self._oldest_first(gone, set(keys) - set(gone))
+            self._first_first(gone, set(keys) - set(gone), policy_of(self.devices[device].user) != "queue")
             if len(keys) > room[device]:
                 user = self.devices[device].user
                 # The oldest stay; who of equally old ones, nobody says.
@@ -500,6 +521,9 @@ class Model:
             f"{len(sent)} sent where {min(could + low, most)} must be"
         )
         summary.queued, summary.moved = len(sent), len(moved)
+        for device in set(sent.values()):
+            queues = policy_of(self.devices[device].user) == "queue"
+            self._check_layout(device, sorted(self.scheduled[k] for k in sent if sent[k] == device), queues)
         for key, device in sent.items():
             waiting.pop(key, None)
             self._send(key, device, policy_of(self.sequences[key[0]].user) if key in moved else "")
@@ -606,10 +630,15 @@ class Model:
             for zone in zones or [ruled("zone", "recipient") or "UTC"]
         )
 
-    def _oldest_first(self, gone: Iterable[Key], left: Iterable[Key]) -> None:
-        newest = max((self.contacts[key].due for key in gone), default=self.clock)
-        oldest = min((self.contacts[key].due for key in left), default=self.clock)
-        assert not gone or newest <= oldest, "a newer contact went before an older one"
+    def _first_first(self, gone: Collection[Key], left: Collection[Key], is_limited: bool = True) -> None:
+        """The oldest go first, but for those of a sequence that comes before theirs."""
+
+        def turn(key: Key) -> tuple[int, int]:
+            counts = is_limited and self.limits.host_columns
+            return -self.sequences[key[0]].priority if counts else 0, self.contacts[key].due
+
+        if gone and left:
+            assert max(map(turn, gone)) <= min(map(turn, left)), "not in the order of priority and age"
 
     def _check_moves(
         self,
@@ -646,7 +675,7 @@ class Model:
                 assert sum(not self.knows(device, phone) for phone in came) <= news[device], "too many chats"
             low += min(len(keys), sum(spare.values()))
             high += min(len(keys), sum(rooms[one] if spare[one] > 0 else 0 for one in rooms))
-            self._oldest_first(
+            self._first_first(
                 [key for key in keys if key in moved], [key for key in keys if key not in moved]
             )
             if limited:
@@ -659,13 +688,26 @@ class Model:
                         assert heavier <= lighter + 1, "not to the least loaded device"
         return low, high
 
+    def _check_layout(self, device: UUID, minutes: list[float], queues: bool) -> None:
+        if queues or not self.limit("spread", device):
+            assert set(minutes) == {0}, "not scheduled for now"
+            return
+        gap = HOUR / self.limit("hour", device)
+        assert all(later - one >= 0.45 * gap for one, later in pairwise(minutes)), (
+            "too soon one after the other"
+        )
+        assert minutes[0] >= 0, "scheduled for the past"
+        assert minutes[-1] <= AHEAD, "laid out too far ahead"
+
     def _send(self, key: Key, device: UUID, moved: str) -> None:
         contact = self.contacts[key]
         contact.status, contact.sent_from, contact.claimed_at, contact.error = "completed", device, None, ""
         contact.done_at = self.clock
         if moved == "reassign":
             self._reassign(key, device, True)
-        self.messages.append(Message(device, "pending", self.clock, self.clock, contact=key))
+        self.messages.append(
+            Message(device, "pending", self.clock + self.scheduled[key], self.clock, contact=key)
+        )
 
     def _reassign(self, key: Key, device: UUID | None, moves: bool) -> None:
         """Assign a contact to a device, in the journal; by a tick that ``moves`` people, it is one of the moves."""

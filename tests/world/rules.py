@@ -31,6 +31,7 @@ RULES: Mapping[str, Drawn] = {
     "max_in_flight": Drawn("in_flight", LIMIT, _FEW),
     "max_per_hour": Drawn("hour", LIMIT, _FEW),
     "max_per_day": Drawn("day", LIMIT, _FEW),
+    "spread": Drawn("spread", ("user", "all"), _SWITCH),
     "warm_up": Drawn("warm_up", LIMIT, {"1 +1": (1, 1), "2 +3": (2, 3), "0 +1": (0, 1), "none": None}),
     "new_chats_per_day": Drawn("new_chats", LIMIT, {"0": 0, "1": 1, "2": 2, "4": 4, "none": None}),
     "grace": Drawn("grace", LIMIT, {"2h": 2 * HOUR, "3d": 3 * DAY, "30d": 30 * DAY, "0s": 0}),

@@ -14,6 +14,7 @@ from seqdev.gates import (
     PERSONS,
     PHONE_ZONES,
     RAMPS,
+    SPREAD,
     STEPS,
     WINDOWS,
     ZONES,
@@ -23,7 +24,7 @@ from tests.world.host import Host
 
 _GATES = {
     gate.path: gate
-    for gate in (STEPS, DEVICES, RAMPS, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES)
+    for gate in (STEPS, DEVICES, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES)
 }
 
 

@@ -63,6 +63,11 @@ with needed (position, schema_name, table_name, privilege, why) as (
             145, :'schema'::text, 'broadcast_messages', 'update (status, error_message)',
             'what waits in the queue for people who have replied is taken back'
         ),
+        (
+            145, :'schema'::text, 'broadcast_messages',
+            'select (min_delay_seconds, max_delay_seconds), update (min_delay_seconds, max_delay_seconds)',
+            'the rule host_columns hands the delays of steps to their messages'
+        ),
         (146, :'schema'::text, 'whatsapp_messages', 'select', 'who has replied, where the host keeps that'),
         (150, 'seqdev', 'run', 'insert', 'every run enters itself'),
         (160, 'seqdev', 'run', 'select', 'and finds itself again'),
@@ -135,12 +140,16 @@ where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)
     -- Some hosts have no such column.
-    and (
-        n.privilege <> 'select (last_seen)'
-        or exists (
-            select 1
-            from pg_attribute as a
-            where a.attrelid = t.oid and a.attname = 'last_seen' and not a.attisdropped
-        )
+    and not exists (
+        select 1
+        from unnest('{last_seen,min_delay_seconds,max_delay_seconds}'::text []) as optional (name)
+        where
+            n.privilege ~ ('[(]([a-z_]+, )*' || optional.name || '[,)]')
+            and n.position in (41, 145)
+            and not exists (
+                select 1
+                from pg_attribute as a
+                where a.attrelid = t.oid and a.attname = optional.name and not a.attisdropped
+            )
     )
 order by n.position;
