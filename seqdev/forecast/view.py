@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from seqdev.forecast.forecast import Forecast, Question
-from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total
+from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total, WhatIf
 from seqdev.output.render import Table
 from seqdev.output.tables import Shown, made, short
 
@@ -37,6 +37,18 @@ class ChangeLine:
 
 
 @dataclass(frozen=True)
+class WhatIfLine:
+    """What the changes asked for do to a device, on a screen: days until no limit holds anybody back."""
+
+    device: str
+    days_as_it_is: str
+    days: str
+    fewer: str
+    wait_at_end: int
+    before: int
+
+
+@dataclass(frozen=True)
 class StandingLine:
     """Contacts that wait for a reason, on a screen."""
 
@@ -51,6 +63,7 @@ def published(found: Forecast) -> list[Table]:
         Table("devices", Ahead, found.devices),
         Table("standing", Standing, found.standing),
         Table("changes", Change, found.changes),
+        Table("what_if", WhatIf, found.what_if),
         Table("total", Total, [found.total], single=True),
     ]
 
@@ -74,6 +87,7 @@ def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[li
     tables = [
         by_day.table,
         Table("full devices", HeldLine, held),
+        Table("what it would change", WhatIfLine, [_line(one) for one in found.what_if if _matters(one)][:most]),
         Table("what would help", ChangeLine, changes),
         Table("not sent", StandingLine, standing),
     ]
@@ -122,6 +136,24 @@ def _held(one: Ahead, otherwise: str) -> HeldLine:
     )
 
 
+def _matters(one: WhatIf) -> bool:
+    return bool(one.days_as_it_is != 0 or one.days != 0 or one.sends != one.sends_as_it_is)
+
+
+def _line(one: WhatIf) -> WhatIfLine:
+    def told(days: float | None) -> str:
+        return "longer" if days is None else f"{days:.1f}"
+
+    return WhatIfLine(
+        f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}" if one.device_id else "(one more, or none)",
+        told(one.days_as_it_is),
+        told(one.days),
+        "" if one.fewer_days is None else f"{one.fewer_days:+.1f}",
+        one.waiting,
+        one.waiting_as_it_is,
+    )
+
+
 def _until(waiting: int, drained_at: datetime | None) -> str:
     if drained_at:
         return f"{drained_at:%b %d %H:%M}"
@@ -143,11 +175,15 @@ def account(found: Forecast, question: Question) -> Iterator[str]:
         yield f"{total.waiting:,} contacts still wait at the end for devices that are full"
     elif total.drained_at:
         yield f"nobody waits for a device that is full after {total.drained_at:%Y-%m-%d %H:%M} UTC"
+    if total.shut:
+        yield f"{total.shut:,} contacts wait at the end for their window, or for the end of a pause or a grace"
     if total.standing:
         yield f"{total.standing:,} contacts are not sent until somebody does something"
     yield (
         f"as if a tick ran every {short(question.every)}, the worker sent at once, nobody "
         f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"
     )
+    for where in total.inexact:
+        yield f"not exact: {where}"
     if total.not_foretold:
         yield f"as if these rules were not set: {', '.join(total.not_foretold)}"
