@@ -316,7 +316,7 @@ choosy as materialized (
     where device.is_limited and (device.most_new is not null or device.restricted > 0)
 ),
 
-newcomer as materialized (
+stranger as materialized (
     select distinct on (own.device_id, own.contact_phone) own.id
     from (
         select sc.id, sc.contact_phone, sc.next_trigger_time, coalesce(sc.assigned_device_id, l.device_id) as device_id
@@ -336,7 +336,7 @@ newcomer as materialized (
     where
         own.device_id in (select choosy.id from choosy)
         and (
-            -- known: as in tick/pick.sql
+            -- known
             select true
             from broadcast_messages as m
             where
@@ -379,7 +379,7 @@ counted as materialized (
                 limit 1
             ) end, ''
         ) as zones,
-        sc.id in (select newcomer.id from newcomer) as is_new,
+        sc.id in (select stranger.id from stranger) as is_new,
         count(*) as contacts
     from sequence_contacts as sc
     cross join unit
@@ -590,7 +590,7 @@ message as materialized (
 ),
 
 -- People whom these have opened, or will open: as in gates/ramps.sql, which counts them.
-chat as materialized (
+opened as materialized (
     select first.device, floor(ceil(extract(epoch from first.at - :'now'::timestamptz) / unit.seconds) / unit.ticks)::integer * unit.parts + width_bucket((ceil(extract(epoch from first.at - :'now'::timestamptz) / unit.seconds) - floor(ceil(extract(epoch from first.at - :'now'::timestamptz) / unit.seconds) / unit.ticks) * unit.ticks)::integer, :'parts'::integer []) - 1 as part, count(*) as new_chats
     from (
         select choosy.place as device, m.recipient_phone, min(m.at) as at
@@ -643,11 +643,11 @@ chat as materialized (
 
 -- What is queued for later counts a day before.
 reserved as materialized (
-    select chat.device, earlier.part, sum(chat.new_chats) as new_chats
-    from chat
+    select opened.device, earlier.part, sum(opened.new_chats) as new_chats
+    from opened
     cross join unit
-    cross join lateral generate_series(greatest(0, chat.part - 24 * unit.parts), chat.part) as earlier (part)
-    where chat.part >= 0
+    cross join lateral generate_series(greatest(0, opened.part - 24 * unit.parts), opened.part) as earlier (part)
+    where opened.part >= 0
     group by 1, 2
 ),
 
@@ -669,18 +669,18 @@ demand as materialized (
             range between 24 * cardinality(:'parts'::integer []) - 1 preceding
             and 24 * cardinality(:'parts'::integer []) following
         ) as new_chats,
-        sum(every_kind.opened) as opened
+        sum(every_kind.strangers) as strangers
     from (
         select
-            free.device, free.part, free.contacts, free.contacts as messages, free.new_chats, free.new_chats as opened
+            free.device, free.part, free.contacts, free.contacts as messages, free.new_chats, free.new_chats as strangers
         from free
         where free.device > 0
         union all
         select message.device, message.part, 0, message.messages, 0, 0
         from message
         union all
-        select chat.device, chat.part, 0, 0, chat.new_chats, 0
-        from chat
+        select opened.device, opened.part, 0, 0, opened.new_chats, 0
+        from opened
     ) as every_kind
     group by 1, 2
 ),
@@ -703,7 +703,7 @@ pressed as materialized (
                 or demand.an_hour > device.most_an_hour
                 or demand.a_day > least(device.most_a_day, device.first)
             )
-            or demand.opened > 0 and (demand.new_chats > device.most_new or device.restricted > 0)
+            or demand.strangers > 0 and (demand.new_chats > device.most_new or device.restricted > 0)
         )
     union
     select distinct
@@ -771,7 +771,7 @@ hourly (
         case when busy.most_new is not null then array(
             select coalesce(c.new_chats, 0)::integer
             from generate_series(1 - 24 * unit.parts, -1) as past (part)
-            left join chat as c on busy.device = c.device and past.part = c.part
+            left join opened as c on busy.device = c.device and past.part = c.part
             order by past.part
         ) end,
         busy.days, busy.last_day, busy.used
@@ -825,7 +825,7 @@ hourly (
                 where s.kind = 'device'
             ) as r
             left join reserved as v on r.device = v.device and r.part = v.part
-            left join chat as c on r.device = c.device and r.part = c.part
+            left join opened as c on r.device = c.device and r.part = c.part
         ),
 
         open_to as materialized (

@@ -13,7 +13,7 @@
 -- Gates: gates/ramps.sql, gates/devices.sql
 -- Row:
 --   warm_devices  text  uuid[]: a device that has a warm_up
---   warm_firsts   text  integer[]: messages in 24 hours, at first
+--   warm_firsts   text  integer[]: messages in 24 hours, at first; null: none stands in for its rule
 --   warm_mores    text  integer[]: how many more for each day that it has sent
 --   warm_tops     text  integer[]: no more than that in the end
 --   warm_by       text  text[]: that rule, and whose it is
@@ -39,7 +39,8 @@ with recursive warm as materialized (
     cross join lateral (
         select nullif(coalesce(nullif(:'warm_up_instead'::text, ''), ramp.rule), 'none') as value
     ) as rule
-    where rule.value is not null
+    -- Without a rule, or with none in its stead, a device has its whole limit.
+    where rule.value is not null or ramp.rule is not null
 ),
 
 -- Back from now, to the last message that there is a day before.
