@@ -45,16 +45,16 @@ def forecast(
         typer.Option(
             "--with",
             metavar="RULE=VALUE",
-            help=f"As if this rule were set, for everybody ({', '.join(_CHANGEABLE)}), and what that would change "
-            "for each device; may be repeated.",
+            help=f"As if this rule were set, for everybody ({', '.join(_CHANGEABLE)}), and what that would "
+            "change for each device; may be repeated.",
         ),
     ] = None,
     one_more_device: Annotated[
         bool,
         typer.Option(
             "--one-more-device",
-            help="As if each user had one device more, and what that would change; it takes people of others, "
-            "so under a policy that moves them.",
+            help="As if each user had one device more, and what that would change; it takes people of others, so "
+            "under a policy that moves them.",
         ),
     ] = False,
     every: Annotated[
@@ -89,7 +89,9 @@ def forecast(
         days=days, every=every, user=user, device=device, enroll=_people(enroll or ()), changes=not quick
     )
     rules = dict(_changed(text) for text in changed or ())
-    limits = {name: "none" if value is None else str(value) for name, value in rules.items() if name in LIMITS}
+    limits = {
+        name: "none" if value is None else str(value) for name, value in rules.items() if name in LIMITS
+    }
     others = {name: value for name, value in rules.items() if name not in (*LIMITS, "window")}
     question = replace(as_it_is, otherwise=Otherwise(limits, rules.get("window"), one_more=one_more_device))
     database = app.reading("forecast")

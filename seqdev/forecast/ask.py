@@ -1,4 +1,4 @@
-"""What a forecast asks the database: the gates as they are now and at the end, the calendar, and what is sent."""
+"""What a forecast asks the database: the gates now and at the end, the calendar, and what is sent."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,8 +26,8 @@ LIMITS = {
 class Otherwise:
     """What is taken to be otherwise than it is.
 
-    ``limits``: what stands in for the limits of every device, by rule, as texts. ``window``: for every window;
-    empty: always open; None: they are as they are. ``doubled``: a limit that is twice as high. ``one_more``:
+    ``limits``: what stands in for the limits of every device, by rule, as texts. ``window``: for every
+    window; empty: always open; None: they are as they are. ``doubled``: a limit that is twice as high. ``one_more``:
     whether each user has one device more.
     """
 
@@ -48,7 +48,7 @@ class Span:
 
 @dataclass
 class Group:
-    """The users of one policy: their settings, what the steps' gate says of their sequences, and what is ahead."""
+    """The users of one policy: their settings, the steps of their sequences, and what is ahead."""
 
     settings: Settings
     steps: gates.Answers
@@ -98,7 +98,13 @@ class Asking:
         self.is_rounded = self.is_rounded or found.rounding != "00:00:00"
         instead = {LIMITS[name]: value for name, value in otherwise.limits.items()}
         warm_up = instead.pop(LIMITS["warm_up"], "")
-        answers = (windows, group.steps, devices, asdict(found), asdict(self._warmed(settings, devices, warm_up)))
+        answers = (
+            windows,
+            group.steps,
+            devices,
+            asdict(found),
+            asdict(self._warmed(settings, devices, warm_up)),
+        )
         return self._tx.rows(
             SENDS,
             **self._given,

@@ -29,8 +29,8 @@ _DAY = timedelta(days=1)
 class Question:
     """What is asked, as people type it.
 
-    ``every``: the time from tick to tick. ``enroll``: people enrolled now, by sequence. ``otherwise``: what is
-    taken to be otherwise. ``changes``: whether to try what would help.
+    ``every``: the time from tick to tick. ``enroll``: people enrolled now, by sequence. ``otherwise``: what
+    is taken to be otherwise. ``changes``: whether to try what would help.
     """
 
     days: int = 14

@@ -137,7 +137,7 @@ class Ahead:
     helps: str | None
     """What lets its user's people wait least, of what was tried; null: nobody waits, or nothing helps."""
     is_exact: bool
-    """Whether its days are; else they are a share: where people are moved, all of a user's devices together are."""
+    """Whether its days are; where people are moved, only those of all of a user's devices together are."""
 
 
 @dataclass(frozen=True)

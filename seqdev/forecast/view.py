@@ -43,7 +43,7 @@ class WhatIfLine:
     device: str
     days_as_it_is: str
     days: str
-    fewer: str
+    days_sooner: str
     wait_at_end: int
     before: int
 
@@ -87,7 +87,9 @@ def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[li
     tables = [
         by_day.table,
         Table("full devices", HeldLine, held),
-        Table("what it would change", WhatIfLine, [_line(one) for one in found.what_if if _matters(one)][:most]),
+        Table(
+            "what it would change", WhatIfLine, [_line(one) for one in found.what_if if _matters(one)][:most]
+        ),
         Table("what would help", ChangeLine, changes),
         Table("not sent", StandingLine, standing),
     ]
@@ -120,7 +122,7 @@ def _number(room: int | None) -> str:
     return "" if room is None else str(room)
 
 
-def _named(one: Ahead) -> str:
+def _named(one: Ahead | WhatIf) -> str:
     if one.device_id is None:
         return "(no device of their own)"
     return f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}"
@@ -145,10 +147,12 @@ def _line(one: WhatIf) -> WhatIfLine:
         return "longer" if days is None else f"{days:.1f}"
 
     return WhatIfLine(
-        f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}" if one.device_id else "(one more, or none)",
+        f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}"
+        if one.device_id
+        else "(one more, or none)",
         told(one.days_as_it_is),
         told(one.days),
-        "" if one.fewer_days is None else f"{one.fewer_days:+.1f}",
+        "" if one.fewer_days is None else f"{one.fewer_days:.1f}",
         one.waiting,
         one.waiting_as_it_is,
     )
@@ -176,7 +180,7 @@ def account(found: Forecast, question: Question) -> Iterator[str]:
     elif total.drained_at:
         yield f"nobody waits for a device that is full after {total.drained_at:%Y-%m-%d %H:%M} UTC"
     if total.shut:
-        yield f"{total.shut:,} contacts wait at the end for their window, or for the end of a pause or a grace"
+        yield f"{total.shut:,} contacts wait at the end for their window, or the end of a pause or a grace"
     if total.standing:
         yield f"{total.standing:,} contacts are not sent until somebody does something"
     yield (

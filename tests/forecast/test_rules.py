@@ -68,7 +68,11 @@ def test_the_minute_decides_in_an_hour_in_which_a_window_shuts(host: Host, seqde
     drip.people(4, due_in=timedelta(minutes=50))
     assert by_day(ahead(seqdev), drip.devices[0]) == [7, 0, 0]
     assert by_day(ahead(seqdev), drip.devices[0], "shut") == [0, 0, 0]
-    host.rule("window", window(-2 * HOUR, 0.5 * HOUR).replace("daily", f"{datetime.now(UTC):%a}".lower()), user=drip.user)
+    host.rule(
+        "window",
+        window(-2 * HOUR, 0.5 * HOUR).replace("daily", f"{datetime.now(UTC):%a}".lower()),
+        user=drip.user,
+    )
     found = ahead(seqdev)
     assert by_day(found, drip.devices[0]) == [3, 0, 0]
     assert by_day(found, drip.devices[0], "shut") == [4, 4, 4]
@@ -88,7 +92,9 @@ def test_a_window_is_that_of_the_recipients_clock(host: Host, seqdev: Cli) -> No
     assert by_day(ahead(seqdev), drip.devices[0]) == [7, 5, 0]
 
 
-def test_a_window_leaves_less_room_and_who_was_held_back_waits_through_the_night(host: Host, seqdev: Cli) -> None:
+def test_a_window_leaves_less_room_and_who_was_held_back_waits_through_the_night(
+    host: Host, seqdev: Cli
+) -> None:
     drip = Drip(host)
     host.rule("max_per_hour", 2)
     # Three hours, in the middle of the forecast's days.
