@@ -27,8 +27,8 @@ class Otherwise:
     """What is taken to be otherwise than it is.
 
     ``limits``: what stands in for the limits of every device, by rule, as texts. ``window``: for every
-    window; empty: always open; None: they are as they are. ``doubled``: a limit that is twice as high. ``one_more``:
-    whether each user has one device more.
+    window; empty: always open; None: they are as they are. ``doubled``: a limit that is twice as high.
+    ``one_more``: whether each user has one device more.
     """
 
     limits: Mapping[str, str] = field(default_factory=dict)
