@@ -651,23 +651,22 @@ reserved as materialized (
     group by 1, 2
 ),
 
--- By the part, and in the hour and the 24 hours up to its end.
+-- By the part, and in the hour and the 24 hours up to its end: parts are at least a minute, a sixtieth, apart.
 demand as materialized (
     select
         every_kind.device, every_kind.part, sum(every_kind.contacts) as contacts, sum(every_kind.messages) as messages,
         sum(sum(every_kind.messages)) over (
-            partition by every_kind.device order by every_kind.part
-            range between cardinality(:'parts'::integer []) - 1 preceding and current row
+            partition by every_kind.device order by every_kind.part::numeric / unit.parts
+            range between 0.99 preceding and current row
         ) as an_hour,
         sum(sum(every_kind.messages)) over (
-            partition by every_kind.device order by every_kind.part
-            range between 24 * cardinality(:'parts'::integer []) - 1 preceding and current row
+            partition by every_kind.device order by every_kind.part::numeric / unit.parts
+            range between 23.99 preceding and current row
         ) as a_day,
         -- A day before as well: what is queued counts before it goes.
         sum(sum(every_kind.new_chats)) over (
-            partition by every_kind.device order by every_kind.part
-            range between 24 * cardinality(:'parts'::integer []) - 1 preceding
-            and 24 * cardinality(:'parts'::integer []) following
+            partition by every_kind.device order by every_kind.part::numeric / unit.parts
+            range between 23.99 preceding and 24.01 following
         ) as new_chats,
         sum(every_kind.strangers) as strangers
     from (
@@ -682,7 +681,8 @@ demand as materialized (
         select opened.device, opened.part, 0, 0, opened.new_chats, 0
         from opened
     ) as every_kind
-    group by 1, 2
+    cross join unit
+    group by every_kind.device, every_kind.part, unit.parts
 ),
 
 pressed as materialized (
