@@ -1173,14 +1173,14 @@ select
     ) as held_by
 from (
     select
-        o.account, o.device, o.part / (24 * unit.parts) + 1 as day, sum(o.contacts) as sends, sum(o.moved) as moved,
-        coalesce(sum(o.waiting) filter (where o.part % (24 * unit.parts) = 24 * unit.parts - 1), 0) as waiting,
-        coalesce(sum(o.shut) filter (where o.part % (24 * unit.parts) = 24 * unit.parts - 1), 0) as shut,
-        max(o.part) filter (where o.waiting > 0) / unit.parts + 1 as held_until,
+        o.account, o.device, o.part / (24 * u.parts) + 1 as day, sum(o.contacts) as sends, sum(o.moved) as moved,
+        coalesce(sum(o.waiting) filter (where o.part % (24 * u.parts) = 24 * u.parts - 1), 0) as waiting,
+        coalesce(sum(o.shut) filter (where o.part % (24 * u.parts) = 24 * u.parts - 1), 0) as shut,
+        max(o.part) filter (where o.waiting > 0) / u.parts + 1 as held_until,
         mode() within group (order by o.held_by) as held_by, max(o.room) as room
     from outcome as o
-    cross join unit
-    group by o.account, o.device, o.part / (24 * unit.parts), unit.parts
+    cross join unit as u
+    group by o.account, o.device, o.part / (24 * u.parts), u.parts
 ) as by_day
 cross join unit
 inner join account on by_day.account = account.place and account.user_id in (select s.user_id from sequence as s)
@@ -1191,9 +1191,9 @@ cross join lateral (
     select coalesce(open_ticks.ticks, case when (select count(*) from calendar) > 0 then 0 else 24 * unit.ticks end) as ticks
 ) as open
 left join (
-    select message.device, message.part / (24 * unit.parts) + 1 as day, sum(message.queued) as messages
+    select message.device, message.part / (24 * u.parts) + 1 as day, sum(message.queued) as messages
     from message
-    cross join unit
+    cross join unit as u
     where message.part >= 0
     group by 1, 2
 ) as queue on by_day.device = queue.device and by_day.day = queue.day
