@@ -53,8 +53,8 @@ def forecast(
         bool,
         typer.Option(
             "--one-more-device",
-            help="As if each user had one device more, and what that would change; it takes people of others, "
-            "so under a policy that moves them.",
+            help="As if each user had one device more, and what that would change; it takes people of others,"
+            " so under a policy that moves them.",
         ),
     ] = False,
     every: Annotated[
