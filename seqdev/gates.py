@@ -7,7 +7,8 @@ is the text of an array, which the statements that need it take as a parameter o
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -51,6 +52,13 @@ class Windows:
     timed_steps: str
     timed_opens: str
     timed_words: str
+    timed_windows: str
+    change_windows: str
+    change_zones: str
+    change_instants: str
+    change_opens: str
+    zoned_prefixes: str
+    zoned_zones: str
     recipient_hours: str
     closing_users: str
     closing_ats: str
@@ -90,6 +98,7 @@ class Devices:
     new_rooms: str
     new_reasons: str
     few_chats: str
+    restricted_until: str
     is_online: str
     is_gone: str
     out_of_service: str
@@ -156,6 +165,8 @@ class Ramps:
     ramp_devices: str = "{}"
     ramp_days: str = "{}"
     ramp_by: str = "{}"
+    ramp_rules: str = "{}"
+    ramp_tops: str = "{}"
     new_opened: str = "{}"
     new_limits: str = "{}"
     new_limits_by: str = "{}"
@@ -194,13 +205,14 @@ AGAIN = Query("enroll/again.sql", Again)
 class Asked:
     """Which devices are asked about, how far messages are counted, and whether for people (see the file).
 
-    Without ``devices`` and ``users``: all.
+    Without ``devices`` and ``users``: all. ``at``: as if it were this instant; None: that of the transaction.
     """
 
     devices: Iterable[UUID] = ()
     users: Iterable[UUID] = ()
     counted: str = "limit"
     told: bool = True
+    at: datetime | None = None
 
 
 ALL = Asked()
@@ -210,6 +222,8 @@ Answers = Mapping[str, str]
 
 
 _NO_ZONES = {"zones": "{}", "phone_prefixes": "{}", "phone_zones": "{}"}
+NO_WINDOWS: Answers = {one.name: "{}" for one in fields(Windows)}
+"""The answer of the windows' gate where nothing has hours."""
 _zones: dict[str, str] = {}
 """What the zones' gates have answered: each asked once a process, and only where a window needs it."""
 
@@ -241,14 +255,30 @@ def windows(
     ``ahead``: only those of these sequences, for the recipient whose digits ``phone`` is, and when they open.
     ``closing``: also when the open ones close, if that is soon.
     """
+    return _windows(transaction, settings, ahead=list(ahead), phone=phone, closing=closing)
+
+
+def windows_within(
+    transaction: "Transaction", settings: Settings, within: timedelta, instead: str | None = None
+) -> Answers:
+    """When windows open and shut ``within`` that time from now, for every zone that recipients may be in.
+
+    ``instead``: a window that stands in for those of all sequences; empty: always open; None: none does.
+    """
+    if instead is None and not has_hours(transaction, settings):
+        return NO_WINDOWS
+    always = "daily 00:00-24:00"
+    stands_in = "" if instead is None else instead or always
+    return _windows(transaction, settings, within=within, instead=stands_in)
+
+
+def _windows(transaction: "Transaction", settings: Settings, **asked: object) -> Answers:
     given = {
         "now": transaction.now,
-        "ahead": list(ahead),
-        "phone": phone,
         "window": settings.window,
         "zone": settings.zone,
         "host_columns": settings.host_columns,
-        "closing": closing,
+        **asked,
     }
     found = transaction.one(WINDOWS, **_NO_ZONES | _zones, **given)
     if found.unknown_zones != "{}":
@@ -267,7 +297,7 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
     hours; else at any time.
     """
     hours: Answers = {"shut_steps": "{}", "recipient_hours": "{}"}
-    if timed and _has_hours(transaction, settings):
+    if timed and has_hours(transaction, settings):
         hours = windows(transaction, settings)
     found = transaction.one(
         STEPS,
@@ -282,7 +312,7 @@ def steps(transaction: "Transaction", settings: Settings, *, timed: bool = False
     return asdict(found) | {"recipient_hours": hours["recipient_hours"]}
 
 
-def _has_hours(transaction: "Transaction", settings: Settings) -> bool:
+def has_hours(transaction: "Transaction", settings: Settings) -> bool:
     """Whether there is a window, by a rule or by a column of the host's."""
     return settings.rules_on("window") or (settings.host_columns and transaction.one(HOST_HOURS).has_hours)
 
@@ -329,7 +359,7 @@ def devices(
     Raises UsageError for a rule for a device or user that cannot be read: it never means that there is none.
     """
     given: dict[str, object] = {
-        "now": transaction.now,
+        "now": asked.at or transaction.now,
         "failed": settings.failed_statuses,
         "asked": list(asked.devices),
         "users": list(asked.users),
@@ -362,7 +392,7 @@ def devices(
             f"set it anew: seqdev rules set {name} VALUE --{scope} {whose}; "
             f"or take it away: seqdev rules unset {name} --{scope} {whose}",
         )
-    return {"paces": laid_out.paces, **asdict(found)}
+    return {"paces": laid_out.paces, **asdict(counted), **asdict(found)}
 
 
 def spread(transaction: "Transaction", settings: Settings, policy: Policy, asked: Asked) -> Spread:
@@ -373,7 +403,7 @@ def spread(transaction: "Transaction", settings: Settings, policy: Policy, asked
     if policy is Policy.QUEUE or asked.counted == "no" or not settings.rules_on("spread"):
         return Spread()
     hours: Answers = {"closing_users": "{}", "closing_ats": "{}"}
-    if _has_hours(transaction, settings):
+    if has_hours(transaction, settings):
         hours = windows(transaction, settings, closing=True)
     # Only their delays count, and those are the host's.
     active: Answers = {"active_sequences": "{}"}

@@ -11,14 +11,15 @@ from seqdev.commands.options import MOST, App, FormatOption, UserOption, duratio
 from seqdev.errors import Exit, UsageError
 from seqdev.forecast import forecast as look
 from seqdev.forecast import view
-from seqdev.forecast.forecast import LIMITS, Question
+from seqdev.forecast.ask import LIMITS, Otherwise
+from seqdev.forecast.forecast import Question
 from seqdev.journal import pause
 from seqdev.output.render import Format, note
 from seqdev.output.tables import LISTED, for_people
 from seqdev.settings import value_of
 
 _HOUR = timedelta(hours=1)
-_CHANGEABLE = ("policy", *LIMITS, "max_lateness", "default_delay", "without_lead")
+_CHANGEABLE = ("policy", "window", *LIMITS, "max_lateness", "default_delay", "without_lead")
 """Rules that a forecast can be asked to take otherwise."""
 
 _SHORTEST = timedelta(minutes=1)
@@ -42,9 +43,18 @@ def forecast(
         typer.Option(
             "--with",
             metavar="RULE=VALUE",
-            help=f"As if this rule were set, for everybody ({', '.join(_CHANGEABLE)}); may be repeated.",
+            help=f"As if this rule were set, for everybody ({', '.join(_CHANGEABLE)}), and what that would "
+            "change for each device; may be repeated.",
         ),
     ] = None,
+    one_more_device: Annotated[
+        bool,
+        typer.Option(
+            "--one-more-device",
+            help="As if each user had one device more, and what that would change; it takes people of others,"
+            " so under a policy that moves them.",
+        ),
+    ] = False,
     every: Annotated[
         timedelta,
         typer.Option(
@@ -73,21 +83,20 @@ def forecast(
     app: App = ctx.obj
     if every < _SHORTEST or _HOUR % every:
         raise UsageError("--every is to be an hour or a part of one: 1m, 5m, 10m, 15m, 30m, 1h", "see --help")
-    rules = dict(_changed(text) for text in changed or ())
-    limits = {name: value for name, value in rules.items() if name in LIMITS}
-    others = {name: value for name, value in rules.items() if name not in LIMITS}
-    app = replace(app, settings=app.settings.for_this_run(**others))
-    question = Question(
-        days=days,
-        every=every,
-        user=user,
-        device=device,
-        enroll=_people(enroll or ()),
-        limits=limits,
-        changes=not quick,
+    as_it_is = Question(
+        days=days, every=every, user=user, device=device, enroll=_people(enroll or ()), changes=not quick
     )
+    rules = dict(_changed(text) for text in changed or ())
+    limits = {
+        name: "none" if value is None else str(value) for name, value in rules.items() if name in LIMITS
+    }
+    others = {name: value for name, value in rules.items() if name not in (*LIMITS, "window")}
+    question = replace(as_it_is, otherwise=Otherwise(limits, rules.get("window"), one_more=one_more_device))
     database = app.reading("forecast")
-    found = look.forecast(database, question)
+    tried = replace(app, settings=app.settings.for_this_run(**others)).reading("forecast")
+    found = look.forecast(tried, question)
+    if rules or one_more_device:
+        found = look.compared(found, look.forecast(database, replace(as_it_is, changes=False)))
     people = for_people(output)
     most = None if show_all else LISTED
     tables = view.for_people(found, most, app.clock) if people else view.published(found)

@@ -1,40 +1,26 @@
 """Looking ahead: what every device will have to send by day, and what would change it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 from seqdev import gates
 from seqdev.errors import UsageError
-from seqdev.forecast.rows import INACTIVE, SENDS, SETTINGS, Ahead, Change, Day, Sends, Standing, Total
-from seqdev.parameters import window
+from seqdev.forecast.ask import LIMITS, Asking, Group, Otherwise, Span
+from seqdev.forecast.rows import INACTIVE, SETTINGS, Ahead, Change, Day, Sends, Standing, Total, WhatIf
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings
+from seqdev.settings import Policy
 
 AS_IT_IS = "as it is"
-LIMITS = {
-    "max_in_flight": "in_flight_instead",
-    "max_per_hour": "per_hour_instead",
-    "max_per_day": "per_day_instead",
-}
-"""The limits of a device, and the parameter that stands in for each."""
 
-NOT_FORETOLD = (
-    "window",
-    "host_columns",
-    "spread",
-    "warm_up",
-    "new_chats_per_day",
-    "grace",
-    "return_home",
-    "stop_on_reply",
-    "reenrol_after",
-)
-"""Rules that a forecast leaves out. Of a warm-up it takes today's limit for that of every day."""
+NOT_FORETOLD = ("spread", "return_home", "stop_on_reply", "reenrol_after")
+"""Rules that a forecast leaves out: who will write back cannot be known, nor whom somebody will enrol."""
 
 _DAY = timedelta(days=1)
 
@@ -43,8 +29,8 @@ _DAY = timedelta(days=1)
 class Question:
     """What is asked, as people type it.
 
-    ``every``: the time from tick to tick. ``enroll``: people enrolled now, by sequence. ``limits``: what
-    stands in for the limits of every device. ``changes``: whether to try what would help.
+    ``every``: the time from tick to tick. ``enroll``: people enrolled now, by sequence. ``otherwise``: what
+    is taken to be otherwise. ``changes``: whether to try what would help.
     """
 
     days: int = 14
@@ -52,7 +38,7 @@ class Question:
     user: str | None = None
     device: str | None = None
     enroll: Mapping[str, int] = field(default_factory=dict)
-    limits: Mapping[str, int] = field(default_factory=dict)
+    otherwise: Otherwise = field(default_factory=Otherwise)
     changes: bool = True
 
 
@@ -65,20 +51,13 @@ class Forecast:
     standing: Sequence[Standing]
     changes: Sequence[Change]
     total: Total
+    what_if: Sequence[WhatIf] = ()
+    """What the changes that were asked for do; nothing, where none were."""
 
 
 def forecast(database: Database, question: Question) -> Forecast:
     """What is ahead, read-only. Raises UsageError and NotFound for what cannot be looked at."""
     return database.retry(lambda tx: _Look(tx, question).forecast(), read_only=True)
-
-
-@dataclass
-class _Group:
-    """The users of one policy: their settings, and what the steps' gate says of their sequences."""
-
-    settings: Settings
-    steps: gates.Answers
-    rows: list[Sends] = field(default_factory=list)
 
 
 class _Look:
@@ -100,29 +79,18 @@ class _Look:
         self._device = device.id if device else None
         settings = tx.settings
         self._groups = [
-            _Group(own, gates.steps(tx, own)) for own in map(settings.of, settings.policies_in_use)
+            Group(own, gates.steps(tx, own)) for own in map(settings.of, settings.policies_in_use)
         ]
         self._plain = gates.steps(tx, settings)
         tx.one(SETTINGS)
         enroll = self._enrolled(question.enroll)
-        self._given: dict[str, object] = {
-            "now": tx.now,
-            "hours": 24 * question.days,
-            "every": question.every,
-            "oldest": window(settings, tx.now)["oldest"],
-            "max_lateness": settings.max_lateness,
-            "claim_timeout": settings.claim_timeout,
-            "without_lead": settings.without_lead,
-            "failed": settings.failed_statuses,
-            "waiting": settings.waiting_statuses,
-            "enroll_sequences": list(enroll),
-            "enroll_people": list(enroll.values()),
-        } | {LIMITS[name]: value for name, value in question.limits.items()}
+        self._otherwise = question.otherwise
+        self._asking = Asking(tx, Span(24 * question.days, question.every, enroll), self._user)
         self._people = sum(enroll.values())
 
     def forecast(self) -> Forecast:
         for group in self._groups:
-            group.rows = self._ask(group, group.settings.policy)
+            group.rows = self._asking.sends(group, group.settings.policy, self._otherwise)
         changes = self._changes() if self._asks_changes else []
         helps = _best(changes)
         devices = [
@@ -165,19 +133,6 @@ class _Look:
                 )
         return dict(people)
 
-    def _ask(self, group: _Group, policy: Policy, users: Iterable[UUID] = (), **given: object) -> list[Sends]:
-        """What the users of ``group`` have ahead under ``policy``, or of these ``users`` of it."""
-        asked = list(users) or ([self._user] if self._user else [])
-        devices = gates.devices(self._tx, group.settings, policy, gates.Asked(users=asked))
-        given = {
-            **self._given,
-            "users": asked,
-            "moves": policy.moves,
-            "reassigns": policy is Policy.REASSIGN,
-            **given,
-        }
-        return self._tx.rows(SENDS, **given, **gates.handed_to(SENDS, group.steps, devices))
-
     def _is_asked(self, device: UUID | None) -> bool:
         return self._device in (None, device)
 
@@ -198,8 +153,9 @@ class _Look:
                 sends=row.sends or 0 if row else 0,
                 moved=row.moved or 0 if row else 0,
                 queued=row.queued or 0 if row else 0,
-                room=first.room,
+                room=row.room if row else first.room,
                 waiting=row.waiting or 0 if row else 0,
+                shut=row.shut or 0 if row else 0,
                 held_by=row.held_by if row else None,
             )
 
@@ -217,9 +173,11 @@ class _Look:
             queued=sum(row.queued or 0 for row in rows),
             room=first.room,
             waiting=waiting,
+            shut=sum(row.shut or 0 for row in rows if row.day == self._days),
             drained_at=drained_at,
             held_by=held[0][0] if held else None,
             helps=helps.get(first.user_id) if held else None,
+            is_exact=first.user_id not in self._moving,
         )
 
     def _drained(self, rows: Iterable[Sends]) -> tuple[int, datetime | None]:
@@ -237,7 +195,7 @@ class _Look:
             for row in group.rows
             if row.reason is not None
         ]
-        given = {name: self._given[name] for name in ("now", "hours")}
+        given = {"now": self._tx.now, "hours": 24 * self._days}
         found += [
             Standing("sequence_inactive", row.device_id, row.device_name, row.user_id, row.contacts)
             for row in self._tx.rows(
@@ -246,6 +204,11 @@ class _Look:
         ]
         asked = [one for one in found if self._is_asked(one.device_id)]
         return sorted(asked, key=lambda one: (-one.contacts, one.reason, str(one.device_id)))
+
+    @cached_property
+    def _moving(self) -> set[UUID]:
+        """Users of whom people are moved: each device has a share of what all of them send."""
+        return {row.user_id for group in self._groups for row in group.rows if row.moved}
 
     def _changes(self) -> list[Change]:
         """What would become of the users of whom somebody waits, as things are and with one thing changed."""
@@ -262,13 +225,22 @@ class _Look:
             moving = policy if policy.moves else Policy.FALLBACK
             also = "" if policy.moves else f"policy {moving.value}, "
             if not policy.moves:
-                found += self._told(f"policy {moving.value}", self._ask(group, moving, held_by))
-            found += self._told(f"{also}one more device", self._ask(group, moving, held_by, one_more=True))
+                found += self._tried(f"policy {moving.value}", group, held_by, policy=moving)
+            found += self._tried(f"{also}one more device", group, held_by, policy=moving, one_more=True)
+            if self._otherwise.window is None and self._asking.has_windows:
+                found += self._tried("no window", group, held_by, window="")
             for limit in LIMITS:
                 users = [user for user, limits in held_by.items() if limit in limits]
                 if users:
-                    found += self._told(f"{limit} doubled", self._ask(group, policy, users, doubled=limit))
+                    found += self._tried(f"{limit} doubled", group, users, doubled=limit)
         return sorted(found, key=lambda one: str(one.user_id))
+
+    def _tried(
+        self, change: str, group: Group, users: Iterable[UUID], policy: Policy | None = None, **changed: Any
+    ) -> Iterable[Change]:
+        otherwise = replace(self._otherwise, **changed)
+        policy = policy or group.settings.policy
+        return self._told(change, self._asking.sends(group, policy, otherwise, users))
 
     def _told(self, change: str, rows: Iterable[Sends]) -> Iterable[Change]:
         by_user: dict[UUID, list[Sends]] = defaultdict(list)
@@ -289,10 +261,54 @@ class _Look:
             sends=sum(one.sends for one in devices),
             queued=sum(one.queued for one in devices),
             waiting=waiting,
+            shut=sum(one.shut for one in devices),
             standing=sum(one.contacts for one in standing),
             drained_at=max(drained) if drained and not waiting else None,
+            inexact=list(self._inexact()),
             not_foretold=[name for name in NOT_FORETOLD if self._tx.settings.rules_on(name)],
         )
+
+    def _inexact(self) -> Iterator[str]:
+        settings = self._tx.settings
+        if self._moving:
+            yield "each device, where people are moved: all of a user's devices together are exact"
+        if self._asking.is_rounded:
+            yield "windows and pauses begin and end at the next five minutes"
+        if settings.max_lateness:
+            yield "max_lateness counts in hours"
+
+
+def compared(found: Forecast, as_it_is: Forecast) -> Forecast:
+    """``found``, which takes something to be otherwise, with what that does to each device."""
+    was = {(one.user_id, one.device_id): one for one in as_it_is.devices}
+    now = {(one.user_id, one.device_id): one for one in found.devices}
+    changed = []
+    for key, known in (was | now).items():
+        old, new = was.get(key), now.get(key)
+        days_before, days = _days(old, as_it_is.total), _days(new, found.total)
+        changed.append(
+            WhatIf(
+                device_id=known.device_id,
+                device_name=known.device_name,
+                user_id=known.user_id,
+                sends_as_it_is=old.sends if old else 0,
+                sends=new.sends if new else 0,
+                waiting_as_it_is=old.waiting if old else 0,
+                waiting=new.waiting if new else 0,
+                days_as_it_is=days_before,
+                days=days,
+                fewer_days=None if days is None or days_before is None else round(days_before - days, 2),
+            )
+        )
+    changed.sort(key=lambda one: (-(one.fewer_days or 0), -one.waiting_as_it_is, one.device_name or ""))
+    return replace(found, what_if=changed)
+
+
+def _days(one: Ahead | None, total: Total) -> float | None:
+    """Days until no limit of a device holds anybody back."""
+    if one is None or not (one.waiting or one.drained_at):
+        return 0.0
+    return round((one.drained_at - total.begins) / _DAY, 2) if one.drained_at else None
 
 
 def _by_device(rows: Iterable[Sends]) -> list[list[Sends]]:

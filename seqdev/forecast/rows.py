@@ -22,6 +22,7 @@ class Sends:
     queued: int | None
     room: int | None
     waiting: int | None
+    shut: int | None
     held_until: int | None
     held_by: str | None
 
@@ -37,12 +38,39 @@ class Inactive:
 
 
 @dataclass(frozen=True)
+class Calendar:
+    """The row of ``forecast/calendar.sql``, as parameters of the others."""
+
+    parts: str
+    rounding: str
+    calendar_windows: str
+    calendar_zones: str
+    calendar_opens: str
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """The row of ``forecast/warmed.sql``, the same."""
+
+    warm_devices: str = "{}"
+    warm_firsts: str = "{}"
+    warm_mores: str = "{}"
+    warm_tops: str = "{}"
+    warm_by: str = "{}"
+    warm_days: str = "{}"
+    warm_lasts: str = "{}"
+    warm_useds: str = "{}"
+
+
+@dataclass(frozen=True)
 class Asked:
     """The row of ``forecast/settings.sql``."""
 
     settings: int
 
 
+CALENDAR = Query("forecast/calendar.sql", Calendar)
+WARMED = Query("forecast/warmed.sql", Warmed)
 SENDS = Query("forecast/sends.sql", Sends)
 INACTIVE = Query("forecast/inactive.sql", Inactive)
 SETTINGS = Query("forecast/settings.sql", Asked)
@@ -53,7 +81,7 @@ class Day:
     """A day of a device: 24 hours, the first of them from now."""
 
     device_id: UUID | None
-    """The device; null: people whose device cannot send, whom another one takes."""
+    """The device; null: people who have none, whom one takes."""
     device_name: str | None
     """Its name."""
     user_id: UUID
@@ -69,9 +97,11 @@ class Day:
     queued: int
     """Messages that wait in its queue already, and go out that day."""
     room: int | None
-    """Messages that the device's limits allow on a day; null: its policy asks for none."""
+    """Messages that its limits allow on that day, while windows are open; null: its policy asks for none."""
     waiting: int
-    """Contacts that wait at the end of the day because the device is full."""
+    """Contacts that wait at the end of the day because a limit of the device has held them back."""
+    shut: int
+    """Contacts that wait at its end for their window, or for the end of a pause or a grace."""
     held_by: str | None
     """The limit for which contacts wait in most hours of the day, and whose rule it is; null: none."""
 
@@ -81,7 +111,7 @@ class Ahead:
     """What is ahead of a device."""
 
     device_id: UUID | None
-    """The device; null: people whose device cannot send, whom another one takes."""
+    """The device; null: people who have none, whom one takes."""
     device_name: str | None
     """Its name."""
     user_id: UUID
@@ -95,15 +125,19 @@ class Ahead:
     queued: int
     """Messages that wait in its queue already."""
     room: int | None
-    """Messages that its limits allow on a day; null: its policy asks for none."""
+    """Messages that its limits allow on the first day; null: its policy asks for none."""
     waiting: int
-    """Contacts that still wait at the end of the last day because it is full."""
+    """Contacts that still wait at the end of the last day because a limit has held them back."""
+    shut: int
+    """Contacts that wait at that time for their window, or for the end of a pause or a grace."""
     drained_at: datetime | None
-    """From when on nobody waits because it is full; null: nobody ever does, or some still do."""
+    """From when on no limit holds anybody back; null: none ever does, or some contacts still wait."""
     held_by: str | None
     """The limit for which contacts wait on most days, and whose rule it is; null: nobody waits."""
     helps: str | None
     """What lets its user's people wait least, of what was tried; null: nobody waits, or nothing helps."""
+    is_exact: bool
+    """Whether its days are; where people are moved, only those of all of a user's devices together are."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +173,32 @@ class Change:
 
 
 @dataclass(frozen=True)
+class WhatIf:
+    """What the changes that were asked for do to a device, together."""
+
+    device_id: UUID | None
+    """The device; null: one that was added, or people who have none."""
+    device_name: str | None
+    """Its name."""
+    user_id: UUID
+    """Its user."""
+    sends_as_it_is: int
+    """Messages that ticks queue on it in all days, as things are."""
+    sends: int
+    """The same with the changes."""
+    waiting_as_it_is: int
+    """Contacts that still wait at the end for one of its limits, as things are."""
+    waiting: int
+    """The same with the changes."""
+    days_as_it_is: float | None
+    """Days until no limit of it holds anybody back, as things are; null: more than were looked at."""
+    days: float | None
+    """The same with the changes."""
+    fewer_days: float | None
+    """By how many days that is sooner; null: not known, since it is further than was looked."""
+
+
+@dataclass(frozen=True)
 class Total:
     """All devices together."""
 
@@ -153,10 +213,14 @@ class Total:
     queued: int
     """Messages that wait in the queue already."""
     waiting: int
-    """Contacts that still wait at the end because their device is full."""
+    """Contacts that still wait at the end because a limit of their device has held them back."""
+    shut: int
+    """Contacts that wait at the end for their window, or for the end of a pause or a grace."""
     standing: int
     """Contacts that wait for another reason until somebody does something."""
     drained_at: datetime | None
-    """From when on nobody waits because a device is full; null: nobody ever does, or some still do."""
+    """From when on no limit holds anybody back; null: none ever does, or some contacts still wait."""
+    inexact: list[str]
+    """Where the forecast is not exact to the message, in words."""
     not_foretold: list[str]
     """Rules that are set, and that this leaves out: it is as if they were not."""

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from seqdev.forecast.forecast import Forecast, Question
-from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total
+from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total, WhatIf
 from seqdev.output.columns import Named, Prose
 from seqdev.output.render import Table
 from seqdev.output.tables import made
-from seqdev.output.words import Clock, duration
+from seqdev.output.words import Clock, duration, number
 
 _DAY = timedelta(days=1)
 
@@ -39,6 +39,18 @@ class ChangeLine:
 
 
 @dataclass(frozen=True)
+class WhatIfLine:
+    """What the changes asked for do to a device, on a screen: days until no limit holds anybody back."""
+
+    device: Named | str
+    days_as_it_is: str
+    days: str
+    days_sooner: str
+    wait_at_end: int
+    before: int
+
+
+@dataclass(frozen=True)
 class StandingLine:
     """Contacts that wait for a reason, on a screen."""
 
@@ -53,6 +65,7 @@ def published(found: Forecast) -> list[Table]:
         Table("devices", Ahead, found.devices),
         Table("standing", Standing, found.standing),
         Table("changes", Change, found.changes),
+        Table("what_if", WhatIf, found.what_if),
         Table("total", Total, [found.total], single=True),
     ]
 
@@ -73,6 +86,9 @@ def for_people(found: Forecast, most: int | None, clock: Clock) -> list[Table]:
     tables = [
         _by_day(found, shown, clock),
         Table("full devices", HeldLine, held),
+        Table(
+            "what it would change", WhatIfLine, [_line(one) for one in found.what_if if _matters(one)][:most]
+        ),
         Table("what would help", ChangeLine, changes),
         Table("not sent", StandingLine, standing),
     ]
@@ -99,7 +115,7 @@ def _by_day(found: Forecast, shown: Sequence[Ahead], clock: Clock) -> Table:
     return made("messages by day", {name: Named if name == "device" else int for name in columns}, lines)
 
 
-def _named(one: Ahead) -> Named | str:
+def _named(one: Ahead | WhatIf) -> Named | str:
     if one.device_id is None:
         return "(no device of their own)"
     return Named(one.device_name or "(no name)", one.device_id)
@@ -112,6 +128,24 @@ def _held(one: Ahead, otherwise: str) -> HeldLine:
         _until(one.waiting, one.drained_at),
         one.held_by,
         one.helps or otherwise,
+    )
+
+
+def _matters(one: WhatIf) -> bool:
+    return bool(one.days_as_it_is != 0 or one.days != 0 or one.sends != one.sends_as_it_is)
+
+
+def _line(one: WhatIf) -> WhatIfLine:
+    def told(days: float | None) -> str:
+        return "longer" if days is None else f"{days:.1f}"
+
+    return WhatIfLine(
+        _named(one) if one.device_id else "(one more, or none)",
+        told(one.days_as_it_is),
+        told(one.days),
+        "" if one.fewer_days is None else f"{one.fewer_days:.1f}",
+        one.waiting,
+        one.waiting_as_it_is,
     )
 
 
@@ -136,11 +170,16 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
         yield f"{total.waiting:,} contacts still wait at the end for devices that are full"
     elif total.drained_at:
         yield f"nobody waits for a device that is full after {clock.said(total.drained_at)}"
+    if total.shut:
+        shut = number(total.shut)
+        yield f"{shut} contacts wait at the end for their window, or the end of a pause or a grace"
     if total.standing:
         yield f"{total.standing:,} contacts are not sent until somebody does something"
     yield (
         f"as if a tick ran every {duration(question.every)}, the worker sent at once, nobody "
         f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"
     )
+    for where in total.inexact:
+        yield f"not exact: {where}"
     if total.not_foretold:
         yield f"as if these rules were not set: {', '.join(total.not_foretold)}"

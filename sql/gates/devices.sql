@@ -32,6 +32,7 @@
 --   new_rooms       text  integer[]: people whom it may write to that it has never written to; null: any number
 --   new_reasons     text  text[]: why not to more of them: device_restricted, new_chats_full; null: any number
 --   few_chats       text  boolean: whether one of them that may send may open fewer chats than it has room for messages
+--   restricted_until  text  timestamptz[]: until when it may open no new chats, if none fails so again; null: it may
 --   is_online       text  boolean[]: whether it counts as online: by its status, or as a platform's device
 --   is_gone         text  boolean[]: whether it is not online, and does not come back
 --   out_of_service  text  boolean[]: taken out of service in device_load_balance
@@ -125,7 +126,12 @@ spread as materialized (
 -- Devices whose messages have failed within a day with an error that says that they may open no new chats. Nobody
 -- writes when a message failed: the day begins when it was to be sent.
 restricted as materialized (
-    select distinct m.device_id
+    select
+        m.device_id,
+        max(least(
+            m.created_at::timestamptz + interval '48 hours',
+            greatest(m.created_at, m.scheduled_at, m.sent_at)::timestamptz + interval '24 hours'
+        )) as until
     from broadcast_messages as m
     where
         :'policy'::text <> 'queue'
@@ -138,6 +144,7 @@ restricted as materialized (
         and (:'asked'::uuid [] = '{}' or m.device_id = any(:'asked'::uuid []))
         and greatest(m.created_at, m.scheduled_at, m.sent_at) > :'now'::timestamptz - interval '24 hours'
         and concat_ws(': ', nullif(m.status, 'failed'), m.error_message) ~* :'restricted'::text
+    group by m.device_id
 ),
 
 -- paused: as in gates/steps.sql
@@ -169,6 +176,7 @@ select
     coalesce(
         bool_or(coalesce(gate.new_room < gate.room, gate.new_room is not null)) filter (where gate.reason is null), false
     )::text as few_chats,
+    coalesce(array_agg(gate.restricted_until) filter (where :'told'::boolean), '{}')::text as restricted_until,
     coalesce(array_agg(gate.is_online) filter (where :'told'::boolean), '{}')::text as is_online,
     coalesce(array_agg(gate.is_gone) filter (where :'told'::boolean), '{}')::text as is_gone,
     coalesce(array_agg(gate.out_of_service) filter (where :'told'::boolean), '{}')::text as out_of_service,
@@ -241,6 +249,7 @@ from (
                 when own.a_day is not null then 'max_per_day of the device'
                 when owner.a_day is not null then 'max_per_day of the user'
             end as day_by,
+            restricted.until as restricted_until,
             held.words as pause,
             held.ends as pause_ends,
             case

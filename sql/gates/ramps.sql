@@ -22,6 +22,8 @@
 --   ramp_devices   text  uuid[]: a device with such a rule
 --   ramp_days      text  bigint[]: messages that it may send in 24 hours while it warms up; null: it does not
 --   ramp_by        text  text[]: that rule, and whose it is
+--   ramp_rules     text  text[]: that rule's value, such as 20 +10
+--   ramp_tops      text  integer[]: messages that it may send in 24 hours once it has warmed up
 --   new_opened     text  integer[]: people whom it has written to in the last 24 hours for the first time, or is about to
 --   new_limits     text  integer[]: of those, its limit; null: none
 --   new_limits_by  text  text[]: that rule, and whose it is
@@ -72,6 +74,8 @@ select
     coalesce(array_agg(counted.id), '{}')::text as ramp_devices,
     coalesce(array_agg(counted.a_day), '{}')::text as ramp_days,
     coalesce(array_agg(counted.day_by), '{}')::text as ramp_by,
+    coalesce(array_agg(counted.warm_up), '{}')::text as ramp_rules,
+    coalesce(array_agg(counted.top), '{}')::text as ramp_tops,
     coalesce(array_agg(counted.new_opened), '{}')::text as new_opened,
     coalesce(array_agg(counted.new_chats), '{}')::text as new_limits,
     coalesce(array_agg(counted.new_by), '{}')::text as new_limits_by,
@@ -139,6 +143,8 @@ from (
                     from day
                 )
         end as a_day,
+        rule.warm_up,
+        rule.a_day as top,
         'warm_up' || case
             when own.warm_up is not null then ' of the device'
             when owner.warm_up is not null then ' of the user'

@@ -7,7 +7,7 @@
 -- In the zone "recipient" a window is open to whom it is open in all zones that their phone may be in, by its longest
 -- known prefix; where none is known, in the next less specific zone. Such a step is shut only if it is shut to all.
 --
--- The n-th elements of the arrays named timed_ belong together.
+-- The n-th elements of the arrays whose names begin alike, with timed_ or change_ or zoned_, belong together.
 --
 -- Parameters:
 --   now           timestamptz  the instant of the transaction
@@ -15,14 +15,23 @@
 --   phone         text         to ask ahead: digits of the recipient, country code first
 --   window        text         the window of sequences for which no rule sets another; empty: always open
 --   zone          text         their time zone, the same; empty: that of the transaction
+--   within        interval     how far to tell when windows open and shut; 0: not at all
+--   instead       text         a window that stands in for those of all sequences; empty: for none
 --   host_columns  boolean      sequences.schedule_time and sequence_steps.time_schedule count, where there are such
 --   closing       boolean      also when those that are open close, where that is within 75 minutes: gates/spread.sql
 -- Gates: gates/zones.sql, gates/phone_zones.sql
 -- Row:
 --   shut_steps       text  uuid[]: the steps that are shut
---   timed_steps      text  uuid[]: of the sequences asked about ahead, all steps that have hours
+--   timed_steps      text  uuid[]: of the sequences asked about ahead, or of all within a time, the steps that have hours
 --   timed_opens      text  timestamptz[]: when each of them opens, if it is shut; null: nobody knows
 --   timed_words      text  text[]: its hours in words, and whose rules they are
+--   timed_windows    text  text[]: its window, as the changes have it
+--   change_windows   text  text[]: within the time asked about, a window that opens or shuts, or is open or shut now
+--   change_zones     text  text[]: in which zones of recipients; null: in that of all others
+--   change_instants  text  timestamptz[]: when
+--   change_opens     text  boolean[]: whether it is open from then on
+--   zoned_prefixes   text  text[]: first digits of phones: the longest tells the zones of a recipient
+--   zoned_zones      text  text[]: these, as the changes have them
 --   recipient_hours  text  jsonb: by the id of a step that is open to a part of its recipients, a number; by this, a
 --                          space and the first digits of a phone, whether it is open to whom this is the longest of
 --   closing_users    text  uuid[]: with closing, the users of whose windows that are open one closes soon
@@ -33,6 +42,8 @@
 \if :{?ahead} \else \set ahead '{}' \endif
 \if :{?window} \else \set window '' \endif
 \if :{?zone} \else \set zone '' \endif
+\if :{?within} \else \set within '0' \endif
+\if :{?instead} \else \set instead '' \endif
 \if :{?host_columns} \else \set host_columns 'false' \endif
 \if :{?phone} \else \set phone '' \endif
 \if :{?closing} \else \set closing 'false' \endif
@@ -53,7 +64,7 @@ sequence as materialized (
     select
         s.id,
         s.user_id,
-        coalesce(own.hours, owner.hours, :'window'::text) as hours,
+        coalesce(nullif(:'instead'::text, ''), own.hours, owner.hours, :'window'::text) as hours,
         'rule of ' || coalesce(
             case when own.hours is not null then 'the sequence' end,
             case when owner.hours is not null then 'the user' end,
@@ -241,14 +252,18 @@ instant as materialized (
         select extract(minute from win.not_before)::integer % 15
         where win.not_before is not null
         union
-        select span.odd_minutes
+        select edge.minutes
         from span
+        -- Where one range ends, another window may be shut.
+        cross join lateral (values (span.odd_minutes), ((span.starts + span.lasts)::integer % 15)) as edge (minutes)
         where span.id = win.id and span.is_read
     ) as odd
     cross join lateral generate_series(
-        date_trunc('hour', :'now'::timestamptz), :'now'::timestamptz + interval '15 days', interval '15 minutes'
+        date_trunc('hour', :'now'::timestamptz),
+        :'now'::timestamptz + case when :'within'::interval > interval '0' then :'within'::interval else interval '15 days' end,
+        interval '15 minutes'
     ) as quarter (at)
-    where :'ahead'::uuid [] <> '{}'
+    where :'ahead'::uuid [] <> '{}' or :'within'::interval > interval '0'
     union
     -- Those at which one can close.
     select
@@ -354,7 +369,7 @@ recipient_hours as materialized (
             bool_and(judged.is_open) as is_open
         from phone_zone
         cross join unnest(phone_zone.names) as name (zone)
-        inner join judged on name.zone = judged.zone
+        inner join judged on name.zone = judged.zone and judged.at = :'now'::timestamptz
         group by judged.id, phone_zone.prefixes
     ) as by_zones on part.id = by_zones.id
     cross join unnest(by_zones.prefixes) as prefix (digits)
@@ -364,13 +379,50 @@ recipient_hours as materialized (
         judged.is_open::text
     from part
     inner join win on part.id = win.id
-    inner join judged on win.id = judged.id and win.home = judged.zone
+    inner join judged on win.id = judged.id and win.home = judged.zone and judged.at = :'now'::timestamptz
+),
+
+-- What is now, and each instant at which that changes.
+change as materialized (
+    select state.*
+    from (
+        select
+            told.*,
+            lag(told.is_open) over (partition by told.id, told.zones order by told.at) as was_open
+        from (
+            select
+                judged.id,
+                null as zones,
+                judged.at,
+                judged.is_open
+            from win
+            inner join judged on win.id = judged.id and win.home = judged.zone
+            union all
+            select
+                judged.id,
+                phone_zone.zones,
+                judged.at,
+                bool_and(judged.is_open)
+            from win
+            inner join judged on win.id = judged.id
+            inner join (
+                select
+                    named.zones,
+                    unnest(named.names) as zone
+                from phone_zone as named
+            ) as phone_zone on judged.zone = phone_zone.zone
+            where win.is_recipients
+            group by judged.id, phone_zone.zones, judged.at
+        ) as told
+        where :'within'::interval > interval '0' and told.at >= :'now'::timestamptz
+    ) as state
+    where state.is_open is distinct from state.was_open
 )
 
 select
     coalesce(array_agg(step.id) filter (where not verdict.is_open), '{}')::text as shut_steps,
-    coalesce(array_agg(step.id) filter (where :'ahead'::uuid [] <> '{}'), '{}')::text as timed_steps,
-    coalesce(array_agg(verdict.opens_at) filter (where :'ahead'::uuid [] <> '{}'), '{}')::text as timed_opens,
+    coalesce(array_agg(step.id) filter (where :'ahead'::uuid [] <> '{}' or :'within'::interval > interval '0'), '{}')::text as timed_steps,
+    coalesce(array_agg(verdict.opens_at) filter (where :'ahead'::uuid [] <> '{}' or :'within'::interval > interval '0'), '{}')::text as timed_opens,
     coalesce(
         array_agg(concat_ws(
             ', ',
@@ -386,8 +438,31 @@ select
                 ) end),
                 step.zone_by
             )
-        )) filter (where :'ahead'::uuid [] <> '{}'), '{}'
+        )) filter (where :'ahead'::uuid [] <> '{}' or :'within'::interval > interval '0'), '{}'
     )::text as timed_words,
+    coalesce(
+        array_agg(step.window_id) filter (where :'ahead'::uuid [] <> '{}' or :'within'::interval > interval '0'), '{}'
+    )::text as timed_windows,
+    coalesce((select array_agg(change.id) from change), '{}')::text as change_windows,
+    coalesce((select array_agg(change.zones) from change), '{}')::text as change_zones,
+    coalesce((select array_agg(change.at) from change), '{}')::text as change_instants,
+    coalesce((select array_agg(change.is_open) from change), '{}')::text as change_opens,
+    coalesce(
+        (
+            select array_agg(prefix.digits order by prefix.digits)
+            from phone_zone
+            cross join unnest(phone_zone.prefixes) as prefix (digits)
+            where :'within'::interval > interval '0'
+        ), '{}'
+    )::text as zoned_prefixes,
+    coalesce(
+        (
+            select array_agg(phone_zone.zones order by prefix.digits)
+            from phone_zone
+            cross join unnest(phone_zone.prefixes) as prefix (digits)
+            where :'within'::interval > interval '0'
+        ), '{}'
+    )::text as zoned_zones,
     coalesce((select jsonb_object_agg(h.key, h.value) from recipient_hours as h), '{}')::text as recipient_hours,
     coalesce((select array_agg(c.user_id order by c.user_id) from closing as c), '{}')::text as closing_users,
     coalesce((select array_agg(c.at order by c.user_id) from closing as c), '{}')::text as closing_ats,

@@ -171,11 +171,11 @@ def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -
 def test_whom_a_device_knows_is_told_in_the_same_way_everywhere() -> None:
     mark = re.compile(r"-- known\n(.*?limit 1)", re.DOTALL)
     found = [
-        re.sub(r"\b(fresh|w|d)\.(contact_phone|device_id|id)\b", "OF", plain(known))
+        re.sub(r"\b(fresh|own|w|d)\.(contact_phone|device_id|id)\b", "OF", plain(known))
         for source in SOURCES.values()
         for known in mark.findall(source)
     ]
-    assert len(found) == 5
+    assert len(found) == 6
     assert len(set(found)) == 1
 
 

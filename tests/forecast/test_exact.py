@@ -4,11 +4,11 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -17,7 +17,8 @@ from seqdev.demo.demo import _prepare
 from seqdev.demo.stage import TROUBLE, Stage
 from seqdev.output.render import Format, Writer
 from seqdev.postgres.engine import Database
-from seqdev.settings import Settings
+from seqdev.settings import Settings, parse_duration
+from tests.world import hours
 from tests.world.command import Cli
 from tests.world.future import Days, live
 from tests.world.host import Host
@@ -25,9 +26,16 @@ from tests.world.host import Host
 STATUSES = ("online", "online", "online", "offline", "banned")
 
 
-def foretold(seqdev: Cli, days: int, *options: str) -> tuple[Days, Any]:
+HOUR = timedelta(hours=1)
+ZONES = ("UTC", "Asia/Kuala_Lumpur", "Pacific/Honolulu", "recipient")
+"""Without summer time, and whole hours from UTC."""
+PREFIXES = ("6012", "6012", "1808", "8190", "0019")
+"""Of phones; the last one is nobody's."""
+
+
+def foretold(seqdev: Cli, days: int, every: str = "1h") -> tuple[Days, Any]:
     """The messages by device and day, and the whole forecast."""
-    ran = seqdev("forecast", "--format", "json", "--days", str(days), "--every", "1h", *options)
+    ran = seqdev("forecast", "--format", "json", "--days", str(days), "--every", every, "--quick")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     return +Counter(
@@ -36,17 +44,59 @@ def foretold(seqdev: Cli, days: int, *options: str) -> tuple[Days, Any]:
 
 
 class World:
-    """Two users, of whom one may have a policy of its own, with devices, limits, sequences, people everywhere in them."""
+    """Two users, of whom one may have a policy of its own, with devices, limits, sequences, people everywhere in them.
 
-    def __init__(self, host: Host, seed: int, policies: tuple[str, ...]) -> None:
+    All that happens does between two ticks, which come ``every`` so often.
+    """
+
+    def __init__(
+        self, host: Host, seed: int, policies: tuple[str, ...], every: timedelta = HOUR, ruled: bool = False
+    ) -> None:
         self.host = host
         self.rng = random.Random(seed)
         self.people = 0
+        self.every = every
+        self.ruled = ruled
         host.rule("policy", self.rng.choice(policies))
         for name, most in (("max_in_flight", 9), ("max_per_hour", 12), ("max_per_day", 40)):
             host.rule(name, self.rng.randint(1, most))
+        if ruled:
+            self.limits()
+            self.hours()
         for _ in range(2):
             self.user(policies)
+
+    def at(self, least: int, most: int) -> timedelta:
+        """Between two ticks, so many hours from now."""
+        ticks = HOUR // self.every
+        return (self.rng.randint(least * ticks, most * ticks) + 0.5) * self.every
+
+    def limits(self, **whose: UUID) -> None:
+        """Those that not everybody has, for all or for somebody."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            self.host.rule("warm_up", rng.choice(["1 +1", "2 +3", "3 +0", "0 +2", "none"]), **whose)
+        if rng.random() < 0.5:
+            self.host.rule("new_chats_per_day", rng.choice([0, 1, 2, 4, "none"]), **whose)
+
+    def hours(self, **whose: UUID) -> None:
+        """A window, whose ranges begin and end between two ticks, and its zone, for all or for somebody."""
+        rng = self.rng
+        if rng.random() < 0.6:
+            now = datetime.now(UTC)
+            ranges = []
+            for day in rng.sample(hours.DAYS, rng.randint(3, 7)):
+                opens = now + self.at(0, 23)
+                ranges.append(f"{day} {opens:%H:%M}-{opens + rng.randint(1, 20) * self.every:%H:%M}")
+            self.host.rule("window", ", ".join(ranges), **whose)
+        if rng.random() < 0.6:
+            self.host.rule("zone", rng.choice(ZONES), **whose)
+
+    def pause(self, **whose: UUID) -> None:
+        """For a while, or until somebody resumes it."""
+        ends = datetime.now(UTC) + self.at(0, 60)
+        value = self.rng.choice([f"until {ends:%Y-%m-%dT%H:%M:%SZ}: a look"] * 3 + ["a look"])
+        self.host.rule("paused", value, **whose)
 
     def user(self, policies: tuple[str, ...]) -> None:
         rng, host = self.rng, self.host
@@ -57,24 +107,60 @@ class World:
         for device in devices:
             if rng.random() < 0.3:
                 host.rule("max_per_day", rng.randint(1, 30), device=device)
-            self.messages(user, device)
+            self.messages(user, device, 30)
+            if self.ruled:
+                if rng.random() < 0.3:
+                    self.limits(device=device)
+                self.messages(user, device, rng.choice([30, 8 * 24, 20 * 24]))
+                if rng.random() < 0.2:
+                    self.pause(device=device)
+                if rng.random() < 0.5:
+                    host.rows(
+                        "update user_devices set last_seen = (now() - %s) at time zone 'UTC' where id = %s",
+                        *(self.at(0, 30), device),
+                    )
+        if self.ruled:
+            if rng.random() < 0.3:
+                self.limits(user=user)
+            if rng.random() < 0.5:
+                self.hours(user=user)
+            if rng.random() < 0.4:
+                host.rule("grace", rng.choice(["12h", "1d", "2d"]), user=user)
+            if rng.random() < 0.1:
+                self.pause(user=user)
         for number in range(rng.randint(1, 2)):
             self.sequence(user, devices, f"S{number}")
 
-    def messages(self, user: UUID, device: UUID) -> None:
-        for _ in range(self.rng.randint(0, 8)):
-            age = timedelta(hours=self.rng.randint(0, 30), minutes=30)
+    def messages(self, user: UUID, device: UUID, oldest: int) -> None:
+        """Sent, no more than so many hours ago; where there are rules, also queued for later, or refused."""
+        rng = self.rng
+        for _ in range(rng.randint(0, 8)):
+            kind = rng.choice(["sent"] * 8 + ["later", "refused"]) if self.ruled else "sent"
+            at = self.at(0, 40) if kind == "later" else -self.at(0, 30 if kind == "refused" else oldest)
             self.host.rows(
                 "insert into broadcast_messages (user_id, device_id, recipient_phone, recipient_name, message_type,"
-                " content, media_url, status, sent_at, scheduled_at, created_at) select %s, %s, '6019', '', 'text',"
-                " '', '', 'sent', at, at, at from (values ((now() - %s) at time zone 'UTC')) as past (at)",
-                *(user, device, age),
+                " content, media_url, status, sent_at, scheduled_at, created_at, error_message, sequence_stepid)"
+                " select %s, %s, %s, '', 'text', '', '', %s, case when %s then at end, at,"
+                " least(at, now() at time zone 'UTC' - interval '1 hour'), %s, %s"
+                " from (values ((now() + %s) at time zone 'UTC')) as x (at)",
+                *(user, device, self.phone(rng.randint(1, 60)) if self.ruled else "6019"),
+                {"sent": "sent", "later": "pending", "refused": "failed"}[kind],
+                *(kind == "sent", "error 463" if kind == "refused" else None),
+                *(uuid4() if kind == "refused" else None, at),
             )
+
+    def phone(self, number: int) -> str:
+        return f"{PREFIXES[number % len(PREFIXES)] if self.ruled else '6012'}{number:07}"
 
     def sequence(self, user: UUID, devices: list[UUID], name: str) -> None:
         rng, host = self.rng, self.host
         status = rng.choice(["active"] * 5 + ["paused"])
         sequence = host.sequence(user, status=status, trigger=name)
+        if self.ruled:
+            if rng.random() < 0.4:
+                self.hours(sequence=sequence)
+            if rng.random() < 0.15:
+                self.pause(sequence=sequence)
         count = rng.randint(1, 4)
         names = [name, *(f"{name} {number}" for number in range(2, count + 1))]
         ends = rng.choice(["", name, "nowhere"])
@@ -91,7 +177,7 @@ class World:
         ]
         for _ in range(rng.randint(0, 40)):
             self.people += 1
-            phone = f"6012{self.people:07}"
+            phone = self.phone(self.people)
             where = rng.choice(["assigned"] * 8 + ["lead", "nowhere"])
             host.contact(
                 sequence,
@@ -99,7 +185,7 @@ class World:
                 steps[0] if ends == name else rng.choice([steps[0], rng.choice(steps)]),
                 phone,
                 rng.choice(devices) if where == "assigned" else None,
-                timedelta(hours=rng.randint(-30, 80), minutes=30),
+                self.at(-30, 80),
                 lead=rng.random() < 0.9,
             )
             if rng.random() < 0.2:
@@ -114,7 +200,7 @@ class World:
                 "select 1 from sequence_contacts where (sequence_id, contact_phone, sequence_stepid) = (%s, %s, %s)",
                 *(sequence, phone, step),
             ):
-                due_in = timedelta(hours=self.rng.randint(-9, 40) + 24 * number, minutes=30)
+                due_in = self.at(-9, 40) + number * 24 * HOUR
                 self.host.contact(sequence, step, phone, None, due_in, lead=False, status="pending")
 
     def delay(self) -> int | None:
@@ -130,6 +216,18 @@ def test_each_device_sends_on_each_day_what_was_foretold(
     days = 2
     expected, _ = foretold(seqdev, days)
     assert live(host, seqdev, days) == expected
+
+
+@pytest.mark.cases(2)
+@pytest.mark.parametrize("policy", ["strict", "queue"])
+@pytest.mark.parametrize("every", ["1h", "30m"])
+def test_under_every_rule_each_device_sends_what_was_foretold(
+    host: Host, seqdev: Cli, seed: int, policy: str, every: str
+) -> None:
+    World(host, seed, (policy, "strict"), parse_duration(every), ruled=True)
+    days = 3
+    expected, _ = foretold(seqdev, days, every)
+    assert live(host, seqdev, days, parse_duration(every)) == expected
 
 
 @pytest.fixture

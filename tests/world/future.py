@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
+from tests.world import hours
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -19,6 +20,10 @@ _MOVE = (
     " processing_started_at = processing_started_at - %(by)s",
     "update broadcast_messages set scheduled_at = scheduled_at - %(by)s, sent_at = sent_at - %(by)s,"
     " created_at = created_at - %(by)s",
+    "update user_devices set last_seen = last_seen - %(by)s",
+    "update seqdev.rule set value = regexp_replace(value, '^until [^:]+:..:..Z', to_char("
+    "substring(value from '^until (.*Z)')::timestamptz at time zone 'UTC' - %(by)s, '\"until \"YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))"
+    " where name = 'paused' and value ~ '^until '",
 )
 
 
@@ -52,6 +57,8 @@ def pass_time(host: Host, by: timedelta) -> None:
     """Time moves on, by moving all that happened into the past."""
     for statement in _MOVE:
         host.rows(statement, {"by": by})
+    for row in host.rows("select id, value from seqdev.rule where name = 'window' and value <> ''"):
+        host.rows("update seqdev.rule set value = %s where id = %s", hours.earlier(row.value, by), row.id)
 
 
 def _messages(host: Host) -> Counter[UUID]:

@@ -42,6 +42,19 @@ def around(begins: int, ends: int) -> str:
     return "daily " + "-".join(f"{now + timedelta(hours=one):%H}:00" for one in (begins, ends))
 
 
+def earlier(window: str, by: timedelta) -> str:
+    """``window``, whose ranges are of one day each, when the clock on the wall has gone on ``by`` that time."""
+    return ", ".join(_earlier(part, int(by.total_seconds()) // 60) for part in window.split(", "))
+
+
+def _earlier(part: str, minutes: int) -> str:
+    day, times = part.split(" ")
+    start, end = (_minutes(one) - minutes for one in times.split("-"))
+    number = (DAYS.index(day) + start // (24 * 60)) % 7
+    opens, shuts = (f"{one // 60 % 24:02}:{one % 60:02}" for one in (start, end))
+    return f"{DAYS[number]} {opens}-{shuts}"
+
+
 def zones_of(digits: str) -> list[str]:
     """The zones in which somebody with a phone of these digits may be, by the library phonenumbers; none: unknown."""
     sizes = [size for size in range(len(digits), 0, -1) if digits[:size] in TIMEZONE_DATA]

@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from seqdev.forecast.rows import CALENDAR, WARMED
 from seqdev.gates import (
     AGAIN,
     BLOCKED,
@@ -24,7 +25,10 @@ from tests.world.host import Host
 
 _GATES = {
     gate.path: gate
-    for gate in (STEPS, DEVICES, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES)
+    for gate in (
+        *(STEPS, DEVICES, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES),
+        *(CALENDAR, WARMED),
+    )
 }
 
 
