@@ -12,7 +12,7 @@ from seqdev.commands.options import MOST, App, FormatOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import runs as journal
 from seqdev.journal.runs import ListedRun, Missed
-from seqdev.output.columns import Prose, Verdict
+from seqdev.output.columns import Code, Prose, Verdict
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, published
 from seqdev.output.words import number
@@ -30,7 +30,7 @@ class RunLine:
     command: str
     did: Prose
     took: timedelta | None
-    exit: int | None
+    exit: Code | None
     who: str
 
 

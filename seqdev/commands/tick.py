@@ -10,6 +10,7 @@ from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, durat
 from seqdev.errors import Cancelled, Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import shown
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
@@ -83,7 +84,7 @@ def tick(
     database = app.reading("tick") if compare or dry_run else app.database("tick")
     writer = app.writer(output)
     if compare:
-        writer.write(Table("policies", Comparison, compared(database)))
+        writer.write(shown(output, "policies", Comparison, compared(database)))
         return Exit.DONE
     if dry_run:
         summary, decisions = ticks.plan(database)
@@ -99,7 +100,8 @@ def tick(
             )
         else:
             writer.write(
-                Table("summary", Summary, [summary], single=True), Table("devices", Decision, decisions)
+                Table("summary", Summary, [summary], single=True),
+                shown(output, "devices", Decision, decisions),
             )
         return Exit.DONE
     schema.require(database)

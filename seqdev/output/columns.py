@@ -34,6 +34,8 @@ Verdict = Annotated[str, Mark.DECIDES]
 """A status, verdict, severity, finding or reason: never dropped, coloured by what it says."""
 Prose = Annotated[str, Mark.PROSE]
 """A sentence."""
+Answer = Annotated[str, Mark.DECIDES, Mark.PROSE]
+"""A sentence that decides: an answer, a reason with its cause."""
 Aged = Annotated[datetime, Mark.AGE]
 """An instant whose age matters: shown as ``23:44, 2 h 4 min ago``."""
 Seconds = Annotated[float, Mark.SECONDS]

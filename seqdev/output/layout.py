@@ -4,17 +4,22 @@ Every column gets its smallest width first. If that is too much, the last column
 decides; then even those are cut. What room is left makes the first columns longer again.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from seqdev.output.columns import Column, Mark
 
+_JOINT = re.compile(r"(?<=[/,.])(?=[^/,.])")
+"""Where a long word may go on in the next line."""
+_SHORT = 12
+"""Characters of the longest word that never does."""
 GAP = 2
 """Blanks between two columns."""
 
 _CAPS = (24, 16)
 """The longest words that get their room before a column is dropped for them."""
-_TIGHT = (12, 8, 6, 4, 2, 1)
+_TIGHT = (24, 12, 8, 6, 4, 2, 1)
 """The same, where only columns are left that cannot be dropped."""
 _COMFORT, _COMFORT_OF_PROSE = 10, 24
 """Widths below which a text is not broken between words, names and sentences."""
@@ -85,7 +90,7 @@ def _shrink(
         widest = _natural(one, one.form, measure)
         if one.column.wraps:
             comfort = _COMFORT_OF_PROSE if Mark.PROSE in one.column.marks else _COMFORT
-            widest = max(min(widest, comfort), _longest_word(one, measure))
+            widest = max(0 if tight else min(widest, comfort), _longest_word(one, measure))
             if tight or not one.column.decides:
                 widest = min(widest, cap)
         one.width = max(_title(one, measure), widest)
@@ -119,13 +124,20 @@ def _title(one: Placed, measure: Callable[[str], int]) -> int:
 
 
 def _longest_word(one: Placed, measure: Callable[[str], int]) -> int:
-    return max((measure(word) for cell in one.cells for word in cell.split()), default=1)
+    return max(
+        (measure(piece) for cell in one.cells for word in cell.split() for piece in _parts(word)), default=1
+    )
+
+
+def _parts(word: str) -> list[str]:
+    """The parts in which a word may stand on several lines: those of a long path, list or dotted name."""
+    return _JOINT.split(word) if len(word) > _SHORT else [word]
 
 
 def wrapped(text: str, width: int, measure: Callable[[str], int], dots: str) -> list[str]:
     """``text`` in lines of ``width`` characters, broken between words; a longer word ends in ``dots``.
 
-    A longer word that is a path or a list goes on in the next line after a slash or a comma.
+    A longer word that is a path, a list or a dotted name goes on in the next line.
     """
     lines: list[str] = []
     line = ""
@@ -161,6 +173,5 @@ def _pieces(text: str, width: int, measure: Callable[[str], int]) -> list[_Piece
         if measure(word) <= width:
             found.append(_Piece(word))
             continue
-        parts = word.replace("/", "/\0").replace(",", ",\0").split("\0")
-        found += [_Piece(part, glued=place > 0) for place, part in enumerate(parts) if part]
+        found += [_Piece(part, glued=place > 0) for place, part in enumerate(_parts(word))]
     return found

@@ -4,7 +4,6 @@ A colour is never the only carrier: it repeats what a word says.
 """
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TextIO
 
@@ -19,16 +18,16 @@ class Tone(StrEnum):
     HEADING = "1"
 
 
-@dataclass(frozen=True)
-class Toned:
-    """A piece of text, and what it means; None: nothing in particular."""
+class Toned(str):
+    """A text, and what it means; None: nothing in particular."""
 
-    text: str
     tone: Tone | None
 
-    def __str__(self) -> str:
-        """The text alone."""
-        return self.text
+    def __new__(cls, text: str, tone: Tone | None) -> "Toned":
+        """``text`` with ``tone``."""
+        made = super().__new__(cls, text)
+        made.tone = tone
+        return made
 
 
 _WORDS = {

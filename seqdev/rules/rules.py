@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from seqdev import gates
 from seqdev.errors import StalePlan, UsageError
+from seqdev.output.columns import Aged, Named, Prose
 from seqdev.phone import known_region
 from seqdev.postgres import lookup
 from seqdev.postgres.queries import Query
@@ -47,6 +47,11 @@ HEEDED = {
 """Rules that not every policy of a tick heeds, and which do."""
 
 
+def holder(scope: str, identity: UUID | None, name: str | None) -> str:
+    """For whom a rule is set, in words: all, or one by its name and as much of its id as commands take."""
+    return f"{scope} {Named(name, identity) if name else str(identity)[:8]}" if identity else scope
+
+
 @dataclass(frozen=True)
 class SetRule:
     """A row of ``rules/list.sql``: a rule that is set."""
@@ -71,6 +76,8 @@ class Column:
 class Rule:
     """A rule, and where its value comes from."""
 
+    brief: ClassVar[tuple[str, ...]] = ("name", "value", "source", "holds_for", "default")
+
     name: str
     """The rule."""
     value: str
@@ -87,10 +94,17 @@ class Rule:
     default: str | None
     """What holds where it is not set; null for a pause, a column, a rule that this version does not know."""
 
+    @property
+    def holds_for(self) -> str:
+        """For whom, in words."""
+        return holder(self.scope, self.scope_id, self.scope_name)
+
 
 @dataclass(frozen=True)
 class Change:
     """A change of a rule, planned or done."""
+
+    brief: ClassVar[tuple[str, ...]] = ("name", "old_value", "new_value", "holds_for")
 
     name: str
     """The rule."""
@@ -105,12 +119,21 @@ class Change:
     new_value: str | None
     """What is set then; null: nothing."""
 
+    @property
+    def holds_for(self) -> str:
+        """For whom, in words."""
+        return holder(self.scope, self.scope_id, self.scope_name)
+
 
 @dataclass(frozen=True)
 class PastChange:
     """A row of ``rules/history.sql``."""
 
-    changed_at: datetime
+    brief: ClassVar[tuple[str, ...]] = (
+        *("name", "old_value", "new_value", "holds_for", "changed_at", "why", "os_user", "run_id"),
+    )
+
+    changed_at: Aged
     name: str
     scope: str
     scope_id: UUID | None
@@ -121,8 +144,13 @@ class PastChange:
     command: str | None
     os_user: str | None
     host: str | None
-    why: str | None
+    why: Prose | None
     total: int
+
+    @property
+    def holds_for(self) -> str:
+        """For whom, in words."""
+        return holder(self.scope, self.scope_id, self.scope_name)
 
 
 @dataclass(frozen=True)
