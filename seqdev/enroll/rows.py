@@ -50,7 +50,9 @@ class Target:
 class Enrolment:
     """What happened, or would, for one sequence."""
 
-    brief: ClassVar[tuple[str, ...]] = ("sequence", "matched", "enrolled", "already_in", "refused")
+    brief: ClassVar[tuple[str, ...]] = (
+        *("sequence", "matched", "enrolled", "already_in", "refused", "sequence_id"),
+    )
 
     sequence: str | None
     """Name of the sequence."""

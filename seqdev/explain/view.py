@@ -79,9 +79,9 @@ class _Lead:
 class _Step:
     step: str
     status: Answer
+    message: Prose
     due: datetime | None
     device: Named | None
-    message: Prose
 
 
 @dataclass(frozen=True)
@@ -338,11 +338,11 @@ def _steps(enrolment: Enrolment, clock: Clock) -> Iterator[_Step]:
         whose = "lead's " if step.device_from == "lead" else ""
         device = Named(whose + (step.device_name or "(gone)"), step.device_id) if step.device_id else None
         status = f"{step.status}: {step.last_error}" if step.last_error else step.status
-        yield _Step(_place(step.sequence_name, step.day), status, step.due_at, device, message)
+        yield _Step(_place(step.sequence_name, step.day), status, message, step.due_at, device)
     further = len(enrolment.steps) - len(reached)
     if further:
         name = enrolment.sequence_name or "sequence gone"
-        yield _Step(f"{name}, {further} more", "not_reached", None, None, "")
+        yield _Step(f"{name}, {further} more", "not_reached", "", None, None)
 
 
 def _names(story: Story) -> str:

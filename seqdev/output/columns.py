@@ -174,12 +174,10 @@ def _instants(column: Column, values: Sequence[datetime | str | None], clock: Cl
 
 
 def _ids(texts: Sequence[str | None]) -> list[list[str]]:
-    """Whole; cut to eight characters or what tells them apart; to four or what tells them apart."""
+    """Whole, and cut to what tells them apart, eight characters at least: commands take that."""
     whole = {one for one in texts if one}
-    cut = [
-        next(n for n in range(least, 37) if len({one[:n] for one in whole}) == len(whole)) for least in (8, 4)
-    ]
-    return [[(one or "")[:length] for one in texts] for length in (36, *cut)]
+    length = next(n for n in range(8, 37) if len({one[:n] for one in whole}) == len(whole))
+    return [[(one or "")[:size] for one in texts] for size in (36, length)]
 
 
 def _names(values: Sequence[Named | str | None]) -> list[list[str]]:

@@ -83,27 +83,27 @@ def _shrink(
 ) -> None:
     """Give every column its smallest width, where words longer than ``cap`` may be cut.
 
-    Only where it is ``tight`` are those of columns that decide.
+    Only where it is ``tight`` are those of the first column, and of columns that decide.
     """
-    for one in placed:
+    for place, one in enumerate(placed):
         one.form = len(one.forms) - 1
         widest = _natural(one, one.form, measure)
         if one.column.wraps:
             comfort = _COMFORT_OF_PROSE if Mark.PROSE in one.column.marks else _COMFORT
             widest = max(0 if tight else min(widest, comfort), _longest_word(one, measure))
-            if tight or not one.column.decides:
+            # What a row is about and what decides is cut last.
+            if tight or not (place == 0 or one.column.decides):
                 widest = min(widest, cap)
         one.width = max(_title(one, measure), widest)
 
 
 def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) -> None:
-    """Give ``left`` characters to the columns, the first ones first; the rest to texts, evenly."""
+    """Give ``left`` characters to the columns, the first ones first.
+
+    They get a short form, then texts fewer lines, then what is left goes for ids, years and seconds.
+    """
     for one in placed:
-        for form in range(len(one.forms)):
-            more = max(0, _natural(one, form, measure) - one.width)
-            if more <= left:
-                one.form, one.width, left = form, one.width + more, left - more
-                break
+        left = _lengthen(one, min(1, len(one.forms) - 1), left, measure)
     texts = [one for one in placed if one.column.wraps]
     for one in texts:
         more = min(left, max(0, _longest_word(one, measure) - one.width))
@@ -112,6 +112,18 @@ def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) ->
     while left > 0 and (hungry := [one for one in texts if one.width < natural[id(one)]]):
         min(hungry, key=lambda one: one.width).width += 1
         left -= 1
+    for one in placed:
+        left = _lengthen(one, 0, left, measure)
+
+
+def _lengthen(one: Placed, longest: int, left: int, measure: Callable[[str], int]) -> int:
+    """Give a column the longest form that has room, not before ``longest``; what is left then."""
+    for form in range(longest, one.form + 1):
+        more = max(0, _natural(one, form, measure) - one.width)
+        if more <= left:
+            one.form, one.width = form, one.width + more
+            return left - more
+    return left
 
 
 def _natural(one: Placed, form: int, measure: Callable[[str], int]) -> int:

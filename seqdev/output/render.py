@@ -14,12 +14,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
+from textwrap import fill
 from typing import Any, TextIO
 from uuid import UUID
 
 from seqdev.errors import OutputError, ReaderGoneError
 from seqdev.output.columns import columns, forms, phone_columns, titles
-from seqdev.output.screen import Said, Screen
+from seqdev.output.screen import Said, Screen, width_of
 from seqdev.output.text import escape_json, is_unicode, mask, spreadsheet_cell, visible
 from seqdev.output.tones import coloured
 from seqdev.output.words import Clock
@@ -197,8 +198,13 @@ def _place(out: TextIO) -> AbstractContextManager[TextIO]:
 
 
 def note(text: str) -> None:
-    """A line of narration on stderr."""
-    print(f"seqdev: {visible(text)}", file=sys.stderr, flush=True)
+    """A line of narration on stderr; on a terminal as many as it takes, broken between words."""
+    line = f"seqdev: {visible(text)}"
+    if sys.stderr.isatty():
+        line = fill(
+            line, width_of(sys.stderr), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    print(line, file=sys.stderr, flush=True)
 
 
 def _encode(value: object, out: TextIO) -> str:

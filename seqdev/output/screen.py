@@ -76,13 +76,15 @@ class Screen:
         self._colours = coloured(out)
         self._dots, self._rule = ("…", "─") if is_unicode(out) else ("...", "-")
         self._dropped: dict[str, None] = {}
+        self._lost_ids = False
         self._was_cut = False
 
     def lost(self) -> str:
         """What there was no room for, in words; empty: nothing."""
         cut_ = f"{self._dots} stands for what is cut" if self._was_cut else ""
-        dropped = f"no room for {', '.join(self._dropped)}" if self._dropped else ""
-        return "; ".join(filter(None, (dropped, cut_)))
+        dropped = [*self._dropped, *(["ids"] if self._lost_ids else [])]
+        said = f"no room for {', '.join(dropped)}" if dropped else ""
+        return "; ".join(filter(None, (said, cut_)))
 
     def say(self, said: Said) -> None:
         """Print lines."""
@@ -129,7 +131,7 @@ class Screen:
         fitted = fit(placed, self._width, self._measure)
         shown = fitted.placed
         self._dropped |= dict.fromkeys(column.title for column in fitted.dropped)
-        self._dropped |= dict.fromkeys(f"ids of {one.column.title}" for one in shown if _lost_ids(one))
+        self._lost_ids |= any(_lost_ids(one) for one in shown)
         self._row(shown, [one.title for one in shown], [Tone.HEADING] * len(shown))
         rule = (" " * GAP).join(self._rule * one.width for one in shown)
         self._out.write(self._painted(rule, Tone.USUAL) + "\n")
@@ -145,7 +147,8 @@ class Screen:
         names = titles(found, rows, self._clock)
         indent = max(map(self._measure, names), default=0) + GAP
         for place, (column, name) in enumerate(zip(found, names, strict=True)):
-            value = rows[0][place]
+            if (value := rows[0][place]) is None:
+                continue
             ((cell,), *_) = forms(column, [value], self._clock)
             for number, text in enumerate(self._wrapped(cell, max(self._width - indent, 1))):
                 begin = self._painted("" if number else name, Tone.HEADING)

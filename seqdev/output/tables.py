@@ -68,7 +68,7 @@ def _cell(row: Any, column: str) -> Any:
 
 def _name_of(row: type[Any], column: str) -> str | None:
     """The field with the name of what the column is about, where an id stands beside it."""
-    names = {one.name for one in fields(row)}
-    if f"{column}_id" not in names:
+    hints = get_type_hints(row)
+    if not column.endswith("device") or f"{column}_id" not in hints:
         return None
-    return next((name for name in (f"{column}_name", column) if name in names), None)
+    return next((name for name in (f"{column}_name", column) if hints.get(name) in (str, str | None)), None)
