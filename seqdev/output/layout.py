@@ -83,7 +83,7 @@ def _shrink(
 ) -> None:
     """Give every column its smallest width, where words longer than ``cap`` may be cut.
 
-    Only where it is ``tight`` are those of the first column, and of columns that decide.
+    Only where it is ``tight`` are those of columns that decide.
     """
     for place, one in enumerate(placed):
         one.form = len(one.forms) - 1
@@ -91,9 +91,9 @@ def _shrink(
         if one.column.wraps:
             comfort = _COMFORT_OF_PROSE if Mark.PROSE in one.column.marks else _COMFORT
             widest = max(0 if tight else min(widest, comfort), _longest_word(one, measure))
-            # What a row is about and what decides is cut last.
-            if tight or not (place == 0 or one.column.decides):
-                widest = min(widest, cap)
+            if tight or not one.column.decides:
+                # What a row is about is cut less.
+                widest = min(widest, cap if tight or place else _CAPS[0])
         one.width = max(_title(one, measure), widest)
 
 
@@ -114,6 +114,8 @@ def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) ->
         left -= 1
     for one in placed:
         left = _lengthen(one, 0, left, measure)
+        if 0 < (more := measure(one.title) - one.width) <= left:
+            one.width, left = one.width + more, left - more
 
 
 def _lengthen(one: Placed, longest: int, left: int, measure: Callable[[str], int]) -> int:
