@@ -328,13 +328,13 @@ def all_(
         state_of_things = replace(brief("health", Health, [health]), single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
     found = sum(line.found for line in lines)
-    note(f"{found} found" + ("; for more: seqdev audit NAME" if found else ""))
+    note(f"{found:,} found" + ("; for more: seqdev audit NAME" if found else ""))
     if health.last_tick is None:
         note("no tick has ever come to a good end here")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
-        note(f"{part}" + ("; that has ended by itself" if part.is_over else ""))
+        note(part.told(app.clock) + ("; that has ended by itself" if part.is_over else ""))
     return Exit.FINDINGS if found else Exit.DONE
 
 
@@ -384,5 +384,5 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
 
 def _say(found: int, listed: int, total: int) -> None:
     """The account on stderr: what was found, of what, and what is not listed."""
-    text = f"{found} found" + (f" among {total} rows" if total != found else "")
+    text = f"{found:,} found" + (f" among {total:,} rows" if total != found else "")
     note(text + (f", {listed} shown: --limit, or --all" if listed < total else ""))

@@ -69,7 +69,7 @@ def resume(
         note(f"{part} is not paused: nothing was changed")
         return Exit.DONE
     if paused:
-        note(f"{paused}{'; that has ended by itself' if paused.is_over else ''}")
+        note(f"{paused.told(app.clock)}{'; that has ended by itself' if paused.is_over else ''}")
     _say(held, spread, app.clock)
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     assert whose.id

@@ -9,7 +9,7 @@ from typing import TypeVar, get_type_hints
 from uuid import UUID
 
 from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
-from seqdev.explain.rows import Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
+from seqdev.explain.rows import Blocked, Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
 from seqdev.output.columns import Aged, Answer, Named, Prose, Verdict
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
@@ -95,67 +95,58 @@ class _Message:
 
 def write_screen(writer: Writer, found: Explanation) -> None:
     """Write ``found`` as tables for people: what waits and is stopped first."""
-    if found.near:
-        writer.write(Table("near", Near, found.near))
-    if found.blocked:
-        blocked = [
-            _Blocked(
-                Toned(f"for user {one.user_id}" if one.user_id else "for everybody", Tone.WARNING),
-                one.since,
-                one.why,
-                one.blocked_by,
-                "nothing is sent; if that is over: seqdev block remove PHONE, seqdev contacts resume PHONE",
-            )
-            for one in found.blocked
-        ]
-        writer.write(Table("blocked", _Blocked, blocked))
     clock = replace(writer.clock, now=lambda: found.now)
+    tables = [Table("near", Near, found.near), Table("blocked", _Blocked, list(map(_blocked, found.blocked)))]
     for story in found.stories:
-        waits = sorted(story.waiting, key=_goes)
-        stops = [Table("waiting", _Stop, [_stop(one, clock)], single=True) for one in waits]
-        stopped = sum(not _goes(one) for one in waits)
-        writer.write(
-            Table("person", _Person, [_person(story, clock)], single=True),
-            *stops[:stopped],
-            Table("answers", _Answer, list(_answers(story, clock))),
-            *stops[stopped:],
-            Table(
-                "leads",
-                _Lead,
-                [
-                    _Lead(
-                        lead.name,
-                        lead.phone,
-                        lead.status,
-                        f"{_device(lead.device_id, lead.device_name)} ({lead.device})"
-                        if lead.device_id
-                        else "none",
-                        ", ".join(lead.triggers) or "none",
-                    )
-                    for lead in story.leads
-                ],
-            ),
-            Table("steps", _Step, [row for one in story.enrolments for row in _steps(one, clock)]),
-            Table(
-                "messages of others",
-                _Message,
-                [
-                    _Message(
-                        one.written_by
-                        + (f" {_place(one.sequence_name, one.day)}" if one.sequence_id else ""),
-                        one.status + (f": {one.error}" if one.error else ""),
-                        one.at,
-                        Named(one.device_name, one.device_id),
-                        one.preview,
-                    )
-                    for one in story.messages
-                ],
-            ),
+        tables += _tables(story, clock)
+        if (total := story.messages_total) > len(story.messages):
+            note(f"{total:,} messages of others, the last {len(story.messages)} of them listed")
+    writer.write(*(table for table in tables if table.rows))
+
+
+def _blocked(one: Blocked) -> _Blocked:
+    return _Blocked(
+        Toned(f"for user {one.user_id}" if one.user_id else "for everybody", Tone.WARNING),
+        one.since,
+        one.why,
+        one.blocked_by,
+        "nothing is sent; if that is over: seqdev block remove PHONE, seqdev contacts resume PHONE",
+    )
+
+
+def _tables(story: Story, clock: Clock) -> list[Table]:
+    waits = sorted(story.waiting, key=_goes)
+    stops = [Table("waiting", _Stop, [_stop(one, clock)], single=True) for one in waits]
+    stopped = sum(not _goes(one) for one in waits)
+    leads = [
+        _Lead(
+            lead.name,
+            lead.phone,
+            lead.status,
+            f"{_device(lead.device_id, lead.device_name)} ({lead.device})" if lead.device_id else "none",
+            ", ".join(lead.triggers) or "none",
         )
-        if story.messages_total > len(story.messages):
-            note(
-                f"{story.messages_total:,} messages of others, the last {len(story.messages)} of them listed"
-            )
+        for lead in story.leads
+    ]
+    messages = [
+        _Message(
+            one.written_by + (f" {_place(one.sequence_name, one.day)}" if one.sequence_id else ""),
+            one.status + (f": {one.error}" if one.error else ""),
+            one.at,
+            Named(one.device_name, one.device_id),
+            one.preview,
+        )
+        for one in story.messages
+    ]
+    return [
+        Table("person", _Person, [_person(story, clock)], single=True),
+        *stops[:stopped],
+        Table("answers", _Answer, list(_answers(story, clock))),
+        *stops[stopped:],
+        Table("leads", _Lead, leads),
+        Table("steps", _Step, [row for one in story.enrolments for row in _steps(one, clock)]),
+        Table("messages of others", _Message, messages),
+    ]
 
 
 def _person(story: Story, clock: Clock) -> _Person:
@@ -169,12 +160,15 @@ def _stop(waiting: Waiting, clock: Clock) -> _Stop:
     step, reason = waiting.step, waiting.reason
     gate = next((one for one in waiting.gates if one.gate == waiting.stopped_by), None)
     if gate is None or reason is None:
-        answer = f"nothing stops it: the next tick queues it on {_device(step.device_id, step.device_name)}"
+        device = _device(step.device_id, step.device_name)
+        answer = f"nothing stops it: the next tick queues it on {device}"
         if waiting.already_queued:
             answer = f"its message exists ({step.message_status}): the next tick only completes the row"
         to_do, opens = "nothing; if it stays, does seqdev tick run?", "now"
         if _offline(waiting) and not waiting.already_queued:
             answer += f", but that is {_away(waiting)}"
+            if _is_gone(waiting):
+                answer = f"NOBODY SENDS IT: the next tick queues it on {device}, which is {_away(waiting)}"
             to_do = _to_do("device_gone" if _is_gone(waiting) else "device_offline", step)
     else:
         detail = f" ({gate.detail})" if gate.detail else ""

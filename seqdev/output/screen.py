@@ -128,6 +128,8 @@ class Screen:
             Placed(column, title, forms(column, [one[place] for one in rows], self._clock))
             for place, (column, title) in enumerate(zip(found, titles(found, rows, self._clock), strict=True))
         ]
+        # A column without any value tells nothing.
+        placed = [one for place, one in enumerate(placed) if place == 0 or any(one.cells)]
         fitted = fit(placed, self._width, self._measure)
         shown = fitted.placed
         self._dropped |= dict.fromkeys(column.title for column in fitted.dropped)

@@ -193,7 +193,7 @@ def test_every_screen_fits_keeps_what_decides_breaks_no_word_and_says_once_what_
             lost = [title for title in titles(one.whole) if not set(title.split()) <= words]
             assert said.count("no room for") <= 1, (screen, width, said)
             assert [title for title in lost if title not in said] == [], (screen, width, said)
-            assert ("…" in said) == ("…" in shown and "…" not in one.whole), (screen, width)
+            assert "…" in one.whole or ("…" in said) == ("…" in shown), (screen, width)
 
 
 def test_a_terminal_has_colours_that_no_color_takes_away_and_force_color_gives_a_pipe(
