@@ -385,4 +385,4 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
 def _say(found: int, listed: int, total: int) -> None:
     """The account on stderr: what was found, of what, and what is not listed."""
     text = f"{found:,} found" + (f" among {total:,} rows" if total != found else "")
-    note(text + (f", {listed} shown: --limit, or --all" if listed < total else ""))
+    note(text + (f", {listed:,} shown: --limit, or --all" if listed < total else ""))

@@ -6,6 +6,7 @@ and the other names below are the plain type to everybody else.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -183,8 +184,8 @@ def _ids(texts: Sequence[str | None]) -> list[list[str]]:
 def _names(values: Sequence[Named | str | None]) -> list[list[str]]:
     """With eight characters of the id or what tells them apart; without it where the name alone does."""
     whole = {one for one in values if isinstance(one, Named)}
-    names = [one.name for one in whole]
-    alone = {one for one in whole if one.name and names.count(one.name) == 1}
+    names = Counter(one.name for one in whole)
+    alone = {one for one in whole if one.name and names[one.name] == 1}
     length = max(map(len, _ids([str(one.id) for one in whole])[1]))
 
     def shown(one: Named | str | None, short: bool) -> str:
