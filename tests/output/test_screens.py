@@ -5,16 +5,19 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from rich.cells import cell_len
 
 from seqdev.cli import main
+from seqdev.output.columns import Named, Prose, Verdict
 from seqdev.output.render import Format, Table, Writer
 from seqdev.output.screen import Said
+from seqdev.output.text import Phone
 from seqdev.output.words import duration, sparkline
 from tests.world.command import Cli
 from tests.world.host import Host
@@ -104,6 +107,7 @@ def trouble(host: Host, seqdev: Cli) -> Trouble:
     assert seqdev("block", "add", "60129999999", "--why", f"asked {LONG}", "--yes").code in (0, 3)
     assert seqdev("rules", "set", "max_per_hour", "40", "--device", WIDE, "--why", LONG, "--yes").code == 0
     assert seqdev("repair", "device", "lost", "--spread", "--max", "1", "--yes").code in (0, 3)
+    host.rows("update seqdev.run set started_at = started_at - interval '2 hours'")
     return Trouble(str(host.value("select run_id from seqdev.change limit 1")))
 
 
@@ -126,12 +130,21 @@ CHANGES = re.compile(r"[\d:.,+()-]+|ago,?|in|now|ms|s|min|h|d")
 """What differs between two runs, and is no text: numbers and ages."""
 
 
+JOINT = re.compile(r"(?<=[/,.])(?=[^/,.])")
+"""Where a path, a list or a dotted name may go on in the next line."""
+
+
 def broken(shown: str, whole: str) -> Iterator[str]:
     """Words of a narrow screen that are none of the whole one, nor a declared short form of one."""
     known = set(whole.split())
-    joined = {part for word in known for part in re.split(r"(?<=[/,.])(?=[^/,.])", word)}
+    joined = {part for word in known for part in JOINT.split(word)}
     for word in shown.split():
-        if word in known | joined or CHANGES.fullmatch(word) or not word.strip("─"):
+        if (
+            word in known
+            or joined.issuperset(JOINT.split(word))
+            or CHANGES.fullmatch(word)
+            or not word.strip("─")
+        ):
             continue
         begin = word.removesuffix("…")
         if begin != word and any(one.startswith(begin) for one in known | joined):
@@ -307,3 +320,30 @@ def test_a_sparkline_has_a_character_a_value_and_none_beyond_ascii_where_there_i
 )
 def test_a_duration_has_its_units(seconds: float, told: str) -> None:
     assert duration(timedelta(seconds=seconds)) == told
+
+
+@dataclass(frozen=True)
+class Crowded:
+    phone: Phone
+    device: Named
+    at: datetime
+    why: Prose
+    messages: int
+    verdict: Verdict
+
+
+def test_other_columns_give_way_to_one_that_decides_wherever_it_stands(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    row = Crowded(
+        Phone("60123456789"),
+        Named(LONG, UUID(int=1)),
+        datetime.now(UTC),
+        LONG,
+        12_345,
+        "device_of_other_user",
+    )
+    shown = plain(on_screen(45, lambda: Writer(Format.TABLE).write(Table("rows", Crowded, [row]))))
+    assert "60123456789" in shown
+    assert "device_of_other_user" in shown
+    assert capfd.readouterr().err.replace("\n  ", " ").startswith("seqdev: no room for device, why")
