@@ -49,6 +49,7 @@ CHANCE = {
     r"(repair undo) [0-9a-f]{8}\b": r"\1 <id>",
     r"(seconds|duration) +\d.*": r"\1",
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(, .* ago|, now)?": "<instant>",
+    r"[A-Z][a-z]{2} \d{1,2} \d\d:\d\d( \([^)]*\))?": "<instant>",
     r"-{3,}": "---",
     r"(?m)^601(155200|\*{6})\d{3} .*": "<who went where>",
     r"on alice-\d \[[0-9a-f]{8}\]": "on <device>",
