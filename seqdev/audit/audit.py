@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from seqdev import gates
 from seqdev.audit.rows import (
@@ -23,6 +23,7 @@ from seqdev.audit.rows import (
     IfLost,
 )
 from seqdev.moments import EVER, Window
+from seqdev.output.columns import Prose, Verdict
 from seqdev.parameters import window
 from seqdev.phone import national
 from seqdev.postgres import lookup
@@ -64,13 +65,15 @@ class Criteria:
 class Kind:
     """How often an audit found one kind of thing, and what to do about it."""
 
-    finding: str
+    brief: ClassVar[tuple[str, ...]] = ("finding", "severity", "found", "repair")
+
+    finding: Verdict
     """What was found."""
-    severity: str
+    severity: Verdict
     """critical, warning or note."""
     found: int
     """How often, listed or not."""
-    repair: str
+    repair: Prose
     """What to do about it."""
 
 
@@ -100,7 +103,7 @@ class Line:
 
     audit: str
     """The audit: `seqdev audit` takes this name."""
-    severity: str
+    severity: Verdict
     """The worst it found: critical, warning, note; or ok."""
     found: int
     """Findings in all."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from seqdev import replies
 from seqdev.audit.audit import Criteria
 from seqdev.audit.rows import Audited
 from seqdev.errors import SchemaError
+from seqdev.output.columns import Aged, Share
 from seqdev.phone import national
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
@@ -30,8 +31,8 @@ class Replies(Audited):
     device_id: UUID
     messages: int
     replied: int
-    rate: float
-    last_reply: datetime | None
+    rate: Share
+    last_reply: Aged | None
     user_id: UUID
     total: int
 

@@ -5,15 +5,20 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
+from seqdev.output.columns import Aged, Prose, Verdict
 from seqdev.output.text import Phone
 from seqdev.postgres.queries import Query
 
 
 @dataclass(frozen=True)
 class Audited:
-    """A row that people read. ``brief`` names the columns of their table, the important ones first."""
+    """A row that people read. ``brief`` names the columns of their table, the important ones first.
+
+    ``usual``: what goes without saying, so that a column with nothing else is left out.
+    """
 
     brief: ClassVar[tuple[str, ...]]
+    usual: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -21,21 +26,14 @@ class Mismatch(Audited):
     """A row of ``audit/mismatches.sql``: a message, and the device that was assigned."""
 
     brief = (
-        "phone",
-        "cause",
-        "state",
-        "assigned_device",
-        "used_device",
-        "at",
-        "sequence",
-        "step",
+        *("phone", "verdict", "cause", "state", "assigned_device", "used_device", "at", "sequence", "step"),
         "writer",
-        "verdict",
     )
+    usual = ("MISMATCH",)
 
-    verdict: str
-    cause: str | None
-    state: str | None
+    verdict: Verdict
+    cause: Verdict | None
+    state: Verdict | None
     at: datetime | None
     phone: Phone
     sequence: str
@@ -59,26 +57,26 @@ class DeviceState(Audited):
     """A row of ``audit/devices.sql``: a device, its work and its trouble."""
 
     brief = (
-        *("device", "trouble", "due", "in_flight", "drain", "oldest_due", "room", "sent_hour", "sent_day"),
-        *("assigned_contacts", "availability", "status", "last_seen", "pause"),
+        *("device", "trouble", "status", "due", "in_flight", "oldest_due", "drain", "room", "sent_hour"),
+        *("sent_day", "availability", "assigned_contacts", "last_seen", "pause"),
     )
 
     device: str
     device_id: UUID
-    status: str
+    status: Verdict
     availability: str
     assigned_contacts: int
-    trouble: str | None
+    trouble: Verdict | None
     due: int
     in_flight: int
     sent_hour: int
     sent_day: int
     room: int
     new_room: int | None
-    oldest_due: datetime | None
+    oldest_due: Aged | None
     drain: timedelta | None
-    last_seen: datetime | None
-    pause: str | None
+    last_seen: Aged | None
+    pause: Prose | None
     user_id: UUID
     repair: str | None
     total: int
@@ -89,9 +87,14 @@ class DeviceState(Audited):
 class IfLost:
     """The row of ``audit/if_lost.sql``: what would be lost with a device."""
 
+    brief: ClassVar[tuple[str, ...]] = (
+        *("device", "status", "fits", "people", "enrolments", "in_flight", "due_1h", "due_24h"),
+        *("other_devices", "room_1h", "room_24h", "restricted_devices", "new_chats"),
+    )
+
     device: str
     device_id: UUID
-    status: str
+    status: Verdict
     people: int
     enrolments: int
     in_flight: int
@@ -109,16 +112,16 @@ class IfLost:
 class ContactFinding(Audited):
     """A row of ``audit/contacts.sql``: somebody's row, and what is wrong with it."""
 
-    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status", "reason")
+    brief = ("phone", "finding", "status", "reason", "at", "assigned_device", "sequence", "step")
 
-    finding: str
+    finding: Verdict
     phone: Phone | None
     sequence: str | None
     sequence_id: UUID
     step: int | None
     step_id: UUID | None
-    status: str | None
-    reason: str | None
+    status: Verdict | None
+    reason: Verdict | None
     assigned_device: str | None
     assigned_device_id: UUID | None
     at: datetime | None
@@ -132,14 +135,14 @@ class ContactFinding(Audited):
 class SequenceFinding(Audited):
     """A row of ``audit/sequences.sql``: a sequence or a step, and what is wrong with it."""
 
-    brief = ("sequence", "finding", "step", "detail", "people")
+    brief = ("sequence", "finding", "step", "people", "detail")
 
-    finding: str
+    finding: Verdict
     sequence: str
     sequence_id: UUID
     step: int | None
     step_id: UUID | None
-    detail: str | None
+    detail: Prose | None
     people: int | None
     user_id: UUID
     repair: str
@@ -151,12 +154,12 @@ class SequenceFinding(Audited):
 class LeadFinding(Audited):
     """A row of ``audit/leads.sql``: a lead, and what is wrong with it."""
 
-    brief = ("phone", "finding", "name", "device", "detail")
+    brief = ("phone", "finding", "detail", "device", "name")
 
-    finding: str
+    finding: Verdict
     phone: Phone
     name: str | None
-    detail: str | None
+    detail: Prose | None
     device: str | None
     device_id: UUID | None
     lead_id: UUID
@@ -172,13 +175,13 @@ class Collision(Audited):
 
     brief = ("phone", "finding", "devices", "messages", "due", "last_at")
 
-    finding: str
+    finding: Verdict
     phone: Phone
     devices: str
     device_ids: str
     messages: int
     due: int
-    last_at: datetime | None
+    last_at: Aged | None
     user_id: UUID
     repair: str
     total: int
@@ -189,9 +192,9 @@ class Collision(Audited):
 class FailedMessages(Audited):
     """A row of ``audit/failed.sql``: messages of one step that one device did not send, of one cause."""
 
-    brief = ("finding", "messages", "device", "sequence", "step", "last_at", "example")
+    brief = ("finding", "messages", "people", "device", "last_at", "sequence", "step", "example")
 
-    finding: str
+    finding: Verdict
     messages: int
     people: int
     device: str | None
@@ -201,8 +204,8 @@ class FailedMessages(Audited):
     step: int | None
     step_id: UUID | None
     first_at: datetime | None
-    last_at: datetime | None
-    example: str | None
+    last_at: Aged | None
+    example: Prose | None
     user_id: UUID
     repair: str
     total: int
@@ -213,9 +216,9 @@ class FailedMessages(Audited):
 class ForeignMessage(Audited):
     """A row of ``audit/writers.sql``: a message of a sequence that seqdev did not make."""
 
-    brief = ("phone", "finding", "at", "device", "sequence", "step", "status")
+    brief = ("phone", "finding", "status", "at", "device", "sequence", "step")
 
-    finding: str
+    finding: Verdict
     at: datetime | None
     phone: Phone
     sequence: str | None
@@ -224,7 +227,7 @@ class ForeignMessage(Audited):
     step_id: UUID | None
     device: str | None
     device_id: UUID
-    status: str
+    status: Verdict
     message_id: UUID
     user_id: UUID
     repair: str
@@ -243,25 +246,15 @@ class Asked:
 class Health(Audited):
     """The row of ``audit/health.sql``: how far behind the service is."""
 
-    brief = (
-        "backlog",
-        "on_pause",
-        "oldest_due",
-        "oldest_age",
-        "last_tick",
-        "tick_age",
-        "paused_at",
-        "paused_by",
-        "paused_why",
-    )
+    brief = ("backlog", "on_pause", "oldest_due", "last_tick", "paused_at", "paused_by", "paused_why")
 
     backlog: int
     on_pause: int
-    oldest_due: datetime | None
+    oldest_due: Aged | None
     oldest_age: timedelta | None
-    last_tick: datetime | None
+    last_tick: Aged | None
     tick_age: timedelta | None
-    paused_at: datetime | None
+    paused_at: Aged | None
     paused_by: str | None
     paused_why: str | None
 

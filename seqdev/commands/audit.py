@@ -19,7 +19,8 @@ from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOp
 from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.moments import EVER, Moment
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, brief, for_people, published
+from seqdev.output.tables import LISTED, brief, for_people
+from seqdev.output.tables import shown as fitted
 from seqdev.postgres.queries import Query
 from seqdev.rules import pauses
 
@@ -137,7 +138,7 @@ def devices(
         raise UsageError("--if-lost takes no other option than --user and --format", "leave the others out")
     app: App = ctx.obj
     row = audit.if_lost(app.reading("audit devices"), lost, user)
-    app.writer(output).write(Table("if_lost", IfLost, [row], single=True))
+    app.writer(output).write(replace(fitted(output, "if_lost", IfLost, [row]), single=True))
     if not row.fits:
         note("the user's other devices cannot take its work: see room and due")
     return Exit.DONE if row.fits else Exit.FINDINGS
@@ -285,7 +286,7 @@ def replies(
     shown = _Shown(output, limit, show_all)
     criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
     found = audit_replies.find(app.reading("audit replies"), criteria)
-    app.writer(output).write((brief if for_people(output) else published)("replies", Replies, found))
+    app.writer(output).write(fitted(output, "replies", Replies, found))
     if not found:
         note("no sequence has sent anything in that time")
     elif len(found) < found[0].total:
@@ -336,13 +337,13 @@ def all_(
         state_of_things = replace(brief("health", Health, [health]), single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
     found = sum(line.found for line in lines)
-    note(f"{found} found" + ("; for more: seqdev audit NAME" if found else ""))
+    note(f"{found:,} found" + ("; for more: seqdev audit NAME" if found else ""))
     if health.last_tick is None:
         note("no tick has ever come to a good end here")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
-        note(f"{part}" + ("; that has ended by itself" if part.is_over else ""))
+        note(part.told(app.clock) + ("; that has ended by itself" if part.is_over else ""))
     return Exit.FINDINGS if found else Exit.DONE
 
 
@@ -382,13 +383,15 @@ def _assignment(text: str) -> tuple[str, str]:
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
     result = audit.find(app.reading(f"audit {Path(query.path).stem}"), query, criteria)
-    table = (brief if for_people(shown.output) else published)(result.name, query.row, result.rows)
-    app.writer(shown.output).write(table, Table("found", Kind, result.kinds))
+    app.writer(shown.output).write(
+        fitted(shown.output, result.name, query.row, result.rows),
+        fitted(shown.output, "found", Kind, result.kinds),
+    )
     _say(result.found, len(result.rows), result.total)
     return Exit.FINDINGS if result.found else Exit.DONE
 
 
 def _say(found: int, listed: int, total: int) -> None:
     """The account on stderr: what was found, of what, and what is not listed."""
-    text = f"{found} found" + (f" among {total} rows" if total != found else "")
-    note(text + (f", {listed} shown: --limit, or --all" if listed < total else ""))
+    text = f"{found:,} found" + (f" among {total:,} rows" if total != found else "")
+    note(text + (f", {listed:,} shown: --limit, or --all" if listed < total else ""))

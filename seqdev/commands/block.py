@@ -13,7 +13,7 @@ from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, W
 from seqdev.errors import Exit, UsageError
 from seqdev.journal.runs import who
 from seqdev.output.render import Format, note
-from seqdev.output.tables import LISTED, published
+from seqdev.output.tables import LISTED, shown
 from seqdev.phone import asked_for
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import people as jobs
@@ -74,7 +74,7 @@ def list_(
     """List the phones that are blocked, the latest first."""
     application: App = ctx.obj
     found = jobs.list_blocked(application.database("block list"), user, None if show_all else LISTED)
-    application.writer(output).write(published("blocked", BlockedPhone, found))
+    application.writer(output).write(shown(output, "blocked", BlockedPhone, found))
     if not found:
         note("no phone is blocked")
     elif len(found) < found[0].total:

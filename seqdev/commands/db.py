@@ -4,7 +4,7 @@ import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import typer
@@ -15,8 +15,10 @@ from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
 from seqdev.errors import Exit, PermissionRefused, ReaderGoneError, UsageError
 from seqdev.journal.runs import who
+from seqdev.output.columns import Prose, Verdict
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import for_people, shown
 from seqdev.output.text import Phone, visible
 from seqdev.postgres import grants, places, schema
 from seqdev.postgres import zone as zones
@@ -59,11 +61,15 @@ PlaceByOption = Annotated[
 class Standing:
     """A contact without a step, as people see it."""
 
+    brief: ClassVar[tuple[str, ...]] = (
+        *("phone", "why", "step", "by_trigger", "by_day", "by_step", "status", "sequence", "contact_id"),
+    )
+
     phone: Phone | None
     """whose row it is"""
     sequence: str | None
     """name of the sequence"""
-    status: str | None
+    status: Verdict | None
     """of the row"""
     by_trigger: int | None
     """day of the step that current_trigger names"""
@@ -73,11 +79,22 @@ class Standing:
     """day of the step that current_step names"""
     step: int | None
     """day of the step that the upgrade would give to the row; null: none"""
-    why: str
+    why: Verdict
     """disagree; no_step: nothing names a step; several_steps: more than one is named; step_taken: another row
     of the person has that step, or would get it"""
     contact_id: UUID
     """the row"""
+
+
+@dataclass(frozen=True)
+class FindingLine:
+    """A finding on a screen."""
+
+    item: str
+    status: Verdict
+    why: Prose
+    remedy: Prose | None
+    mode: str | None
 
 
 @app.command()
@@ -113,8 +130,8 @@ def check(
             idle = database.retry(rules.idle_columns, read_only=True)
             if idle:
                 note(rules.not_counted(idle))
-    shown = [finding for finding in found if show_all or finding.status != "ok"]
-    application.writer(output).write(Table("findings", Finding, shown))
+    listed = [finding for finding in found if show_all or finding.status != "ok"]
+    application.writer(output).write(_table(output, "findings", listed))
     in_order = sum(finding.status == "ok" for finding in found)
     note(f"{len(found)} checks, {in_order} in order" + ("" if show_all else "; --all shows them"))
     if any(finding.blocks for finding in found):
@@ -152,7 +169,7 @@ def upgrade(
             note("before leads merge, all but the key: seqdev db upgrade --leave-duplicates")
         return _remaining(schema.beyond_help(found))
     if plan:
-        application.writer(output).write(Table("plan", Finding, plan))
+        application.writer(output).write(_table(output, "plan", plan))
     if not place_by and (number := places.undecided(database)):
         raise UsageError(
             f"nothing was changed: of {number:,} contacts, trigger, day and step number name different steps",
@@ -182,8 +199,18 @@ def upgrade(
 
 def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
     if not yes:
-        application.writer(Format.TABLE, sys.stderr).write(Table("plan", Finding, plan))
+        application.writer(Format.TABLE, sys.stderr).write(_table(Format.TABLE, "plan", plan))
     return confirm(f"That is done. Do {_steps(plan)} too, which only shows now?", yes)
+
+
+def _table(output: Format, name: str, found: list[Finding]) -> Table:
+    if not for_people(output):
+        return Table(name, Finding, found)
+    return Table(
+        name,
+        FindingLine,
+        [FindingLine(*(getattr(one, f.name) for f in fields(FindingLine))) for one in found],
+    )
 
 
 def _steps(plan: list[Finding]) -> str:
@@ -233,7 +260,7 @@ def places_(
     application: App = ctx.obj
     found = places.listed(application.database("db places"), place_by, limit)
     rows = [Standing(*(getattr(one, field.name) for field in fields(Standing))) for one in found]
-    application.writer(output).write(Table("places", Standing, rows))
+    application.writer(output).write(shown(output, "places", Standing, rows))
     total = found[0].total if found else 0
     note(
         f"{total:,} contacts"

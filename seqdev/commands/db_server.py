@@ -8,6 +8,7 @@ import typer
 
 from seqdev.commands.options import App, FormatOption
 from seqdev.errors import Exit
+from seqdev.output.columns import Code
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import conninfo, embedded, home
@@ -24,7 +25,7 @@ class ServerStatus:
     """Whether commands work on it: no other database is named."""
     running: bool
     """Whether the server runs."""
-    pid: int | None
+    pid: Code | None
     """Its process."""
     version: str
     """Version of PostgreSQL."""

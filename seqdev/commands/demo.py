@@ -31,7 +31,11 @@ def demo(ctx: typer.Context) -> int:
     note(f"the demo works only on the embedded server in {home.find()}")
     with _own_environment(), tempfile.TemporaryDirectory(prefix="seqdev-demo-") as folder:
         # Nor do other settings count, or the story would come out differently.
-        settings = Settings(database_url=f"{server} dbname={stage.DATABASE}", mask=application.settings.mask)
+        settings = Settings(
+            database_url=f"{server} dbname={stage.DATABASE}",
+            mask=application.settings.mask,
+            shown_zone=application.settings.shown_zone,
+        )
         scratch = App(settings)
 
         def seqdev(arguments: list[str]) -> int:

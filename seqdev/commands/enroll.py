@@ -26,6 +26,7 @@ from seqdev.enroll.rows import Enrolment, Refusal, Unmatched
 from seqdev.errors import Exit, NotFound
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import shown
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 
@@ -84,7 +85,7 @@ def enroll(
     selection, unmatched = database.retry(resolve, read_only=True)
     if unmatched and not selection.sequences:
         nothing = Result([], unmatched=unmatched)
-        app.writer(output).write(*_tables(nothing))
+        app.writer(output).write(*_tables(nothing, output))
         return _account(nothing, selection)
     asks = not (yes or dry_run)
     with ExitStack() as stack:
@@ -96,24 +97,24 @@ def enroll(
             planned = run_enroll(database, selection, None)
             planned.unmatched[:0] = unmatched
             if not planned.enrolled:
-                app.writer(output).write(*_tables(planned))
+                app.writer(output).write(*_tables(planned, output))
                 return _account(planned, selection)
-            app.writer(Format.TABLE, sys.stderr).write(*_tables(planned))
-            if not confirm(f"Enrol {planned.enrolled} people?", yes):
+            app.writer(Format.TABLE, sys.stderr).write(*_tables(planned, Format.TABLE))
+            if not confirm(f"Enrol {planned.enrolled:,} people?", yes):
                 note("nothing was changed")
                 return Exit.DONE
         run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))
         with progress("leads") as bar:
             result = run_enroll(database, selection, run, lambda r: bar(r.looked_at))
         result.unmatched[:0] = unmatched
-        app.writer(output).write(*_tables(result))
+        app.writer(output).write(*_tables(result, output))
         return ended(run, _account(result, selection))
 
 
-def _tables(result: Result) -> tuple[Table, ...]:
+def _tables(result: Result, output: Format) -> tuple[Table, ...]:
     return (
-        Table("sequences", Enrolment, list(result.enrolments())),
-        Table("refused", Refusal, result.refusals),
+        shown(output, "sequences", Enrolment, list(result.enrolments())),
+        shown(output, "refused", Refusal, result.refusals),
         Table("unmatched", Unmatched, result.unmatched),
     )
 
@@ -144,11 +145,11 @@ def _account(result: Result, selection: Selection) -> int:
     if result.missing:
         listed = len(result.unmatched) - names
         more = "" if listed == result.missing else f", {listed} of them listed: --all lists all"
-        note(f"{result.missing} of {result.asked} phones given are no lead's{more}")
+        note(f"{result.missing:,} of {result.asked:,} phones given are no lead's{more}")
     if result.over_limit:
         note(f"stopped at --limit {selection.limit}: more people match")
     if result.refused > len(result.refusals):
-        note(f"{result.refused} refused, {len(result.refusals)} of them listed: --all lists all")
+        note(f"{result.refused:,} refused, {len(result.refusals)} of them listed: --all lists all")
     return Exit.FINDINGS if result.refused or result.missing or names or closed else Exit.DONE
 
 

@@ -106,7 +106,7 @@ def forecast(
     if len(found.devices) > LISTED and not show_all and people:
         note(f"{LISTED} of {len(found.devices)} devices shown: --all")
     if paused := database.retry(pause.look, read_only=True):
-        note(f"paused {paused}; this is as if it went on now")
+        note(f"paused {paused.told(app.clock)}; this is as if it went on now")
     return Exit.DONE
 
 

@@ -73,7 +73,7 @@ def pause(
                 "give one of --sequence, --device, --user; a pause of all ends by seqdev resume",
             )
         paused, new = switch.pause(database, *who(), why)
-        note(f"{'paused' if new else 'paused already, nothing changed:'} {paused}")
+        note(f"{'paused' if new else 'paused already, nothing changed:'} {paused.told(app.clock)}")
         switch.wait(database, wait, note)
         note("no batch is running; to go on: seqdev resume")
         return Exit.DONE
@@ -99,14 +99,15 @@ def _part(
 
     whose, ends, change, before = database.retry(plan, read_only=True)
     if change.old_value == change.new_value:
-        note(f"paused already, nothing changed: {before}")
+        assert before
+        note(f"paused already, nothing changed: {before.told(app.clock)}")
     else:
         with journaled(ctx, database, "pause") as run:
             database.retry(partial(rules.apply, run=run.id, changes=[change]))
             run.counts = {"changed": 1, "why": why}
             ended(run, Exit.DONE)
         if before and not before.is_over:
-            note(f"until now: {before}")
+            note(f"until now: {before.told(app.clock)}")
         end = f"until {ends.shown} in {ends.zone}, the zone of the database" if ends else "until resumed"
         note(f"paused: {pauses.named(whose.scope, whose.id, whose.name)}, {end}: {why}")
     switch.wait(database, wait, note)

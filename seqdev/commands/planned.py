@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -81,11 +81,12 @@ def carry_out(
             if ways.plan:
                 plan.save(ways.plan)
                 note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")
-            repair_view.show_plan(application.writer(ways.output), plan, ways.show_all)
+            repair_view.show_plan(replace(application.writer(ways.output), pages=True), plan, ways.show_all)
             return _code(job, plan)
         if plan.changes and not ways.yes:
             if sys.stdin.isatty() and sys.stderr.isatty():
-                repair_view.show_plan(application.writer(Format.TABLE, sys.stderr), plan, ways.show_all)
+                asked = replace(application.writer(Format.TABLE, sys.stderr), pages=True)
+                repair_view.show_plan(asked, plan, ways.show_all)
             if not confirm(f"Change these {plan.changes:,} rows?", ways.yes):
                 note("nothing was changed")
                 return Exit.DONE

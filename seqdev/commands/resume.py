@@ -11,6 +11,7 @@ from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause
 from seqdev.journal.runs import who
 from seqdev.output.render import Format, note
+from seqdev.output.words import Clock
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs
@@ -68,8 +69,8 @@ def resume(
         note(f"{part} is not paused: nothing was changed")
         return Exit.DONE
     if paused:
-        note(f"{paused}{'; that has ended by itself' if paused.is_over else ''}")
-    _say(held, spread)
+        note(f"{paused.told(app.clock)}{'; that has ended by itself' if paused.is_over else ''}")
+    _say(held, spread, app.clock)
     ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
     assert whose.id
     job = jobs.unpause(whose.scope, whose.id, spread)
@@ -91,12 +92,12 @@ def _look(
     return whose, pauses.of(tx, whose), pauses.held_back(tx, whose)
 
 
-def _say(held: HeldBack, spread: timedelta) -> None:
+def _say(held: HeldBack, spread: timedelta, clock: Clock) -> None:
     """Who is due, by age, and what becomes of them."""
     if not held.due:
         note("nobody is due there now")
         return
-    since = f"; the oldest since {held.oldest:%Y-%m-%d %H:%M %Z}" if held.oldest else ""
+    since = f"; the oldest since {clock.with_age(held.oldest)}" if held.oldest else ""
     note(
         f"{held.due:,} contacts are due now: {held.in_hour:,} for an hour at most, {held.in_day:,} for a day "
         f"at most, {held.longer:,} for longer{since}"

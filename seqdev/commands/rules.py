@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
@@ -11,8 +11,8 @@ import typer
 from seqdev.commands.group import Group
 from seqdev.commands.options import App, DryRunOption, FormatOption, YesOption, confirm, ended, journaled
 from seqdev.errors import Exit
-from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, published
+from seqdev.output.render import Format, note
+from seqdev.output.tables import LISTED, shown
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules import rules
@@ -64,7 +64,7 @@ def list_(
         return [*found, *rules.of_host(tx, whose, found)]
 
     found = database.retry(work, read_only=True)
-    application.writer(output).write(Table("rules", Rule, found))
+    application.writer(output).write(shown(output, "rules", Rule, found))
     idle = [
         one.source.removesuffix(rules.NOT_COUNTED)
         for one in found
@@ -93,7 +93,7 @@ def get(
     found = database.retry(
         lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device), name), read_only=True
     )
-    application.writer(output).write(Table("rule", Rule, found[:1], single=True))
+    application.writer(output).write(replace(shown(output, "rule", Rule, found[:1]), single=True))
     return Exit.DONE
 
 
@@ -187,7 +187,7 @@ def history(
     application: App = ctx.obj
     database = application.database("rules history", ruled=False)
     found = database.retry(lambda tx: rules.history(tx, name, None if show_all else LISTED), read_only=True)
-    application.writer(output).write(published("history", PastChange, found))
+    application.writer(output).write(shown(output, "history", PastChange, found))
     if not found:
         note("no such rule was ever set")
     elif len(found) < found[0].total:
@@ -207,14 +207,14 @@ def _carry_out(
     changes = [one for one in planned if one.old_value != one.new_value]
     for words in ways.said:
         note(words)
-    table = Table("changes", Change, changes)
+    table = shown(ways.output, "changes", Change, changes)
     writer = application.writer(ways.output)
     if ways.dry_run or not changes:
         writer.write(table)
         note(f"{len(changes)} rules would change" if changes else "nothing to do: all of it holds already")
         return Exit.DONE
     if not ways.yes and sys.stdin.isatty() and sys.stderr.isatty():
-        application.writer(Format.TABLE, sys.stderr).write(table)
+        application.writer(Format.TABLE, sys.stderr).write(shown(Format.TABLE, "changes", Change, changes))
     if not confirm("Change this for every host?", ways.yes):
         note("nothing was changed")
         return Exit.DONE

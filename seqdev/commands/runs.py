@@ -1,5 +1,6 @@
 """``seqdev runs``."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,10 +14,12 @@ from seqdev.errors import Exit, UsageError
 from seqdev.journal import runs as journal
 from seqdev.journal.runs import ListedRun, Missed
 from seqdev.moments import Moment
-from seqdev.output.columns import Prose, Verdict
+from seqdev.output.columns import Code, Prose, Verdict
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED, published
 from seqdev.output.words import number
+
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class RunLine:
     command: str
     did: Prose
     took: timedelta | None
-    exit: int | None
+    exit: Code | None
     who: str
 
 
@@ -137,7 +140,7 @@ def _lines(rows: Sequence[ListedRun]) -> Iterator[RunLine]:
             run_id=row.run_id,
             state=row.state,
             started=row.started,
-            command=" ".join(part for part in (row.command, _further(row)) if part),
+            command=_ID.sub(_short, " ".join(part for part in (row.command, _further(row)) if part)),
             did=_words(row.counts or {}),
             took=row.lasted,
             exit=row.exit_code,
@@ -159,10 +162,14 @@ def _words(counts: Mapping[str, Any]) -> str:
         elif value is True:
             said.append(name)
         elif isinstance(value, str):
-            said.append(value)
+            said.append(f"{name.replace('_', ' ')} {_ID.sub(_short, value)}")
         elif value:
             said.append(f"{name.replace('_', ' ')} {_number(value)}")
     return ", ".join(said)
+
+
+def _short(identity: re.Match[str]) -> str:
+    return identity[0][:8]
 
 
 def _number(value: object) -> str:

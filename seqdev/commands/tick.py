@@ -14,7 +14,7 @@ from seqdev.errors import Cancelled, Exit
 from seqdev.journal.runs import who
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, Writer, note
-from seqdev.output.tables import for_people
+from seqdev.output.tables import for_people, shown
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
@@ -112,7 +112,7 @@ def tick(
     app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
     database = app.reading("tick") if compare or dry_run else app.database("tick")
     if compare:
-        app.writer(output).write(Table("policies", Comparison, compared(database)))
+        app.writer(output).write(shown(output, "policies", Comparison, compared(database)))
         return Exit.DONE
     if dry_run:
         _show_plan(app, database, output)
@@ -137,12 +137,14 @@ def _show_plan(app: App, database: Database, output: Format) -> None:
         row = DryRun(**asdict(summary), **place, devices=decisions)
         writer.write(Table("summary", DryRun, [row], single=True))
     else:
-        writer.write(Table("summary", Summary, [summary], single=True), Table("devices", Decision, decisions))
+        writer.write(
+            Table("summary", Summary, [summary], single=True), shown(output, "devices", Decision, decisions)
+        )
 
 
-def _run(ctx: typer.Context, database: Database, limits: Limits, shown: tuple[Writer, Account]) -> int:
+def _run(ctx: typer.Context, database: Database, limits: Limits, told: tuple[Writer, Account]) -> int:
     """One run: it is printed, and accounted for. Returns its exit code; raises what ended it early."""
-    writer, account = shown
+    writer, account = told
     schema.require(database)
     stayed = _bring_home(ctx, database)
     with journaled(ctx, database, "tick") as run:

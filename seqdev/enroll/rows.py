@@ -1,8 +1,10 @@
 """The rows of an enrolment, and the files below ``sql/enroll/`` that they come from."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
+from seqdev.output import columns
 from seqdev.output.text import Phone
 from seqdev.postgres.queries import Query
 
@@ -48,6 +50,10 @@ class Target:
 class Enrolment:
     """What happened, or would, for one sequence."""
 
+    brief: ClassVar[tuple[str, ...]] = (
+        *("sequence", "matched", "enrolled", "already_in", "refused", "sequence_id"),
+    )
+
     sequence: str | None
     """Name of the sequence."""
     sequence_id: UUID
@@ -66,11 +72,13 @@ class Enrolment:
 class Refusal:
     """A lead that was refused, and why."""
 
+    brief: ClassVar[tuple[str, ...]] = ("phone", "reason", "sequence", "lead_id")
+
     sequence: str | None
     """Name of the sequence."""
     phone: Phone | None
     """The phone of the lead."""
-    reason: str
+    reason: columns.Verdict
     """Why, as one word."""
     lead_id: UUID | None
     """The lead."""

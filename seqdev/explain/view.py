@@ -9,14 +9,20 @@ from typing import TypeVar, get_type_hints
 from uuid import UUID
 
 from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
-from seqdev.explain.rows import Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
+from seqdev.explain.rows import Blocked, Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
+from seqdev.output.columns import Aged, Answer, Named, Prose, Verdict
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
+from seqdev.output.tones import Tone, Toned
+from seqdev.output.words import Clock, ago
+from seqdev.settings import Rules
 
 _STATE = {True: "ok", False: "shut", None: "not asked"}
 
 SHOWN_STEPS = 8
 """Steps of one enrolment on the screen, the latest."""
+
+_GONE = "GONE: it does not come back"
 
 _IN_FLIGHT = ("pending", "queued", "processing")
 
@@ -28,21 +34,22 @@ class _Person:
     person: str
     user: UUID | None
     policy: str
+    times_in: str
 
 
 @dataclass(frozen=True)
 class _Blocked:
-    blocked: str
-    since: str
-    why: str | None
+    blocked: Verdict
+    since: Aged
+    why: Prose | None
     by: str | None
-    to_do: str
+    to_do: Prose
 
 
 @dataclass(frozen=True)
 class _Stop:
-    answer: str
-    to_do: str
+    answer: Answer
+    to_do: Prose
     step: str
     since: str
     next_eligible: str
@@ -55,131 +62,130 @@ class _Stop:
 
 @dataclass(frozen=True)
 class _Answer:
-    answer: str
-    to_do: str
+    answer: Answer
+    to_do: Prose
 
 
 @dataclass(frozen=True)
 class _Lead:
     lead: str | None
     phone: Phone
-    status: str | None
+    status: Verdict | None
     device: str
-    triggers: str
+    triggers: Prose
 
 
 @dataclass(frozen=True)
 class _Step:
     step: str
-    status: str
-    due: str
-    device: str
-    message: str
+    status: Answer
+    message: Prose
+    due: datetime | None
+    device: Named | None
 
 
 @dataclass(frozen=True)
 class _Message:
     other_message: str
-    at: str
-    device: str
-    status: str
-    preview: str | None
+    status: Answer
+    at: datetime | None
+    device: Named
+    preview: Prose | None
 
 
 def write_screen(writer: Writer, found: Explanation) -> None:
     """Write ``found`` as tables for people: what waits and is stopped first."""
-    if found.near:
-        writer.write(Table("near", Near, found.near))
-    if found.blocked:
-        blocked = [
-            _Blocked(
-                f"for user {one.user_id}" if one.user_id else "for everybody",
-                _when(one.since, found.now),
-                one.why,
-                one.blocked_by,
-                "nothing is sent; if that is over: seqdev block remove PHONE, seqdev contacts resume PHONE",
-            )
-            for one in found.blocked
-        ]
-        writer.write(Table("blocked", _Blocked, blocked))
+    clock = replace(writer.clock, now=lambda: found.now)
+    tables = [Table("near", Near, found.near), Table("blocked", _Blocked, list(map(_blocked, found.blocked)))]
     for story in found.stories:
-        waits = sorted(story.waiting, key=_goes)
-        stops = [Table("waiting", _Stop, [_stop(one, found)], single=True) for one in waits]
-        stopped = sum(not _goes(one) for one in waits)
-        writer.write(
-            Table("person", _Person, [_person(story)], single=True),
-            *stops[:stopped],
-            Table("answers", _Answer, list(_answers(story, found.now))),
-            *stops[stopped:],
-            Table(
-                "leads",
-                _Lead,
-                [
-                    _Lead(
-                        lead.name,
-                        lead.phone,
-                        lead.status,
-                        f"{_device(lead.device_id, lead.device_name)} ({lead.device})"
-                        if lead.device_id
-                        else "none",
-                        ", ".join(lead.triggers) or "none",
-                    )
-                    for lead in story.leads
-                ],
-            ),
-            Table("steps", _Step, [row for one in story.enrolments for row in _steps(one)]),
-            Table(
-                "messages of others",
-                _Message,
-                [
-                    _Message(
-                        one.written_by
-                        + (f" {_place(one.sequence_name, one.day)}" if one.sequence_id else ""),
-                        _time(one.at),
-                        _device(one.device_id, one.device_name),
-                        one.status + (f": {one.error}" if one.error else ""),
-                        one.preview,
-                    )
-                    for one in story.messages
-                ],
-            ),
+        tables += _tables(story, clock)
+        if (total := story.messages_total) > len(story.messages):
+            note(f"{total:,} messages of others, the last {len(story.messages)} of them listed")
+    writer.write(*(table for table in tables if table.rows))
+
+
+def _blocked(one: Blocked) -> _Blocked:
+    return _Blocked(
+        Toned(f"for user {one.user_id}" if one.user_id else "for everybody", Tone.WARNING),
+        one.since,
+        one.why,
+        one.blocked_by,
+        "nothing is sent; if that is over: seqdev block remove PHONE, seqdev contacts resume PHONE",
+    )
+
+
+def _tables(story: Story, clock: Clock) -> list[Table]:
+    waits = sorted(story.waiting, key=_goes)
+    stops = [Table("waiting", _Stop, [_stop(one, clock)], single=True) for one in waits]
+    stopped = sum(not _goes(one) for one in waits)
+    leads = [
+        _Lead(
+            lead.name,
+            lead.phone,
+            lead.status,
+            f"{_device(lead.device_id, lead.device_name)} ({lead.device})" if lead.device_id else "none",
+            ", ".join(lead.triggers) or "none",
         )
-        if story.messages_total > len(story.messages):
-            note(f"{story.messages_total} messages of others, the last {len(story.messages)} of them listed")
+        for lead in story.leads
+    ]
+    messages = [
+        _Message(
+            one.written_by + (f" {_place(one.sequence_name, one.day)}" if one.sequence_id else ""),
+            one.status + (f": {one.error}" if one.error else ""),
+            one.at,
+            Named(one.device_name, one.device_id),
+            one.preview,
+        )
+        for one in story.messages
+    ]
+    return [
+        Table("person", _Person, [_person(story, clock)], single=True),
+        *stops[:stopped],
+        Table("answers", _Answer, list(_answers(story, clock))),
+        *stops[stopped:],
+        Table("leads", _Lead, leads),
+        Table("steps", _Step, [row for one in story.enrolments for row in _steps(one, clock)]),
+        Table("messages of others", _Message, messages),
+    ]
 
 
-def _person(story: Story) -> _Person:
+def _person(story: Story, clock: Clock) -> _Person:
     whose = "of the user" if story.policy_by == "user" else "for all"
-    return _Person(_names(story), story.user_id, f"{story.policy} (policy {whose})")
+    return _Person(
+        _names(story), story.user_id, f"{story.policy} (policy {whose})", clock.zone_of([clock.now()])
+    )
 
 
-def _stop(waiting: Waiting, found: Explanation) -> _Stop:
+def _stop(waiting: Waiting, clock: Clock) -> _Stop:
     step, reason = waiting.step, waiting.reason
     gate = next((one for one in waiting.gates if one.gate == waiting.stopped_by), None)
     if gate is None or reason is None:
-        answer = f"nothing stops it: the next tick queues it on {_device(step.device_id, step.device_name)}"
+        device = _device(step.device_id, step.device_name)
+        answer = f"nothing stops it: the next tick queues it on {device}"
         if waiting.already_queued:
             answer = f"its message exists ({step.message_status}): the next tick only completes the row"
         to_do, opens = "nothing; if it stays, does seqdev tick run?", "now"
         if _offline(waiting) and not waiting.already_queued:
-            answer += f", but that is {_away(step.device_gone)}"
-            to_do = _to_do("device_gone" if step.device_gone else "device_offline", step)
+            answer += f", but that is {_away(waiting)}"
+            if _is_gone(waiting):
+                answer = f"NOBODY SENDS IT: the next tick queues it on {device}, which is {_away(waiting)}"
+            to_do = _to_do("device_gone" if _is_gone(waiting) else "device_offline", step)
     else:
         detail = f" ({gate.detail})" if gate.detail else ""
         of_device = reason.startswith("device_") and f": {_device(step.device_id, step.device_name)}"
         answer = f"{'WAITS' if _goes(waiting) else 'STOPPED'}: {reason}{of_device or ''}{detail}"
-        to_do = _to_do(reason, step)
+        to_do = _to_do("device_gone" if reason == "device_offline" and _is_gone(waiting) else reason, step)
         opens = OPENS.get(reason, "unknown: when it is repaired")
         if reason == "device_gone":
-            answer += f", which is {_away(gone=True)}"
+            answer += f", which is {_GONE}"
         if waiting.eligible_at:
             earliest = ", at the earliest" if reason == "device_full" else ""
-            opens = _when(waiting.eligible_at, found.now) + earliest
+            opens = _when(waiting.eligible_at, clock) + earliest
     return _Stop(
-        answer,
+        Toned(answer, Tone.OK if _goes(waiting) else Tone.CRITICAL),
         to_do,
-        f"{_place(step.sequence_name, step.day)}, due {_when(step.due_at, found.now)}",
-        _when(waiting.since, found.now) if reason not in (None, "not_due") else "not stopped",
+        f"{_place(step.sequence_name, step.day)}, due {_when(step.due_at, clock)}",
+        _when(waiting.since, clock) if reason not in (None, "not_due") else "not stopped",
         opens,
         _gates(waiting),
         *(_outcome(one, waiting) for one in waiting.policies),
@@ -200,9 +206,7 @@ def _outcome(outcome: PolicyOutcome, waiting: Waiting) -> str:
     if outcome.device_id != waiting.step.device_id:
         queues += ", which it assigns" if outcome.reassigns else ", assignment unchanged"
     elif _offline(waiting):
-        queues += (
-            ", gone: nobody sends it" if waiting.step.device_gone else ", offline: the sender waits for it"
-        )
+        queues += ", gone: nobody sends it" if _is_gone(waiting) else ", offline: the sender waits for it"
     later = queues if outcome.when_eligible == "queue" else f"waits: {outcome.when_eligible}"
     if outcome.decision == outcome.when_eligible:
         return later
@@ -222,9 +226,25 @@ def _offline(waiting: Waiting) -> bool:
     return any(one.gate == "online" and one.open is False for one in waiting.gates)
 
 
-def _away(gone: bool) -> str:
+def _status(waiting: Waiting) -> str:
+    """The status of the device of a step, as the host has it; empty: not known."""
+    seen = next((one.detail or "" for one in waiting.gates if one.gate == "online"), "")
+    return seen.removeprefix("status ").partition(",")[0]
+
+
+def _is_gone(waiting: Waiting) -> bool:
+    """Whether the device does not come back: by the rules, or by a status that only looks different there."""
+    return waiting.step.device_gone or _status(waiting).lower() in Rules().gone_statuses
+
+
+def _away(waiting: Waiting) -> str:
     """What to call a device that is not online."""
-    return "GONE: it does not come back" if gone else "OFFLINE and the sender waits for it"
+    status = _status(waiting)
+    if _is_gone(waiting):
+        return f"{status.upper() or 'GONE'}: it does not come back"
+    if any("out of service" in (one.detail or "") for one in waiting.gates if one.gate == "online"):
+        return "OUT OF SERVICE and the sender waits for it"
+    return f"{status.upper() or 'OFFLINE'} and the sender waits for it"
 
 
 def _to_do(reason: str, step: Step) -> str:
@@ -236,7 +256,7 @@ def _to_do(reason: str, step: Step) -> str:
     return UNBLOCK[reason].format(**{name: str(one)[:8] for name, one in ids.items()})
 
 
-def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
+def _answers(story: Story, clock: Clock) -> Iterator[_Answer]:
     """What there is to say beside the steps that wait."""
     waiting = {one.step.contact_id for one in story.waiting}
     for enrolment in story.enrolments:
@@ -245,7 +265,8 @@ def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
             place = _place(step.sequence_name, step.day)
             if step.message_status in _IN_FLIGHT and step.contact_id not in waiting:
                 device = _device(step.message_device_id, step.message_device_name)
-                since = f"{step.message_status}, {_when(step.message_at, now)}"
+                since = f"{step.message_status}, {_when(step.message_at, clock)}"
+                stands = f"{place}: QUEUED, NOT SENT ({since}) on {device}"
                 if step.message_device_online:
                     yield _Answer(
                         f"{place}: queued, not sent ({since}) on {device}, online", "see the sender"
@@ -253,20 +274,21 @@ def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
                 elif step.message_device_gone:
                     lost = str(step.message_device_id)[:8]
                     yield _Answer(
-                        f"{place}: QUEUED, NOT SENT ({since}) on {device}, which is {_away(gone=True)}",
+                        Toned(f"{stands}, which is {_GONE}", Tone.CRITICAL),
                         f"seqdev repair device {lost} --spread --queue"
                         if step.message_status == "pending"
                         else "ask its sender whether it was sent: nobody else knows",
                     )
                 else:
                     yield _Answer(
-                        f"{place}: QUEUED, NOT SENT ({since}) on {device}, which is OFFLINE",
+                        Toned(f"{stands}, which is OFFLINE", Tone.WARNING),
                         "bring the device back: the sender waits for it",
                     )
             elif step.status == "failed" or step.message_status == "failed":
                 why = step.last_error or step.message_error or "no reason given"
                 yield _Answer(
-                    f"{place}: the send FAILED: {why}", "correct the number, or ask the sender's log"
+                    Toned(f"{place}: the send FAILED: {why}", Tone.CRITICAL),
+                    "correct the number, or ask the sender's log",
                 )
             elif step.status == "completed" and not step.message_id:
                 yield _Answer(
@@ -292,14 +314,14 @@ def _answers(story: Story, now: datetime) -> Iterator[_Answer]:
         yield _Answer("no lead of this user has the phone", "seqdev leads import, if it should be one")
 
 
-def _steps(enrolment: Enrolment) -> Iterator[_Step]:
+def _steps(enrolment: Enrolment, clock: Clock) -> Iterator[_Step]:
     reached = [step for step in enrolment.steps if step.contact_id]
     if len(reached) > SHOWN_STEPS:
         note(f"{len(reached) - SHOWN_STEPS} earlier steps are not shown: --format json has all")
     for step in reached[-SHOWN_STEPS:]:
         message = "none"
         if step.message_id:
-            message = f"{step.message_status} {_time(step.message_at)}"
+            message = f"{step.message_status} {_short(step.message_at, clock)}"
             if step.message_device_id != step.device_id:
                 message += f" MISMATCH on {_device(step.message_device_id, step.message_device_name)}"
             if step.message_by != "seqdev":
@@ -308,13 +330,13 @@ def _steps(enrolment: Enrolment) -> Iterator[_Step]:
                 message += f": {step.message_error}"
             message += f": {step.preview}" if step.preview else ""
         whose = "lead's " if step.device_from == "lead" else ""
-        device = whose + _device(step.device_id, step.device_name)
+        device = Named(whose + (step.device_name or "(gone)"), step.device_id) if step.device_id else None
         status = f"{step.status}: {step.last_error}" if step.last_error else step.status
-        yield _Step(_place(step.sequence_name, step.day), status, _time(step.due_at), device, message)
+        yield _Step(_place(step.sequence_name, step.day), status, message, step.due_at, device)
     further = len(enrolment.steps) - len(reached)
     if further:
         name = enrolment.sequence_name or "sequence gone"
-        yield _Step(f"{name}, {further} more", "not_reached", "", "", "")
+        yield _Step(f"{name}, {further} more", "not_reached", "", None, None)
 
 
 def _names(story: Story) -> str:
@@ -339,17 +361,12 @@ def _device(device: UUID | None, name: str | None) -> str:
     return f"{name} [{str(device)[:8]}]" if name else f"[{str(device)[:8]}]"
 
 
-def _time(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M}" if at else ""
+def _short(at: datetime | None, clock: Clock) -> str:
+    return clock.short(at) if at else ""
 
 
-def _when(at: datetime | None, now: datetime) -> str:
-    if at is None:
-        return "unknown"
-    seconds = int(abs((now - at).total_seconds()))
-    days, hours, minutes = seconds // 86400, seconds // 3600, seconds // 60
-    count = f"{days} d" if days > 1 else f"{hours} h" if hours > 1 else f"{minutes} min"
-    return f"{at:%Y-%m-%d %H:%M %Z} ({f'{count} ago' if at <= now else f'in {count}'})"
+def _when(at: datetime | None, clock: Clock) -> str:
+    return "unknown" if at is None else f"{clock.short(at)} ({ago(at, clock.now())})"
 
 
 def masked(value: T, phones: Iterable[str]) -> T:

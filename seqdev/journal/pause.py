@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from seqdev import signals
 from seqdev.errors import Paused, SchemaError, Unavailable, UnfitSchema
+from seqdev.output.words import Clock
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.rules import Held
@@ -31,8 +32,12 @@ class Pause:
     why: str
 
     def __str__(self) -> str:
+        """The same in the terminal's zone."""
+        return self.told(Clock())
+
+    def told(self, clock: Clock) -> str:
         """Who, since when and why, as people read it."""
-        at = self.paused_at.isoformat(sep=" ", timespec="seconds")
+        at = clock.said(self.paused_at)
         return f"since {at} by {self.os_user}@{self.host} ({self.database_user}): {self.why}"
 
 

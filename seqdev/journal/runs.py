@@ -25,6 +25,7 @@ from seqdev.errors import (
 )
 from seqdev.journal import pause
 from seqdev.moments import Window
+from seqdev.output.columns import Code, Verdict
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -45,13 +46,13 @@ class ListedRun:
     arguments: str | None
     started: datetime
     lasted: timedelta | None
-    state: str
-    exit_code: int | None
+    state: Verdict
+    exit_code: Code | None
     reason: str | None
     counts: dict[str, Any] | None
     os_user: str | None
     host: str | None
-    pid: int | None
+    pid: Code | None
     database_user: str | None
     version: str
     total: int

@@ -14,6 +14,7 @@ from seqdev.errors import Refused
 from seqdev.journal.runs import Run
 from seqdev.leads.file import LeadFile
 from seqdev.leads.rejects import RejectsFile
+from seqdev.output.columns import Seconds, Verdict
 from seqdev.output.tables import LISTED
 from seqdev.phone import national
 from seqdev.postgres.engine import Database
@@ -117,7 +118,7 @@ class Summary:
     """Rejected lines, by reason."""
     blocked: int
     """People whose phone is blocked, of lines that are not rejected: nobody enrols them."""
-    duration: float
+    duration: Seconds
     """Seconds that the import took."""
 
 
@@ -127,7 +128,7 @@ class Rejection:
 
     line: int
     """Number of the line."""
-    reason: str
+    reason: Verdict
     """Why, as one word."""
     of_line: int | None
     """For a duplicate: the line that has the phone first."""

@@ -6,6 +6,7 @@ and the other names below are the plain type to everybody else.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -34,6 +35,8 @@ Verdict = Annotated[str, Mark.DECIDES]
 """A status, verdict, severity, finding or reason: never dropped, coloured by what it says."""
 Prose = Annotated[str, Mark.PROSE]
 """A sentence."""
+Answer = Annotated[str, Mark.DECIDES, Mark.PROSE]
+"""A sentence that decides: an answer, a reason with its cause."""
 Aged = Annotated[datetime, Mark.AGE]
 """An instant whose age matters: shown as ``23:44, 2 h 4 min ago``."""
 Seconds = Annotated[float, Mark.SECONDS]
@@ -172,19 +175,17 @@ def _instants(column: Column, values: Sequence[datetime | str | None], clock: Cl
 
 
 def _ids(texts: Sequence[str | None]) -> list[list[str]]:
-    """Whole; cut to eight characters or what tells them apart; to four or what tells them apart."""
+    """Whole, and cut to what tells them apart, eight characters at least: commands take that."""
     whole = {one for one in texts if one}
-    cut = [
-        next(n for n in range(least, 37) if len({one[:n] for one in whole}) == len(whole)) for least in (8, 4)
-    ]
-    return [[(one or "")[:length] for one in texts] for length in (36, *cut)]
+    length = next(n for n in range(8, 37) if len({one[:n] for one in whole}) == len(whole))
+    return [[(one or "")[:size] for one in texts] for size in (36, length)]
 
 
 def _names(values: Sequence[Named | str | None]) -> list[list[str]]:
     """With eight characters of the id or what tells them apart; without it where the name alone does."""
     whole = {one for one in values if isinstance(one, Named)}
-    names = [one.name for one in whole]
-    alone = {one for one in whole if one.name and names.count(one.name) == 1}
+    names = Counter(one.name for one in whole)
+    alone = {one for one in whole if one.name and names[one.name] == 1}
     length = max(map(len, _ids([str(one.id) for one in whole])[1]))
 
     def shown(one: Named | str | None, short: bool) -> str:

@@ -4,17 +4,22 @@ Every column gets its smallest width first. If that is too much, the last column
 decides; then even those are cut. What room is left makes the first columns longer again.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from seqdev.output.columns import Column, Mark
 
+_JOINT = re.compile(r"(?<=[/,.])(?=[^/,.])")
+"""Where a long word may go on in the next line."""
+_SHORT = 12
+"""Characters of the longest word that never does."""
 GAP = 2
 """Blanks between two columns."""
 
 _CAPS = (24, 16)
 """The longest words that get their room before a column is dropped for them."""
-_TIGHT = (12, 8, 6, 4, 2, 1)
+_TIGHT = (24, 12, 8, 6, 4, 2, 1)
 """The same, where only columns are left that cannot be dropped."""
 _COMFORT, _COMFORT_OF_PROSE = 10, 24
 """Widths below which a text is not broken between words, names and sentences."""
@@ -80,25 +85,25 @@ def _shrink(
 
     Only where it is ``tight`` are those of columns that decide.
     """
-    for one in placed:
+    for place, one in enumerate(placed):
         one.form = len(one.forms) - 1
         widest = _natural(one, one.form, measure)
         if one.column.wraps:
             comfort = _COMFORT_OF_PROSE if Mark.PROSE in one.column.marks else _COMFORT
-            widest = max(min(widest, comfort), _longest_word(one, measure))
+            widest = max(0 if tight else min(widest, comfort), _longest_word(one, measure))
             if tight or not one.column.decides:
-                widest = min(widest, cap)
+                # What a row is about is cut less.
+                widest = min(widest, cap if tight or place else _CAPS[0])
         one.width = max(_title(one, measure), widest)
 
 
 def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) -> None:
-    """Give ``left`` characters to the columns, the first ones first; the rest to texts, evenly."""
+    """Give ``left`` characters to the columns, the first ones first.
+
+    They get a short form, then texts fewer lines, then what is left goes for ids, years and seconds.
+    """
     for one in placed:
-        for form in range(len(one.forms)):
-            more = max(0, _natural(one, form, measure) - one.width)
-            if more <= left:
-                one.form, one.width, left = form, one.width + more, left - more
-                break
+        left = _lengthen(one, min(1, len(one.forms) - 1), left, measure)
     texts = [one for one in placed if one.column.wraps]
     for one in texts:
         more = min(left, max(0, _longest_word(one, measure) - one.width))
@@ -107,6 +112,20 @@ def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) ->
     while left > 0 and (hungry := [one for one in texts if one.width < natural[id(one)]]):
         min(hungry, key=lambda one: one.width).width += 1
         left -= 1
+    for one in placed:
+        left = _lengthen(one, 0, left, measure)
+        if 0 < (more := measure(one.title) - one.width) <= left:
+            one.width, left = one.width + more, left - more
+
+
+def _lengthen(one: Placed, longest: int, left: int, measure: Callable[[str], int]) -> int:
+    """Give a column the longest form that has room, not before ``longest``; what is left then."""
+    for form in range(longest, one.form + 1):
+        more = max(0, _natural(one, form, measure) - one.width)
+        if more <= left:
+            one.form, one.width = form, one.width + more
+            return left - more
+    return left
 
 
 def _natural(one: Placed, form: int, measure: Callable[[str], int]) -> int:
@@ -119,13 +138,20 @@ def _title(one: Placed, measure: Callable[[str], int]) -> int:
 
 
 def _longest_word(one: Placed, measure: Callable[[str], int]) -> int:
-    return max((measure(word) for cell in one.cells for word in cell.split()), default=1)
+    return max(
+        (measure(piece) for cell in one.cells for word in cell.split() for piece in _parts(word)), default=1
+    )
+
+
+def _parts(word: str) -> list[str]:
+    """The parts in which a word may stand on several lines: those of a long path, list or dotted name."""
+    return _JOINT.split(word) if len(word) > _SHORT else [word]
 
 
 def wrapped(text: str, width: int, measure: Callable[[str], int], dots: str) -> list[str]:
     """``text`` in lines of ``width`` characters, broken between words; a longer word ends in ``dots``.
 
-    A longer word that is a path or a list goes on in the next line after a slash or a comma.
+    A longer word that is a path, a list or a dotted name goes on in the next line.
     """
     lines: list[str] = []
     line = ""
@@ -161,6 +187,5 @@ def _pieces(text: str, width: int, measure: Callable[[str], int]) -> list[_Piece
         if measure(word) <= width:
             found.append(_Piece(word))
             continue
-        parts = word.replace("/", "/\0").replace(",", ",\0").split("\0")
-        found += [_Piece(part, glued=place > 0) for place, part in enumerate(parts) if part]
+        found += [_Piece(part, glued=place > 0) for place, part in enumerate(_parts(word))]
     return found

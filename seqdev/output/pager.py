@@ -39,10 +39,10 @@ class _Page(io.StringIO):
 def paged(out: TextIO) -> Iterator[TextIO]:
     """Where to write what may be long for ``out``: shown as a whole at the end of the block.
 
-    It goes through PAGER, or less, if stdin and ``out`` are terminals and it has more lines than that.
+    It goes through PAGER, or less, if stdin, stdout and ``out`` are terminals, and shorter than that.
     ``PAGER=cat`` or an empty one turns that off.
     """
-    if not (out.isatty() and sys.stdin.isatty()):
+    if not (out.isatty() and sys.stdout.isatty() and sys.stdin.isatty()):
         yield out
         return
     page = _Page(out)

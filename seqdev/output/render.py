@@ -14,12 +14,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
+from textwrap import fill
 from typing import Any, TextIO
 from uuid import UUID
 
 from seqdev.errors import OutputError, ReaderGoneError
 from seqdev.output.columns import columns, forms, phone_columns, titles
-from seqdev.output.screen import Said, Screen
+from seqdev.output.screen import Said, Screen, width_of
 from seqdev.output.text import escape_json, is_unicode, mask, spreadsheet_cell, visible
 from seqdev.output.tones import coloured
 from seqdev.output.words import Clock
@@ -73,7 +74,7 @@ class Writer:
         try:
             out = self.out or sys.stdout
             with _place(out) if self.pages else nullcontext(out) as place:
-                self._write(parts, place)
+                lost = self._write(parts, place)
             out.flush()
         except BrokenPipeError as error:
             raise ReaderGoneError from error
@@ -82,18 +83,22 @@ class Writer:
                 f"stdout cannot be written: {error.strerror}",
                 "the work itself is done; only its report is lost",
             ) from error
+        if lost:
+            note(f"{lost}: widen the terminal, or --format json")
 
-    def _write(self, parts: "Sequence[Table | Said]", out: TextIO) -> None:
+    def _write(self, parts: "Sequence[Table | Said]", out: TextIO) -> str:
+        """Write ``parts``; what there was no room for, in words."""
         tables = tuple(part for part in parts if isinstance(part, Table))
         if self.format in (Format.TABLE, Format.MARKDOWN):
-            self._for_people(parts, len(tables) > 1, out)
-        elif self.format is Format.JSON:
+            return self._for_people(parts, len(tables) > 1, out)
+        if self.format is Format.JSON:
             self._json(tables, out)
         else:
             self._lines(tables[0], out)
             for table in tables[1:]:
                 if any(True for _ in table.rows):
                     note(f"{table.name} are not part of {self.format.value}: use --format json or table")
+        return ""
 
     def _json(self, tables: tuple[Table, ...], out: TextIO) -> None:
         def encode(table: Table) -> None:
@@ -132,7 +137,7 @@ class Writer:
                 for c in plain.values()
             )
 
-    def _for_people(self, parts: "Sequence[Table | Said]", titled: bool, out: TextIO) -> None:
+    def _for_people(self, parts: "Sequence[Table | Said]", titled: bool, out: TextIO) -> str:
         on_screen = self.format is Format.TABLE and (out.isatty() or coloured(out))
         screen = Screen(out, self.clock) if on_screen else None
         for part in parts:
@@ -147,8 +152,7 @@ class Writer:
                 if titled:
                     screen.title(part.name)
                 (screen.record if part.single else screen.grid)(part.row, rows)
-        if screen and (lost := screen.lost()):
-            note(f"{lost}: widen the terminal, or --format json")
+        return screen.lost() if screen else ""
 
     def _plain_table(self, table: Table, titled: bool, out: TextIO) -> None:
         from tabulate import tabulate
@@ -197,8 +201,13 @@ def _place(out: TextIO) -> AbstractContextManager[TextIO]:
 
 
 def note(text: str) -> None:
-    """A line of narration on stderr."""
-    print(f"seqdev: {visible(text)}", file=sys.stderr, flush=True)
+    """A line of narration on stderr; on a terminal as many as it takes, broken between words."""
+    line = f"seqdev: {visible(text)}"
+    if sys.stderr.isatty():
+        line = fill(
+            line, width_of(sys.stderr), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    print(line, file=sys.stderr, flush=True)
 
 
 def _encode(value: object, out: TextIO) -> str:

@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby
 from typing import Any, TextIO
 
-from seqdev.output.columns import Column, Mark, columns, forms, titles
+from seqdev.output.columns import Column, columns, forms, titles
 from seqdev.output.layout import GAP, Placed, cut, fit, wrapped
 from seqdev.output.text import is_unicode, visible
 from seqdev.output.tones import Tone, Toned, coloured, painted, tone
@@ -20,8 +21,8 @@ _MARKUP = re.compile(r"[\\|*_`<#\[\]]")
 """What Markdown would take for its own."""
 _ENDLESS = 1_000_000
 _FALLBACK = 80
-_NOTHING = ("", "0", "0 s", "no", "none")
-"""Values that are usual."""
+_USUAL = (0, False, "none", timedelta(0))
+"""What is not worth a look."""
 
 
 def width_of(out: TextIO) -> int:
@@ -54,7 +55,7 @@ class Said:
 
     def plain(self, markdown: bool) -> str:
         """The lines as plain text, or as a page has them."""
-        texts = [visible("".join(map(str, _toned(line)))) for line in self.lines]
+        texts = [visible("".join(_toned(line))) for line in self.lines]
         if markdown:
             texts = [_MARKUP.sub(r"\\\g<0>", one) + "  " for one in texts]
         if self.headed and texts:
@@ -75,20 +76,22 @@ class Screen:
         self._colours = coloured(out)
         self._dots, self._rule = ("…", "─") if is_unicode(out) else ("...", "-")
         self._dropped: dict[str, None] = {}
+        self._lost_ids = False
         self._was_cut = False
 
     def lost(self) -> str:
         """What there was no room for, in words; empty: nothing."""
         cut_ = f"{self._dots} stands for what is cut" if self._was_cut else ""
-        dropped = f"no room for {', '.join(self._dropped)}" if self._dropped else ""
-        return "; ".join(filter(None, (dropped, cut_)))
+        dropped = [*self._dropped, *(["ids"] if self._lost_ids else [])]
+        said = f"no room for {', '.join(dropped)}" if dropped else ""
+        return "; ".join(filter(None, (said, cut_)))
 
     def say(self, said: Said) -> None:
         """Print lines."""
         for number, line in enumerate(said.lines):
             if number == 0 and said.headed:
                 self._out.write("\n")
-                line = [Toned(piece.text, piece.tone or Tone.HEADING) for piece in _toned(line)]
+                line = [Toned(piece, piece.tone or Tone.HEADING) for piece in _toned(line)]
             self.line(line)
 
     def title(self, words: str) -> None:
@@ -101,7 +104,7 @@ class Screen:
         begun: list[Toned] = []
         used = 0
         for piece in _toned(line):
-            for word in _split(visible(piece.text)):
+            for word in _split(visible(piece)):
                 text = word if self._measure(word) <= self._width else self._cut(word, self._width)
                 if used + self._measure(text) > self._width:
                     self._flush(begun)
@@ -113,10 +116,10 @@ class Screen:
 
     def _flush(self, words: Sequence[Toned]) -> None:
         """Print ``words`` in one line."""
-        while words and words[-1].text == " ":
+        while words and words[-1] == " ":
             words = words[:-1]
         runs = groupby(words, key=lambda word: word.tone)
-        self._out.write("".join(self._painted("".join(map(str, run)), of) for of, run in runs) + "\n")
+        self._out.write("".join(self._painted("".join(run), of) for of, run in runs) + "\n")
 
     def grid(self, row: type[Any], rows: Sequence[Sequence[Any]]) -> None:
         """A line a row, a column a field of the dataclass ``row``."""
@@ -125,16 +128,20 @@ class Screen:
             Placed(column, title, forms(column, [one[place] for one in rows], self._clock))
             for place, (column, title) in enumerate(zip(found, titles(found, rows, self._clock), strict=True))
         ]
+        # A column without any value tells nothing.
+        placed = [one for place, one in enumerate(placed) if place == 0 or any(one.cells)]
         fitted = fit(placed, self._width, self._measure)
         shown = fitted.placed
         self._dropped |= dict.fromkeys(column.title for column in fitted.dropped)
-        self._dropped |= dict.fromkeys(f"ids of {one.column.title}" for one in shown if _lost_ids(one))
+        self._lost_ids |= any(_lost_ids(one) for one in shown)
         self._row(shown, [one.title for one in shown], [Tone.HEADING] * len(shown))
         rule = (" " * GAP).join(self._rule * one.width for one in shown)
         self._out.write(self._painted(rule, Tone.USUAL) + "\n")
         for number in range(len(rows)):
             cells = [one.cells[number] for one in shown]
-            self._row(shown, cells, [_tone(one.column, cell) for one, cell in zip(shown, cells, strict=True)])
+            values = dict(zip((column.name for column in found), rows[number], strict=True))
+            tones = [_tone(one.column, values[one.column.name]) for one in shown]
+            self._row(shown, cells, tones)
 
     def record(self, row: type[Any], rows: Sequence[Sequence[Any]]) -> None:
         """A line a field of the dataclass ``row``, of which there is one."""
@@ -142,11 +149,15 @@ class Screen:
         names = titles(found, rows, self._clock)
         indent = max(map(self._measure, names), default=0) + GAP
         for place, (column, name) in enumerate(zip(found, names, strict=True)):
-            ((cell,), *_) = forms(column, [rows[0][place]], self._clock)
+            if (value := rows[0][place]) is None:
+                continue
+            ((cell,), *_) = forms(column, [value], self._clock)
             for number, text in enumerate(self._wrapped(cell, max(self._width - indent, 1))):
                 begin = self._painted("" if number else name, Tone.HEADING)
                 blanks = " " * (indent - (0 if number else self._measure(name)))
-                self._out.write((begin + blanks + self._painted(text, _tone(column, cell))).rstrip() + "\n")
+                self._out.write(
+                    (begin + blanks + self._painted(text, _tone(column, rows[0][place]))).rstrip() + "\n"
+                )
 
     def _row(self, shown: Sequence[Placed], cells: Sequence[str], tones: Sequence[Tone | None]) -> None:
         lines = [self._wrapped(cell, one.width) for one, cell in zip(shown, cells, strict=True)]
@@ -177,10 +188,12 @@ def _lost_ids(one: Placed) -> bool:
     return one.column.wraps and len(one.forms) > 1 and one.form > 0 and one.forms[0] != one.forms[one.form]
 
 
-def _tone(column: Column, cell: str) -> Tone | None:
+def _tone(column: Column, value: Any) -> Tone | None:
+    if isinstance(value, Toned):
+        return value.tone
     if column.decides:
-        return tone(cell)
-    return Tone.USUAL if cell in _NOTHING and Mark.PROSE not in column.marks else None
+        return tone(str(value))
+    return Tone.USUAL if value in _USUAL else None
 
 
 def _toned(line: Line) -> list[Toned]:

@@ -4,7 +4,7 @@ A colour is never the only carrier: it repeats what a word says.
 """
 
 import os
-from dataclasses import dataclass
+import re
 from enum import StrEnum
 from typing import TextIO
 
@@ -19,33 +19,35 @@ class Tone(StrEnum):
     HEADING = "1"
 
 
-@dataclass(frozen=True)
-class Toned:
-    """A piece of text, and what it means; None: nothing in particular."""
+class Toned(str):
+    """A text, and what it means; None: nothing in particular."""
 
-    text: str
     tone: Tone | None
 
-    def __str__(self) -> str:
-        """The text alone."""
-        return self.text
+    def __new__(cls, text: str, tone: Tone | None) -> "Toned":
+        """``text`` with ``tone``."""
+        made = super().__new__(cls, text)
+        made.tone = tone
+        return made
 
 
 _WORDS = {
-    Tone.CRITICAL: "critical banned deleted gone mismatch quarantined zombie over device_gone stands",
-    Tone.WARNING: "warning",
-    Tone.OK: "ok",
-    Tone.USUAL: "note",
+    Tone.CRITICAL: "critical, banned, deleted, blocked, gone, mismatch, quarantined, failed, wrong, missing, "
+    "device_gone, zombie, over, stands",
+    Tone.WARNING: "warning, offline, disconnected, not available, open, advised, paused, stopped, cut off, "
+    "expired, device_offline, device_away, device_full, device_restricted, new_chats_full, no_device",
+    Tone.OK: "ok, online, connected, available, completed, done, sent, delivered, read, match, repaired, "
+    "queue",
+    Tone.USUAL: "note, pending, not_reached, undone",
 }
-_TONES = {word: tone for tone, words in _WORDS.items() for word in words.split()}
+"""Words that decide, as all of seqdev's screens have them, by what they mean."""
+_TONES = {word: of for of, words in _WORDS.items() for word in words.split(", ")}
+_ENDS = re.compile(r"[:;,]| \(")
 
 
 def tone(text: str) -> Tone | None:
-    """What ``text`` means: its tone by the words that it begins with, up to a colon, comma or bracket."""
-    begin = text.lower()
-    for sign in (":", ",", " (", ";"):
-        begin = begin.partition(sign)[0]
-    return _TONES.get(begin) or _TONES.get(begin.partition(" ")[0])
+    """What ``text`` means: the tone of what stands before its first colon, comma, semicolon or bracket."""
+    return _TONES.get(_ENDS.split(text, maxsplit=1)[0].lower())
 
 
 def toned(text: str) -> Toned:

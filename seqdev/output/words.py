@@ -71,10 +71,10 @@ class Clock:
         return f"{self.at(instant):%Y-%m-%d %H:%M:%S}"
 
     def short(self, instant: datetime) -> str:
-        """``Nov 24 23:44``; ``2025-11-24`` where the year is not plain."""
+        """``Nov 24 23:44``; ``2025-11-24 23:44`` where the year is not plain."""
         shown = self.at(instant)
         far = instant.tzinfo is not None and abs(instant - self.now()) > _NEAR
-        return f"{shown:%Y-%m-%d}" if far else f"{shown:%b} {shown.day} {shown:%H:%M}"
+        return f"{shown:%Y-%m-%d %H:%M}" if far else f"{shown:%b} {shown.day} {shown:%H:%M}"
 
     def shortest(self, instant: datetime) -> str:
         """``23:44`` today, else as ``short``."""

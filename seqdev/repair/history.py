@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from seqdev.output.columns import Aged, Verdict
 from seqdev.output.render import Table, Writer
 from seqdev.output.tables import for_people, published
 from seqdev.output.text import Phone, mask
@@ -52,10 +53,10 @@ class ChangingRunLine:
     """A run on a screen."""
 
     run_id: UUID
-    started: str
+    state: Verdict
     command: str
     changes: int
-    state: str
+    started: Aged
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ def runs_table(writer: Writer, runs: Iterable[ChangingRun]) -> Table:
         lines = (
             ChangingRunLine(
                 run.run_id,
-                f"{run.started:%Y-%m-%d %H:%M}",
+                run.state + ("" if run.finished else ", cut off"),
                 re.sub(r"^(repair undo .{8}).*", r"\1", run.command),
                 run.changes,
-                run.state + ("" if run.finished else ", cut off"),
+                run.started,
             )
             for run in runs
         )

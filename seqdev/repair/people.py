@@ -1,10 +1,10 @@
 """What is done about single people, by their phones: stopped, brought back, passed over a step, blocked."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
+from seqdev.output.columns import Aged, Prose
 from seqdev.output.text import Phone
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
@@ -18,10 +18,12 @@ from seqdev.repair.plan import PlanRow
 class BlockedPhone:
     """A row of ``repair/blocked.sql``."""
 
+    brief: ClassVar[tuple[str, ...]] = ("phone", "since", "why", "blocked_by", "user_id")
+
     phone: Phone
     user_id: UUID | None
-    since: datetime
-    why: str | None
+    since: Aged
+    why: Prose | None
     blocked_by: str | None
     total: int
 

@@ -5,6 +5,7 @@ from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
+from seqdev.output.columns import Named, Seconds, Verdict
 from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.tables import LISTED, for_people
 from seqdev.output.text import Phone, mask
@@ -37,7 +38,7 @@ class Summary:
     left_alone: dict[str, int]
     """What the plan is not about, and stays as it is: of ``repair assigned``, findings by cause; of ``repair
     device``, messages that stay in the queue of the lost device: pending, or begun by its sender."""
-    duration: float
+    duration: Seconds
     """Seconds that the changes took."""
 
 
@@ -63,9 +64,9 @@ class Total:
 class TotalLine:
     """Planned changes on a screen."""
 
-    from_device: str | None
-    to_device: str | None
-    why: str
+    why: Verdict
+    from_device: Named | None
+    to_device: Named | None
     rows: int
 
 
@@ -74,10 +75,10 @@ class Move:
     """A planned change on a screen."""
 
     phone: Phone | None
+    why: Verdict
+    from_device: Named | None
+    becomes: Named | str | None
     row: str
-    from_device: str | None
-    becomes: str | None
-    why: str
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ class Refusal:
     """A row that is not changed on a screen, and why."""
 
     phone: Phone | None
+    reason: Verdict
     row: str
-    from_device: str | None
-    to_device: str | None
-    reason: str
+    from_device: Named | None
+    to_device: Named | None
 
 
 def show_plan(writer: Writer, plan: Plan, show_all: bool) -> None:
@@ -170,9 +171,9 @@ def _totals(writer: Writer, plan: Plan) -> Table:
     if for_people(writer.format):
         lines = [
             TotalLine(
+                one.why,
                 device_name(one.from_device, one.from_name),
                 device_name(one.to_device, one.to_name),
-                one.why,
                 rows,
             )
             for one, rows in found[:LISTED]
@@ -192,11 +193,9 @@ def _totals(writer: Writer, plan: Plan) -> Table:
     return Table("totals", Total, totals)
 
 
-def device_name(device: UUID | None, name: str | None) -> str | None:
-    """A device on a screen: by name, and by as much of its id as tells it from others of that name."""
-    if device is None:
-        return None
-    return f"{name or '(gone)'} {str(device)[:8]}"
+def device_name(device: UUID | None, name: str | None) -> Named | None:
+    """A device on a screen."""
+    return None if device is None else Named(name, device)
 
 
 def _own_phone(row: PlanRow) -> Phone | None:
@@ -209,7 +208,7 @@ def _text(device: UUID | None) -> str | None:
     return None if device is None else str(device)
 
 
-def _becomes(writer: Writer, row: PlanRow) -> str | None:
+def _becomes(writer: Writer, row: PlanRow) -> Named | str | None:
     """What a row becomes on a screen: the device that it gets, else its new values."""
     if row.to_device:
         return device_name(row.to_device, row.to_name)
@@ -238,10 +237,10 @@ def _rows(writer: Writer, plan: Plan, show_all: bool) -> Table:
     moves = (
         Move(
             _own_phone(row),
-            row_name(row.table_name, row.sequence),
+            row.why,
             device_name(row.from_device, row.from_name),
             _becomes(writer, row),
-            row.why,
+            row_name(row.table_name, row.sequence),
         )
         for row in shown
     )
@@ -258,10 +257,10 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool
     lines = (
         Refusal(
             _own_phone(row),
+            row.refused or "",
             row_name(row.table_name, row.sequence),
             device_name(row.from_device, row.from_name),
             device_name(row.to_device, row.to_name),
-            row.refused or "",
         )
         for row in shown
     )

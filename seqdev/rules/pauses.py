@@ -11,6 +11,7 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.errors import UsageError
+from seqdev.output.words import Clock
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules.rules import PAUSED, Change, Target
@@ -37,10 +38,10 @@ class PausedPart:
         """What is paused, in words."""
         return named(self.scope, self.scope_id, self.scope_name)
 
-    def __str__(self) -> str:
+    def told(self, clock: Clock) -> str:
         """What is paused, until when, since when, by whom, and why, as people read it."""
         end = f"until {self.ends}" if self.ends else "until resumed"
-        since = f", since {self.since.isoformat(sep=' ', timespec='seconds')}" if self.since else ""
+        since = f", since {clock.with_age(self.since)}" if self.since else ""
         who = f" by {self.paused_by}" if self.paused_by else ""
         return f"{self.part} paused {end}{since}{who}: {self.why}"
 

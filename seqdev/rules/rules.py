@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
+from typing import ClassVar
 from uuid import UUID
 
 from seqdev.errors import StalePlan, UsageError
+from seqdev.output.columns import Aged, Named, Prose
 from seqdev.postgres import lookup
 from seqdev.postgres.queries import Query
 from seqdev.postgres.rules import meant
@@ -54,6 +55,11 @@ HEEDED = {
 """Rules that not every policy of a tick heeds, and which do."""
 
 
+def holder(scope: str, identity: UUID | None, name: str | None) -> str:
+    """For whom a rule is set, in words: all, or one by its name and as much of its id as commands take."""
+    return f"{scope} {Named(name, identity) if name else str(identity)[:8]}" if identity else scope
+
+
 @dataclass(frozen=True)
 class SetRule:
     """A row of ``rules/list.sql``: a rule that is set."""
@@ -78,6 +84,8 @@ class Column:
 class Rule:
     """A rule, and where its value comes from."""
 
+    brief: ClassVar[tuple[str, ...]] = ("name", "value", "source", "holds_for", "default")
+
     name: str
     """The rule."""
     value: str
@@ -94,10 +102,17 @@ class Rule:
     default: str | None
     """What holds where it is not set; null for a pause, a column, a rule that this version does not know."""
 
+    @property
+    def holds_for(self) -> str:
+        """For whom, in words."""
+        return holder(self.scope, self.scope_id, self.scope_name)
+
 
 @dataclass(frozen=True)
 class Change:
     """A change of a rule, planned or done."""
+
+    brief: ClassVar[tuple[str, ...]] = ("name", "old_value", "new_value", "holds_for")
 
     name: str
     """The rule."""
@@ -112,12 +127,21 @@ class Change:
     new_value: str | None
     """What is set then; null: nothing."""
 
+    @property
+    def holds_for(self) -> str:
+        """For whom, in words."""
+        return holder(self.scope, self.scope_id, self.scope_name)
+
 
 @dataclass(frozen=True)
 class PastChange:
     """A row of ``rules/history.sql``."""
 
-    changed_at: datetime
+    brief: ClassVar[tuple[str, ...]] = (
+        *("name", "old_value", "new_value", "holds_for", "changed_at", "why", "os_user", "run_id"),
+    )
+
+    changed_at: Aged
     name: str
     scope: str
     scope_id: UUID | None
@@ -128,8 +152,13 @@ class PastChange:
     command: str | None
     os_user: str | None
     host: str | None
-    why: str | None
+    why: Prose | None
     total: int
+
+    @property
+    def holds_for(self) -> str:
+        """For whom, in words."""
+        return holder(self.scope, self.scope_id, self.scope_name)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 from uuid import UUID
 
 from seqdev import gates
+from seqdev.output.columns import Verdict
 from seqdev.parameters import window
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
@@ -32,11 +34,13 @@ class Planned:
 class Decision:
     """Due contacts and what becomes of them: queued on a device, or waiting for a reason."""
 
+    brief: ClassVar[tuple[str, ...]] = ("device", "decision", "contacts", "moved")
+
     device_id: UUID | None
     """The sending device where the decision is queue, else the preferred one."""
     device_name: str | None
     """Its name."""
-    decision: str
+    decision: Verdict
     """queue, or the reason to wait."""
     contacts: int
     """Due contacts."""
@@ -47,6 +51,8 @@ class Decision:
 @dataclass(frozen=True)
 class Comparison:
     """What one policy would do with one preferred or sending device's contacts."""
+
+    brief: ClassVar[tuple[str, ...]] = ("policy", "device", "queued", "waiting", "moved")
 
     policy: str
     """The policy."""

@@ -9,6 +9,7 @@ from uuid import UUID
 from seqdev import gates, replies
 from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
 from seqdev.journal.runs import Run
+from seqdev.output.columns import Seconds
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -54,7 +55,7 @@ class Summary:
     """Failed sends that now show on the rows of their contacts."""
     replied: int | None
     """Rows of people who have replied, which are stopped; None where no sequence stops on a reply."""
-    duration: float
+    duration: Seconds
     """Seconds that the run took."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from seqdev.output.render import Format, Table, Writer
+from seqdev.output.screen import Said
 from tests.contract.fields import Printed, Shape, dataclasses_in, documented, page, printed
 from tests.contract.owners import modules
 from tests.contract.pages import JSON_FIELDS, keep
@@ -30,10 +31,10 @@ def runs(host: Host, seqdev: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     written: list[tuple[Table, ...]] = []
     write = Writer.write
 
-    def recorded(writer: Writer, *tables: Table) -> None:
+    def recorded(writer: Writer, *parts: Table | Said) -> None:
         if writer.format is Format.JSON:
-            written.append(tables)
-        write(writer, *tables)
+            written.append(tuple(part for part in parts if isinstance(part, Table)))
+        write(writer, *parts)
 
     monkeypatch.setattr(Writer, "write", recorded)
 

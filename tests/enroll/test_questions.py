@@ -15,7 +15,7 @@ def test_with_nothing_to_do_nothing_is_asked_and_the_table_is_shown_once(host: H
     ran = at_terminal(["enroll"], [])
     assert (ran.code, ran.err) == (0, "")
     assert [line.split() for line in ran.out.splitlines() if "warm" in line] == [
-        ["warm", str(sequence), "1", "0", "1", "0"]
+        ["warm", "1", "0", "1", "0", str(sequence)]
     ]
     assert host.value("select count(*) from seqdev.run") == 0
 

@@ -207,7 +207,7 @@ def test_since_is_what_the_database_tells_or_nothing(scene: Scene, seqdev: Cli) 
     scene.host.rule("policy", "strict")
     scene.set("user_devices", status="offline", last_seen=datetime(2026, 1, 2, 3, 4))
     assert waiting(seqdev)["since"] == "2026-01-02T03:04:00+00:00"
-    assert "2026-01-02 03:04 UTC" in seqdev("explain", PHONE).out
+    assert "2026-01-02 03:04 (" in seqdev("explain", PHONE).out
     scene.set("user_devices", last_seen=None)
     assert waiting(seqdev)["since"] is None
     assert "since          unknown" in seqdev("explain", PHONE).out

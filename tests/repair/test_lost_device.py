@@ -170,7 +170,7 @@ def test_explain_tells_that_a_device_is_gone(host: Host, seqdev: Cli) -> None:
     one = Replaced(host)
     host.make_all_due()
     told = seqdev("explain", "6012000001").out
-    assert "GONE" in told
+    assert "BANNED: it does not come back" in told
     assert "(gone)" in told
     assert "bring" not in told
     assert f"seqdev repair device {str(one.old)[:8]} --spread --queue" in told

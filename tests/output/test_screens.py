@@ -1,0 +1,349 @@
+"""Every screen at every width: nothing wider than the terminal, no word broken, what decides there, what is not said."""
+
+import pty
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from rich.cells import cell_len
+
+from seqdev.cli import main
+from seqdev.output.columns import Named, Prose, Verdict
+from seqdev.output.render import Format, Table, Writer
+from seqdev.output.screen import Said
+from seqdev.output.text import Phone
+from seqdev.output.words import duration, sparkline
+from tests.world.command import Cli
+from tests.world.host import Host
+from tests.world.hostile import HOSTILE
+from tests.world.screen import on_screen
+
+LONG = "Verkaufsabteilung-Süd-Ersatzgerät-Nummer-2 im Büro"
+STORED = HOSTILE.replace("\0", "")
+WIDE = "温かいデバイスの名前がとても長いので困ります"
+
+SCREENS = {
+    "audit all": ["severity", "found"],
+    "audit mismatches": ["cause", "state", "severity"],
+    "audit mismatches --all": ["verdict", "cause", "state"],
+    "audit devices": ["trouble", "status"],
+    "audit contacts": ["finding", "status", "severity"],
+    "audit sequences": ["finding"],
+    "audit leads": ["finding"],
+    "audit collisions": ["finding"],
+    "audit writers": ["finding", "status"],
+    "audit failed": ["finding"],
+    "audit devices --if-lost lost": ["status", "fits"],
+    "explain 60120000001": ["answer", "status"],
+    "explain 60120000004": ["answer", "status"],
+    "explain 60120000006": ["answer", "to do"],
+    "explain 9990120000000": ["phone"],
+    "tick --dry-run --policy strict": ["decision", "contacts"],
+    "tick --compare": ["policy", "queued"],
+    "enroll --dry-run": ["sequence", "enrolled", "reason"],
+    "forecast --with policy=strict --with max_per_day=1": ["device", "reason"],
+    "repair device lost --spread --dry-run": ["why"],
+    "repair assigned --dry-run": ["why"],
+    "repair list": ["state"],
+    "repair show RUN": ["column", "new"],
+    "runs": ["state"],
+    "runs RUN": ["state"],
+    "runs --every 1m": ["missed"],
+    "rules list": ["value"],
+    "rules history": ["new value"],
+    "rules set policy strict --dry-run": ["new value"],
+    "block list": ["phone", "since"],
+    "db check --all": ["item", "status"],
+    "db check --no-probe": ["item", "status"],
+}
+"""The screens, and titles that each of them has to show whatever its width."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A database with something for each screen, and a run of it that has changed rows."""
+
+    run: str
+
+    def words(self, screen: str) -> list[str]:
+        return [self.run if word == "RUN" else word for word in screen.split()]
+
+
+@pytest.fixture
+def trouble(host: Host, seqdev: Cli) -> Trouble:
+    user = host.user()
+    a, b, lost = (host.device(user, name) for name in (LONG, WIDE, "lost"))
+    host.device(user, STORED)
+    sequence, steps = host.simple_sequence(user, steps=3)
+    host.step(sequence, 9, "NOWHERE", "NOBODY-LISTENS-TO-THIS-TRIGGER-OF-A-LONG-NAME", is_entry_point=False)
+    host.rows("update sequences set name = 'warm ' || %s where id = %s", STORED, sequence)
+    for number in range(9):
+        owner = (a, b, lost)[number % 3] if number < 6 else None
+        host.lead(user, owner, f"6012000000{number}", "WARM", name=STORED + WIDE)
+    assert seqdev("enroll", "--yes").code == 3
+    host.rows("update user_devices set status = 'banned' where id = %s", lost)
+    assert seqdev("tick", "--policy", "fallback").code == 0
+    for phone, from_sequence in (("60120000000", sequence), ("60120000001", None)):
+        host.rows(
+            "insert into broadcast_messages (id, user_id, device_id, sequence_id, recipient_phone, status, created_at)"
+            " values (gen_random_uuid(), %s, %s, %s, %s, 'sent', now() at time zone 'UTC')",
+            user, b, from_sequence, phone,
+        )  # fmt: skip
+    host.rows("delete from broadcast_messages where recipient_phone = '60120000003'")
+    host.rows(
+        "update broadcast_messages set status = 'failed', error_message = %s where recipient_phone = '60120000004'",
+        "Device offline: " + "x" * 90,
+    )
+    host.contact(sequence, steps[2], "60120000005", lost)
+    host.contact(sequence, steps[1], "60120000006", None)
+    host.contact(sequence, steps[1], "60120000009", lost)
+    host.make_all_due()
+    assert seqdev("block", "add", "60129999999", "--why", f"asked {LONG}", "--yes").code in (0, 3)
+    assert seqdev("rules", "set", "max_per_hour", "40", "--device", WIDE, "--why", LONG, "--yes").code == 0
+    assert seqdev("repair", "device", "lost", "--spread", "--max", "1", "--yes").code in (0, 3)
+    host.rows("update seqdev.run set started_at = started_at - interval '2 hours'")
+    return Trouble(str(host.value("select run_id from seqdev.change limit 1")))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+def titles(text: str) -> set[str]:
+    """The titles of the columns, as a terminal without bounds shows them in one line."""
+    lines = text.split("\n")
+    return {
+        re.sub(r" \(.*\)$", "", title)
+        for above, rule in pairwise(lines)
+        if rule and not rule.strip("─ ")
+        for title in re.split(" {2,}", above.strip())
+    }
+
+
+CHANGES = re.compile(r"[\d:.,+()-]+|ago,?|in|now|ms|s|min|h|d")
+"""What differs between two runs, and is no text: numbers and ages."""
+
+
+JOINT = re.compile(r"(?<=[/,.])(?=[^/,.])")
+"""Where a path, a list or a dotted name may go on in the next line."""
+
+
+def broken(shown: str, whole: str) -> Iterator[str]:
+    """Words of a narrow screen that are none of the whole one, nor a declared short form of one."""
+    known = set(whole.split())
+    joined = {part for word in known for part in JOINT.split(word)}
+    for word in shown.split():
+        if (
+            word in known
+            or joined.issuperset(JOINT.split(word))
+            or CHANGES.fullmatch(word)
+            or not word.strip("─")
+        ):
+            continue
+        begin = word.removesuffix("…")
+        if begin != word and any(one.startswith(begin) for one in known | joined):
+            continue
+        if re.fullmatch("[0-9a-f]{8}", word) and any(one.startswith(word) for one in known):
+            continue
+        if re.fullmatch("[A-Z][a-z]{2}", word):  # a month
+            continue
+        yield word
+
+
+@dataclass
+class Seen:
+    """A screen without bounds, and what it is made of."""
+
+    whole: str
+    written: list[tuple[Writer, list[Table | Said]]]
+
+    def at(self, width: int) -> str:
+        """The same on a terminal of ``width``."""
+
+        def again() -> None:
+            for writer, parts in self.written:
+                writer.write(*parts)
+
+        return plain(on_screen(width, again))
+
+
+def seen(words: list[str]) -> Seen:
+    """A command run once, on a terminal that is wide enough for everything."""
+    written: list[tuple[Writer, list[Table | Said]]] = []
+    write = Writer.write
+
+    def kept(writer: Writer, *parts: Table | Said) -> None:
+        listed = [replace(one, rows=list(one.rows)) if isinstance(one, Table) else one for one in parts]
+        written.append((writer, listed))
+        write(writer, *listed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "write", kept)
+        return Seen(plain(on_screen(10_000, lambda: main(words))), written)
+
+
+def test_every_screen_fits_keeps_what_decides_breaks_no_word_and_says_once_what_it_drops(
+    trouble: Trouble, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for screen, decide in SCREENS.items():
+        one = seen(trouble.words(screen))
+        for title in decide:
+            assert title in titles(one.whole) or re.search(f"^{title} ", one.whole, re.M), (screen, title)
+        for width in (60, 80, 120, 200):
+            capfd.readouterr()
+            shown = one.at(width)
+            said = capfd.readouterr().err
+            words = set(shown.split())
+            assert [line for line in shown.split("\n") if cell_len(line) > width] == [], screen
+            assert list(broken(shown, one.whole)) == [], (screen, width)
+            assert [title for title in decide if not set(title.split()) <= words] == [], (screen, width)
+            lost = [title for title in titles(one.whole) if not set(title.split()) <= words]
+            assert said.count("no room for") <= 1, (screen, width, said)
+            assert [title for title in lost if title not in said] == [], (screen, width, said)
+            assert "…" in one.whole or ("…" in said) == ("…" in shown), (screen, width)
+
+
+def test_a_terminal_has_colours_that_no_color_takes_away_and_force_color_gives_a_pipe(
+    trouble: Trouble, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[1;31mcritical\x1b[0m" in on_screen(120, lambda: main(["audit", "contacts"]))
+    piped = seqdev("audit", "contacts").out
+    assert "\x1b" not in piped
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    forced = seqdev("audit", "contacts").out
+    assert "\x1b[1;31mcritical\x1b[0m" in forced
+    assert max(map(len, plain(forced).splitlines())) > 120, "a pipe is never too narrow"
+    monkeypatch.setenv("NO_COLOR", "1")
+    for output in (seqdev("audit", "contacts").out, on_screen(120, lambda: main(["audit", "contacts"]))):
+        assert "critical" in output
+        assert "\x1b" not in output
+
+
+def test_a_pipe_gets_every_column_whole(trouble: Trouble, seqdev: Cli) -> None:
+    for screen in SCREENS:
+        ran = seqdev(*trouble.words(screen))
+        assert not set("\x1b─") & set(ran.out), screen
+        assert "no room for" not in ran.err, screen
+    assert f"{LONG} " in seqdev("audit", "devices").out
+    assert WIDE in seqdev("audit", "devices").out
+
+
+def test_a_banned_device_is_never_to_be_brought_back(trouble: Trouble) -> None:
+    phones = ("60120000002", "60120000005", "60120000009")
+    told = " ".join(on_screen(500, lambda: [main(["explain", phone]) for phone in phones]).split())
+    assert "OFFLINE" not in told
+    assert "bring the device back" not in told
+    assert "BANNED: it does not come back" in told
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [("UTC", "(UTC)"), ("Asia/Kuala_Lumpur", "(UTC+8)"), ("Asia/Kolkata", "(UTC+5:30)")],
+)
+def test_each_table_says_its_zone_once_and_json_stays_as_it_is(
+    trouble: Trouble, seqdev: Cli, zone: str, told: str
+) -> None:
+    for audit in ("contacts", "mismatches", "writers"):
+        assert seqdev("--zone", zone, "audit", audit).out.count("(UTC") == 1
+        assert seqdev("--zone", zone, "audit", audit).out.count(told) == 1
+    as_json = [
+        seqdev(*zone_, "audit", "mismatches", "--format", "json").out for zone_ in ((), ("--zone", zone))
+    ]
+    assert as_json[0] == as_json[1]
+
+
+def test_a_zone_that_is_none_is_wrong_usage_before_anything_is_done(host: Host, seqdev: Cli) -> None:
+    ran = seqdev("--zone", "Mars/Olympus", "tick")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("seqdev: there is no time zone 'Mars/Olympus'\n")
+    assert host.value("select count(*) from seqdev.run") == 0
+
+
+@dataclass(frozen=True)
+class Line:
+    number: int
+
+
+@pytest.mark.parametrize(("rows", "paged"), [(10, False), (60, True)])
+def test_only_what_is_longer_than_the_terminal_goes_through_the_pager(
+    rows: int, paged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pager = tmp_path / "pager"
+    pager.write_text("#!/bin/sh\necho through the pager\ncat\n")
+    pager.chmod(0o755)
+    monkeypatch.setenv("PAGER", f"'{pager}' -x")
+    writer = Writer(Format.TABLE, pages=True)
+    table = Table("lines", Line, [Line(number) for number in range(rows)])
+    _, terminal = pty.openpty()
+    with open(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        shown = plain(on_screen(80, lambda: writer.write(table)))
+    assert shown.startswith("through the pager\n") is paged
+    assert shown.count("\n") == rows + 2 + paged
+
+
+def test_a_pipe_never_meets_a_pager(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAGER", "false")
+    Writer(Format.TABLE, pages=True).write(Table("lines", Line, [Line(number) for number in range(200)]))
+    assert capsys.readouterr().out.count("\n") == 202
+
+
+def test_a_sparkline_has_a_character_a_value_and_none_beyond_ascii_where_there_is_none() -> None:
+    assert sparkline([0, 1, 4, 8]) == " ▂▅█"
+    assert sparkline([0, 1, 4, 8], unicode=False) == " .=#"
+    assert sparkline([]) == ""
+    assert sparkline([0, 0]) == "  "
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"),
+        (0.684, "684 ms"),
+        (6.24, "6.2 s"),
+        (45, "45 s"),
+        (245, "4 min 5 s"),
+        (3599, "59 min"),
+        (7440, "2 h 4 min"),
+        (273_600, "3 d 4 h"),
+        (-90, "-1 min 30 s"),
+    ],
+)
+def test_a_duration_has_its_units(seconds: float, told: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == told
+
+
+@dataclass(frozen=True)
+class Crowded:
+    phone: Phone
+    device: Named
+    at: datetime
+    why: Prose
+    messages: int
+    verdict: Verdict
+
+
+def test_other_columns_give_way_to_one_that_decides_wherever_it_stands(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    row = Crowded(
+        Phone("60123456789"),
+        Named(LONG, UUID(int=1)),
+        datetime.now(UTC),
+        LONG,
+        12_345,
+        "device_of_other_user",
+    )
+    shown = plain(on_screen(45, lambda: Writer(Format.TABLE).write(Table("rows", Crowded, [row]))))
+    assert "60123456789" in shown
+    assert "device_of_other_user" in shown
+    assert capfd.readouterr().err.replace("\n  ", " ").startswith("seqdev: no room for device, why")
