@@ -23,7 +23,7 @@ from seqdev.url import refuse_secret
 
 COMMANDS = (
     *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
-    *("forecast", "stats", "metrics", "top", "pause", "resume", "db", "demo"),
+    *("forecast", "stats", "metrics", "top", "report", "pause", "resume", "db", "demo"),
 )
 """The commands, each a module of its name below ``seqdev.commands``."""
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
@@ -45,22 +46,21 @@ def plain_file(path: Path) -> Path:
     return named
 
 
-def put(path: Path, text: str) -> None:
-    """Write ``text`` to the file ``path``, which everybody may read: whole, or not at all.
+def put(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write ``text`` to the file ``path``, whole or not at all; by its ``mode`` everybody may read it.
 
     Raises UsageError where it cannot be written.
     """
     # Not for commands that write no file: it takes a while.
-    import tempfile
 
     named = plain_file(path)
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{named.name}.", dir=named.parent)
-        with open(handle, "w", encoding="utf-8") as file:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
-            os.fchmod(handle, 0o644)
+            os.fchmod(handle, mode)
             os.fsync(handle)
         os.replace(temporary, named)
         temporary = ""

@@ -1,6 +1,6 @@
 """The audits: what went wrong, why, and the repair that fits. Each is one file below ``sql/audit/``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -132,11 +132,22 @@ def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Heal
     """One line an audit, worst first, and how far behind the service is: all of the same instant."""
 
     def work(transaction: Transaction) -> tuple[list[Line], Health]:
-        look = _Look(transaction, transaction.settings, replace(criteria, limit=1))
-        found = [_find(look, query) for query in AUDITS]
-        return [_line(result) for result in sorted(found, key=_badness)], look.one(HEALTH)
+        found, behind = results(transaction, replace(criteria, limit=1))
+        return [line_of(result) for result in found], behind
 
     return database.retry(work, read_only=True)
+
+
+def results(transaction: Transaction, criteria: Criteria) -> tuple[list[Result[Any]], Health]:
+    """What every audit finds, the worst first, and how far behind the service is."""
+    look = _Look(transaction, transaction.settings, criteria)
+    return sorted((_find(look, query) for query in AUDITS), key=_badness), look.one(HEALTH)
+
+
+def stream(transaction: Transaction, query: Query[Row], criteria: Criteria) -> Iterator[Row]:
+    """All rows that the audit ``query`` finds, by a cursor on the server: memory does not grow with them."""
+    look = _Look(transaction, transaction.settings, replace(criteria, limit=None))
+    return transaction.stream(query, **look.given(query))
 
 
 def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
@@ -200,7 +211,11 @@ class _Look:
         }
 
     def rows(self, query: Query[Row]) -> list[Row]:
-        """The rows of an audit; what nobody has asked for stays the file's default."""
+        """The rows of an audit."""
+        return self._transaction.rows(query, **self.given(query))
+
+    def given(self, query: Query[Any]) -> dict[str, object]:
+        """The parameters of an audit; what nobody has asked for stays the file's default."""
         parameters = query.statement.parameters
         length = parameters["since"].default if "since" in parameters else None
         asked = self._given | self._window.given(self._transaction.now, length)
@@ -208,7 +223,7 @@ class _Look:
         steps = self._steps if gates.asks_steps(query) else {}
         devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))
         causes = gates.causes_for(query, self._transaction, self._transaction.settings)
-        return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices, causes))
+        return {**given, **gates.handed_to(query, steps, devices, causes)}
 
     @cached_property
     def _steps(self) -> gates.Answers:
@@ -248,6 +263,7 @@ def _badness(result: Result[Any]) -> tuple[int, int]:
     return worst, -result.found
 
 
-def _line(result: Result[Any]) -> Line:
+def line_of(result: Result[Any]) -> Line:
+    """The line of an audit among all."""
     severity = result.kinds[0].severity if result.kinds else "ok"
     return Line(result.name, severity, result.found, {kind.finding: kind.found for kind in result.kinds})

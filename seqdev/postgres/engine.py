@@ -108,14 +108,16 @@ class Database:
         work: Callable[[Transaction], T],
         *,
         read_only: bool = False,
+        snapshot: bool = False,
         patience: timedelta = RETRY_PATIENCE,
         statement_timeout: timedelta | None = None,
     ) -> T:
         """``work`` in a transaction of its own, tried again as a whole when the server asks for that.
 
-        Conflicts (serialization, deadlock, lock timeout) and lost connections are tried again for
-        ``patience``. ``statement_timeout`` stands in for the configured one. ``work`` must decide everything
-        from the state it finds: a commit whose answer was lost may have happened.
+        ``snapshot``: it is read-only, and all its statements see the database as the first one does
+        (REPEATABLE READ). Conflicts (serialization, deadlock, lock timeout) and lost connections are tried
+        again for ``patience``. ``statement_timeout`` stands in for the configured one. ``work`` must decide
+        everything from the state it finds: a commit whose answer was lost may have happened.
         """
         import psycopg
 
@@ -126,7 +128,7 @@ class Database:
             allowed = patience if self._met else min(patience, FIRST_CONNECTION)
             begun = False
             try:
-                with self._transaction(read_only, False, statement_timeout) as transaction:
+                with self._transaction(read_only, False, statement_timeout, snapshot) as transaction:
                     begun = True
                     return work(transaction)
             except psycopg.Error as error:
@@ -174,15 +176,22 @@ class Database:
 
     @contextmanager
     def _transaction(
-        self, read_only: bool, rollback: bool = False, statement_timeout: timedelta | None = None
+        self,
+        read_only: bool,
+        rollback: bool = False,
+        statement_timeout: timedelta | None = None,
+        snapshot: bool = False,
     ) -> Iterator[Transaction]:
         if statement_timeout is None:
             statement_timeout = self.settings.statement_timeout
+        read_only = read_only or snapshot
         guard = None if read_only else self.guard
         if self.guard:
             signals.check()
         with driver_errors(), self._connect() as connection:
             connection.execution_options(postgresql_readonly=read_only)
+            if snapshot:
+                connection.execution_options(isolation_level="REPEATABLE READ")
             begun = connection.begin()
             try:
                 transaction = Transaction(connection, self.session)

@@ -8,6 +8,7 @@
 --   since    interval     only runs begun in this time; empty: all
 --   until    timestamptz  only runs begun before; empty: all
 --   command  text         only this command, or all below it, such as repair; empty: all
+--   but      text         not this command; empty: all
 --   run      uuid         only this one; empty: all
 --   most     integer      runs to return; empty: all
 -- Row:
@@ -31,6 +32,7 @@
 \if :{?since} \else \set since '' \endif
 \if :{?until} \else \set until '' \endif
 \if :{?command} \else \set command '' \endif
+\if :{?but} \else \set but '' \endif
 \if :{?run} \else \set run '' \endif
 \if :{?most} \else \set most '20' \endif
 with chosen as (
@@ -39,6 +41,7 @@ with chosen as (
     where
         (nullif(:'since', '')::interval is null or r.started_at >= :'now'::timestamptz - nullif(:'since', '')::interval)
         and (nullif(:'until', '')::timestamptz is null or r.started_at < nullif(:'until', '')::timestamptz)
+        and r.command <> :'but'::text
         and (nullif(:'run', '')::uuid is null or r.id = nullif(:'run', '')::uuid)
         and (
             nullif(:'command', '')::text is null

@@ -65,8 +65,49 @@ mark (at, ticked) as (
     from looked_at
 ),
 
+event as (
+    select
+        m.at,
+        true as is_mark,
+        null as state
+    from mark as m
+    union all
+    select
+        t.started_at as at,
+        false as is_mark,
+        t.state
+    from ticks as t
+    where t.state <> 'done'
+),
+
+-- Each of the other ticks behind the mark that it follows.
+other as (
+    select
+        numbered.mark,
+        numbered.state,
+        count(*) as ticks
+    from (
+        select
+            e.is_mark,
+            e.state,
+            count(*) filter (where e.is_mark) over (order by e.at) as mark
+        from event as e
+    ) as numbered
+    where not numbered.is_mark
+    group by numbered.mark, numbered.state
+),
+
+began as (
+    select
+        o.mark,
+        jsonb_object_agg(o.state, o.ticks) as states
+    from other as o
+    group by o.mark
+),
+
 between_marks as (
     select
+        row_number() over w - 1 as mark,
         lag(m.at) over w as missed_from,
         m.at as missed_to,
         -- Between two ticks they are out of step by less than half; at the ends one may be still to come.
@@ -85,20 +126,10 @@ select
     b.missed_to,
     b.missed_to - b.missed_from as lasted,
     b.missed::integer as missed,
-    began.states as began,
+    coalesce(began.states, '{}') as began,
     (count(*) over ())::integer as total
 from between_marks as b
-cross join lateral (
-    select coalesce(jsonb_object_agg(s.state, s.ticks), '{}') as states
-    from (
-        select
-            t.state,
-            count(*) as ticks
-        from ticks as t
-        where t.state <> 'done' and t.started_at > b.missed_from and t.started_at < b.missed_to
-        group by t.state
-    ) as s
-) as began
+left join began on b.mark = began.mark
 where b.missed > 0
 order by b.missed_from desc
 limit nullif(:'most', '')::integer;

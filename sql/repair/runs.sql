@@ -1,6 +1,7 @@
 -- Runs that have changed rows, newest first
 --
 -- Parameters:
+--   runs  uuid[]   only these; empty: all
 --   most  integer  runs to return; empty: all
 -- Row:
 --   run_id    uuid         the run
@@ -12,6 +13,7 @@
 --   state     text         undone, partly undone, or in effect
 --   total     integer      such runs in all, listed or not
 -- Locks: none
+\if :{?runs} \else \set runs '{}' \endif
 \if :{?most} \else \set most '20' \endif
 with recursive counted as materialized (
     select
@@ -69,5 +71,6 @@ left join (
     from ancestry as a
     group by a.ancestor_id
 ) as back on c.run_id = back.ancestor_id
+where :'runs'::uuid [] = '{}' or r.id = any(:'runs'::uuid [])
 order by r.started_at desc, r.id
 limit nullif(:'most', '')::integer;

@@ -182,6 +182,14 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     host.rows("update seqdev.run set started_at = started_at - interval '2 hours' where command = 'tick'")
     run("runs --every DURATION", "1m")
 
+    # More than a table of the report holds.
+    host.rows(
+        "insert into seqdev.pause select at, 'x', 'x', 'x', 'x', at from"
+        " generate_series(now() - interval '51 minutes', now() - interval '1 minute', interval '1 minute') as at"
+    )
+    host.rule("paused", "until resumed: asked", sequence=sequence)
+    run("report")
+
 
 def test_the_page_names_what_the_commands_print(runs: list[Printed]) -> None:
     keep(JSON_FIELDS, page(runs, [path for path, _, _ in all_commands()]))

@@ -56,7 +56,7 @@ def test_the_wheel_installed_elsewhere_runs_its_own_sql(
     assert {file.relative_to(where) for file in Path(where).rglob("*.sql")} == {
         file.relative_to(SQL) for file in SQL.rglob("*.sql")
     }
-    for arguments, code in ((["db", "init"], 0), (["db", "check"], 0), (["tick"], 0)):
+    for arguments, code in ((["db", "init"], 0), (["db", "check"], 0), (["tick"], 0), (["report"], 0)):
         ran = run(str(python), "-m", "seqdev", *arguments)
         assert ran.returncode == code, ran.stderr
 

@@ -57,6 +57,7 @@ READS = [
     "stats --by step,status",
     "runs",
     "runs --every 1m",
+    "report",
     "rules list",
     "rules get max_per_hour --device A",
     "rules history",

@@ -1,0 +1,1 @@
+"""The report of an incident: one file to attach to its ticket."""
