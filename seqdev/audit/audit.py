@@ -141,6 +141,15 @@ def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
     return database.retry(work, read_only=True)
 
 
+def behind(database: Database) -> Health:
+    """How far behind the service is, and nothing else."""
+
+    def work(transaction: Transaction) -> Health:
+        return _Look(transaction, transaction.settings, Criteria()).one(HEALTH)
+
+    return database.retry(work, read_only=True)
+
+
 def if_lost(database: Database, device: str, user: str | None) -> IfLost:
     """What would be lost with ``device``."""
 

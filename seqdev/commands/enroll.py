@@ -8,14 +8,15 @@ from typing import Annotated, TextIO
 
 import typer
 
+from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.options import (
     MOST,
     App,
     DryRunOption,
     FormatOption,
     UserOption,
+    WhyOption,
     YesOption,
-    confirm,
     ended,
     journaled,
     open_input,
@@ -51,6 +52,7 @@ def enroll(
     show_all: Annotated[bool, typer.Option("--all", help="Name all who are refused, not only 20.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
+    why: WhyOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Enrol the leads whose triggers call for a sequence.
@@ -99,10 +101,13 @@ def enroll(
                 app.writer(output).write(*_tables(planned))
                 return _account(planned, selection)
             app.writer(Format.TABLE, sys.stderr).write(*_tables(planned))
-            if not confirm(f"Enrol {planned.enrolled} people?", yes):
+            question = Question(f"Enrol {planned.enrolled:,} people?", planned.enrolled, final=True)
+            if somebody_is_there():
+                note(_in_a_line(planned))
+            if not confirm(question, yes):
                 note("nothing was changed")
                 return Exit.DONE
-        run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))
+        run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll", why))
         with progress("leads") as bar:
             result = run_enroll(database, selection, run, lambda r: bar(r.looked_at))
         result.unmatched[:0] = unmatched
@@ -115,6 +120,15 @@ def _tables(result: Result) -> tuple[Table, ...]:
         Table("sequences", Enrolment, list(result.enrolments())),
         Table("refused", Refusal, result.refusals),
         Table("unmatched", Unmatched, result.unmatched),
+    )
+
+
+def _in_a_line(result: Result) -> str:
+    """The totals of a plan, right above the question."""
+    into = ", ".join(f"{one.sequence} {one.enrolled:,}" for one in result.enrolments() if one.enrolled)
+    return (
+        f"{result.enrolled:,} people; into {into}; their first step is due at once, "
+        "and no command takes an enrolment back"
     )
 
 

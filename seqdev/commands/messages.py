@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import MOST, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    MOST,
+    DryRunOption,
+    FormatOption,
+    UserOption,
+    WhyOption,
+    YesOption,
+    duration,
+)
 from seqdev.commands.planned import (
     BATCH,
     AllOption,
@@ -75,6 +83,7 @@ def failed(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -92,7 +101,7 @@ def failed(
         target = lookup.resolve(tx, lookup.Kind.DEVICE, to, whose.user) if to is not None else None
         return repair.failed(whose, since, tuple(cause or ()), Again(target, most, spread, attempts))
 
-    return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
 
 
 @app.command()
@@ -116,6 +125,7 @@ def queued(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -143,4 +153,4 @@ def queued(
         target = lookup.resolve(tx, lookup.Kind.DEVICE, move_to, whose.user) if move_to is not None else None
         return repair.queued(whose, older_than or timedelta(0), target, most)
 
-    return carry_out(ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))

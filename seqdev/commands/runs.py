@@ -30,6 +30,7 @@ class RunLine:
     exit: int | None
     did: str
     who: str
+    why: str | None
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,9 @@ def _lines(rows: Sequence[ListedRun]) -> Iterator[RunLine]:
             took=None if row.lasted is None else short(row.lasted),
             state=row.state,
             exit=row.exit_code,
-            did=_words(row.counts or {}),
+            did=_words({name: one for name, one in (row.counts or {}).items() if name != "why"}),
             who=f"{row.os_user}@{row.host}" if row.os_user else "",
+            why=row.why,
         )
 
 

@@ -1,15 +1,28 @@
 """``seqdev tick``."""
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
-from seqdev.errors import Cancelled, Exit
+from seqdev.audit import audit
+from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.options import (
+    MOST,
+    App,
+    DryRunOption,
+    FormatOption,
+    WhyOption,
+    duration,
+    ended,
+    journaled,
+)
+from seqdev.errors import Cancelled, Exit, PermissionRefused
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import short
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
@@ -19,6 +32,9 @@ from seqdev.tick.decisions import Comparison, Decision
 from seqdev.tick.decisions import compare as compared
 from seqdev.tick.tick import Report, Summary
 from seqdev.tick.work import Limits
+
+_LATE = timedelta(hours=1)
+"""How long somebody may be due before a person at a terminal is asked whether the backlog is to be sent."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +87,17 @@ def tick(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show what each policy would do, by device; read-only.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask at a terminal, however late the contacts are.")
+    ] = False,
+    why: WhyOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Queue the messages that are due. Meant for cron: overlapping runs are safe and need no lock.
 
     Prints one summary: due, queued, waiting by reason, quarantined, ended, chained, failed sends reflected.
-    A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr.
+    A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr. Who runs it
+    at a terminal is asked first where somebody is due for more than an hour; cron never is.
     """
     app: App = ctx.obj
     app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
@@ -103,8 +124,11 @@ def tick(
             )
         return Exit.DONE
     schema.require(database)
+    if not yes and not _is_meant(database):
+        note("nothing was changed")
+        return Exit.DONE
     stayed = _bring_home(ctx, database)
-    with journaled(ctx, database, "tick") as run:
+    with journaled(ctx, database, "tick", why) as run:
         with progress("contacts") as bar:
             report = ticks.tick(run, Limits(batch_size, max_messages, budget, jobs), bar)
         writer.write(Table("summary", Summary, [report.summary], single=True))
@@ -112,6 +136,26 @@ def tick(
         if report.error:
             raise report.error
         return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
+
+
+def _is_meant(database: Database) -> bool:
+    """Whether a person who has typed this wants a backlog sent, which may be days old: all at once.
+
+    Nobody is asked where stdin, stdout or stderr is no terminal, as in cron, nor while all is paused.
+    """
+    if not (somebody_is_there() and sys.stdout.isatty()):
+        return True
+    try:
+        health = audit.behind(database)
+    except PermissionRefused:
+        return True
+    if health.paused_at or health.oldest_age is None or health.oldest_age <= _LATE:
+        return True
+    note(
+        f"{health.backlog:,} contacts are due, the oldest for {short(health.oldest_age)}: what may be sent goes "
+        "now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
+    )
+    return confirm(Question("Go on?", health.backlog), yes=False)
 
 
 def _bring_home(ctx: typer.Context, database: Database) -> bool:
@@ -122,7 +166,7 @@ def _bring_home(ctx: typer.Context, database: Database) -> bool:
     if not (rows := homecoming.planned(database)):
         return False
     try:
-        with journaled(ctx, database, "repair home") as run:
+        with journaled(ctx, database, "repair home", "the rule return_home") as run:
             returned, refused = homecoming.bring_back(run, rows)
             ended(run, Exit.FINDINGS if refused else Exit.DONE)
     except Cancelled as error:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 
@@ -9,6 +10,9 @@ from tests.world.command import ROOT, Ran, command, hear
 
 PATIENCE = 30
 """Seconds without a word after which a command is thought to wait for an answer that nobody has."""
+
+_QUESTION = re.compile(r"(\[y/N\]|type the number \d+): ?\Z")
+"""How a question ends."""
 
 
 def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
@@ -34,13 +38,13 @@ def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
             said += os.read(ours, 65_536).decode()
         except OSError:  # the command has closed the terminal
             break
-        if said.endswith("[y/N]:"):
+        if _QUESTION.search(said):
             if not left:
                 break
             os.write(ours, f"{left.pop(0)}\n".encode())
     else:
         process.kill()
-    if process.poll() is None and said.endswith("[y/N]:"):
+    if process.poll() is None and _QUESTION.search(said):
         process.kill()
     out, _ = process.communicate(timeout=PATIENCE)
     os.close(ours)
