@@ -53,7 +53,7 @@ select
     t.place::integer as place,
     t.table_rows::bigint as table_rows,
     t.table_bytes,
-    ceil(
+    round(
         case
             when t.builds then 2 * coalesce(t.table_bytes, 0) / 100e6 + coalesce(t.table_rows, 0) * 4e-6
             when t.fills then coalesce(t.table_rows, 0) / 20e3

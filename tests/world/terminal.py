@@ -15,8 +15,10 @@ _QUESTION = re.compile(r"(\[y/N\]|type the number \d+): ?\Z")
 """How a question ends."""
 
 
-def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
+def at_terminal(arguments: list[str], answers: list[str], *, stdout: bool = False) -> Ran:
     """Run seqdev with stdin and stderr on a terminal, and type ``answers``, one at each question.
+
+    ``stdout``: that is on the terminal as well, and not ``out``.
 
     ``out`` is stdout, ``err`` what the terminal showed. A command that asks more often is ended.
     """
@@ -25,7 +27,7 @@ def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
         command(*arguments),
         stdin=theirs,
         stderr=theirs,
-        stdout=subprocess.PIPE,
+        stdout=theirs if stdout else subprocess.PIPE,
         cwd=ROOT,
         # Wide enough that no cell is broken.
         env=os.environ | {"COLUMNS": "500"},
@@ -48,4 +50,4 @@ def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
         process.kill()
     out, _ = process.communicate(timeout=PATIENCE)
     os.close(ours)
-    return Ran(process.returncode, out.decode(), said.replace("\r\n", "\n"))
+    return Ran(process.returncode, (out or b"").decode(), said.replace("\r\n", "\n"))
