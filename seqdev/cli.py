@@ -18,6 +18,7 @@ from seqdev.commands.options import App
 from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
 from seqdev.output.render import note
 from seqdev.output.text import escape_what_cannot_be_written
+from seqdev.output.words import zone_named
 from seqdev.url import refuse_secret
 
 COMMANDS = (
@@ -90,6 +91,12 @@ def root(
         str | None,
         typer.Option(metavar="ZONE", help="Time zone of naive timestamps. [default: the database's]"),
     ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE", help="Time zone in which tables show instants. [default: the terminal's]"
+        ),
+    ] = None,
     mask: Annotated[bool, typer.Option("--mask", help="Hide phones on screen.")] = False,
     _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
@@ -100,8 +107,13 @@ def root(
     """Global options; they stand before the command."""
     if database_url:
         refuse_secret(database_url)
-    flags = {"database_url": database_url, "schema": schema, "timezone": timezone, "mask": mask or None}
-    ctx.obj = App(config.load(config_file, os.environ, flags, note))
+    flags = {
+        **{"database_url": database_url, "schema": schema, "timezone": timezone, "shown_zone": zone},
+        "mask": mask or None,
+    }
+    settings = config.load(config_file, os.environ, flags, note)
+    zone_named(settings.shown_zone)
+    ctx.obj = App(settings)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -140,6 +140,8 @@ class Settings(Rules):
     """Schema of the host's tables."""
     timezone: str = ""
     """Time zone in which naive timestamps are read; empty: the one kept with the database, else UTC."""
+    shown_zone: str = ""
+    """Time zone in which people are shown instants; empty: the terminal's. It decides nothing."""
     mask: bool = False
     """Hide phones on screen."""
     lock_timeout: timedelta = timedelta(seconds=5)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from seqdev.audit.rows import Health
-from seqdev.output.tables import short
 from seqdev.output.text import visible
+from seqdev.output.words import duration
 from seqdev.settings import parse_duration
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -78,9 +78,9 @@ def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str
         paused = visible(f"paused by {health.paused_by}: {health.paused_why}; ")
     if health.on_pause:
         paused += f"{health.on_pause} on pause; "
-    ticked = "never" if tick is None else f"{short(timedelta(seconds=tick))} ago"
+    ticked = "never" if tick is None else f"{duration(timedelta(seconds=tick))} ago"
     words = (
-        f"{paused}{health.backlog} due, the oldest for {short(timedelta(seconds=overdue))}; "
+        f"{paused}{health.backlog} due, the oldest for {duration(timedelta(seconds=overdue))}; "
         f"{mismatches} mismatches; last tick {ticked}"
     )
     data = " ".join(

@@ -1,10 +1,8 @@
 """``seqdev audit``."""
 
-import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -279,8 +277,7 @@ def replies(
     shown = _Shown(output, limit, show_all)
     criteria = Criteria(since, user, sequence, device, limit=shown.rows)
     found = audit_replies.find(app.reading("audit replies"), criteria)
-    table = brief("replies", Replies, found).table
-    app.writer(output).write(table if for_people(output) else published("replies", Replies, found))
+    app.writer(output).write((brief if for_people(output) else published)("replies", Replies, found))
     if not found:
         note("no sequence has sent anything in that time")
     elif len(found) < found[0].total:
@@ -327,7 +324,7 @@ def all_(
     lines, health = audit.everything(database, criteria)
     state_of_things = Table("health", Health, [health], single=True)
     if for_people(output):
-        state_of_things = replace(brief("health", Health, [health]).table, single=True)
+        state_of_things = replace(brief("health", Health, [health]), single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
     found = sum(line.found for line in lines)
     note(f"{found} found" + ("; for more: seqdev audit NAME" if found else ""))
@@ -376,16 +373,9 @@ def _assignment(text: str) -> tuple[str, str]:
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
     result = audit.find(app.reading(f"audit {Path(query.path).stem}"), query, criteria)
-    if for_people(shown.output):
-        width = get_terminal_size().columns if sys.stdout.isatty() and shown.output is Format.TABLE else None
-        view = brief(result.name, query.row, result.rows, width)
-        table, left_out = view.table, view.left_out
-    else:
-        table, left_out = published(result.name, query.row, result.rows), ()
+    table = (brief if for_people(shown.output) else published)(result.name, query.row, result.rows)
     app.writer(shown.output).write(table, Table("found", Kind, result.kinds))
     _say(result.found, len(result.rows), result.total)
-    if left_out:
-        note(f"no room for {', '.join(left_out)}: widen the terminal, or --format json")
     return Exit.FINDINGS if result.found else Exit.DONE
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ import typer
 from seqdev.commands.asking import Question, confirm
 from seqdev.commands.options import App, FormatOption, WhyOption, YesOption, journaled
 from seqdev.errors import Exit, ReaderGoneError, UsageError
+from seqdev.output import words
+from seqdev.output.columns import Prose, Verdict
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people
@@ -43,13 +46,13 @@ PlaceByOption = Annotated[
 class StepLine:
     """A step of the plan on a screen."""
 
-    step: int
-    what: str
-    breaks: str
-    size: str
+    what: Verdict
+    breaks: Prose
     time: str
-    locks: str
-    why: str
+    size: str
+    locks: Prose
+    why: Prose
+    step: int
 
 
 @app.command()
@@ -180,13 +183,13 @@ def _on_a_screen(steps: Sequence[Step]) -> Table:
     numbered = sorted(enumerate(steps, start=1), key=lambda one: (not one[1].is_final, one[1].breaks is None))
     lines = [
         StepLine(
-            number,
             f"{step.item}: {step.status}",
             step.breaks or "nothing",
+            f"about {words.duration(timedelta(seconds=step.seconds))}" if step.seconds else "a moment",
             _size(step.table_rows, step.table_bytes),
-            f"about {step.seconds:,} s" if step.seconds else "a moment",
             step.locks,
             step.why,
+            number,
         )
         for number, step in numbered
     ]

@@ -1,10 +1,8 @@
 """``seqdev forecast``."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -90,20 +88,14 @@ def forecast(
     )
     database = app.reading("forecast")
     found = look.forecast(database, question)
-    left_out: Sequence[str] = ()
-    if for_people(output):
-        width = get_terminal_size().columns if sys.stdout.isatty() and output is Format.TABLE else None
-        tables, left_out = view.for_people(found, None if show_all else LISTED, width)
-    else:
-        tables = view.published(found)
+    people = for_people(output)
+    most = None if show_all else LISTED
+    tables = view.for_people(found, most, app.clock) if people else view.published(found)
     app.writer(output).write(*tables)
-    for line in view.account(found, question):
+    for line in view.account(found, question, app.clock):
         note(line)
-    if len(found.devices) > LISTED and not show_all and for_people(output):
+    if len(found.devices) > LISTED and not show_all and people:
         note(f"{LISTED} of {len(found.devices)} devices shown: --all")
-    if left_out:
-        cut = " to ".join(dict.fromkeys((left_out[0], left_out[-1]))).replace("_", " ")
-        note(f"no room for {cut}: widen the terminal, or --format json")
     if paused := database.retry(pause.look, read_only=True):
         note(f"paused {paused}; this is as if it went on now")
     return Exit.DONE

@@ -6,8 +6,8 @@ import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Annotated, TextIO, TypedDict
@@ -20,6 +20,7 @@ from seqdev.files import awaited, opened
 from seqdev.journal import runs
 from seqdev.journal.runs import Purpose, Run
 from seqdev.output.render import Format, Writer, note
+from seqdev.output.words import Clock, zone_named
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.settings import Settings, parse_duration
@@ -42,13 +43,17 @@ class App:
     """What the global options say, handed to every command."""
 
     settings: Settings
+    instants: list[list[datetime]] = field(default_factory=list)
+    """Of the last transaction of each database of the command. A database itself would stay open here."""
 
     def database(self, command: str, ruled: bool = True) -> Database:
         """The database for ``command``, which the server shows as its application name.
 
         ``ruled``: the command decides by the rules that are kept there.
         """
-        return Database(self.settings, command, note, ruled)
+        database = Database(self.settings, command, note, ruled)
+        self.instants.append(database.instants)
+        return database
 
     def reading(self, command: str, ruled: bool = True) -> Database:
         """The database for a ``command`` that only reads: SchemaError where that would run code of others."""
@@ -58,7 +63,16 @@ class App:
 
     def writer(self, output: Format, out: TextIO | None = None) -> Writer:
         """The writer of this command's output, to ``out`` (default stdout)."""
-        return Writer(output, self.settings.mask, out)
+        return Writer(output, self.settings.mask, out, self.clock)
+
+    @property
+    def clock(self) -> Clock:
+        """The zone in which instants are shown, and the server's now. Raises UsageError for no such zone."""
+        return Clock(zone_named(self.settings.shown_zone), self._now)
+
+    def _now(self) -> datetime:
+        """The instant of the last transaction, by the server's clock; where there was none, by ours."""
+        return next((one[0] for one in reversed(self.instants) if one), datetime.now(UTC))
 
 
 def duration(text: str | timedelta) -> timedelta:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,8 +12,10 @@ from seqdev.commands.options import MOST, App, FormatOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import runs as journal
 from seqdev.journal.runs import ListedRun, Missed
+from seqdev.output.columns import Prose, Verdict
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, published, short
+from seqdev.output.tables import LISTED, published
+from seqdev.output.words import number
 
 _DAY = timedelta(days=1)
 
@@ -23,25 +25,25 @@ class RunLine:
     """A run on a screen."""
 
     run_id: UUID
-    started: str
+    state: Verdict
+    started: datetime
     command: str
-    took: str | None
-    state: str
+    did: Prose
+    took: timedelta | None
     exit: int | None
-    did: str
     who: str
-    why: str | None
+    why: Prose | None
 
 
 @dataclass(frozen=True)
 class MissedLine:
     """A time in which ticks were missed, on a screen."""
 
-    missed_from: str
-    missed_to: str
-    lasted: str
+    missed_from: datetime
+    missed_to: datetime
+    lasted: timedelta
     missed: int
-    began: str
+    began: Prose
 
 
 def runs(
@@ -115,9 +117,9 @@ def _missed(writer: Any, found: Sequence[Missed], people: bool) -> int:
     if people:
         lines = [
             MissedLine(
-                f"{one.missed_from:%Y-%m-%d %H:%M:%S}",
-                f"{one.missed_to:%Y-%m-%d %H:%M:%S}",
-                short(one.lasted),
+                one.missed_from,
+                one.missed_to,
+                one.lasted,
                 one.missed,
                 _words(one.began) or "none",
             )
@@ -138,12 +140,12 @@ def _lines(rows: Sequence[ListedRun]) -> Iterator[RunLine]:
     for row in rows:
         yield RunLine(
             run_id=row.run_id,
-            started=f"{row.started:%Y-%m-%d %H:%M}",
-            command=" ".join(part for part in (row.command, _further(row)) if part),
-            took=None if row.lasted is None else short(row.lasted),
             state=row.state,
-            exit=row.exit_code,
+            started=row.started,
+            command=" ".join(part for part in (row.command, _further(row)) if part),
             did=_words({name: one for name, one in (row.counts or {}).items() if name != "why"}),
+            took=row.lasted,
+            exit=row.exit_code,
             who=f"{row.os_user}@{row.host}" if row.os_user else "",
             why=row.why,
         )
@@ -159,11 +161,15 @@ def _words(counts: Mapping[str, Any]) -> str:
     said = []
     for name, value in counts.items():
         if isinstance(value, Mapping):
-            said += [f"{inner} {number}" for inner, number in value.items()]
+            said += [f"{inner} {_number(count)}" for inner, count in value.items()]
         elif value is True:
             said.append(name)
         elif isinstance(value, str):
             said.append(value)
         elif value:
-            said.append(f"{name.replace('_', ' ')} {value}")
+            said.append(f"{name.replace('_', ' ')} {_number(value)}")
     return ", ".join(said)
+
+
+def _number(value: object) -> str:
+    return number(value) if isinstance(value, int) else str(value)

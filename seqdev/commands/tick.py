@@ -20,9 +20,9 @@ from seqdev.commands.options import (
     journaled,
 )
 from seqdev.errors import Cancelled, Exit, PermissionRefused
+from seqdev.output import words
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import short
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
@@ -152,7 +152,7 @@ def _is_meant(database: Database) -> bool:
     if health.paused_at or health.oldest_age is None or health.oldest_age <= _LATE:
         return True
     note(
-        f"{health.backlog:,} contacts are due, the oldest for {short(health.oldest_age)}: what may be sent "
+        f"{health.backlog:,} contacts are due, the oldest for {words.duration(health.oldest_age)}: what may be sent "
         "goes now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
     )
     return confirm(Question("Go on?", health.backlog), yes=False)

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from seqdev.forecast.forecast import Forecast, Question
 from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total
+from seqdev.output.columns import Named, Prose
 from seqdev.output.render import Table
-from seqdev.output.tables import Shown, made, short
+from seqdev.output.tables import made
+from seqdev.output.words import Clock, duration
 
 _DAY = timedelta(days=1)
 
@@ -18,9 +20,9 @@ _DAY = timedelta(days=1)
 class HeldLine:
     """A device that cannot send all in time, on a screen."""
 
-    device: str
+    device: Named | str
     wait_at_end: int
-    wait_until: str
+    wait_until: datetime | str
     held_by: str | None
     would_help_most: str
 
@@ -29,11 +31,11 @@ class HeldLine:
 class ChangeLine:
     """What a change would do for a user, on a screen."""
 
-    user: str
-    change: str
+    change: Prose
+    user: UUID
     sends: int
     wait_at_end: int
-    wait_until: str
+    wait_until: datetime | str
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,9 @@ def published(found: Forecast) -> list[Table]:
     ]
 
 
-def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[list[Table], Sequence[str]]:
-    """The tables for a screen or a page, and the days that it has no room for."""
+def for_people(found: Forecast, most: int | None, clock: Clock) -> list[Table]:
+    """The tables for a screen or a page, with ``most`` devices (None: all)."""
     shown = [one for one in found.devices if one.sends or one.queued or one.waiting][:most]
-    by_day = _by_day(found, shown, width)
     reasons = Counter[str]()
     for one in found.standing:
         reasons[one.reason] += one.contacts
@@ -66,50 +67,42 @@ def for_people(found: Forecast, most: int | None, width: int | None) -> tuple[li
     otherwise = "nothing that was tried" if found.changes else ""
     held = [_held(one, otherwise) for one in shown if one.held_by]
     changes = [
-        ChangeLine(
-            str(one.user_id)[:8], one.change, one.sends, one.waiting, _until(one.waiting, one.drained_at)
-        )
+        ChangeLine(one.change, one.user_id, one.sends, one.waiting, _until(one.waiting, one.drained_at))
         for one in found.changes
     ]
     tables = [
-        by_day.table,
+        _by_day(found, shown, clock),
         Table("full devices", HeldLine, held),
         Table("what would help", ChangeLine, changes),
         Table("not sent", StandingLine, standing),
     ]
-    return [table for table in tables if table.rows], by_day.left_out
+    return [table for table in tables if table.rows]
 
 
-def _by_day(found: Forecast, shown: Sequence[Ahead], width: int | None) -> Shown:
+def _by_day(found: Forecast, shown: Sequence[Ahead], clock: Clock) -> Table:
     """A line a device, a column a day up to the last that has something: what its ticks queue."""
     sends: dict[tuple[UUID, UUID | None], list[int]] = defaultdict(list)
     for day in found.days:
         sends[day.user_id, day.device_id].append(day.sends)
     busy = max((day.day for day in found.days if day.sends), default=1)
-    days = [f"{found.total.begins + place * _DAY:%b_%d}" for place in range(busy)]
+    days = [f"{clock.at(found.total.begins) + place * _DAY:%b_%d}" for place in range(busy)]
     columns = ["device", "room_a_day", "queued", *days]
     lines: list[list[object]] = [
-        [_named(one), _number(one.room), one.queued, *sends[one.user_id, one.device_id][:busy]]
-        for one in shown
+        [_named(one), one.room, one.queued, *sends[one.user_id, one.device_id][:busy]] for one in shown
     ]
     if len(found.devices) > 1:
         every = list(map(sum, zip(*sends.values(), strict=True)))
-        lines.append(["all", "", found.total.queued, *every[:busy]])
+        lines.append(["all", None, found.total.queued, *every[:busy]])
     if not found.total.queued:
         del columns[2]
         lines = [[*one[:2], *one[3:]] for one in lines]
-    kinds = {name: str if name in ("device", "room_a_day") else int for name in columns}
-    return made("messages by day", kinds, lines, width)
+    return made("messages by day", {name: Named if name == "device" else int for name in columns}, lines)
 
 
-def _number(room: int | None) -> str:
-    return "" if room is None else str(room)
-
-
-def _named(one: Ahead) -> str:
+def _named(one: Ahead) -> Named | str:
     if one.device_id is None:
         return "(no device of their own)"
-    return f"{one.device_name or '(no name)'} {str(one.device_id)[:8]}"
+    return Named(one.device_name or "(no name)", one.device_id)
 
 
 def _held(one: Ahead, otherwise: str) -> HeldLine:
@@ -122,31 +115,31 @@ def _held(one: Ahead, otherwise: str) -> HeldLine:
     )
 
 
-def _until(waiting: int, drained_at: datetime | None) -> str:
+def _until(waiting: int, drained_at: datetime | None) -> datetime | str:
     if drained_at:
-        return f"{drained_at:%b %d %H:%M}"
+        return drained_at
     return "longer" if waiting else "nobody waits"
 
 
-def account(found: Forecast, question: Question) -> Iterator[str]:
+def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
     """The account, a line each: in all, who waits, and what it takes for granted."""
     total = found.total
     yield (
-        f"{total.sends:,} messages in {question.days} days of 24 hours from {total.begins:%Y-%m-%d %H:%M} UTC"
+        f"{total.sends:,} messages in {question.days} days of 24 hours from {clock.said(total.begins)}"
         + (f", besides {total.queued:,} in the queue" if total.queued else "")
         + (f", with {total.enrolled:,} people enrolled now" if total.enrolled else "")
     )
     last = max((day.begins for day in found.days if day.sends), default=None)
     if last and last + _DAY < total.ends:
-        yield f"nothing is due after {last + _DAY:%Y-%m-%d %H:%M} UTC"
+        yield f"nothing is due after {clock.said(last + _DAY)}"
     if total.waiting:
         yield f"{total.waiting:,} contacts still wait at the end for devices that are full"
     elif total.drained_at:
-        yield f"nobody waits for a device that is full after {total.drained_at:%Y-%m-%d %H:%M} UTC"
+        yield f"nobody waits for a device that is full after {clock.said(total.drained_at)}"
     if total.standing:
         yield f"{total.standing:,} contacts are not sent until somebody does something"
     yield (
-        f"as if a tick ran every {short(question.every)}, the worker sent at once, nobody "
+        f"as if a tick ran every {duration(question.every)}, the worker sent at once, nobody "
         f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"
     )
     if total.not_foretold:

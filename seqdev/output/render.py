@@ -7,17 +7,22 @@ piped output is plain, untruncated and free of escape codes.
 import csv
 import json
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
-from typing import Any, TextIO, get_type_hints
+from typing import Any, TextIO
 from uuid import UUID
 
 from seqdev.errors import OutputError, ReaderGoneError
-from seqdev.output.text import Phone, escape_json, is_unicode, mask, spreadsheet_cell, visible
+from seqdev.output.columns import columns, forms, phone_columns, titles
+from seqdev.output.screen import Said, Screen
+from seqdev.output.text import escape_json, is_unicode, mask, spreadsheet_cell, visible
+from seqdev.output.tones import coloured
+from seqdev.output.words import Clock
 
 _DIGITS = 300
 """Digits of the largest numbers that JSON shows as numbers."""
@@ -46,20 +51,30 @@ class Table:
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes tables in ``format`` to ``out`` (default stdout); ``masked`` hides phones."""
+    """Writes tables in ``format`` to ``out`` (default stdout); ``masked`` hides phones.
+
+    ``clock`` says in which zone people see instants, and what is now. ``pages``: what is longer than the
+    terminal goes through the person's pager.
+    """
 
     format: Format
     masked: bool = False
     out: TextIO | None = None
+    clock: Clock = field(default_factory=Clock)
+    pages: bool = False
 
-    def write(self, *tables: Table) -> None:
-        """Write ``tables``. JSON makes one document of them: the rows, or an object by table name.
+    def write(self, *parts: "Table | Said") -> None:
+        """Write ``parts``. JSON makes one document of the tables: the rows, or an object by table name.
 
-        The formats that hold one kind of row a file (jsonl, csv, tsv) take the first table; the others
-        are announced on stderr. Raises OutputError, or ReaderGoneError when the pipe was closed.
+        What is said between tables is for people: the formats for programs leave it out. Those that hold one
+        kind of row a file (jsonl, csv, tsv) take the first table; the others are announced on stderr.
+        Raises OutputError, or ReaderGoneError when the pipe was closed.
         """
         try:
-            self._write(tables, self.out or sys.stdout)
+            out = self.out or sys.stdout
+            with _place(out) if self.pages else nullcontext(out) as place:
+                self._write(parts, place)
+            out.flush()
         except BrokenPipeError as error:
             raise ReaderGoneError from error
         except OSError as error:
@@ -68,18 +83,17 @@ class Writer:
                 "the work itself is done; only its report is lost",
             ) from error
 
-    def _write(self, tables: tuple[Table, ...], out: TextIO) -> None:
-        if self.format is Format.JSON:
+    def _write(self, parts: "Sequence[Table | Said]", out: TextIO) -> None:
+        tables = tuple(part for part in parts if isinstance(part, Table))
+        if self.format in (Format.TABLE, Format.MARKDOWN):
+            self._for_people(parts, len(tables) > 1, out)
+        elif self.format is Format.JSON:
             self._json(tables, out)
-        elif self.format in (Format.TABLE, Format.MARKDOWN):
-            for table in tables:
-                self._pretty(table, len(tables) > 1, out)
         else:
             self._lines(tables[0], out)
             for table in tables[1:]:
                 if any(True for _ in table.rows):
                     note(f"{table.name} are not part of {self.format.value}: use --format json or table")
-        out.flush()
 
     def _json(self, tables: tuple[Table, ...], out: TextIO) -> None:
         def encode(table: Table) -> None:
@@ -110,7 +124,7 @@ class Writer:
             writer = csv.writer(out, lineterminator="\n")
         else:
             writer = csv.writer(out, lineterminator="\n", delimiter="\t")
-        writer.writerow([field.name for field in fields(table.row)])
+        writer.writerow([one.name for one in fields(table.row)])
         for row in table.rows:
             plain = self._plain(table, row)
             writer.writerow(
@@ -118,40 +132,68 @@ class Writer:
                 for c in plain.values()
             )
 
-    def _pretty(self, table: Table, titled: bool, out: TextIO) -> None:
-        rows = [[_cell(value) for value in self._plain(table, row).values()] for row in table.rows]
-        names = [field.name.replace("_", " ") for field in fields(table.row)]
-        if not rows:
-            return
-        if table.single:
-            rows = [[name, value] for name, value in zip(names, rows[0], strict=True)]
-            names = []
-        right = _numeric_columns(table)
-        if self.format is Format.TABLE and out.isatty():
-            ids = set() if table.single else _columns_of(table, UUID)
-            title = table.name if titled else ""
-            _rich(_Grid(title, names, rows, set() if table.single else right, ids), out)
-            return
+    def _for_people(self, parts: "Sequence[Table | Said]", titled: bool, out: TextIO) -> None:
+        on_screen = self.format is Format.TABLE and (out.isatty() or coloured(out))
+        screen = Screen(out, self.clock) if on_screen else None
+        for part in parts:
+            if screen is None:
+                if isinstance(part, Said):
+                    out.write(part.plain(self.format is Format.MARKDOWN))
+                else:
+                    self._plain_table(part, titled, out)
+            elif isinstance(part, Said):
+                screen.say(part)
+            elif rows := list(self.values(part)):
+                if titled:
+                    screen.title(part.name)
+                (screen.record if part.single else screen.grid)(part.row, rows)
+        if screen and (lost := screen.lost()):
+            note(f"{lost}: widen the terminal, or --format json")
+
+    def _plain_table(self, table: Table, titled: bool, out: TextIO) -> None:
         from tabulate import tabulate
 
+        found = columns(table.row)
+        if not (rows := list(self.values(table))):
+            return
+        cells = [
+            forms(one, values, self.clock)[0]
+            for one, values in zip(found, zip(*rows, strict=True), strict=True)
+        ]
+        names = titles(found, rows, self.clock)
+        align = ["right" if one.is_number else "left" for one in found]
+        lines = list(zip(*cells, strict=True))
+        if table.single:
+            lines, names, align = list(zip(names, *lines, strict=True)), [], ["left", "left"]
         if self.format is Format.MARKDOWN:
             # Tabulate escapes neither pipes nor newlines; newlines are gone by now.
-            rows = [[cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in rows]
+            lines = [tuple(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line) for line in lines]
             names = names or ["field", "value"]
         if titled:
             out.write(f"\n{table.name}\n\n" if self.format is Format.TABLE else f"\n**{table.name}**\n\n")
-        align = ["left" if table.single or i not in right else "right" for i in range(len(names or [0, 0]))]
         style = "pipe" if self.format is Format.MARKDOWN else "plain" if table.single else "simple"
-        out.write(tabulate(rows, names, tablefmt=style, disable_numparse=True, colalign=align))
+        out.write(tabulate(lines, names, tablefmt=style, disable_numparse=True, colalign=align))
         out.write("\n")
 
+    def values(self, table: Table) -> Iterator[list[Any]]:
+        """The values of each row, phones hidden where they are to be."""
+        for row in table.rows:
+            yield list(self._plain(table, row).values())
+
     def _plain(self, table: Table, row: object) -> dict[str, Any]:
-        phones = _phone_columns(table.row) if self.masked else set()
+        phones = phone_columns(table.row) if self.masked else ()
         return {
-            field.name: mask(value) if field.name in phones and isinstance(value, str) else value
-            for field in fields(table.row)
-            for value in (getattr(row, field.name),)
+            one.name: mask(value) if one.name in phones and isinstance(value, str) else value
+            for one in fields(table.row)
+            for value in (getattr(row, one.name),)
         }
+
+
+def _place(out: TextIO) -> AbstractContextManager[TextIO]:
+    # Most commands have no use for it, and need not wait for it.
+    from seqdev.output.pager import paged
+
+    return paged(out)
 
 
 def note(text: str) -> None:
@@ -197,7 +239,7 @@ def _number(value: Decimal) -> object:
 
 
 def _cell(value: object) -> str:
-    """A value as one line of harmless text for a table or a CSV cell."""
+    """A value as one line of harmless text for a CSV cell."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -213,67 +255,3 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         return visible(", ".join(f"{name} {number}" for name, number in value.items()))
     return visible(str(value))
-
-
-def _phone_columns(row: type[Any]) -> set[str]:
-    return {name for name, kind in get_type_hints(row).items() if kind == Phone or kind == Phone | None}
-
-
-def _numeric_columns(table: Table) -> set[int]:
-    hints = get_type_hints(table.row)
-    return {i for i, field in enumerate(fields(table.row)) if hints[field.name] in (int, float, int | None)}
-
-
-def _columns_of(table: Table, kind: type[Any]) -> set[int]:
-    hints = get_type_hints(table.row)
-    return {i for i, field in enumerate(fields(table.row)) if hints[field.name] in (kind, kind | None)}
-
-
-def _short_ids(rows: list[list[str]], ids: set[int]) -> list[list[str]]:
-    """``rows`` with the ids cut to what tells them apart, eight characters at least: commands take that."""
-    whole = {row[i] for row in rows for i in ids}
-    length = next(n for n in range(8, 37) if len({text[:n] for text in whole}) == len(whole))
-    return [[cell[:length] if i in ids else cell for i, cell in enumerate(row)] for row in rows]
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """A table as text: its title and column names, which may be missing, and cells by row.
-
-    ``right``: the columns that are aligned to the right; ``ids``: those that may be cut short.
-    """
-
-    title: str
-    names: list[str]
-    rows: list[list[str]]
-    right: set[int]
-    ids: set[int]
-
-
-def _rich(grid: _Grid, out: TextIO) -> None:
-    from rich import box
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = Console(file=out, highlight=False)
-    names, rows, right = grid.names, grid.rows, grid.right
-    widths = [max(map(cell_len, column)) for column in zip(names or ["", ""], *rows, strict=True)]
-    if sum(widths) + 3 * len(widths) + 1 > console.width:
-        rows = _short_ids(rows, grid.ids)
-    table = RichTable(
-        title=grid.title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(names)
-    )
-    for number, name in enumerate(names or ["", ""]):
-        table.add_column(
-            Text(name),
-            justify="right" if number in right else "left",
-            overflow="fold",
-            # A short word is never broken for want of room: other columns give way.
-            no_wrap=number in right or all(len(row[number]) <= 20 and " " not in row[number] for row in rows),
-        )
-    for row in rows:
-        # Text, not str: rich would swallow what looks like its own markup.
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)

@@ -79,6 +79,8 @@ class Database:
         self._passwords: SimpleQueue[str | None] = SimpleQueue()
         """Found beforehand, for connections of other threads."""
         self._met = False
+        self.instants: list[datetime] = []
+        """That of the last transaction, by the server's clock. Who shows instants may keep the list."""
         self._zone: str | None = None
         """In which naive timestamps are read; None: not yet known."""
 
@@ -192,6 +194,7 @@ class Database:
                     "batch": guard is not None,
                 }
                 transaction.now = transaction.one(BEGIN, **begin).now
+                self.instants[:] = [transaction.now]
                 if self._zone is None:
                     self._look(transaction)
                     if self._zone != begin["timezone"]:

@@ -57,7 +57,7 @@ def test_nagios_has_one_line_with_perfdata(host: Host, seqdev: Cli) -> None:
     seqdev("tick")
     code, line = nagios(seqdev)
     words, data = line.split(" | ")
-    assert (code, words) == (0, "SEQDEV OK - 0 due, the oldest for 0s; 0 mismatches; last tick 0s ago")
+    assert (code, words) == (0, "SEQDEV OK - 0 due, the oldest for 0 s; 0 mismatches; last tick 0 s ago")
     assert data == (
         "oldest_due=0s;900;3600;0 backlog=0;1000;10000;0 mismatches=0;0;100;0 tick_age=0s;300;900;0"
     )

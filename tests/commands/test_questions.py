@@ -72,7 +72,7 @@ def test_a_tick_at_a_terminal_asks_where_somebody_is_due_for_more_than_an_hour(
     host.contact(sequence, step, "6012000001", host.device(user), timedelta(hours=-hours))
     ran = at_terminal(["tick", *options], answers, stdout=True)
     assert ran.code == 0
-    assert ("1 contacts are due, the oldest for 2h 0m" in ran.err) is bool(answers)
+    assert ("1 contacts are due, the oldest for 2 h" in ran.err) is bool(answers)
     assert host.value("select count(*) from broadcast_messages") == sent
 
 
@@ -93,7 +93,7 @@ def test_an_upgrade_says_what_breaks_first_and_wants_the_number_of_steps(
     assert (ran.code, "nothing was changed" in ran.err) == (0, True)
     (steps,) = re.findall(r"Do these (\d+) steps\? To go on, type the number \1:", ran.err)
     names, _, first, *_ = ran.out.splitlines()
-    assert names.split() == ["step", "what", "breaks", "size", "time", "locks", "why"]
+    assert names.split() == ["what", "breaks", "time", "size", "locks", "why", "step"]
     assert "sequence_contacts unique (sequence_id, contact_phone): wrong" in first
     assert "the whole table, for a moment" in first
     assert len(ran.out.strip().splitlines()) == int(steps) + 2

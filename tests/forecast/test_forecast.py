@@ -344,7 +344,7 @@ def test_on_a_screen_and_in_words(host: Host, seqdev: Cli) -> None:
     assert "one more device" in ran.out
     assert "seqdev: 5 messages in 3 days of 24 hours from" in ran.err
     assert "nobody waits for a device that is full after" in ran.err
-    assert "as if a tick ran every 1m, the worker sent at once" in ran.err
+    assert "as if a tick ran every 1 min, the worker sent at once" in ran.err
     assert seqdev("pause", "--why", "a look").code == 0
     assert "as if it went on now" in seqdev("forecast").err
 

@@ -1,0 +1,166 @@
+"""How much of a table a terminal has room for: which columns, in which form, how wide.
+
+Every column gets its smallest width first. If that is too much, the last columns go, but never one that
+decides; then even those are cut. What room is left makes the first columns longer again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from seqdev.output.columns import Column, Mark
+
+GAP = 2
+"""Blanks between two columns."""
+
+_CAPS = (24, 16)
+"""The longest words that get their room before a column is dropped for them."""
+_TIGHT = (12, 8, 6, 4, 2, 1)
+"""The same, where only columns are left that cannot be dropped."""
+_COMFORT, _COMFORT_OF_PROSE = 10, 24
+"""Widths below which a text is not broken between words, names and sentences."""
+
+
+@dataclass(eq=False)
+class Placed:
+    """A column in its place: its cells in one form, and how wide they may be."""
+
+    column: Column
+    title: str
+    forms: Sequence[Sequence[str]]
+    form: int = 0
+    width: int = 0
+
+    @property
+    def cells(self) -> Sequence[str]:
+        """The cells in the form that there is room for."""
+        return self.forms[self.form]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The columns that have room, and those that have none."""
+
+    placed: Sequence[Placed]
+    dropped: Sequence[Column] = field(default_factory=list)
+
+
+def fit(placed: Sequence[Placed], room: int, measure: Callable[[str], int]) -> Fitted:
+    """``placed`` as it fits into ``room`` characters; ``measure``: how many a text takes."""
+    shown = list(placed)
+    for cap in _CAPS:
+        _shrink(shown, cap, measure)
+        if _used(shown) <= room:
+            break
+    while _used(shown) > room and (last := _expendable(shown)) is not None:
+        del shown[last]
+    for one in placed:
+        if one not in shown and _used(shown) + GAP + one.width <= room:
+            shown = [other for other in placed if other in shown or other is one]
+    for cap in _TIGHT:
+        if _used(shown) <= room:
+            break
+        _shrink(shown, cap, measure, tight=True)
+    _grow(shown, room - _used(shown), measure)
+    return Fitted(shown, [one.column for one in placed if one not in shown])
+
+
+def _used(placed: Sequence[Placed]) -> int:
+    return sum(one.width for one in placed) + GAP * (len(placed) - 1)
+
+
+def _expendable(placed: Sequence[Placed]) -> int | None:
+    """The last column that may be dropped. The first one says what a row is about."""
+    return next((place for place in range(len(placed) - 1, 0, -1) if not placed[place].column.decides), None)
+
+
+def _shrink(
+    placed: Sequence[Placed], cap: int, measure: Callable[[str], int], *, tight: bool = False
+) -> None:
+    """Give every column its smallest width, where words longer than ``cap`` may be cut.
+
+    Only where it is ``tight`` are those of columns that decide.
+    """
+    for one in placed:
+        one.form = len(one.forms) - 1
+        widest = _natural(one, one.form, measure)
+        if one.column.wraps:
+            comfort = _COMFORT_OF_PROSE if Mark.PROSE in one.column.marks else _COMFORT
+            widest = max(min(widest, comfort), _longest_word(one, measure))
+            if tight or not one.column.decides:
+                widest = min(widest, cap)
+        one.width = max(_title(one, measure), widest)
+
+
+def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) -> None:
+    """Give ``left`` characters to the columns, the first ones first; the rest to texts, evenly."""
+    for one in placed:
+        for form in range(len(one.forms)):
+            more = max(0, _natural(one, form, measure) - one.width)
+            if more <= left:
+                one.form, one.width, left = form, one.width + more, left - more
+                break
+    texts = [one for one in placed if one.column.wraps]
+    for one in texts:
+        more = min(left, max(0, _longest_word(one, measure) - one.width))
+        one.width, left = one.width + more, left - more
+    natural = {id(one): _natural(one, one.form, measure) for one in texts}
+    while left > 0 and (hungry := [one for one in texts if one.width < natural[id(one)]]):
+        min(hungry, key=lambda one: one.width).width += 1
+        left -= 1
+
+
+def _natural(one: Placed, form: int, measure: Callable[[str], int]) -> int:
+    """The width of a column whose cells take one line each, in ``form``. Titles may take several."""
+    return max([_title(one, measure), *map(measure, one.forms[form])])
+
+
+def _title(one: Placed, measure: Callable[[str], int]) -> int:
+    return max(map(measure, one.title.split()), default=1)
+
+
+def _longest_word(one: Placed, measure: Callable[[str], int]) -> int:
+    return max((measure(word) for cell in one.cells for word in cell.split()), default=1)
+
+
+def wrapped(text: str, width: int, measure: Callable[[str], int], dots: str) -> list[str]:
+    """``text`` in lines of ``width`` characters, broken between words; a longer word ends in ``dots``.
+
+    A longer word that is a path or a list goes on in the next line after a slash or a comma.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in _pieces(text, width, measure):
+        glued = word.glued and line
+        longer = f"{line}{'' if glued else ' '}{word.text}" if line else word.text
+        if measure(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        line = word.text if measure(word.text) <= width else cut(word.text, width, measure, dots)
+    return [*lines, line] if line or not lines else lines
+
+
+def cut(text: str, width: int, measure: Callable[[str], int], dots: str) -> str:
+    """The beginning of ``text`` that has room in ``width`` characters with ``dots`` at its end."""
+    while text and measure(text + dots) > width:
+        text = text[:-1]
+    return (text + dots)[: max(width, 1)]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    text: str
+    glued: bool = False
+    """No blank stands before it."""
+
+
+def _pieces(text: str, width: int, measure: Callable[[str], int]) -> list[_Piece]:
+    found: list[_Piece] = []
+    for word in text.split():
+        if measure(word) <= width:
+            found.append(_Piece(word))
+            continue
+        parts = word.replace("/", "/\0").replace(",", ",\0").split("\0")
+        found += [_Piece(part, glued=place > 0) for place, part in enumerate(parts) if part]
+    return found
