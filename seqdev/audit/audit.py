@@ -18,11 +18,15 @@ from seqdev.audit.rows import (
     LEADS,
     MISMATCHES,
     SEQUENCES,
+    SESSIONS,
     SETTINGS,
     WRITERS,
     Health,
     IfLost,
+    Session,
 )
+from seqdev.audit.summary import Summary, read
+from seqdev.output import words
 from seqdev.parameters import window
 from seqdev.phone import national
 from seqdev.postgres import lookup
@@ -76,12 +80,17 @@ class Kind:
 
 @dataclass(frozen=True)
 class Result(Generic[Row]):
-    """What an audit found: the rows listed, the number of rows in all, and what was found, worst first."""
+    """What an audit found: the rows listed, the number of rows in all, and what was found, worst first.
+
+    ``window``: how far it looked back, in words. ``summary``: None where the audit has none.
+    """
 
     query: Query[Row]
     rows: Sequence[Row]
+    window: str
     total: int = 0
     kinds: Sequence[Kind] = ()
+    summary: Summary | None = None
 
     @property
     def name(self) -> str:
@@ -104,8 +113,15 @@ class Line:
     """The worst it found: critical, warning, note; or ok."""
     found: int
     """Findings in all."""
+    window: str
+    """How far it looks back; now: at things as they stand."""
     kinds: dict[str, int] = field(default_factory=dict)
     """Findings, by kind."""
+
+
+def sessions(database: Database) -> list[Session]:
+    """Sessions of other programs that may write messages."""
+    return database.retry(lambda tx: tx.rows(SESSIONS), read_only=True)
 
 
 def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
@@ -203,6 +219,14 @@ class _Look:
         causes = gates.causes_for(query, self._transaction, self._transaction.settings)
         return self._transaction.rows(query, **given, **gates.handed_to(query, steps, devices, causes))
 
+    def window(self, query: Query[Any]) -> str:
+        """How far an audit looks back, in words."""
+        since = query.statement.parameters.get("since")
+        if since is None:
+            return "now"
+        asked = self._given["since"]
+        return words.duration(asked) if isinstance(asked, timedelta) else since.default or ""
+
     @cached_property
     def _steps(self) -> gates.Answers:
         return gates.steps(self._transaction, self._settings)
@@ -224,15 +248,20 @@ class _Look:
 
 def _find(look: _Look, query: Query[Row]) -> Result[Row]:
     rows = look.rows(query)
+    window = look.window(query)
     if not rows:
-        return Result(query, rows)
+        return Result(query, rows, window)
     first: Any = rows[0]
+    summary = read(first.summary) if hasattr(first, "summary") else None
     kinds = sorted(first.found.items(), key=lambda item: (item[1]["severity"], -item[1]["found"], item[0]))
     return Result(
         query,
-        rows,
+        # A summary comes with a row also where nothing is found.
+        rows if first.total else [],
+        window,
         first.total,
         [Kind(name, SEVERITIES[one["severity"]], one["found"], one["repair"]) for name, one in kinds],
+        summary,
     )
 
 
@@ -243,4 +272,10 @@ def _badness(result: Result[Any]) -> tuple[int, int]:
 
 def _line(result: Result[Any]) -> Line:
     severity = result.kinds[0].severity if result.kinds else "ok"
-    return Line(result.name, severity, result.found, {kind.finding: kind.found for kind in result.kinds})
+    return Line(
+        result.name,
+        severity,
+        result.found,
+        result.window,
+        {kind.finding: kind.found for kind in result.kinds},
+    )

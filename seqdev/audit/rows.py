@@ -52,6 +52,7 @@ class Mismatch(Audited):
     repair: str | None
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class IfLost:
 class ContactFinding(Audited):
     """A row of ``audit/contacts.sql``: somebody's row, and what is wrong with it."""
 
-    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status", "reason")
+    brief = ("phone", "finding", "at", "assigned_device", "sequence", "step", "status", "reason", "state")
 
     finding: str
     phone: Phone | None
@@ -117,6 +118,7 @@ class ContactFinding(Audited):
     sequence_id: UUID
     step: int | None
     step_id: UUID | None
+    state: str
     status: str | None
     reason: str | None
     assigned_device: str | None
@@ -126,6 +128,7 @@ class ContactFinding(Audited):
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,10 @@ class LeadFinding(Audited):
 class Collision(Audited):
     """A row of ``audit/collisions.sql``: somebody with two devices."""
 
-    brief = ("phone", "finding", "devices", "messages", "due", "last_at")
+    brief = ("phone", "finding", "devices", "messages", "due", "last_at", "state")
 
     finding: str
+    state: str
     phone: Phone
     devices: str
     device_ids: str
@@ -183,6 +187,7 @@ class Collision(Audited):
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -192,6 +197,7 @@ class FailedMessages(Audited):
     brief = ("finding", "messages", "device", "sequence", "step", "last_at", "example")
 
     finding: str
+    state: str
     messages: int
     people: int
     device: str | None
@@ -207,13 +213,14 @@ class FailedMessages(Audited):
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
 class ForeignMessage(Audited):
     """A row of ``audit/writers.sql``: a message of a sequence that seqdev did not make."""
 
-    brief = ("phone", "finding", "at", "device", "sequence", "step", "status")
+    brief = ("phone", "finding", "at", "device", "sequence", "step", "state", "status")
 
     finding: str
     at: datetime | None
@@ -224,12 +231,14 @@ class ForeignMessage(Audited):
     step_id: UUID | None
     device: str | None
     device_id: UUID
+    state: str
     status: str
     message_id: UUID
     user_id: UUID
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -243,18 +252,6 @@ class Asked:
 class Health(Audited):
     """The row of ``audit/health.sql``: how far behind the service is."""
 
-    brief = (
-        "backlog",
-        "on_pause",
-        "oldest_due",
-        "oldest_age",
-        "last_tick",
-        "tick_age",
-        "paused_at",
-        "paused_by",
-        "paused_why",
-    )
-
     backlog: int
     on_pause: int
     oldest_due: datetime | None
@@ -264,6 +261,19 @@ class Health(Audited):
     paused_at: datetime | None
     paused_by: str | None
     paused_why: str | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A row of ``audit/sessions.sql``: sessions of another program that may write messages."""
+
+    application: str
+    role: str
+    client: str | None
+    sessions: int
+    at_work: int
+    since: datetime | None
+    hidden: bool
 
 
 SETTINGS = Query("audit/settings.sql", Asked)
@@ -277,3 +287,4 @@ WRITERS = Query("audit/writers.sql", ForeignMessage)
 FAILED = Query("audit/failed.sql", FailedMessages)
 IF_LOST = Query("audit/if_lost.sql", IfLost)
 HEALTH = Query("audit/health.sql", Health)
+SESSIONS = Query("audit/sessions.sql", Session)

@@ -152,8 +152,8 @@ def _is_meant(database: Database) -> bool:
     if health.paused_at or health.oldest_age is None or health.oldest_age <= _LATE:
         return True
     note(
-        f"{health.backlog:,} contacts are due, the oldest for {words.duration(health.oldest_age)}: what may be sent "
-        "goes now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
+        f"{health.backlog:,} contacts are due, the oldest for {words.duration(health.oldest_age)}: what "
+        "may be sent goes now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
     )
     return confirm(Question("Go on?", health.backlog), yes=False)
 
