@@ -23,16 +23,8 @@ class Graded(Health):
     """How far behind the service is, and how bad that is."""
 
     brief = (
-        *(
-            "tick_state",
-            "tick_age",
-            "last_tick",
-            "due_state",
-            "oldest_age",
-            "oldest_due",
-            "backlog",
-            "on_pause",
-        ),
+        *("tick_state", "tick_age", "last_tick"),
+        *("due_state", "oldest_age", "oldest_due", "backlog", "on_pause"),
         *("paused_at", "paused_by", "paused_why"),
     )
 
