@@ -71,7 +71,7 @@ def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[S
         yield [
             Toned("still happening", Tone.WARNING) if found.still_happens else Toned("not now", Tone.OK),
             f": {words.number(found.per_minute)} a minute; last {clock.with_age(found.last_at)}",
-            f"; first {clock.said(found.first_at)}" if found.first_at else "",
+            f"; first {clock.shortest(found.first_at)}" if found.first_at else "",
         ]
     if any(found.buckets):
         bar = words.duration(found.window / len(found.buckets))

@@ -27,6 +27,7 @@ from seqdev.enroll.rows import Enrolment, Refusal, Unmatched
 from seqdev.errors import Exit, NotFound
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.screen import Said
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 
@@ -100,10 +101,11 @@ def enroll(
             if not planned.enrolled:
                 app.writer(output).write(*_tables(planned))
                 return _account(planned, selection)
-            app.writer(Format.TABLE, sys.stderr).write(*_tables(planned))
+            terminal = app.writer(Format.TABLE, sys.stderr)
+            terminal.write(*_tables(planned))
             question = Question(f"Enrol {planned.enrolled:,} people?", planned.enrolled, final=True)
             if somebody_is_there():
-                note(_in_a_line(planned))
+                terminal.write(Said([_in_a_line(planned)]))
             if not confirm(question, yes):
                 note("nothing was changed")
                 return Exit.DONE

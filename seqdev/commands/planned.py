@@ -13,6 +13,7 @@ from seqdev.commands.options import App, ended, journaled
 from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, note
+from seqdev.output.screen import Said
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -91,8 +92,9 @@ def carry_out(
             return _code(job, plan)
         if plan.changes and not ways.yes:
             if somebody_is_there():
-                repair_view.show_plan(application.writer(Format.TABLE, sys.stderr), plan, ways.show_all)
-                _say_again(database, plan)
+                terminal = application.writer(Format.TABLE, sys.stderr)
+                repair_view.show_plan(terminal, plan, ways.show_all)
+                terminal.write(_again(database, plan))
             if not confirm(Question(f"Change these {plan.changes:,} rows?", plan.people), ways.yes):
                 note("nothing was changed")
                 return Exit.DONE
@@ -109,15 +111,13 @@ def carry_out(
             )
 
 
-def _say_again(database: Database, plan: Plan) -> None:
+def _again(database: Database, plan: Plan) -> Said:
     """The totals of ``plan``, right above the question: a long plan has left the screen."""
     arrivals = capacity.arrivals(database, plan.arrivals)
-    for one in arrivals[:_NAMED]:
-        note(f"{one}")
-    if len(arrivals) > _NAMED:
-        others = arrivals[_NAMED:]
-        note(f"{len(others):,} more devices get {sum(one.people for one in others):,} people")
-    note(repair_view.in_a_line(plan))
+    lines = [str(one) for one in arrivals[:_NAMED]]
+    if others := arrivals[_NAMED:]:
+        lines.append(f"{len(others):,} more devices get {sum(one.people for one in others):,} people")
+    return Said([*lines, repair_view.in_a_line(plan)])
 
 
 def _code(job: Job, plan: Plan) -> Exit:

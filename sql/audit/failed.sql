@@ -23,7 +23,7 @@
 --   device    uuid         only what went to this device
 --   failed    text[]       values of broadcast_messages.status of a message that will never be sent
 --   limit     integer      rows to return; empty: all
--- Gates: gates/causes.sql
+-- Gates: gates/causes.sql, gates/devices.sql of all devices
 -- Row:
 --   finding      text         the cause
 --   state        text         open, or irreparable: no try succeeds until somebody has corrected something
@@ -52,6 +52,9 @@
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?causes} \else \ir ../gates/causes.sql \endif
+\if :{?policy} \else \set policy 'strict' \endif
+\if :{?counted} \else \set counted 'no' \endif
+\if :{?devices} \else \ir ../gates/devices.sql \endif
 with kind (kind, severity, repair) as (
     values
         (
@@ -60,7 +63,7 @@ with kind (kind, severity, repair) as (
             || 'then seqdev repair failed --cause restricted --to NEW'
         ),
         ('device_logged_out', 1, 'pair the device again, then seqdev repair failed; or move its people: seqdev repair device'),
-        ('device_offline', 2, 'once the device is online: seqdev repair failed'),
+        ('device_offline', 2, 'once the device is online: seqdev repair failed; from another: seqdev repair failed --to NEW'),
         ('expired', 2, 'seqdev repair failed'),
         ('media', 2, 'see that the media_url of the step can be loaded, then: seqdev repair failed'),
         ('no_answer', 2, 'ask the log of the worker: the people may have the message'),
@@ -69,6 +72,12 @@ with kind (kind, severity, repair) as (
         ('content', 2, 'correct the step: the worker cannot send it as it is'),
         ('not_on_whatsapp', 3, 'correct the phone of the leads, if it is wrong'),
         ('cancelled', 3, 'nothing: somebody took them back')
+),
+
+gone as materialized (
+    select d.id
+    from unnest(:'devices'::uuid [], :'is_gone'::boolean []) as d (id, is_gone)
+    where d.is_gone
 ),
 
 cause as materialized (
@@ -288,7 +297,14 @@ select
     f.last_at::timestamptz as last_at,
     left(regexp_replace(f.example, '[0-9]{5,}', '#', 'g'), 200) as example,
     f.user_id,
-    kind.repair,
+    case
+        when f.state = 'open' and f.device_id in (select gone.id from gone)
+            then format(
+                'the device does not come back: seqdev repair device %1$s --spread, then seqdev repair failed --device %1$s '
+                '--to NEW', f.device_id
+            )
+        else kind.repair
+    end as repair,
     tally.total,
     tally.found,
     case when coalesce(f.place, 1) = 1 then summary.summary end as summary

@@ -72,7 +72,7 @@ with kind (kind, severity, repair) as (
         ('other_users_assignment', 1, 'seqdev repair assigned'),
         ('used_device_deleted', 3, 'nothing: the next step goes to the assigned device'),
         ('lead_reowned', 2, 'seqdev repair assigned'),
-        ('fallback_used', 2, 'nothing, if the assigned device comes back; if it does not: seqdev repair assigned'),
+        ('fallback_used', 2, 'seqdev repair assigned; or nothing, if the assigned device comes back'),
         ('foreign_writer', 1, 'stop the writer: seqdev audit writers'),
         ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),

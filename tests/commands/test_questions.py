@@ -44,8 +44,8 @@ def test_for_more_than_a_thousand_people_the_number_is_typed(host: Host, answer:
     assert ran.code == 0
     above = ran.err[: ran.err.index("Change these")].splitlines()[-2:]
     assert above == [
-        f"seqdev: B {str(b)[:8]} gets 1,001 people; 3 are due there already; it may send 50 more now, 80 an hour",
-        f"seqdev: 1,001 people, 1,001 rows; from A {str(a)[:8]} 1,001; to B {str(b)[:8]} 1,001; why: never_written 1,001",
+        f"B {str(b)[:8]} gets 1,001 people; 3 are due there already; it may send 50 more now, 80 an hour",
+        f"1,001 people, 1,001 rows; from A {str(a)[:8]} 1,001; to B {str(b)[:8]} 1,001; why: never_written 1,001",
     ]
     assert "Change these 1,001 rows? To go on, type the number 1001:" in ran.err
     assert assigned(host, b) == (MANY + 3 if moved else 3)
