@@ -12,7 +12,7 @@ class Worst:
     """A device and a sequence with many findings that no repair has dealt with."""
 
     device: str | None
-    """Name of the device: of a mismatch and a collision, the one that wrote."""
+    """Name of the device: the one that wrote or failed, of a contact the one that is assigned."""
     device_id: UUID | None
     """The device."""
     sequence: str | None

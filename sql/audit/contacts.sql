@@ -47,7 +47,7 @@
 --   sequence_id         uuid         the sequence
 --   step                integer      day of the step
 --   step_id             uuid         the step
---   state               text         open, or irreparable: nothing can bring back what is missing, or nothing has to
+--   state               text         open, or irreparable: no command can mend it, or none has to
 --   status              text         of the row
 --   reason              text         of what is quarantined: why
 --   assigned_device     text         name of the assigned device

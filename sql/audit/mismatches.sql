@@ -32,8 +32,7 @@
 -- Row:
 --   verdict             text         MATCH or MISMATCH
 --   cause               text         why; null for a match
---   state               text         open, repaired, or irreparable: nothing is to come for the person there, or
---                                    nothing was wrong; null for a match
+--   state               text         open, repaired, or irreparable: nothing is to come that could be; null for a match
 --   at                  timestamptz  when the message was made
 --   phone               text         whom it went to
 --   sequence            text         name of the sequence
