@@ -49,8 +49,8 @@ class StepLine:
     what: Verdict
     breaks: Prose
     time: str
+    locks: str
     size: str
-    locks: Prose
     why: Prose
     step: int
 
@@ -186,8 +186,8 @@ def _on_a_screen(steps: Sequence[Step]) -> Table:
             f"{step.item}: {step.status}",
             step.breaks or "nothing",
             f"about {words.duration(timedelta(seconds=step.seconds))}" if step.seconds else "a moment",
-            _size(step.table_rows, step.table_bytes),
             step.locks,
+            _size(step.table_bytes),
             step.why,
             number,
         )
@@ -203,11 +203,10 @@ def _script(steps: Sequence[Step]) -> Iterator[str]:
         yield f"-- {step.remedy}" if step.mode == "repeat" else f"{step.remedy};"
 
 
-def _size(rows: int | None, size: int | None) -> str:
+def _size(size: int | None) -> str:
     if size is None:
         return ""
     amount, units = float(size), ["B", "kB", "MB", "GB", "TB"]
     while amount >= 1000 and len(units) > 1:
         amount, units = amount / 1000, units[1:]
-    text = f"{amount:.0f} {units[0]}"
-    return text if rows is None else f"{rows:,} rows, {text}"
+    return f"{amount:.0f} {units[0]}"

@@ -23,6 +23,7 @@ from seqdev.errors import Cancelled, Exit, PermissionRefused
 from seqdev.output import words
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.screen import Said
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
 from seqdev.repair import homecoming
@@ -124,7 +125,7 @@ def tick(
             )
         return Exit.DONE
     schema.require(database)
-    if not yes and not _is_meant(database):
+    if not yes and not _is_meant(app, database):
         note("nothing was changed")
         return Exit.DONE
     stayed = _bring_home(ctx, database)
@@ -138,7 +139,7 @@ def tick(
         return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
 
 
-def _is_meant(database: Database) -> bool:
+def _is_meant(app: App, database: Database) -> bool:
     """Whether a person who has typed this wants a backlog sent, which may be days old: all at once.
 
     Nobody is asked where stdin, stdout or stderr is no terminal, as in cron, nor while all is paused.
@@ -151,10 +152,11 @@ def _is_meant(database: Database) -> bool:
         return True
     if health.paused_at or health.oldest_age is None or health.oldest_age <= _LATE:
         return True
-    note(
+    text = (
         f"{health.backlog:,} contacts are due, the oldest for {words.duration(health.oldest_age)}: what "
         "may be sent goes now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
     )
+    app.writer(Format.TABLE, sys.stderr).write(Said([text]))
     return confirm(Question("Go on?", health.backlog), yes=False)
 
 

@@ -61,17 +61,17 @@ select
         end
     )::integer as seconds,
     case
-        when t.builds or t.words ~ 'concurrently' then 'none: reading and writing go on'
-        when t.fills then 'the rows of one batch, for a moment'
-        when t.words ~ '^create ' then 'none'
-        else 'the whole table, for a moment'
+        when t.builds or t.words ~ 'concurrently' then 'nothing'
+        when t.fills then 'rows, a moment'
+        when t.words ~ '^create ' then 'nothing'
+        else 'the table, a moment'
     end as locks,
     case
         when t.replaces_key
             then 'ON CONFLICT (sequence_id, contact_phone) fails until it names sequence_stepid too; a person may have several rows'
         when t.is_key and t.table_name = 'leads' then 'a second lead with the same user and phone is refused'
         when t.is_key then 'a second row of the same person and step is refused'
-        when t.builds and t.table_name = 'broadcast_messages' then 'nothing fails; writing a message takes a little longer'
+        when t.builds and t.table_name = 'broadcast_messages' then 'writing a message takes a little longer'
     end as breaks,
     t.replaces_key or t.fills as is_final
 from touched as t
