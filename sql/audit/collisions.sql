@@ -6,6 +6,7 @@
 -- Finds:
 --   written  the messages of the window came from two devices
 --   due      what is due now would come from another device than what was written, or from two
+--   repaired  a repair that is in effect has assigned the rows to come since the last of these messages
 --
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
@@ -18,7 +19,7 @@
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/steps.sql
 -- Row:
---   finding     text         written or due
+--   finding     text         written, due or repaired
 --   state       text         open; repaired: a repair has assigned the rows to come since; or irreparable: none is to come
 --   phone       text         whom it is about
 --   devices     text         the devices, the last one that wrote first: names
@@ -44,7 +45,8 @@
 with kind (kind, severity, repair) as (
     values
         ('written', 2, 'see why: seqdev audit mismatches, seqdev explain PHONE'),
-        ('due', 1, 'see which device wrote, why, and the repair that fits: seqdev audit mismatches')
+        ('due', 1, 'see which device wrote, why, and the repair that fits: seqdev audit mismatches'),
+        ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),
 
 -- From each device straight to what is due from it; what no device can send collides with nothing.
@@ -145,10 +147,18 @@ person as materialized (
 
 finding as materialized (
     select
-        p.*,
+        case when coalesce(rows_of.is_repaired, false) then 'repaired' else p.kind end as kind,
+        p.user_id,
+        p.phone,
+        p.messages,
+        p.due,
+        p.first_at,
+        p.last_at,
+        p.device_id,
+        p.sequence_id,
         case
-            when p.kind = 'due' then 'open'
             when coalesce(rows_of.is_repaired, false) then 'repaired'
+            when p.kind = 'due' then 'open'
             when coalesce(rows_of.is_to_come, false) then 'open'
             else 'irreparable'
         end as state

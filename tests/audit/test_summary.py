@@ -114,6 +114,18 @@ def test_after_a_repair_its_people_are_counted_as_repaired(crowd: Host, seqdev: 
     assert document(seqdev, "mismatches", "--since", "1d")["summary"]["repaired"] == 0
 
 
+def test_people_moved_from_a_lost_device_are_no_open_collisions(crowd: Host, seqdev: Cli) -> None:
+    before = document(seqdev, "collisions", "--device", "D")["summary"]
+    assert before["open"] > 0
+    assert seqdev("repair", "device", "D", "--spread", "--yes").code == 0
+    after = document(seqdev, "collisions", "--limit", "100000")
+    states = stated("collisions", after["collisions"])
+    assert states["repaired"] == after["summary"]["repaired"] > 0
+    assert {row["finding"] for row in after["collisions"] if row["state"] == "repaired"} == {"repaired"}
+    kinds = {kind["finding"]: kind["severity"] for kind in after["found"]}
+    assert kinds["repaired"] == "note"
+
+
 def test_what_is_repaired_and_no_row_any_more_is_counted_all_the_same(crowd: Host, seqdev: Cli) -> None:
     before = document(seqdev, "failed")["summary"]
     assert seqdev("repair", "failed", "--yes").code in (0, 3)
