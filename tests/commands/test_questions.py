@@ -146,6 +146,13 @@ def test_the_reason_is_in_the_journal_and_runs_shows_it(host: Host, seqdev: Cli,
     assert "the phone is lost" in seqdev("runs").out
 
 
+def test_the_reason_is_kept_of_a_run_that_does_not_come_to_its_end(host: Host, seqdev: Cli) -> None:
+    crowd(host, 1)
+    seqdev("pause", "--why", "all of it")
+    assert seqdev("repair", "device", "A", "--to", "B", "--yes", "--why", "A is lost").code == 4
+    assert [row.why for row in host.rows("select why from seqdev.run")] == ["A is lost"]
+
+
 def test_a_reason_that_says_nothing_is_refused_before_anything_is_done(host: Host, seqdev: Cli) -> None:
     crowd(host, 1)
     ran = seqdev("repair", "device", "A", "--to", "B", "--yes", "--why", " ")
