@@ -17,12 +17,16 @@ from seqdev.audit.rows import (
     LEADS,
     MISMATCHES,
     SEQUENCES,
+    SESSIONS,
     SETTINGS,
     WRITERS,
     Health,
     IfLost,
+    Session,
 )
+from seqdev.audit.summary import Summary, read
 from seqdev.moments import EVER, Window
+from seqdev.output import words
 from seqdev.output.columns import Prose, Verdict
 from seqdev.parameters import window
 from seqdev.phone import national
@@ -79,12 +83,17 @@ class Kind:
 
 @dataclass(frozen=True)
 class Result(Generic[Row]):
-    """What an audit found: the rows listed, the number of rows in all, and what was found, worst first."""
+    """What an audit found: the rows listed, the number of rows in all, and what was found, worst first.
+
+    ``window``: how far it looked back, in words. ``summary``: None where the audit has none.
+    """
 
     query: Query[Row]
     rows: Sequence[Row]
+    window: str
     total: int = 0
     kinds: Sequence[Kind] = ()
+    summary: Summary | None = None
 
     @property
     def name(self) -> str:
@@ -107,8 +116,15 @@ class Line:
     """The worst it found: critical, warning, note; or ok."""
     found: int
     """Findings in all."""
+    window: str
+    """How far it looks back; now: at things as they stand."""
     kinds: dict[str, int] = field(default_factory=dict)
     """Findings, by kind."""
+
+
+def sessions(database: Database) -> list[Session]:
+    """Sessions of other programs that may write messages."""
+    return database.retry(lambda tx: tx.rows(SESSIONS), read_only=True)
 
 
 def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
@@ -164,6 +180,15 @@ def mismatched(transaction: Transaction, criteria: Criteria) -> int:
     """The number of mismatches in ``criteria`` that somebody has to do something about."""
     kinds = _find(_Look(transaction, transaction.settings, replace(criteria, limit=1)), MISMATCHES).kinds
     return sum(kind.found for kind in kinds if kind.severity != "note")
+
+
+def behind(database: Database) -> Health:
+    """How far behind the service is, and nothing else."""
+
+    def work(transaction: Transaction) -> Health:
+        return _Look(transaction, transaction.settings, Criteria()).one(HEALTH)
+
+    return database.retry(work, read_only=True)
 
 
 def if_lost(database: Database, device: str, user: str | None) -> IfLost:
@@ -225,6 +250,17 @@ class _Look:
         causes = gates.causes_for(query, self._transaction, self._transaction.settings)
         return {**given, **gates.handed_to(query, steps, devices, causes)}
 
+    def window(self, query: Query[Any]) -> str:
+        """How far an audit looks back, in words."""
+        since = query.statement.parameters.get("since")
+        if since is None:
+            return "now"
+        begins, ends = self._window.since, self._window.until
+        length = since.default or ""
+        if begins:
+            length = words.duration(begins.age) if begins.age else f"since {begins}"
+        return f"{length}, until {ends}" if ends else length
+
     @cached_property
     def _steps(self) -> gates.Answers:
         return gates.steps(self._transaction, self._settings)
@@ -246,15 +282,20 @@ class _Look:
 
 def _find(look: _Look, query: Query[Row]) -> Result[Row]:
     rows = look.rows(query)
+    window = look.window(query)
     if not rows:
-        return Result(query, rows)
+        return Result(query, rows, window)
     first: Any = rows[0]
+    summary = read(first.summary) if hasattr(first, "summary") else None
     kinds = sorted(first.found.items(), key=lambda item: (item[1]["severity"], -item[1]["found"], item[0]))
     return Result(
         query,
-        rows,
+        # A summary comes with a row also where nothing is found.
+        rows if first.total else [],
+        window,
         first.total,
         [Kind(name, SEVERITIES[one["severity"]], one["found"], one["repair"]) for name, one in kinds],
+        summary,
     )
 
 
@@ -266,4 +307,10 @@ def _badness(result: Result[Any]) -> tuple[int, int]:
 def line_of(result: Result[Any]) -> Line:
     """The line of an audit among all."""
     severity = result.kinds[0].severity if result.kinds else "ok"
-    return Line(result.name, severity, result.found, {kind.finding: kind.found for kind in result.kinds})
+    return Line(
+        result.name,
+        severity,
+        result.found,
+        result.window,
+        {kind.finding: kind.found for kind in result.kinds},
+    )

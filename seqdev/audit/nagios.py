@@ -59,11 +59,15 @@ def threshold(text: str | Threshold, durations: bool) -> Threshold:
     return Threshold(warning, critical)
 
 
+def ages(health: Health) -> tuple[int, int | None]:
+    """Seconds for which the oldest is due, and since the last tick: none where there never was one."""
+    # Nothing due is nothing overdue; no tick ever is not.
+    return _seconds(health.oldest_age) or 0, _seconds(health.tick_age)
+
+
 def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str]:
     """The exit code and the line: state, words, performance data."""
-    # Nothing due is nothing overdue; no tick ever is not.
-    overdue = _seconds(health.oldest_age) or 0
-    tick = _seconds(health.tick_age)
+    overdue, tick = ages(health)
     measured = (
         ("oldest_due", overdue, limits.overdue, "s"),
         ("backlog", health.backlog, limits.backlog, ""),

@@ -50,6 +50,7 @@ class Mismatch(Audited):
     repair: str | None
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class IfLost:
 class ContactFinding(Audited):
     """A row of ``audit/contacts.sql``: somebody's row, and what is wrong with it."""
 
-    brief = ("phone", "finding", "status", "reason", "at", "assigned_device", "sequence", "step")
+    brief = ("phone", "finding", "status", "reason", "state", "at", "assigned_device", "sequence", "step")
 
     finding: Verdict
     phone: Phone | None
@@ -120,6 +121,7 @@ class ContactFinding(Audited):
     sequence_id: UUID
     step: int | None
     step_id: UUID | None
+    state: Verdict
     status: Verdict | None
     reason: Verdict | None
     assigned_device: str | None
@@ -129,6 +131,7 @@ class ContactFinding(Audited):
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,10 @@ class LeadFinding(Audited):
 class Collision(Audited):
     """A row of ``audit/collisions.sql``: somebody with two devices."""
 
-    brief = ("phone", "finding", "devices", "messages", "due", "last_at")
+    brief = ("phone", "finding", "devices", "messages", "due", "last_at", "state")
 
     finding: Verdict
+    state: Verdict
     phone: Phone
     devices: str
     device_ids: str
@@ -186,6 +190,7 @@ class Collision(Audited):
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,7 @@ class FailedMessages(Audited):
     brief = ("finding", "messages", "people", "device", "last_at", "sequence", "step", "example")
 
     finding: Verdict
+    state: Verdict
     messages: int
     people: int
     device: str | None
@@ -210,13 +216,14 @@ class FailedMessages(Audited):
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
 class ForeignMessage(Audited):
     """A row of ``audit/writers.sql``: a message of a sequence that seqdev did not make."""
 
-    brief = ("phone", "finding", "status", "at", "device", "sequence", "step")
+    brief = ("phone", "finding", "status", "state", "at", "device", "sequence", "step")
 
     finding: Verdict
     at: datetime | None
@@ -227,12 +234,14 @@ class ForeignMessage(Audited):
     step_id: UUID | None
     device: str | None
     device_id: UUID
+    state: Verdict
     status: Verdict
     message_id: UUID
     user_id: UUID
     repair: str
     total: int
     found: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -246,8 +255,6 @@ class Asked:
 class Health(Audited):
     """The row of ``audit/health.sql``: how far behind the service is."""
 
-    brief = ("backlog", "on_pause", "oldest_due", "last_tick", "paused_at", "paused_by", "paused_why")
-
     backlog: int
     on_pause: int
     oldest_due: Aged | None
@@ -257,6 +264,19 @@ class Health(Audited):
     paused_at: Aged | None
     paused_by: str | None
     paused_why: str | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A row of ``audit/sessions.sql``: sessions of another program that may write messages."""
+
+    application: str
+    role: str
+    client: str | None
+    sessions: int
+    at_work: int
+    since: datetime | None
+    hidden: bool
 
 
 SETTINGS = Query("audit/settings.sql", Asked)
@@ -270,3 +290,4 @@ WRITERS = Query("audit/writers.sql", ForeignMessage)
 FAILED = Query("audit/failed.sql", FailedMessages)
 IF_LOST = Query("audit/if_lost.sql", IfLost)
 HEALTH = Query("audit/health.sql", Health)
+SESSIONS = Query("audit/sessions.sql", Session)

@@ -1,26 +1,31 @@
 """``seqdev audit``."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from seqdev.audit import audit
+from seqdev.audit import audit, view
 from seqdev.audit import own as audit_run
 from seqdev.audit import replies as audit_replies
 from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria, Kind, Line
 from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
 from seqdev.audit.replies import Replies
-from seqdev.audit.rows import Health, IfLost
+from seqdev.audit.rows import IfLost, Session
+from seqdev.audit.summary import Summary
+from seqdev.audit.view import Graded
 from seqdev.commands.group import Group
 from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option, window_of
 from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.moments import EVER, Moment
 from seqdev.output.render import Format, Table, note
+from seqdev.output.screen import Said
 from seqdev.output.tables import LISTED, brief, for_people
 from seqdev.output.tables import shown as fitted
+from seqdev.output.text import is_unicode
 from seqdev.postgres.queries import Query
 from seqdev.rules import pauses
 
@@ -66,7 +71,7 @@ def _threshold(meaning: str, default: str) -> Any:
         parser=read,
         metavar="WARN,CRIT",
         show_default=False,
-        help=f"With --nagios: {meaning}. [default: {default}]",
+        help=f"{meaning}. [default: {default}]",
     )
 
 
@@ -304,10 +309,10 @@ def all_(
             help="One line for monitoring, from four numbers; exit code 0, 1, 2 or 3 as Nagios has it.",
         ),
     ] = False,
-    overdue: Annotated[Threshold, _threshold("age of the oldest due", "15m,1h")] = DEFAULTS.overdue,
-    backlog: Annotated[Threshold, _threshold("contacts due", "1000,10000")] = DEFAULTS.backlog,
-    mismatches: Annotated[Threshold, _threshold("mismatches", "0,100")] = DEFAULTS.mismatches,
-    tick: Annotated[Threshold, _threshold("age of the last finished tick", "5m,15m")] = DEFAULTS.tick,
+    overdue: Annotated[Threshold, _threshold("Age of the oldest due", "15m,1h")] = DEFAULTS.overdue,
+    backlog: Annotated[Threshold, _threshold("With --nagios: contacts due", "1000,10000")] = DEFAULTS.backlog,
+    mismatches: Annotated[Threshold, _threshold("With --nagios: mismatches", "0,100")] = DEFAULTS.mismatches,
+    tick: Annotated[Threshold, _threshold("Age of the last finished tick", "5m,15m")] = DEFAULTS.tick,
     since: Annotated[Moment | None, _since("that of each audit")] = None,
     until: UntilOption = None,
     user: UserOption = None,
@@ -332,18 +337,23 @@ def all_(
         return state
     database = app.reading("audit all")
     lines, health = audit.everything(database, criteria)
-    state_of_things = Table("health", Health, [health], single=True)
+    limits = Thresholds(overdue, backlog, mismatches, tick)
+    graded = view.graded(health, limits)
+    state_of_things = Table("health", Graded, [graded], single=True)
     if for_people(output):
-        state_of_things = replace(brief("health", Health, [health]), single=True)
+        state_of_things = replace(brief("health", Graded, [graded]), single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
     found = sum(line.found for line in lines)
-    note(f"{found:,} found" + ("; for more: seqdev audit NAME" if found else ""))
+    note(f"{found:,} found")
     if health.last_tick is None:
         note("no tick has ever come to a good end here")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
         note(part.told(app.clock) + ("; that has ended by itself" if part.is_over else ""))
+    options = "".join(f" {option} {text}" for option, text in (("--user", user),) if text is not None)
+    if command := view.next_command(lines, graded, options):
+        note(f"next: {command}")
     return Exit.FINDINGS if found else Exit.DONE
 
 
@@ -383,12 +393,36 @@ def _assignment(text: str) -> tuple[str, str]:
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
     result = audit.find(app.reading(f"audit {Path(query.path).stem}"), query, criteria)
-    app.writer(shown.output).write(
+    tables: list[Table | Said] = [
         fitted(shown.output, result.name, query.row, result.rows),
         fitted(shown.output, "found", Kind, result.kinds),
-    )
+    ]
+    if query is audit_rows.WRITERS:
+        tables += _sessions(app, result.found, shown.output)
+    if result.summary and for_people(shown.output) and not result.summary.is_empty:
+        told = view.said(result.name, result.summary, app.clock, is_unicode(sys.stdout))
+        tables.insert(0, told)
+    elif result.summary and shown.output is Format.JSON:
+        tables.append(Table("summary", Summary, [result.summary], single=True))
+    app.writer(shown.output).write(*tables)
     _say(result.found, len(result.rows), result.total)
     return Exit.FINDINGS if result.found else Exit.DONE
+
+
+def _sessions(app: App, found: int, output: Format) -> list[Table | Said]:
+    """Whose sessions it could be, where messages are found; in JSON always."""
+    if not (output is Format.JSON or (found and for_people(output))):
+        return []
+    sessions = audit.sessions(app.reading("audit writers"))
+    hidden = sum(one.sessions for one in sessions if one.hidden)
+    if hidden:
+        note(
+            f"of {hidden:,} sessions this role may not see where they come from: "
+            "a superuser can grant pg_read_all_stats to it"
+        )
+    if not sessions:
+        note("no other program that may write messages is connected now")
+    return [Table("sessions", Session, sessions)]
 
 
 def _say(found: int, listed: int, total: int) -> None:

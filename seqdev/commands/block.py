@@ -6,9 +6,18 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.contacts import KeepQueuedOption, WhyOption, reason_of
+from seqdev.commands.contacts import KeepQueuedOption
 from seqdev.commands.group import Group
-from seqdev.commands.options import App, DryRunOption, FormatOption, UserOption, YesOption, open_input
+from seqdev.commands.options import (
+    App,
+    DryRunOption,
+    FormatOption,
+    RequiredWhyOption,
+    UserOption,
+    WhyOption,
+    YesOption,
+    open_input,
+)
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out, scope
 from seqdev.errors import Exit, UsageError
 from seqdev.journal.runs import who
@@ -34,7 +43,7 @@ FileOption = Annotated[
 @app.command()
 def add(
     ctx: typer.Context,
-    why: WhyOption,
+    why: RequiredWhyOption,
     phones: PhonesArgument = None,
     file: FileOption = None,
     user: UserOption = None,
@@ -54,14 +63,13 @@ def add(
     them later are stopped by the next tick before it sends.
     """
     asked = _phones(phones, file)
-    reason = reason_of(why)
     by = "@".join(who())
 
     def make(tx: Transaction) -> Job:
         _refuse_national(tx, asked)
-        return jobs.block(People(asked, scope(tx, user, None, None).user), reason, by, keep_queued)
+        return jobs.block(People(asked, scope(tx, user, None, None).user), why, by, keep_queued)
 
-    return carry_out(ctx, "block add", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "block add", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
 
 
 @app.command("list")
@@ -91,6 +99,7 @@ def remove(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -106,7 +115,7 @@ def remove(
         _refuse_national(tx, asked)
         return jobs.unblock(People(asked, scope(tx, user, None, None).user))
 
-    code = carry_out(ctx, "block remove", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    code = carry_out(ctx, "block remove", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
     if code == Exit.DONE:
         note("what was stopped for them stays so; to bring it back: seqdev contacts resume PHONE")
     return code

@@ -5,7 +5,14 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.group import Group
-from seqdev.commands.options import DryRunOption, FormatOption, UserOption, YesOption
+from seqdev.commands.options import (
+    DryRunOption,
+    FormatOption,
+    RequiredWhyOption,
+    UserOption,
+    WhyOption,
+    YesOption,
+)
 from seqdev.commands.planned import (
     BATCH,
     AllOption,
@@ -16,7 +23,6 @@ from seqdev.commands.planned import (
     carry_out,
     scope,
 )
-from seqdev.errors import UsageError
 from seqdev.output.render import Format
 from seqdev.phone import asked_for
 from seqdev.postgres.transaction import Transaction
@@ -28,7 +34,6 @@ app = typer.Typer(cls=Group, help="Stop, resume or restart one person, skip a st
 PhoneArgument = Annotated[
     str, typer.Argument(metavar="PHONE", help="The person's phone, in any spelling.", show_default=False)
 ]
-WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="What for: kept with what is stopped.")]
 KeepQueuedOption = Annotated[
     bool, typer.Option("--keep-queued", help="Leave the messages in the queue: they are sent.")
 ]
@@ -38,7 +43,7 @@ KeepQueuedOption = Annotated[
 def stop(
     ctx: typer.Context,
     phone: PhoneArgument,
-    why: WhyOption,
+    why: RequiredWhyOption,
     sequence: SequenceOption = None,
     user: UserOption = None,
     keep_queued: KeepQueuedOption = False,
@@ -55,12 +60,11 @@ def stop(
     messages that no sender has begun are cancelled, campaigns' as well. A tick that is at it at the same time
     may be faster: what comes of that is stopped as well. With --sequence only that sequence.
     """
-    reason = reason_of(why)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx,
         "contacts stop",
-        lambda tx: jobs.stop(_people(tx, phone, user, sequence), reason, keep_queued),
+        lambda tx: jobs.stop(_people(tx, phone, user, sequence), why, keep_queued),
         ways,
     )
 
@@ -74,6 +78,7 @@ def resume(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -83,7 +88,7 @@ def resume(
     Rows and messages that seqdev has stopped or cancelled become what they were, with the due time that they
     had: what is overdue goes at once.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(ctx, "contacts resume", lambda tx: jobs.resume(_people(tx, phone, user, sequence)), ways)
 
 
@@ -96,6 +101,7 @@ def skip(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -105,7 +111,7 @@ def skip(
     The following step comes, its delay counted from now. After the last step the person ends: status stopped,
     the reason in last_error.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(ctx, "contacts skip", lambda tx: jobs.skip(_people(tx, phone, user, sequence)), ways)
 
 
@@ -114,7 +120,7 @@ def restart(
     ctx: typer.Context,
     phone: PhoneArgument,
     sequence: Annotated[str, typer.Option("--sequence", metavar="NAME|ID", help="The sequence.")],
-    why: WhyOption,
+    why: RequiredWhyOption,
     user: UserOption = None,
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
@@ -129,20 +135,12 @@ def restart(
     ids. Can be undone until something was sent. Messages that wait in the queue are sent: contacts stop
     cancels them.
     """
-    reason = reason_of(why)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
-        ctx, "contacts restart", lambda tx: jobs.restart(_people(tx, phone, user, sequence), reason), ways
+        ctx, "contacts restart", lambda tx: jobs.restart(_people(tx, phone, user, sequence), why), ways
     )
 
 
 def _people(tx: Transaction, phone: str, user: str | None, sequence: str | None) -> People:
     found = scope(tx, user, sequence, None)
     return People((asked_for(phone, "PHONE"),), found.user, found.sequence)
-
-
-def reason_of(why: str) -> str:
-    """What was typed as the reason, as rows hold it. Raises UsageError where it says nothing."""
-    if not (words := " ".join(why.split())):
-        raise UsageError("--why is empty", "say why: it is kept with what is stopped")
-    return words

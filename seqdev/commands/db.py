@@ -1,7 +1,6 @@
 """``seqdev db``: the database."""
 
-import sys
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated, ClassVar
@@ -10,13 +9,13 @@ from uuid import UUID
 import typer
 
 from seqdev import replies
-from seqdev.commands import db_server
+from seqdev.commands import db_server, db_upgrade
+from seqdev.commands.db_upgrade import PlaceByOption, do, remaining
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
-from seqdev.errors import Exit, PermissionRefused, ReaderGoneError, UsageError
+from seqdev.commands.options import MOST, App, FormatOption, WhyOption, journaled
+from seqdev.errors import Exit, PermissionRefused, ReaderGoneError
 from seqdev.journal.runs import who
 from seqdev.output.columns import Prose, Verdict
-from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people, shown
 from seqdev.output.text import Phone, visible
@@ -25,14 +24,10 @@ from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
-from seqdev.postgres.places import By
 from seqdev.probe import probe, waits
 from seqdev.rules import rules
 
 app = typer.Typer(cls=Group, help="Check and upgrade the database; the embedded server.")
-
-_JOURNAL = ("schema seqdev", "seqdev.run", "run.")
-"""Without these there is no journal yet for an upgrade to be entered in."""
 
 ProbeOption = Annotated[
     bool | None,
@@ -42,19 +37,6 @@ ProbeOption = Annotated[
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
-
-
-DuplicatesOption = Annotated[
-    bool,
-    typer.Option(
-        "--leave-duplicates",
-        help="Do all but the key that duplicate leads keep from being made. Then: seqdev leads merge.",
-    ),
-]
-PlaceByOption = Annotated[
-    By | None,
-    typer.Option("--place-by", help="Which value tells a contact's step where its row's values disagree."),
-]
 
 
 @dataclass(frozen=True)
@@ -95,6 +77,9 @@ class FindingLine:
     why: Prose
     remedy: Prose | None
     mode: str | None
+
+
+app.add_typer(db_upgrade.app)
 
 
 @app.command()
@@ -140,69 +125,6 @@ def check(
     return Exit.DONE if in_order == len(found) else Exit.FINDINGS
 
 
-@app.command()
-def upgrade(
-    ctx: typer.Context,
-    place_by: PlaceByOption = None,
-    leave_duplicates: DuplicatesOption = False,
-    yes: YesOption = False,
-    output: FormatOption = Format.TABLE,
-) -> int:
-    """Add to the database what seqdev needs.
-
-    Shows the plan, asks, and carries it out. Adds columns, tables and indexes, without blocking the host;
-    changes no value but an empty sequence_stepid, deletes nothing. What can refuse is asked before the first
-    change. Interrupted at any point, the next run continues.
-
-    Exit code 10: something has to be done by hand first; 2: --place-by has to be given. Nothing was changed
-    then.
-    """
-    application: App = ctx.obj
-    database = application.database("db upgrade")
-    asked_for = schema.but_duplicates if leave_duplicates else list[Finding]
-    found = asked_for(schema.check(database, place_by))
-    plan = schema.pending(found)
-    if schema.beyond_help(found):
-        note("nothing was changed")
-        rest = schema.but_duplicates(found)
-        if schema.pending(rest) and not schema.beyond_help(rest):
-            note("before leads merge, all but the key: seqdev db upgrade --leave-duplicates")
-        return _remaining(schema.beyond_help(found))
-    if plan:
-        application.writer(output).write(_table(output, "plan", plan))
-    if not place_by and (number := places.undecided(database)):
-        raise UsageError(
-            f"nothing was changed: of {number:,} contacts, trigger, day and step number name different steps",
-            "see them: seqdev db places; then say which is right: --place-by trigger|day|step",
-        )
-    if not plan:
-        note("nothing to do")
-        return _remaining(found)
-    schema.require_rights(database, plan)
-    if not confirm(f"Do {_steps(plan)}?", yes):
-        note("nothing was changed")
-        return Exit.DONE
-    with ExitStack() as stack:
-        run = None
-        if not any(finding.item.startswith(_JOURNAL) for finding in plan):
-            run = stack.enter_context(journaled(ctx, database, "db upgrade"))
-        done = _upgrade(database, plan, place_by)
-        # What was asked for is done. What only shows now is asked for too.
-        while (plan := asked_for(schema.following(database, done, place_by))) and _agreed(
-            application, plan, yes
-        ):
-            done += _upgrade(database, plan, place_by)
-        if run:
-            run.counts = {"planned": len(plan) + len(done), "done": len(done)}
-    return _remaining(schema.check(database, place_by))
-
-
-def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:
-    if not yes:
-        application.writer(Format.TABLE, sys.stderr).write(_table(Format.TABLE, "plan", plan))
-    return confirm(f"That is done. Do {_steps(plan)} too, which only shows now?", yes)
-
-
 def _table(output: Format, name: str, found: list[Finding]) -> Table:
     if not for_people(output):
         return Table(name, Finding, found)
@@ -213,16 +135,13 @@ def _table(output: Format, name: str, found: list[Finding]) -> Table:
     )
 
 
-def _steps(plan: list[Finding]) -> str:
-    return "this step" if len(plan) == 1 else f"these {len(plan)} steps"
-
-
 @app.command("zone")
 def keep_zone(
     ctx: typer.Context,
     zone: Annotated[
         str | None, typer.Argument(metavar="[ZONE]", help="The zone, as PostgreSQL names it.")
     ] = None,
+    why: WhyOption = None,
 ) -> int:
     """Show or set the zone of naive timestamps.
 
@@ -237,7 +156,7 @@ def keep_zone(
         note(f"naive timestamps are read in {kept}" if kept else "no zone is kept with this database")
         return Exit.DONE
     schema.require(database)
-    with journaled(ctx, database, "db zone") as run, run.work():
+    with journaled(ctx, database, "db zone", why) as run, run.work():
         kept = database.retry(partial(zones.keep, zone=zone, who="@".join(who())))
     note(f"naive timestamps are read in {kept}, by every command from now on")
     return Exit.DONE
@@ -281,29 +200,8 @@ def init(ctx: typer.Context) -> int:
     schema.init(database)
     done: list[Finding] = []
     while plan := schema.following(database, done):
-        done += _upgrade(database, plan, None)
-    return _remaining(schema.check(database))
-
-
-def _upgrade(database: Database, plan: list[Finding], place_by: By | None) -> list[Finding]:
-    """Do what ``plan`` says; the findings that are done."""
-    done = []
-    with progress("done") as bar:
-        for finding in schema.upgrade(database, plan, place_by, note):
-            done.append(finding)
-            bar(len(done))
-    return done
-
-
-def _remaining(found: list[Finding]) -> int:
-    blocking = [finding for finding in found if finding.blocks]
-    if not blocking:
-        note("the database is ready")
-        return Exit.DONE
-    for finding in blocking:
-        help_ = "still to do, by seqdev db upgrade" if finding.remedy else "and no upgrade can help"
-        note(f"{finding.item} is {finding.status}, {help_}: {finding.why}")
-    return Exit.SCHEMA
+        done += do(database, plan, None)
+    return remaining(schema.check(database))
 
 
 @app.command(name="grants")

@@ -8,14 +8,15 @@ from typing import Annotated, TextIO
 
 import typer
 
+from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.options import (
     MOST,
     App,
     DryRunOption,
     FormatOption,
     UserOption,
+    WhyOption,
     YesOption,
-    confirm,
     ended,
     journaled,
     open_input,
@@ -26,6 +27,7 @@ from seqdev.enroll.rows import Enrolment, Refusal, Unmatched
 from seqdev.errors import Exit, NotFound
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
+from seqdev.output.screen import Said
 from seqdev.output.tables import shown
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
@@ -52,6 +54,7 @@ def enroll(
     show_all: Annotated[bool, typer.Option("--all", help="Name all who are refused, not only 20.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
+    why: WhyOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Enrol the leads whose triggers call for a sequence.
@@ -99,11 +102,15 @@ def enroll(
             if not planned.enrolled:
                 app.writer(output).write(*_tables(planned, output))
                 return _account(planned, selection)
-            app.writer(Format.TABLE, sys.stderr).write(*_tables(planned, Format.TABLE))
-            if not confirm(f"Enrol {planned.enrolled:,} people?", yes):
+            terminal = app.writer(Format.TABLE, sys.stderr)
+            terminal.write(*_tables(planned, Format.TABLE))
+            question = Question(f"Enrol {planned.enrolled:,} people?", planned.enrolled, final=True)
+            if somebody_is_there():
+                terminal.write(Said([_in_a_line(planned)]))
+            if not confirm(question, yes):
                 note("nothing was changed")
                 return Exit.DONE
-        run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll"))
+        run = None if dry_run else stack.enter_context(journaled(ctx, database, "enroll", why))
         with progress("leads") as bar:
             result = run_enroll(database, selection, run, lambda r: bar(r.looked_at))
         result.unmatched[:0] = unmatched
@@ -116,6 +123,15 @@ def _tables(result: Result, output: Format) -> tuple[Table, ...]:
         shown(output, "sequences", Enrolment, list(result.enrolments())),
         shown(output, "refused", Refusal, result.refusals),
         Table("unmatched", Unmatched, result.unmatched),
+    )
+
+
+def _in_a_line(result: Result) -> str:
+    """The totals of a plan, right above the question."""
+    into = ", ".join(f"{one.sequence} {one.enrolled:,}" for one in result.enrolments() if one.enrolled)
+    return (
+        f"{result.enrolled:,} people; into {into}; their first step is due at once, "
+        "and no command takes an enrolment back"
     )
 
 

@@ -15,6 +15,7 @@ from seqdev.commands.options import (
     DryRunOption,
     FormatOption,
     UserOption,
+    WhyOption,
     YesOption,
     ended,
     journaled,
@@ -91,6 +92,7 @@ def import_(
             "primary, and a role that may create temporary tables.",
         ),
     ] = False,
+    why: WhyOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Import leads from a CSV file.
@@ -130,7 +132,7 @@ def import_(
 
         target = database.retry(resolve, read_only=True)
         _say_columns(leads.columns)
-        run = None if dry_run else stack.enter_context(journaled(ctx, database, "leads import"))
+        run = None if dry_run else stack.enter_context(journaled(ctx, database, "leads import", why))
         with progress("lines") as bar:
             result = import_leads(database, Import(leads, target, kept), run, bar)
         application.writer(output).write(
@@ -157,6 +159,7 @@ def assign(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -173,7 +176,7 @@ def assign(
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
         return assign_leads(distribute, rebalance, owner)
 
-    return carry_out(ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
 
 
 @app.command()
@@ -183,6 +186,7 @@ def merge(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -202,7 +206,7 @@ def merge(
     def make(tx: Transaction) -> Job:
         return merge_leads(lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None)
 
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(ctx, "leads merge", make, ways, schema.require_but_duplicates)
 
 

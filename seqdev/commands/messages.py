@@ -11,6 +11,7 @@ from seqdev.commands.options import (
     FormatOption,
     UntilOption,
     UserOption,
+    WhyOption,
     YesOption,
     duration,
     since_option,
@@ -79,6 +80,7 @@ def failed(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -98,7 +100,7 @@ def failed(
             whose, window_of(ctx, since, until), tuple(cause or ()), Again(target, most, spread, attempts)
         )
 
-    return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
 
 
 @app.command()
@@ -122,6 +124,7 @@ def queued(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -149,4 +152,4 @@ def queued(
         target = lookup.resolve(tx, lookup.Kind.DEVICE, move_to, whose.user) if move_to is not None else None
         return repair.queued(whose, older_than or timedelta(0), target, most)
 
-    return carry_out(ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))

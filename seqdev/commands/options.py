@@ -19,7 +19,7 @@ from seqdev import moments
 from seqdev.errors import UsageError
 from seqdev.files import awaited, opened
 from seqdev.journal import runs
-from seqdev.journal.runs import Run
+from seqdev.journal.runs import Purpose, Run
 from seqdev.moments import Moment, Window
 from seqdev.output.render import Format, Writer, note
 from seqdev.output.words import Clock, zone_named
@@ -135,24 +135,34 @@ UserOption = Annotated[
 ]
 
 
-def confirm(question: str, yes: bool) -> bool:
-    """Whether to go on: ``yes``, or the answer of the person at the terminal.
+def reason_of(why: str) -> str:
+    """What was typed as the reason, on one line. Raises UsageError where it says nothing."""
+    if not (words := " ".join(why.split())):
+        raise UsageError("--why is empty", "say what for: it is all that others get to know")
+    return words
 
-    Raises UsageError where nobody can be asked.
-    """
-    if yes:
-        return True
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError(
-            "nothing was changed: this needs --yes when no terminal is there to ask", "add --yes"
-        )
-    return typer.confirm(question, err=True)
+
+WhyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--why", metavar="TEXT", parser=reason_of, help="What for: kept in the journal, seqdev runs shows it."
+    ),
+]
+RequiredWhyOption = Annotated[
+    str,
+    typer.Option(
+        "--why",
+        metavar="TEXT",
+        parser=reason_of,
+        help="What for: kept with what is stopped, and in the journal.",
+    ),
+]
 
 
 @contextmanager
-def journaled(ctx: typer.Context, database: Database, command: str) -> Iterator[Run]:
-    """A run of ``command`` in the journal: see ``runs.journaled``."""
-    with runs.journaled(database, command, arguments(ctx)) as run:
+def journaled(ctx: typer.Context, database: Database, command: str, why: str | None = None) -> Iterator[Run]:
+    """A run of ``command`` in the journal, and what it is ``for``: see ``runs.journaled``."""
+    with runs.journaled(database, command, Purpose(arguments(ctx), why)) as run:
         yield run
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, duration, ended, journaled
+from seqdev.commands.options import App, duration, ended, journaled, reason_of
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause as switch
 from seqdev.journal.runs import who
@@ -20,7 +20,12 @@ from seqdev.rules.rules import Change, Target
 
 def pause(
     ctx: typer.Context,
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="What for: whoever is stopped reads it.")],
+    why: Annotated[
+        str,
+        typer.Option(
+            "--why", metavar="TEXT", parser=reason_of, help="What for: whoever is stopped reads it."
+        ),
+    ],
     sequence: Annotated[
         str | None, typer.Option("--sequence", metavar="NAME|ID", help="Pause this sequence only.")
     ] = None,
@@ -62,8 +67,6 @@ def pause(
     queue already is sent: see seqdev repair queued. Pausing again with another --until changes the end.
     """
     app: App = ctx.obj
-    if not (why := " ".join(why.split())):
-        raise UsageError("--why is empty", "say what for: it is all that those who are stopped get to know")
     database = app.database("pause", ruled=False)
     schema.require_trusted(database)
     if (sequence, device, user) == (None, None, None):
@@ -102,9 +105,9 @@ def _part(
         assert before
         note(f"paused already, nothing changed: {before.told(app.clock)}")
     else:
-        with journaled(ctx, database, "pause") as run:
+        with journaled(ctx, database, "pause", why) as run:
             database.retry(partial(rules.apply, run=run.id, changes=[change]))
-            run.counts = {"changed": 1, "why": why}
+            run.counts = {"changed": 1}
             ended(run, Exit.DONE)
         if before and not before.is_over:
             note(f"until now: {before.told(app.clock)}")

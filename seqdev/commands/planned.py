@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, confirm, ended, journaled
+from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.options import App, ended, journaled
 from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, note
+from seqdev.output.screen import Said
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
+from seqdev.repair import capacity
 from seqdev.repair import jobs as repair
 from seqdev.repair import view as repair_view
 from seqdev.repair.apply import Manner, Outcome
@@ -23,6 +26,9 @@ from seqdev.repair.plan import Plan
 from seqdev.repair.settle import settle
 
 BATCH = 5_000
+
+_NAMED = 5
+"""Devices that get people, named one by one above a question."""
 
 PlanOption = Annotated[
     Path | None,
@@ -53,6 +59,7 @@ class Ways:
     batch_size: int
     show_all: bool
     output: Format
+    why: str | None = None
 
 
 def carry_out(
@@ -84,16 +91,17 @@ def carry_out(
             repair_view.show_plan(replace(application.writer(ways.output), pages=True), plan, ways.show_all)
             return _code(job, plan)
         if plan.changes and not ways.yes:
-            if sys.stdin.isatty() and sys.stderr.isatty():
-                asked = replace(application.writer(Format.TABLE, sys.stderr), pages=True)
-                repair_view.show_plan(asked, plan, ways.show_all)
-            if not confirm(f"Change these {plan.changes:,} rows?", ways.yes):
+            if somebody_is_there():
+                terminal = replace(application.writer(Format.TABLE, sys.stderr), pages=True)
+                repair_view.show_plan(terminal, plan, ways.show_all)
+                replace(terminal, pages=False).write(_again(database, plan))
+            if not confirm(Question(f"Change these {plan.changes:,} rows?", plan.people), ways.yes):
                 note("nothing was changed")
                 return Exit.DONE
         if not plan.changes:
             repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.show_all)
             return _code(job, plan)
-        with journaled(ctx, database, plan.header.command) as run:
+        with journaled(ctx, database, plan.header.command, ways.why) as run:
             with progress("rows") as bar:
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = settle(run, job, plan, manner, bar)
@@ -101,6 +109,15 @@ def carry_out(
             return ended(
                 run, Exit.FINDINGS if plan.refused or outcome.kept or outcome.refusals else Exit.DONE
             )
+
+
+def _again(database: Database, plan: Plan) -> Said:
+    """The totals of ``plan``, right above the question: a long plan has left the screen."""
+    arrivals = capacity.arrivals(database, plan.arrivals)
+    lines = [str(one) for one in arrivals[:_NAMED]]
+    if others := arrivals[_NAMED:]:
+        lines.append(f"{len(others):,} more devices get {sum(one.people for one in others):,} people")
+    return Said([*lines, repair_view.in_a_line(plan)])
 
 
 def _code(job: Job, plan: Plan) -> Exit:

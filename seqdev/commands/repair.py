@@ -16,6 +16,7 @@ from seqdev.commands.options import (
     DryRunOption,
     FormatOption,
     UserOption,
+    WhyOption,
     YesOption,
     since_option,
     window_of,
@@ -39,6 +40,7 @@ from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import history as repair_history
 from seqdev.repair import jobs as repair
+from seqdev.repair.history import ChangingRun
 from seqdev.repair.jobs import Cause, Job, Mismatches, Removal
 
 app = typer.Typer(cls=Group, help="Correct what audits find. Every change is journaled and can be undone.")
@@ -67,6 +69,7 @@ def assigned(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -87,7 +90,7 @@ def assigned(
         which = Mismatches(window, history, causes)
         return repair.assigned(scope(tx, user, sequence, device), which, found)
 
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(ctx, "repair assigned", make, ways)
 
 
@@ -100,6 +103,7 @@ def missing(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -110,7 +114,7 @@ def missing(
     gone or another user's, and where the person's other rows and messages of that sequence name another
     device, so that more than one fits.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx, "repair missing", lambda tx: repair.missing(scope(tx, user, sequence, device)), ways
     )
@@ -147,6 +151,7 @@ def device(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -168,7 +173,7 @@ def device(
             raise UsageError("--to names the lost device itself", "name another one")
         return repair.device(tx, tx.settings, Removal(lost, target, people, most, queue), until_back)
 
-    return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
 
 
 def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
@@ -203,6 +208,7 @@ def home(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -217,16 +223,22 @@ def home(
         whose = scope(tx, user, None, device)
         return repair.home(whose.user, whose.device)
 
-    return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
 
 
 @app.command()
 def undo(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its id.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="The run, or the beginning of its id; last: the newest in effect."
+        ),
+    ],
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -234,14 +246,27 @@ def undo(
     """Undo what a run has changed.
 
     This is itself a run, which can be undone. Rows that were changed since, or whose step was done since, are
-    left as they are and listed, with exit code 3.
+    left as they are and listed, with exit code 3. last is the newest run in effect that can be undone: no
+    tick, and no undo, so that one after the other the runs before it are undone.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+
+    application: App = ctx.obj
+
+    def look(tx: Transaction) -> tuple[UUID, ChangingRun | None]:
+        if run == "last":
+            newest = repair_history.last(tx)
+            return newest.run_id, newest
+        found = runs.find(tx, run, to_undo=True)
+        return found, repair_history.of(tx, found)
+
+    whose, became = application.reading("repair undo").retry(look, read_only=True)
+    if became and (run == "last" or became.undone_by):
+        note(repair_history.described(became))
     return carry_out(
         ctx,
         "repair undo",
-        lambda tx: repair.undo(runs.find(tx, run, to_undo=True)),
-        ways,
+        lambda _: repair.undo(whose),
+        Ways(yes, dry_run, plan, batch_size, show_all, output, why),
         # What leads merge may do before the upgrade is undone before it, too.
         schema.require_but_duplicates,
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, DryRunOption, FormatOption, YesOption, duration
+from seqdev.commands.options import App, DryRunOption, FormatOption, WhyOption, YesOption, duration
 from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause
@@ -43,6 +43,7 @@ def resume(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -61,7 +62,7 @@ def resume(
                 "--spread, --dry-run and --plan are for a sequence, a device or a user",
                 "give one of --sequence, --device, --user",
             )
-        return _all(app)
+        return _all(app, why)
     reading = app.reading("resume")
     whose, paused, held = reading.retry(lambda tx: _look(tx, parts), read_only=True)
     part = named(whose.scope, whose.id, whose.name)
@@ -71,16 +72,16 @@ def resume(
     if paused:
         note(f"{paused.told(app.clock)}{'; that has ended by itself' if paused.is_over else ''}")
     _say(held, spread, app.clock)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     assert whose.id
     job = jobs.unpause(whose.scope, whose.id, spread)
     return carry_out(ctx, "resume", lambda _: job, ways)
 
 
-def _all(app: App) -> int:
+def _all(app: App, why: str | None) -> int:
     database = app.database("resume", ruled=False)
     schema.require_trusted(database)
-    lifted = pause.resume(database, *who())
+    lifted = pause.resume(database, *who(), why)
     note("the pause is lifted" if lifted else "nothing was paused")
     return Exit.DONE
 

@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
+from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.group import Group
-from seqdev.commands.options import App, DryRunOption, FormatOption, YesOption, confirm, ended, journaled
+from seqdev.commands.options import (
+    App,
+    DryRunOption,
+    FormatOption,
+    WhyOption,
+    YesOption,
+    ended,
+    journaled,
+)
 from seqdev.errors import Exit
 from seqdev.output.render import Format, note
 from seqdev.output.tables import LISTED, shown
@@ -26,9 +35,6 @@ SequenceOption = Annotated[
     str | None, typer.Option("--sequence", metavar="NAME|ID", help="For this sequence.")
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID", help="For this device.")]
-WhyOption = Annotated[
-    str | None, typer.Option("--why", metavar="TEXT", help="What for: rules history shows it.")
-]
 
 
 @dataclass(frozen=True)
@@ -213,15 +219,15 @@ def _carry_out(
         writer.write(table)
         note(f"{len(changes)} rules would change" if changes else "nothing to do: all of it holds already")
         return Exit.DONE
-    if not ways.yes and sys.stdin.isatty() and sys.stderr.isatty():
+    if not ways.yes and somebody_is_there():
         application.writer(Format.TABLE, sys.stderr).write(shown(Format.TABLE, "changes", Change, changes))
-    if not confirm("Change this for every host?", ways.yes):
+    if not confirm(Question("Change this for every host?"), ways.yes):
         note("nothing was changed")
         return Exit.DONE
-    with journaled(ctx, database, command) as run:
+    with journaled(ctx, database, command, ways.why) as run:
         with run.work():
             database.retry(partial(rules.apply, run=run.id, changes=changes))
-            run.counts = {"changed": len(changes), "why": ways.why}
+            run.counts = {"changed": len(changes)}
         if not run.ended:
             writer.write(table)
             note(f"done; to take it back: seqdev repair undo {run.id}")

@@ -34,6 +34,7 @@ class RunLine:
     took: timedelta | None
     exit: Code | None
     who: str
+    why: Prose | None
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,11 @@ def _lines(rows: Sequence[ListedRun]) -> Iterator[RunLine]:
             state=row.state,
             started=row.started,
             command=_ID.sub(_short, " ".join(part for part in (row.command, _further(row)) if part)),
-            did=_words(row.counts or {}),
+            did=_words({name: one for name, one in (row.counts or {}).items() if name != "why"}),
             took=row.lasted,
             exit=row.exit_code,
             who=f"{row.os_user}@{row.host}" if row.os_user else "",
+            why=row.why,
         )
 
 

@@ -9,6 +9,7 @@ from seqdev.commands.options import (
     FormatOption,
     UntilOption,
     UserOption,
+    WhyOption,
     YesOption,
     since_option,
     window_of,
@@ -43,6 +44,7 @@ def stuck(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -51,7 +53,7 @@ def stuck(
 
     Claims on rows still to come, older than claim_timeout.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx,
         "repair stuck",
@@ -69,6 +71,7 @@ def quarantined(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -78,7 +81,7 @@ def quarantined(
     Ticks quarantine contacts that the database refuses. Correct the cause first: the next tick quarantines
     again those that are still refused.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx, "repair quarantined", lambda tx: repair.quarantined(scope(tx, user, sequence, device)), ways
     )
@@ -93,6 +96,7 @@ def stranded(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -102,7 +106,7 @@ def stranded(
     The step before is done, and nothing of the person is active. Due by the later of the row's own time and
     the step's delay.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx, "repair stranded", lambda tx: repair.stranded(scope(tx, user, sequence, device)), ways
     )
@@ -120,6 +124,7 @@ def step_gone(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -130,7 +135,7 @@ def step_gone(
     have had. Whoever has no step left ends: status stopped, the reason in last_error. Refused is whose place
     is not known.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx, "repair step-gone", lambda tx: repair.step_gone(scope(tx, user, sequence, device), ends), ways
     )
@@ -153,6 +158,7 @@ def no_lead(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -170,7 +176,7 @@ def no_lead(
         tuple(writings(to)) if to is not None else (),
         ends,
     )
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx, "repair no-lead", lambda tx: repair.no_lead(scope(tx, user, sequence, device), who), ways
     )
@@ -185,6 +191,7 @@ def delay_changed(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -193,7 +200,7 @@ def delay_changed(
 
     It was changed while they waited. They are due by the delay as it is now, counted from the step before.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx, "repair delay-changed", lambda tx: repair.delay_changed(scope(tx, user, sequence, device)), ways
     )
@@ -210,6 +217,7 @@ def written_by_other(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     yes: YesOption = False,
+    why: WhyOption = None,
     batch_size: BatchOption = BATCH,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -220,7 +228,7 @@ def written_by_other(
     takes the claim over completes it
     without a message, and the next step goes on.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
     return carry_out(
         ctx,
         "repair written-by-other",

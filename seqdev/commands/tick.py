@@ -1,5 +1,6 @@
 """``seqdev tick``."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -8,12 +9,25 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, duration, ended, journaled
+from seqdev.audit import audit
+from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.options import (
+    MOST,
+    App,
+    DryRunOption,
+    FormatOption,
+    WhyOption,
+    duration,
+    ended,
+    journaled,
+)
 from seqdev.commands.telling import Account, telling
-from seqdev.errors import Cancelled, Exit
+from seqdev.errors import Cancelled, Exit, PermissionRefused
 from seqdev.journal.runs import who
+from seqdev.output import words
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, Writer, note
+from seqdev.output.screen import Said
 from seqdev.output.tables import for_people, shown
 from seqdev.postgres import schema
 from seqdev.postgres.engine import Database
@@ -24,6 +38,9 @@ from seqdev.tick.decisions import Comparison, Decision
 from seqdev.tick.decisions import compare as compared
 from seqdev.tick.tick import Report, Summary
 from seqdev.tick.work import Limits
+
+_LATE = timedelta(hours=1)
+"""How long somebody may be due before a person at a terminal is asked whether the backlog is to be sent."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +118,17 @@ def tick(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show what each policy would do, by device; read-only.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask at a terminal, however late the contacts are.")
+    ] = False,
+    why: WhyOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Queue the messages that are due. Meant for cron: overlapping runs are safe and need no lock.
 
     Prints one summary: due, queued, waiting by reason, quarantined, ended, chained, failed sends reflected.
-    A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr.
+    A contact that the database refuses is quarantined, with exit code 3 and the reason on stderr. Who runs it
+    at a terminal is asked first where somebody is due for more than an hour; cron never is.
     """
     app: App = ctx.obj
     app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
@@ -117,9 +139,12 @@ def tick(
     if dry_run:
         _show_plan(app, database, output)
         return Exit.DONE
+    if not yes and not _is_meant(app, database):
+        note("nothing was changed")
+        return Exit.DONE
     limits = Limits(batch_size, max_messages, budget, jobs)
     with telling(app.settings.ping if ping is None else ping, metrics) as account:
-        account.exit_code = _run(ctx, database, limits, (app.writer(output), account))
+        account.exit_code = _run(ctx, database, limits, (app.writer(output), account), why)
     return account.exit_code
 
 
@@ -142,12 +167,18 @@ def _show_plan(app: App, database: Database, output: Format) -> None:
         )
 
 
-def _run(ctx: typer.Context, database: Database, limits: Limits, told: tuple[Writer, Account]) -> int:
+def _run(
+    ctx: typer.Context,
+    database: Database,
+    limits: Limits,
+    told: tuple[Writer, Account],
+    why: str | None,
+) -> int:
     """One run: it is printed, and accounted for. Returns its exit code; raises what ended it early."""
     writer, account = told
     schema.require(database)
     stayed = _bring_home(ctx, database)
-    with journaled(ctx, database, "tick") as run:
+    with journaled(ctx, database, "tick", why) as run:
         with progress("contacts") as bar:
             report = ticks.tick(run, limits, bar)
         account.summary = summary = report.summary
@@ -170,6 +201,27 @@ def _place(database: Database, started: datetime) -> dict[str, Any]:
     return {"started": started, "host": who()[1], "database": database.name}
 
 
+def _is_meant(app: App, database: Database) -> bool:
+    """Whether a person who has typed this wants a backlog sent, which may be days old: all at once.
+
+    Nobody is asked where stdin, stdout or stderr is no terminal, as in cron, nor while all is paused.
+    """
+    if not (somebody_is_there() and sys.stdout.isatty()):
+        return True
+    try:
+        health = audit.behind(database)
+    except PermissionRefused:
+        return True
+    if health.paused_at or health.oldest_age is None or health.oldest_age <= _LATE:
+        return True
+    text = (
+        f"{health.backlog:,} contacts are due, the oldest for {words.duration(health.oldest_age)}: what "
+        "may be sent goes now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
+    )
+    app.writer(Format.TABLE, sys.stderr).write(Said([text]))
+    return confirm(Question("Go on?", health.backlog), yes=False)
+
+
 def _bring_home(ctx: typer.Context, database: Database) -> bool:
     """People whom reassign has moved go back, in a run of its own that can be undone; whether some could not.
 
@@ -178,7 +230,7 @@ def _bring_home(ctx: typer.Context, database: Database) -> bool:
     if not (rows := homecoming.planned(database)):
         return False
     try:
-        with journaled(ctx, database, "repair home") as run:
+        with journaled(ctx, database, "repair home", "the rule return_home") as run:
             returned, refused = homecoming.bring_back(run, rows)
             ended(run, Exit.FINDINGS if refused else Exit.DONE)
     except Cancelled as error:

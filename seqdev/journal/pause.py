@@ -114,9 +114,13 @@ def pause(database: Database, os_user: str, host: str, why: str) -> tuple[Pause,
             return paused, new
 
 
-def resume(database: Database, os_user: str, host: str) -> bool:
+def resume(database: Database, os_user: str, host: str, why: str | None) -> bool:
     """Lift the pause; whether there was one. Raises SchemaError where there is no switch yet."""
-    return bool(_switched(database, lambda tx: tx.execute(LIFT, now=tx.now, os_user=os_user, host=host)))
+
+    def work(transaction: Transaction) -> int:
+        return transaction.execute(LIFT, now=transaction.now, os_user=os_user, host=host, why=why or "")
+
+    return bool(_switched(database, work))
 
 
 def wait(database: Database, patience: timedelta, say: Callable[[str], None]) -> None:

@@ -55,6 +55,7 @@ class ListedRun:
     pid: Code | None
     database_user: str | None
     version: str
+    why: str | None
     total: int
 
 
@@ -77,6 +78,14 @@ class FoundRun:
     id: UUID
     command: str
     started: datetime
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What was asked of a run: its options as the journal keeps them, and what the person says it is for."""
+
+    arguments: str
+    why: str | None = None
 
 
 START: Query[None] = Query("journal/start.sql", type(None))
@@ -123,14 +132,14 @@ class Run:
 
 
 @contextmanager
-def journaled(database: Database, command: str, arguments: str) -> Iterator[Run]:
+def journaled(database: Database, command: str, purpose: Purpose) -> Iterator[Run]:
     """Enter a run of ``command`` in the journal, and its end, however the block ends: else it was cut off.
 
     The block does the work within ``Run.work``, and gives account of it. Raises what ended the work early.
     """
     run = Run(database)
     try:
-        run.began = database.retry(lambda tx: _start(tx, run.id, command, arguments))
+        run.began = database.retry(lambda tx: _start(tx, run.id, command, purpose))
         yield run
         if run.ended:
             raise run.ended
@@ -141,13 +150,14 @@ def journaled(database: Database, command: str, arguments: str) -> Iterator[Run]
         database.retry(lambda tx: _finish(tx, run, run.exit_code, None))
 
 
-def _start(transaction: Transaction, run: UUID, command: str, arguments: str) -> datetime:
+def _start(transaction: Transaction, run: UUID, command: str, purpose: Purpose) -> datetime:
     os_user, host = who()
     transaction.execute(
         START,
         id=run,
         command=command,
-        arguments=arguments,
+        arguments=purpose.arguments,
+        why=purpose.why or "",
         version=__version__,
         os_user=os_user,
         host=host,

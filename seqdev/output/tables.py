@@ -24,7 +24,7 @@ def for_people(output: Format) -> bool:
 def published(name: str, row: type[Any], rows: Iterable[Any]) -> Table:
     """``rows`` as they are, without the account that each of them repeats."""
     hints = get_type_hints(row, include_extras=True)
-    account = ("total", "found") if "total" in hints else ()
+    account = ("total", "found", "summary") if "total" in hints else ()
     columns = [column.name for column in fields(row) if column.name not in account]
     kind = make_dataclass(row.__name__, [(c, hints[c]) for c in columns])
     # It stands for that dataclass: docs/json-fields.md takes the meaning of the columns from there.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from seqdev.errors import UsageError
 from seqdev.output.columns import Aged, Verdict
 from seqdev.output.render import Table, Writer
 from seqdev.output.tables import for_people, published
@@ -28,6 +29,10 @@ class ChangingRun:
     changes: int
     undone: int
     state: str
+    undone_by: UUID | None
+    undone_at: datetime | None
+    who: str | None
+    why: str | None
     total: int
 
 
@@ -82,6 +87,35 @@ def list_runs(database: Database, most: int | None) -> list[ChangingRun]:
 def changes(tx: Transaction, run: UUID, most: int | None) -> Iterator[Change]:
     """What ``run`` has changed, the first of it, or with None all."""
     return tx.stream(SHOW, run=run, most=most)
+
+
+def last(tx: Transaction) -> ChangingRun:
+    """The newest run in effect that an undo takes back. Raises UsageError where there is none."""
+    found = tx.rows(RUNS, undoable=True, most=1)
+    if not found:
+        raise UsageError("no run is in effect that could be undone", "see them all: seqdev repair list --all")
+    return found[0]
+
+
+def of(tx: Transaction, run: UUID) -> ChangingRun | None:
+    """What became of ``run``; None where it has changed nothing."""
+    found = tx.rows(RUNS, runs=[run], most=1)
+    return found[0] if found else None
+
+
+def described(run: ChangingRun) -> str:
+    """A run in a line: which, what, when, by whom and what for; and the run that has undone it."""
+    text = f"run {str(run.run_id)[:8]}: {run.command}, {_instant(run.started)}"
+    text += f", by {run.who}" if run.who else ""
+    text += f": {run.why}" if run.why else ""
+    text += "" if run.finished else "; it was cut off, or is still at work"
+    if run.undone_by and run.undone_at:
+        text += f"; {run.state} by run {str(run.undone_by)[:8]}, {_instant(run.undone_at)}"
+    return text
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat(sep=" ", timespec="seconds")
 
 
 class Counted:

@@ -52,7 +52,7 @@ def bring_back(run: Run, rows: Sequence[PlanRow]) -> tuple[int, Counter[str]]:
     with run.work():
         found = run.database.retry(work)
     number = sum(found.done)
-    run.counts = {"changed": number, "why": "the rule return_home"}
+    run.counts = {"changed": number}
     return number, Counter([why for _, why in found.refused] + [why.reason for _, why in found.held])
 
 

@@ -107,7 +107,7 @@ class LeftAlone:
 class Plan:
     """A plan in a temporary file that is gone with the process.
 
-    ``totals`` counts the changes.
+    ``totals`` counts the changes, ``arrivals`` the people whom each device gets.
     """
 
     def __init__(self, header: Header) -> None:
@@ -116,6 +116,7 @@ class Plan:
         self.totals: Counter[Total] = Counter()
         self.refused: Counter[str] = Counter()
         self.people = 0
+        self.arrivals: Counter[UUID] = Counter()
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self._digest = hashlib.sha256()
 
@@ -139,10 +140,12 @@ class Plan:
         self.totals.clear()
         self.refused.clear()
         self.people = 0
+        self.arrivals.clear()
         self._digest = hashlib.sha256()
         self._file.seek(0)
         self._file.truncate()
         last = None
+        met: set[UUID | None] = set()
         try:
             for row in rows:
                 line = json.dumps(asdict(row), default=str, ensure_ascii=False).encode() + b"\n"
@@ -154,7 +157,12 @@ class Plan:
                 if not row.becomes:
                     continue
                 self.totals[row.total] += 1
-                self.people += row.person != last
+                if row.person != last:
+                    self.people += 1
+                    met = {None}
+                if row.to_device and row.to_device not in met:
+                    self.arrivals[row.to_device] += 1
+                    met.add(row.to_device)
                 last = row.person
             self._file.flush()
         except OSError as error:

@@ -1,5 +1,6 @@
 """What people and programs see of a plan and of the run that carried it out."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -11,6 +12,9 @@ from seqdev.output.tables import LISTED, for_people
 from seqdev.output.text import Phone, mask
 from seqdev.repair.apply import Outcome
 from seqdev.repair.plan import PHONES, Plan, PlanRow
+
+_NAMED = 5
+"""Devices or causes that a line names one by one."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,26 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -
         note(f"{number:,} rows are as they were, since the database refuses to change them: {reason}")
     if outcome.kept:
         note(f"{outcome.kept:,} rows kept: they, or the device they were to get, were changed since the plan")
+
+
+def in_a_line(plan: Plan) -> str:
+    """The totals of ``plan`` in a line: people, rows, from, to, and why."""
+    words = [f"{plan.people:,} people, {plan.changes:,} rows"]
+    left, reached, causes = Counter[str](), Counter[str](), Counter[str]()
+    for one, rows in plan.totals.items():
+        left[str(device_name(one.from_device, one.from_name) or "no device")] += rows
+        reached[str(device_name(one.to_device, one.to_name) or "")] += rows
+        causes[one.why] += rows
+    if any(reached):
+        words += [f"from {_counted(left)}", f"to {_counted(reached)}"]
+    return "; ".join([*words, f"why: {_counted(causes)}"])
+
+
+def _counted(numbers: Counter[str]) -> str:
+    """The greatest of ``numbers`` by name, and how many more there are."""
+    named = ", ".join(f"{name or 'none'} {number:,}" for name, number in numbers.most_common(_NAMED))
+    more = len(numbers) - _NAMED
+    return named + (f" and {more:,} more" if more > 0 else "")
 
 
 def row_name(table_name: str, sequence: str | None) -> str:

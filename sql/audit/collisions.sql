@@ -6,6 +6,7 @@
 -- Finds:
 --   written  the messages of the window came from two devices
 --   due      what is due now would come from another device than what was written, or from two
+--   repaired  a repair that is in effect has assigned the rows to come since the last of these messages
 --
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
@@ -14,11 +15,13 @@
 --   user      uuid         only people of this user
 --   sequence  uuid         only people to whom this sequence wrote, or is due
 --   device    uuid         only people to whom this device wrote, or is due
+--   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   failed    text[]       values of broadcast_messages.status of a message that will never be sent
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/steps.sql
 -- Row:
---   finding     text         written or due
+--   finding     text         written, due or repaired
+--   state       text         open; repaired: a repair has assigned the rows to come since; or irreparable: none is to come
 --   phone       text         whom it is about
 --   devices     text         the devices, the last one that wrote first: names
 --   device_ids  text         the same: ids
@@ -29,6 +32,7 @@
 --   repair      text         what to do about it
 --   total       integer      rows in all, listed or not
 --   found       jsonb        rows in all by finding: number, severity, repair
+--   summary     jsonb        when, where, and what became of it, in the first row: docs/json-fields.md has it
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
@@ -36,13 +40,15 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 with kind (kind, severity, repair) as (
     values
         ('written', 2, 'see why: seqdev audit mismatches, seqdev explain PHONE'),
-        ('due', 1, 'see which device wrote, why, and the repair that fits: seqdev audit mismatches')
+        ('due', 1, 'see which device wrote, why, and the repair that fits: seqdev audit mismatches'),
+        ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),
 
 -- From each device straight to what is due from it; what no device can send collides with nothing.
@@ -115,26 +121,82 @@ pair as materialized (
         c.device_id,
         count(c.at)::integer as messages,
         (count(*) - count(c.at))::integer as due,
+        min(c.at) filter (where isfinite(c.at)) as first_at,
         max(c.at) filter (where isfinite(c.at)) as last_at,
+        (array_agg(c.sequence_id order by c.at desc nulls last, c.sequence_id))[1] as sequence_id,
         coalesce(bool_or(c.sequence_id = nullif(:'sequence', '')::uuid), false) as is_asked
     from contact as c
     group by c.user_id, c.phone, c.device_id
 ),
 
-finding as materialized (
+person as materialized (
     select
         case when count(*) filter (where p.messages > 0) > 1 then 'written' else 'due' end as kind,
         p.user_id,
         p.phone,
         sum(p.messages)::integer as messages,
         sum(p.due)::integer as due,
-        max(p.last_at) as last_at
+        min(p.first_at) as first_at,
+        max(p.last_at) as last_at,
+        (array_agg(p.device_id order by p.last_at desc nulls last, p.device_id))[1] as device_id,
+        (array_agg(p.sequence_id order by p.last_at desc nulls last, p.device_id))[1] as sequence_id
     from pair as p
     group by p.user_id, p.phone
     having
         count(*) > 1
         and (nullif(:'sequence', '')::uuid is null or bool_or(p.is_asked))
         and (nullif(:'device', '')::uuid is null or bool_or(p.device_id = nullif(:'device', '')::uuid))
+),
+
+finding as materialized (
+    select
+        case when coalesce(rows_of.is_repaired, false) then 'repaired' else p.kind end as kind,
+        p.user_id,
+        p.phone,
+        p.messages,
+        p.due,
+        p.first_at,
+        p.last_at,
+        p.device_id,
+        p.sequence_id,
+        case
+            when coalesce(rows_of.is_repaired, false) then 'repaired'
+            when p.kind = 'due' then 'open'
+            when coalesce(rows_of.is_to_come, false) then 'open'
+            else 'irreparable'
+        end as state
+    from person as p
+    left join lateral (
+        select
+            bool_or(c.status = 'active' or c.status = any(:'waiting'::text [])) as is_to_come,
+            bool_or(last.command ~ '^repair (?!undo)') as is_repaired
+        from sequence_contacts as c
+        inner join sequences as s on c.sequence_id = s.id
+        left join lateral (
+            -- What is in effect: the last change of its device.
+            select r.command
+            from seqdev.change as ch
+            inner join seqdev.run as r on ch.run_id = r.id
+            where
+                ch.row_id = c.id
+                and ch.table_name = 'sequence_contacts'
+                and ch.column_name = 'assigned_device_id'
+                and ch.changed_at > p.last_at
+            order by ch.id desc
+            limit 1
+        ) as last on true
+        where c.contact_phone = p.phone and s.user_id = p.user_id
+    ) as rows_of on true
+),
+
+happened as materialized (
+    select
+        f.last_at as at,
+        f.first_at,
+        f.device_id,
+        f.sequence_id,
+        f.state
+    from finding as f
 ),
 
 -- tally: as in audit/contacts.sql
@@ -157,16 +219,101 @@ tally as (
     left join kind on t.kind = kind.kind
 ),
 
+-- worst, bucket, summary: as in audit/contacts.sql
+worst as (
+    select
+        d.device_name as device,
+        w.device_id,
+        s.name as sequence,
+        w.sequence_id,
+        w.number
+    from (
+        select
+            h.device_id,
+            h.sequence_id,
+            count(*) as number
+        from happened as h
+        where h.state <> 'repaired'
+        group by h.device_id, h.sequence_id
+        order by number desc, h.device_id, h.sequence_id
+        limit 5
+    ) as w
+    left join user_devices as d on w.device_id = d.id
+    left join sequences as s on w.sequence_id = s.id
+),
+
+bucket as (
+    select
+        n.place,
+        coalesce(b.number, 0) as number
+    from generate_series(1, 30) as n (place)
+    left join (
+        select
+            least(
+                width_bucket(
+                    extract(epoch from h.at),
+                    extract(epoch from :'now'::timestamptz - :'since'::interval),
+                    extract(epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)),
+                    30
+                ), 30
+            ) as place,
+            count(*) as number
+        from happened as h
+        where h.at <= :'now'::timestamptz
+        group by 1
+    ) as b on n.place = b.place
+),
+
+summary as (
+    select
+        jsonb_build_object(
+            'seconds', extract(
+                epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - (:'now'::timestamptz - :'since'::interval)
+            ),
+            'until', nullif(least(nullif(:'until', '')::timestamptz, :'now'::timestamptz), :'now'::timestamptz),
+            'first_at', min(coalesce(h.first_at, h.at)),
+            'last_at', max(h.at) filter (where h.at <= :'now'::timestamptz),
+            'per_minute', round(recent.number / 5.0, 1),
+            'still_happens', recent.number > 0,
+            'open', count(*) filter (where h.state = 'open'),
+            'repaired', count(*) filter (where h.state = 'repaired'),
+            'irreparable', count(*) filter (where h.state = 'irreparable'),
+            'buckets', (
+                select jsonb_agg(b.number order by b.place)
+                from bucket as b
+            ),
+            'worst', (
+                select coalesce(jsonb_agg(to_jsonb(w) order by w.number desc, w.device_id, w.sequence_id), '[]')
+                from worst as w
+            )
+        ) as summary
+    from (
+        select count(*) as number
+        from happened as r
+        where
+            r.at > least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - interval '5 minutes'
+            and r.at <= least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)
+    ) as recent
+    left join happened as h on true
+    group by recent.number
+),
+
 listed as (
-    select f.*
-    from finding as f
-    inner join kind on f.kind = kind.kind
-    order by kind.severity, f.last_at desc nulls last, f.phone, f.user_id
-    limit nullif(:'limit', '')::integer
+    select
+        f.*,
+        row_number() over () as place
+    from (
+        select finding.*
+        from finding
+        inner join kind on finding.kind = kind.kind
+        order by kind.severity, finding.last_at desc nulls last, finding.phone, finding.user_id
+        limit nullif(:'limit', '')::integer
+    ) as f
 )
 
 select
     f.kind as finding,
+    f.state,
     f.phone::text as phone,
     part.devices,
     part.device_ids,
@@ -176,10 +323,13 @@ select
     f.user_id,
     kind.repair,
     tally.total,
-    tally.found
-from listed as f
+    tally.found,
+    case when coalesce(f.place, 1) = 1 then summary.summary end as summary
+from summary
 cross join tally
-inner join kind on f.kind = kind.kind
+-- A row at least: where all is repaired, nothing is listed.
+left join listed as f on true
+left join kind on f.kind = kind.kind
 cross join lateral (
     select
         string_agg(
@@ -191,4 +341,4 @@ cross join lateral (
     left join user_devices as d on one.device_id = d.id
     where one.user_id = f.user_id and one.phone = f.phone
 ) as part
-order by kind.severity, f.last_at desc nulls last, f.phone, f.user_id;
+order by f.place;

@@ -49,6 +49,7 @@
 --   sequence_id         uuid         the sequence
 --   step                integer      day of the step
 --   step_id             uuid         the step
+--   state               text         open, or irreparable: no command can mend it, or none has to
 --   status              text         of the row
 --   reason              text         of what is quarantined: why
 --   assigned_device     text         name of the assigned device
@@ -58,6 +59,7 @@
 --   repair              text         what to do about it
 --   total               integer      rows in all, listed or not
 --   found               jsonb        rows in all by finding: number, severity, repair
+--   summary             jsonb        when, where, and what became of it, in the first row: docs/json-fields.md has it
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
@@ -453,6 +455,76 @@ finding (kind, id) as materialized (
     where wrong.kind is not null
 ),
 
+placed as materialized (
+    select
+        f.kind,
+        sc.id,
+        sc.contact_phone,
+        sc.sequence_id,
+        sc.current_step,
+        sc.sequence_stepid,
+        sc.status,
+        sc.last_error,
+        sc.assigned_device_id,
+        case
+            when f.kind in ('done_no_message', 'message_not_done', 'next_step_missing', 'sequence_gone') then 'irreparable'
+            else 'open'
+        end as state,
+        case
+            when f.kind = 'stuck' then sc.processing_started_at
+            when sc.status = any(:'done'::text []) then sc.completed_at
+            else sc.next_trigger_time
+        end::timestamptz as at
+    from finding as f
+    inner join sequence_contacts as sc on f.id = sc.id
+),
+
+-- Rows that a repair has dealt with are no findings any more. The device is the business of audit mismatches too.
+repaired as materialized (
+    select distinct ch.row_id as id
+    from seqdev.run as r
+    inner join seqdev.change as ch on r.id = ch.run_id
+    where
+        r.started_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or r.started_at < nullif(:'until', '')::timestamptz)
+        and r.command ~ '^repair (?!undo|assigned|failed|queued|home)'
+        and ch.table_name = 'sequence_contacts'
+        -- What is in effect: the last change of the row.
+        and not exists (
+            select 1
+            from seqdev.change as later
+            where later.row_id = ch.row_id and later.column_name = ch.column_name and later.id > ch.id
+        )
+),
+
+happened as materialized (
+    select
+        case when isfinite(p.at) then p.at end as at,
+        null::timestamptz as first_at,
+        p.assigned_device_id as device_id,
+        p.sequence_id,
+        p.state
+    from placed as p
+    union all
+    select
+        null as at,
+        null as first_at,
+        sc.assigned_device_id as device_id,
+        sc.sequence_id,
+        'repaired' as state
+    from repaired
+    inner join sequence_contacts as sc on repaired.id = sc.id
+    left join sequences as s on sc.sequence_id = s.id
+    where
+        sc.id not in (select p.id from placed as p)
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
 -- The master of the tally: it stands, the same, in every audit that lists what it finds.
 tally as (
     select
@@ -471,47 +543,133 @@ tally as (
         group by finding.kind
     ) as t
     left join kind on t.kind = kind.kind
+),
+
+-- The master of worst, bucket and summary: they stand, the same, in every audit that begins with one.
+worst as (
+    select
+        d.device_name as device,
+        w.device_id,
+        s.name as sequence,
+        w.sequence_id,
+        w.number
+    from (
+        select
+            h.device_id,
+            h.sequence_id,
+            count(*) as number
+        from happened as h
+        where h.state <> 'repaired'
+        group by h.device_id, h.sequence_id
+        order by number desc, h.device_id, h.sequence_id
+        limit 5
+    ) as w
+    left join user_devices as d on w.device_id = d.id
+    left join sequences as s on w.sequence_id = s.id
+),
+
+bucket as (
+    select
+        n.place,
+        coalesce(b.number, 0) as number
+    from generate_series(1, 30) as n (place)
+    left join (
+        select
+            least(
+                width_bucket(
+                    extract(epoch from h.at),
+                    extract(epoch from :'now'::timestamptz - :'since'::interval),
+                    extract(epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)),
+                    30
+                ), 30
+            ) as place,
+            count(*) as number
+        from happened as h
+        where h.at <= :'now'::timestamptz
+        group by 1
+    ) as b on n.place = b.place
+),
+
+summary as (
+    select
+        jsonb_build_object(
+            'seconds', extract(
+                epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - (:'now'::timestamptz - :'since'::interval)
+            ),
+            'until', nullif(least(nullif(:'until', '')::timestamptz, :'now'::timestamptz), :'now'::timestamptz),
+            'first_at', min(coalesce(h.first_at, h.at)),
+            'last_at', max(h.at) filter (where h.at <= :'now'::timestamptz),
+            'per_minute', round(recent.number / 5.0, 1),
+            'still_happens', recent.number > 0,
+            'open', count(*) filter (where h.state = 'open'),
+            'repaired', count(*) filter (where h.state = 'repaired'),
+            'irreparable', count(*) filter (where h.state = 'irreparable'),
+            'buckets', (
+                select jsonb_agg(b.number order by b.place)
+                from bucket as b
+            ),
+            'worst', (
+                select coalesce(jsonb_agg(to_jsonb(w) order by w.number desc, w.device_id, w.sequence_id), '[]')
+                from worst as w
+            )
+        ) as summary
+    from (
+        select count(*) as number
+        from happened as r
+        where
+            r.at > least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - interval '5 minutes'
+            and r.at <= least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)
+    ) as recent
+    left join happened as h on true
+    group by recent.number
+),
+
+listed as (
+    select
+        p.*,
+        row_number() over () as place
+    from (
+        select placed.*
+        from placed
+        inner join kind on placed.kind = kind.kind
+        order by kind.severity, placed.kind, placed.at nulls first, placed.id
+        limit nullif(:'limit', '')::integer
+    ) as p
 )
 
 select
     f.kind as finding,
-    sc.contact_phone::text as phone,
+    f.contact_phone::text as phone,
     s.name::text as sequence,
-    sc.sequence_id,
-    coalesce(st.day_number, sc.current_step)::integer as step,
-    sc.sequence_stepid as step_id,
-    sc.status::text as status,
-    case f.kind when 'quarantined' then sc.last_error end::text as reason,
+    f.sequence_id,
+    coalesce(st.day_number, f.current_step)::integer as step,
+    f.sequence_stepid as step_id,
+    f.state,
+    f.status::text as status,
+    case f.kind when 'quarantined' then f.last_error end::text as reason,
     d.device_name::text as assigned_device,
-    sc.assigned_device_id,
-    case when isfinite(since.at) then since.at end as at,
-    sc.id as contact_id,
+    f.assigned_device_id,
+    case when isfinite(f.at) then f.at end as at,
+    f.id as contact_id,
     replace(
-        replace(kind.repair, 'DEVICE', coalesce(sc.assigned_device_id::text, l.device_id::text, 'DEVICE')),
+        replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, l.device_id::text, 'DEVICE')),
         'USER', coalesce(s.user_id::text, 'USER')
     ) as repair,
     tally.total,
-    tally.found
-from finding as f
+    tally.found,
+    case when coalesce(f.place, 1) = 1 then summary.summary end as summary
+from summary
 cross join tally
-inner join kind on f.kind = kind.kind
-inner join sequence_contacts as sc on f.id = sc.id
-cross join lateral (
-    select
-        case
-            when f.kind = 'stuck' then sc.processing_started_at
-            when sc.status = any(:'done'::text []) then sc.completed_at
-            else sc.next_trigger_time
-        end::timestamptz as at
-) as since
-left join sequences as s on sc.sequence_id = s.id
-left join sequence_steps as st on sc.sequence_stepid = st.id
-left join user_devices as d on sc.assigned_device_id = d.id
+-- A row at least: where all is repaired, nothing is listed.
+left join listed as f on true
+left join kind on f.kind = kind.kind
+left join sequences as s on f.sequence_id = s.id
+left join sequence_steps as st on f.sequence_stepid = st.id
+left join user_devices as d on f.assigned_device_id = d.id
 left join lateral (
     select lead.device_id
     from leads as lead
-    where lead.user_id = s.user_id and lead.phone = sc.contact_phone
+    where lead.user_id = s.user_id and lead.phone = f.contact_phone
     limit 1
 ) as l on true
-order by kind.severity, f.kind, since.at nulls first, sc.id
-limit nullif(:'limit', '')::integer;
+order by f.place;

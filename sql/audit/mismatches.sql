@@ -27,12 +27,13 @@
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
 --   matches   boolean      list the messages that match too
+--   waiting   text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   limit     integer      rows to return; empty: all
 -- Gates: gates/devices.sql of all devices, or the user's
 -- Row:
 --   verdict             text         MATCH or MISMATCH
 --   cause               text         why; null for a match
---   state               text         open, or repaired; null for a match
+--   state               text         open, repaired, or irreparable: nothing is to come that could be; null for a match
 --   at                  timestamptz  when the message was made
 --   phone               text         whom it went to
 --   sequence            text         name of the sequence
@@ -49,6 +50,7 @@
 --   repair              text         what to do about it
 --   total               integer      rows in all, listed or not
 --   found               jsonb        open mismatches by cause, and the repaired: number, severity, repair
+--   summary             jsonb        when, where, and what became of it, in the first row: docs/json-fields.md has it
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 hour' \endif
@@ -57,6 +59,7 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?matches} \else \set matches 'false' \endif
+\if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
@@ -70,7 +73,7 @@ with kind (kind, severity, repair) as (
         ('other_users_assignment', 1, 'seqdev repair assigned'),
         ('used_device_deleted', 3, 'nothing: the next step goes to the assigned device'),
         ('lead_reowned', 2, 'seqdev repair assigned'),
-        ('fallback_used', 2, 'nothing, if the assigned device comes back; if it does not: seqdev repair assigned'),
+        ('fallback_used', 2, 'seqdev repair assigned; or nothing, if the assigned device comes back'),
         ('foreign_writer', 1, 'stop the writer: seqdev audit writers'),
         ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),
@@ -206,11 +209,43 @@ judged as materialized (
     ) as l on true
 ),
 
-finding as materialized (
+told as materialized (
     select
         j.*,
         case when j.is_repaired and j.cause <> 'assigned_since' then 'repaired' else j.cause end as kind
     from judged as j
+),
+
+finding as materialized (
+    select
+        t.*,
+        case
+            when t.kind is null then null
+            when t.kind = 'repaired' then 'repaired'
+            when t.kind in ('assigned_since', 'used_device_deleted') or next_row.is_there is null then 'irreparable'
+            else 'open'
+        end as state
+    from told as t
+    left join lateral (
+        select true as is_there
+        from sequence_contacts as c
+        where
+            c.sequence_id = t.sequence_id
+            and c.contact_phone = t.contact_phone
+            and (c.status = 'active' or c.status = any(:'waiting'::text []))
+        limit 1
+    ) as next_row on true
+),
+
+happened as materialized (
+    select
+        case when isfinite(f.created_at) then f.created_at::timestamptz end as at,
+        null::timestamptz as first_at,
+        f.device_id,
+        f.sequence_id,
+        f.state
+    from finding as f
+    where f.kind is not null
 ),
 
 -- tally: as in audit/contacts.sql
@@ -231,12 +266,91 @@ tally as (
         group by finding.kind
     ) as t
     left join kind on t.kind = kind.kind
+),
+
+-- worst, bucket, summary: as in audit/contacts.sql
+worst as (
+    select
+        d.device_name as device,
+        w.device_id,
+        s.name as sequence,
+        w.sequence_id,
+        w.number
+    from (
+        select
+            h.device_id,
+            h.sequence_id,
+            count(*) as number
+        from happened as h
+        where h.state <> 'repaired'
+        group by h.device_id, h.sequence_id
+        order by number desc, h.device_id, h.sequence_id
+        limit 5
+    ) as w
+    left join user_devices as d on w.device_id = d.id
+    left join sequences as s on w.sequence_id = s.id
+),
+
+bucket as (
+    select
+        n.place,
+        coalesce(b.number, 0) as number
+    from generate_series(1, 30) as n (place)
+    left join (
+        select
+            least(
+                width_bucket(
+                    extract(epoch from h.at),
+                    extract(epoch from :'now'::timestamptz - :'since'::interval),
+                    extract(epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)),
+                    30
+                ), 30
+            ) as place,
+            count(*) as number
+        from happened as h
+        where h.at <= :'now'::timestamptz
+        group by 1
+    ) as b on n.place = b.place
+),
+
+summary as (
+    select
+        jsonb_build_object(
+            'seconds', extract(
+                epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - (:'now'::timestamptz - :'since'::interval)
+            ),
+            'until', nullif(least(nullif(:'until', '')::timestamptz, :'now'::timestamptz), :'now'::timestamptz),
+            'first_at', min(coalesce(h.first_at, h.at)),
+            'last_at', max(h.at) filter (where h.at <= :'now'::timestamptz),
+            'per_minute', round(recent.number / 5.0, 1),
+            'still_happens', recent.number > 0,
+            'open', count(*) filter (where h.state = 'open'),
+            'repaired', count(*) filter (where h.state = 'repaired'),
+            'irreparable', count(*) filter (where h.state = 'irreparable'),
+            'buckets', (
+                select jsonb_agg(b.number order by b.place)
+                from bucket as b
+            ),
+            'worst', (
+                select coalesce(jsonb_agg(to_jsonb(w) order by w.number desc, w.device_id, w.sequence_id), '[]')
+                from worst as w
+            )
+        ) as summary
+    from (
+        select count(*) as number
+        from happened as r
+        where
+            r.at > least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - interval '5 minutes'
+            and r.at <= least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)
+    ) as recent
+    left join happened as h on true
+    group by recent.number
 )
 
 select
     case when f.kind is null then 'MATCH' else 'MISMATCH' end as verdict,
     f.cause,
-    case when f.kind = 'repaired' then 'repaired' when f.kind is not null then 'open' end as state,
+    f.state,
     case when isfinite(f.created_at) then f.created_at::timestamptz end as at,
     f.contact_phone::text as phone,
     f.sequence_name::text as sequence,
@@ -256,10 +370,22 @@ select
         else replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE'))
     end as repair,
     tally.total,
-    tally.found
-from finding as f
+    tally.found,
+    case when coalesce(f.place, 1) = 1 then summary.summary end as summary
+from summary
 cross join tally
+-- A row at least: where all is repaired, nothing is listed.
+left join (
+    select
+        listed.*,
+        row_number() over () as place
+    from (
+        select finding.*
+        from finding
+        order by finding.kind is null, finding.kind = 'repaired', finding.created_at desc, finding.message_id
+        limit nullif(:'limit', '')::integer
+    ) as listed
+) as f on true
 left join kind on f.kind = kind.kind
 left join sequence_steps as st on f.sequence_stepid = st.id
-order by f.kind is null, f.kind = 'repaired', f.created_at desc, f.message_id
-limit nullif(:'limit', '')::integer;
+order by f.place;

@@ -26,12 +26,14 @@
 --   step_id      uuid         the step
 --   device       text         name of the device that it went to
 --   device_id    uuid         the device
+--   state        text         open: the row still stands, or the message waits in the queue; repaired; or irreparable
 --   status       text         of the message
 --   message_id   uuid         the message
 --   user_id      uuid         whose message it is
 --   repair       text         what to do about it
 --   total        integer      rows in all, listed or not
 --   found        jsonb        rows in all by finding: number, severity, repair
+--   summary      jsonb        when, where, and what became of it, in the first row: docs/json-fields.md has it
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '1 day' \endif
@@ -101,6 +103,52 @@ finding as materialized (
         and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
 ),
 
+-- Whether anything can still be done about it.
+stated as materialized (
+    select
+        f.*,
+        case
+            when f.kind = 'written_twice' then case when f.status = 'pending' then 'open' else 'irreparable' end
+            when coalesce(row_there.stands, false) then 'open'
+            when coalesce(row_there.is_repaired, false) then 'repaired'
+            else 'irreparable'
+        end as state
+    from finding as f
+    left join lateral (
+        select
+            bool_or(c.status = 'active') as stands,
+            bool_or(last.command = 'repair written-by-other') as is_repaired
+        from sequence_contacts as c
+        left join lateral (
+            -- What is in effect: the last change of its status.
+            select r.command
+            from seqdev.change as ch
+            inner join seqdev.run as r on ch.run_id = r.id
+            where
+                ch.row_id = c.id
+                and ch.table_name = 'sequence_contacts'
+                and ch.column_name = 'status'
+                and ch.changed_at > f.created_at
+            order by ch.id desc
+            limit 1
+        ) as last on true
+        where
+            c.sequence_id = f.sequence_id
+            and c.contact_phone = f.recipient_phone
+            and (f.sequence_stepid is null or c.sequence_stepid = f.sequence_stepid)
+    ) as row_there on true
+),
+
+happened as materialized (
+    select
+        case when isfinite(s.created_at) then s.created_at::timestamptz end as at,
+        null::timestamptz as first_at,
+        s.device_id,
+        s.sequence_id,
+        s.state
+    from stated as s
+),
+
 -- tally: as in audit/contacts.sql
 tally as (
     select
@@ -119,6 +167,85 @@ tally as (
         group by finding.kind
     ) as t
     left join kind on t.kind = kind.kind
+),
+
+-- worst, bucket, summary: as in audit/contacts.sql
+worst as (
+    select
+        d.device_name as device,
+        w.device_id,
+        s.name as sequence,
+        w.sequence_id,
+        w.number
+    from (
+        select
+            h.device_id,
+            h.sequence_id,
+            count(*) as number
+        from happened as h
+        where h.state <> 'repaired'
+        group by h.device_id, h.sequence_id
+        order by number desc, h.device_id, h.sequence_id
+        limit 5
+    ) as w
+    left join user_devices as d on w.device_id = d.id
+    left join sequences as s on w.sequence_id = s.id
+),
+
+bucket as (
+    select
+        n.place,
+        coalesce(b.number, 0) as number
+    from generate_series(1, 30) as n (place)
+    left join (
+        select
+            least(
+                width_bucket(
+                    extract(epoch from h.at),
+                    extract(epoch from :'now'::timestamptz - :'since'::interval),
+                    extract(epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)),
+                    30
+                ), 30
+            ) as place,
+            count(*) as number
+        from happened as h
+        where h.at <= :'now'::timestamptz
+        group by 1
+    ) as b on n.place = b.place
+),
+
+summary as (
+    select
+        jsonb_build_object(
+            'seconds', extract(
+                epoch from least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - (:'now'::timestamptz - :'since'::interval)
+            ),
+            'until', nullif(least(nullif(:'until', '')::timestamptz, :'now'::timestamptz), :'now'::timestamptz),
+            'first_at', min(coalesce(h.first_at, h.at)),
+            'last_at', max(h.at) filter (where h.at <= :'now'::timestamptz),
+            'per_minute', round(recent.number / 5.0, 1),
+            'still_happens', recent.number > 0,
+            'open', count(*) filter (where h.state = 'open'),
+            'repaired', count(*) filter (where h.state = 'repaired'),
+            'irreparable', count(*) filter (where h.state = 'irreparable'),
+            'buckets', (
+                select jsonb_agg(b.number order by b.place)
+                from bucket as b
+            ),
+            'worst', (
+                select coalesce(jsonb_agg(to_jsonb(w) order by w.number desc, w.device_id, w.sequence_id), '[]')
+                from worst as w
+            )
+        ) as summary
+    from (
+        select count(*) as number
+        from happened as r
+        where
+            r.at > least(nullif(:'until', '')::timestamptz, :'now'::timestamptz) - interval '5 minutes'
+            and r.at <= least(nullif(:'until', '')::timestamptz, :'now'::timestamptz)
+    ) as recent
+    left join happened as h on true
+    group by recent.number
 )
 
 select
@@ -131,16 +258,30 @@ select
     f.sequence_stepid as step_id,
     d.device_name::text as device,
     f.device_id,
+    f.state,
     f.status::text as status,
     f.id as message_id,
     f.user_id,
     kind.repair,
     tally.total,
-    tally.found
-from finding as f
+    tally.found,
+    case when coalesce(f.place, 1) = 1 then summary.summary end as summary
+from summary
 cross join tally
-inner join kind on f.kind = kind.kind
+-- A row at least: where all is repaired, nothing is listed.
+left join (
+    select
+        listed.*,
+        row_number() over () as place
+    from (
+        select stated.*
+        from stated
+        inner join kind on stated.kind = kind.kind
+        order by kind.severity, stated.created_at desc, stated.id
+        limit nullif(:'limit', '')::integer
+    ) as listed
+) as f on true
+left join kind on f.kind = kind.kind
 left join sequence_steps as st on f.sequence_stepid = st.id
 left join user_devices as d on f.device_id = d.id
-order by kind.severity, f.created_at desc, f.id
-limit nullif(:'limit', '')::integer;
+order by f.place;

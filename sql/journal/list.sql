@@ -26,6 +26,7 @@
 --   pid            integer      as which process there
 --   database_user  text         and who on the database
 --   version        text         of seqdev
+--   why            text         what for, as the person said with --why
 --   total          integer      such runs in all, listed or not
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
@@ -111,6 +112,8 @@ select
     j.pid,
     j.database_user,
     j.version,
+    -- Earlier versions kept that of a rule or a pause with the counts.
+    coalesce(j.why, j.counts ->> 'why') as why,
     counted.total
 from judged as j
 cross join (

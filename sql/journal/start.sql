@@ -4,6 +4,7 @@
 --   id         uuid         the run
 --   command    text         what was run
 --   arguments  text         the options that were given, without values that could be anybody's business
+--   why        text         what for, as the person says; empty: nobody has said
 --   version    text         of seqdev
 --   os_user    text         who ran it
 --   host       text         where
@@ -15,6 +16,7 @@
 \if :{?id} \else \set id '00000000-0000-0000-0000-000000000000' \endif
 \if :{?command} \else \set command 'psql' \endif
 \if :{?arguments} \else \set arguments '' \endif
+\if :{?why} \else \set why '' \endif
 \if :{?version} \else \set version '' \endif
 \if :{?os_user} \else \set os_user '' \endif
 \if :{?host} \else \set host '' \endif
@@ -23,12 +25,13 @@
 \if :{?backend} \else \set backend '0' \endif
 \if :{?now} \else \set now 'now' \endif
 insert into seqdev.run (
-    id, command, arguments, started_at, version, os_user, database_user, host, pid, session, backend_pid
+    id, command, arguments, why, started_at, version, os_user, database_user, host, pid, session, backend_pid
 )
 values (
     :'id'::uuid,
     :'command'::text,
     :'arguments'::text,
+    nullif(:'why'::text, ''),
     :'now'::timestamptz,
     :'version'::text,
     :'os_user'::text,

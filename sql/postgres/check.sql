@@ -107,6 +107,7 @@ with column_needed (position, schema_name, table_name, column_name, kind, defini
             (217, 'seqdev', 'run', 'pid', 'integer', 'integer', 'the journal of runs: where'),
             (217, 'seqdev', 'run', 'session', 'text', 'text', 'whether a run is still at it'),
             (217, 'seqdev', 'run', 'backend_pid', 'integer', 'integer', 'whether a run is still at it'),
+            (217, 'seqdev', 'run', 'why', 'text', 'text', 'the journal of runs: what for'),
             (217, 'seqdev', 'run', 'exit_code', 'integer', 'integer', 'the journal of runs: how it ended'),
             (217, 'seqdev', 'run', 'reason', 'text', 'text', 'the journal of runs: why it ended'),
             (221, 'seqdev', 'change', 'id', 'integer', null, 'the journal of changes'),
@@ -155,7 +156,7 @@ table_made (position, schema_name, table_name, definition) as (
             '(id uuid primary key, command text not null, started_at timestamptz not null,'
             ' finished_at timestamptz, counts jsonb, version text not null, arguments text, os_user text,'
             ' database_user text, host text, pid integer, session text, backend_pid integer, exit_code integer,'
-            ' reason text)'
+            ' reason text, why text)'
         ),
         (
             221, 'seqdev', 'change',

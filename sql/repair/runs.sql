@@ -1,19 +1,25 @@
 -- Runs that have changed rows, newest first
 --
 -- Parameters:
---   runs  uuid[]   only these; empty: all
---   most  integer  runs to return; empty: all
+--   runs      uuid[]   only these; empty: all
+--   undoable  boolean  only runs in effect, wholly or in part, that an undo takes back: no tick, and no undo
+--   most      integer  runs to return; empty: all
 -- Row:
---   run_id    uuid         the run
---   command   text         what was run
---   started   timestamptz  when it began
---   finished  boolean      false: it was cut off, or is still at work
---   changes   integer      values it has changed
---   undone    integer      of these, how many an undo has brought back
---   state     text         undone, partly undone, or in effect
---   total     integer      such runs in all, listed or not
+--   run_id     uuid         the run
+--   command    text         what was run
+--   started    timestamptz  when it began
+--   finished   boolean      false: it was cut off, or is still at work
+--   changes    integer      values it has changed
+--   undone     integer      of these, how many an undo has brought back
+--   state      text         undone, partly undone, or in effect
+--   undone_by  uuid         the last undo of it that is in effect; null: none is
+--   undone_at  timestamptz  when that began
+--   who        text         who ran it, and where
+--   why        text         what for, as the person said with --why
+--   total      integer      such runs in all, listed or not
 -- Locks: none
 \if :{?runs} \else \set runs '{}' \endif
+\if :{?undoable} \else \set undoable 'false' \endif
 \if :{?most} \else \set most '20' \endif
 with recursive counted as materialized (
     select
@@ -26,6 +32,7 @@ with recursive counted as materialized (
 undoing as materialized (
     select
         r.id,
+        r.started_at,
         substring(r.command from 13)::uuid as undoes,
         c.changes
     from seqdev.run as r
@@ -47,6 +54,14 @@ ancestry (run_id, ancestor_id, brought_back) as (
         -a.brought_back as brought_back
     from ancestry as a
     inner join undoing as u on a.ancestor_id = u.id
+),
+
+back as materialized (
+    select
+        a.ancestor_id,
+        sum(a.brought_back) as undone
+    from ancestry as a
+    group by a.ancestor_id
 )
 
 select
@@ -61,16 +76,29 @@ select
         when back.undone >= c.changes then 'undone'
         else 'partly undone'
     end as state,
+    undo.id as undone_by,
+    undo.started_at as undone_at,
+    r.os_user || '@' || r.host as who,
+    coalesce(r.why, r.counts ->> 'why') as why,
     (count(*) over ())::integer as total
 from counted as c
 inner join seqdev.run as r on c.run_id = r.id
-left join (
+left join back on c.run_id = back.ancestor_id
+left join lateral (
     select
-        a.ancestor_id,
-        sum(a.brought_back) as undone
-    from ancestry as a
-    group by a.ancestor_id
-) as back on c.run_id = back.ancestor_id
-where :'runs'::uuid [] = '{}' or r.id = any(:'runs'::uuid [])
+        u.id,
+        u.started_at
+    from undoing as u
+    left join back as its on u.id = its.ancestor_id
+    where u.undoes = r.id and coalesce(its.undone, 0) < u.changes
+    order by u.started_at desc, u.id
+    limit 1
+) as undo on true
+where
+    (:'runs'::uuid [] = '{}' or r.id = any(:'runs'::uuid []))
+    and (
+        not :'undoable'::boolean
+        or r.command <> 'tick' and r.command !~ '^repair undo ' and coalesce(back.undone, 0) < c.changes
+    )
 order by r.started_at desc, r.id
 limit nullif(:'most', '')::integer;

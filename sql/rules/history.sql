@@ -32,7 +32,7 @@ select
     run.command,
     run.os_user,
     run.host,
-    run.counts ->> 'why' as why,
+    coalesce(run.why, run.counts ->> 'why') as why,
     (count(*) over ())::integer as total
 from seqdev.rule as r
 inner join seqdev.change as ch on r.id = ch.row_id and ch.table_name = 'rule'

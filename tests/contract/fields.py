@@ -191,7 +191,7 @@ def _meaning(row: type[Any], name: str) -> str:
         if is_dataclass(one) and name in _docstrings(one):
             text = _docstrings(one)[name].replace("``", "`").replace("None", "null")
             return text[0].lower() + text[1:]
-    (meaning,) = {_columns(query.path)[name] for query in OWNERS if query.row is row}
+    (meaning,) = {_columns(query.path)[name] for query in OWNERS if query.row in row.__mro__}
     return meaning
 
 

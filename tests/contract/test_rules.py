@@ -146,6 +146,17 @@ def test_every_audit_counts_what_it_finds_in_the_same_way() -> None:
     assert [path for path, tally in tallies.items() if tally != master] == []
 
 
+@pytest.mark.parametrize("name", ["worst", "bucket", "summary"])
+def test_every_summary_is_made_in_the_same_way(name: str) -> None:
+    found = {
+        path: common_table(source, name)
+        for path, source in SOURCES.items()
+        if re.search(rf"^{name} as \(", source, re.MULTILINE) and path.startswith("audit/")
+    }
+    assert len(found) == 5
+    assert len(set(found.values())) == 1
+
+
 def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
     found = {
         path: common_table(source, r"assigned \(device_id\)").replace(":'by_user'::boolean and ", "")

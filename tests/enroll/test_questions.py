@@ -20,7 +20,7 @@ def test_with_nothing_to_do_nothing_is_asked_and_the_table_is_shown_once(host: H
     assert host.value("select count(*) from seqdev.run") == 0
 
 
-@pytest.mark.parametrize(("answer", "rows"), [("n", 0), ("y", 1)])
+@pytest.mark.parametrize(("answer", "rows"), [("n", 0), ("1", 1)])
 def test_with_something_to_do_the_plan_is_shown_before_it_is_asked_for(
     host: Host, answer: str, rows: int
 ) -> None:
@@ -29,7 +29,7 @@ def test_with_something_to_do_the_plan_is_shown_before_it_is_asked_for(
     host.lead(user, host.device(user), "6012000001", "WARM")
     ran = at_terminal(["enroll"], [answer])
     assert ran.code == 0
-    shown, _ = ran.err.split("Enrol 1 people? [y/N]:")
+    shown, _ = ran.err.split("Enrol 1 people? To go on, type the number 1:")
     assert "warm" in shown
     assert ("warm" in ran.out) is (rows == 1)
     assert host.value("select count(*) from sequence_contacts") == rows

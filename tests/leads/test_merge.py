@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from seqdev.commands import planned
+from seqdev.commands.asking import Question
 from tests.world.command import Cli, Start
 from tests.world.host import Host
 from tests.world.repairs import changes, message, only, repair, run, run_of, snapshot
@@ -309,9 +310,9 @@ def test_what_has_changed_meanwhile_keeps_the_whole_person_as_they_are(
     assert run(seqdev, "leads", "merge", "--dry-run", "--plan", plan)["summary"]["planned"] == 2 * len(people)
     told: list[Any] = []
 
-    def meanwhile(question: str, _: bool) -> bool:
+    def meanwhile(question: Question, _: bool) -> bool:
         """After the plan, and before the first change."""
-        told.append(question)
+        told.append(question.text)
         for way, person in zip(CHANGES, people, strict=False):
             host.rows(way, person)
         told.append(snapshot(host))

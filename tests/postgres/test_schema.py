@@ -148,7 +148,9 @@ def test_without_a_terminal_an_upgrade_needs_yes(empty_database: str, connect: C
     ran = process("db", "upgrade")
     assert ran.code == 2
     assert "--yes" in ran.err
-    assert "drop constraint" in ran.out
+    first = ran.out.splitlines()[2]
+    assert "sequence_contacts unique (sequence_id, contact_phone): wrong" in first
+    assert "ON CONFLICT (sequence_id, contact_phone) fails until it names sequence_stepid" in first
     assert process("db", "check").code == 10
 
 

@@ -263,3 +263,32 @@ def test_a_hundred_thousand_random_repairs_undone(host: Host, seqdev: Cli, seed:
     made = all_undone(host, seqdev, seed, contacts=80_000, repairs=25)
     print(f"{made} changes")
     assert made > 100_000
+
+
+def test_undo_last_takes_back_one_run_after_the_other_and_says_which(host: Host, seqdev: Cli) -> None:
+    a, b, first, second = setting(host)
+    host.device(host.value("select id from users"), "C")
+    one = run_of(repair(seqdev, "device", "A", "--to", "B", "--why", "A is lost"))
+    two = run_of(repair(seqdev, "device", "B", "--to", "C"))
+    with only(host, {(first, "assigned_device_id"): b, (second, "assigned_device_id"): b}):
+        ran = seqdev("repair", "undo", "last", "--yes")
+    assert f"run {two[:8]}: repair device" in ran.err
+    with only(host, {(first, "assigned_device_id"): a, (second, "assigned_device_id"): a}):
+        ran = seqdev("repair", "undo", "last", "--yes")
+    assert f"run {one[:8]}: repair device" in ran.err
+    assert ": A is lost" in ran.err
+    ran = seqdev("repair", "undo", "last", "--yes")
+    assert (ran.code, "no run is in effect that could be undone" in ran.err) == (2, True)
+
+
+def test_a_second_undo_says_which_run_has_undone_it_and_when(host: Host, seqdev: Cli) -> None:
+    setting(host)
+    done = run_of(repair(seqdev, "device", "A", "--to", "B"))
+    undo = run_of(repair(seqdev, "undo", done))
+    ran = seqdev("repair", "undo", done, "--yes")
+    at = host.value("select date_trunc('second', started_at)::text from seqdev.run where id = %s", undo)
+    assert ran.code == 0
+    assert f"undone by run {undo[:8]}, {at[:19]}" in ran.err
+    # Once the undo is undone, the run is in effect again: nobody has undone it.
+    repair(seqdev, "undo", undo)
+    assert "undone by" not in seqdev("repair", "undo", done, "--yes").err

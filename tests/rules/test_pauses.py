@@ -204,7 +204,7 @@ def test_it_can_be_paused_while_all_is_and_undone(scene: Scene, seqdev: Cli) -> 
     seqdev("resume")
     assert tick(seqdev)["waiting"] == {"paused": 3}
     (run,) = scene.host.rows("select * from seqdev.run where command = 'pause'")
-    assert (run.exit_code, run.counts["why"]) == (0, "one")
+    assert (run.exit_code, run.why) == (0, "one")
     assert seqdev("repair", "undo", run.id, "--yes").code == 0
     assert tick(seqdev)["queued"] == 3
 

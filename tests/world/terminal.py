@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 
@@ -10,9 +11,14 @@ from tests.world.command import ROOT, Ran, command, hear
 PATIENCE = 30
 """Seconds without a word after which a command is thought to wait for an answer that nobody has."""
 
+_QUESTION = re.compile(r"(\[y/N\]|type the number \d+): ?\Z")
+"""How a question ends."""
 
-def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
+
+def at_terminal(arguments: list[str], answers: list[str], *, stdout: bool = False) -> Ran:
     """Run seqdev with stdin and stderr on a terminal, and type ``answers``, one at each question.
+
+    ``stdout``: that is on the terminal as well, and not ``out``.
 
     ``out`` is stdout, ``err`` what the terminal showed. A command that asks more often is ended.
     """
@@ -21,7 +27,7 @@ def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
         command(*arguments),
         stdin=theirs,
         stderr=theirs,
-        stdout=subprocess.PIPE,
+        stdout=theirs if stdout else subprocess.PIPE,
         cwd=ROOT,
         # Wide enough that no cell is broken.
         env=os.environ | {"COLUMNS": "500"},
@@ -34,14 +40,14 @@ def at_terminal(arguments: list[str], answers: list[str]) -> Ran:
             said += os.read(ours, 65_536).decode()
         except OSError:  # the command has closed the terminal
             break
-        if said.endswith("[y/N]:"):
+        if _QUESTION.search(said):
             if not left:
                 break
             os.write(ours, f"{left.pop(0)}\n".encode())
     else:
         process.kill()
-    if process.poll() is None and said.endswith("[y/N]:"):
+    if process.poll() is None and _QUESTION.search(said):
         process.kill()
     out, _ = process.communicate(timeout=PATIENCE)
     os.close(ours)
-    return Ran(process.returncode, out.decode(), said.replace("\r\n", "\n"))
+    return Ran(process.returncode, (out or b"").decode(), said.replace("\r\n", "\n"))

@@ -1,0 +1,93 @@
+"""What people see of an audit beside its rows: the summary before them, how late all is, what to type."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from seqdev.audit.audit import Line
+from seqdev.audit.nagios import Thresholds, ages
+from seqdev.audit.rows import Health
+from seqdev.audit.summary import Summary, Worst
+from seqdev.output import words
+from seqdev.output.columns import Named, Verdict
+from seqdev.output.screen import Line as ScreenLine
+from seqdev.output.screen import Said
+from seqdev.output.tones import Tone, Toned
+from seqdev.output.words import Clock
+
+_GRADES = ("ok", "warning", "critical")
+"""By the state that a threshold gives."""
+
+
+@dataclass(frozen=True)
+class Graded(Health):
+    """How far behind the service is, and how bad that is."""
+
+    brief = (
+        *("tick_state", "tick_age", "last_tick"),
+        *("due_state", "oldest_age", "oldest_due", "backlog", "on_pause"),
+        *("paused_at", "paused_by", "paused_why"),
+    )
+
+    due_state: Verdict
+    """Of the oldest due: ok, warning or critical, as `--overdue` says."""
+    tick_state: Verdict
+    """Of the last tick: ok, warning or critical, as `--tick` says; critical where there never was one."""
+
+
+def graded(health: Health, limits: Thresholds) -> Graded:
+    """``health``, its two ages judged by the thresholds that monitoring has, too."""
+    due, tick = ages(health)
+    return Graded(
+        **asdict(health),
+        due_state=_GRADES[limits.overdue.state(due)],
+        tick_state=_GRADES[limits.tick.state(tick)],
+    )
+
+
+def next_command(lines: Sequence[Line], health: Graded, options: str) -> str:
+    """What to type next: about a tick that is missing before all else; nothing where all is in order.
+
+    ``options``: those that narrow what was looked at, to be typed again.
+    """
+    if health.tick_state == "critical" and health.backlog and not health.paused_at:
+        return "seqdev runs --command tick"
+    worst = next((line for line in lines if line.found), None)
+    return f"seqdev audit {worst.audit}{options}" if worst else ""
+
+
+def said(name: str, found: Summary, clock: Clock, unicode: bool) -> Said:
+    """The summary of the audit ``name``, before its rows. ``unicode``: the output has more than ASCII."""
+    return Said(list(_lines(name, found, clock, unicode)), headed=True)
+
+
+def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[ScreenLine]:
+    length = words.duration(found.window)
+    yield (
+        f"{name} of {length} until {clock.said(found.until)}"
+        if found.until
+        else f"{name} of the last {length}"
+    )
+    yield [
+        Toned(f"{words.number(found.open)} open", Tone.CRITICAL if found.open else Tone.OK),
+        f", {words.number(found.repaired)} repaired, ",
+        f"{words.number(found.irreparable)} that nothing can repair",
+    ]
+    if found.last_at:
+        goes_on, over = (
+            ("still happening then", "not at the end") if found.until else ("still happening", "not now")
+        )
+        yield [
+            Toned(goes_on, Tone.WARNING) if found.still_happens else Toned(over, Tone.OK),
+            f": {words.number(found.per_minute)} a minute; last {clock.with_age(found.last_at)}",
+            f"; first {clock.shortest(found.first_at)}" if found.first_at else "",
+        ]
+    if any(found.buckets):
+        bar = words.duration(found.window / len(found.buckets))
+        yield f"|{words.sparkline(found.buckets, unicode)}| {bar} each"
+    for one in found.worst:
+        yield f"  {words.number(one.number)}: {_place(one)}"
+
+
+def _place(one: Worst) -> str:
+    device = Named(one.device, one.device_id) if one.device_id else "no device"
+    return f"{device}, {Named(one.sequence, one.sequence_id) if one.sequence_id else 'no sequence'}"
