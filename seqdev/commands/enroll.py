@@ -64,14 +64,18 @@ def enroll(
     if not dry_run:
         schema.require(database)
 
+    advice: list[str] = []
+
     def resolve(tx: Transaction) -> tuple[Selection, list[Unmatched]]:
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
         found, unmatched = [], []
+        advice.clear()
         for text in sequence or ():
             try:
                 found.append(lookup.resolve(tx, lookup.Kind.SEQUENCE, text, owner))
-            except NotFound:
+            except NotFound as error:
                 unmatched.append(Unmatched("--sequence", None, text))
+                advice.append(f"{error.message}: {error.hint}")
         selection = Selection(
             sequences=found,
             user=owner,
@@ -82,6 +86,8 @@ def enroll(
         return selection, unmatched
 
     selection, unmatched = database.retry(resolve, read_only=True)
+    for words in advice:
+        note(words)
     if unmatched and not selection.sequences:
         nothing = Result([], unmatched=unmatched)
         app.writer(output).write(*_tables(nothing))

@@ -59,7 +59,7 @@ def list_(
     database = application.database("rules list", ruled=False)
 
     def work(tx: Transaction) -> list[Rule]:
-        whose = rules.target(tx, user, sequence, device)
+        whose = rules.target(tx, user, sequence, device, beginning=True)
         found = rules.listed(tx, whose)
         return [*found, *rules.of_host(tx, whose, found)]
 
@@ -89,7 +89,8 @@ def get(
     application: App = ctx.obj
     database = application.database("rules get", ruled=False)
     found = database.retry(
-        lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device), name), read_only=True
+        lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device, beginning=True), name),
+        read_only=True,
     )
     application.writer(output).write(Table("rule", Rule, found[:1], single=True))
     return Exit.DONE
