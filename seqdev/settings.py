@@ -146,6 +146,8 @@ class Settings(Rules):
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)
     """How long one statement may run."""
+    completion_timeout: timedelta = timedelta(milliseconds=300)
+    """How long the shell's completion may wait for names, from its start on."""
     held: Mapping[str, str] = field(default_factory=dict)
     """Not configured itself: the rules that the file or the environment holds, and which of the two."""
     flags: frozenset[str] = frozenset()

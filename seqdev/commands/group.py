@@ -14,7 +14,7 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Without arguments: the help, on stderr as stdout is data, and exit code 2."""
-        if not args:
+        if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(Exit.USAGE)
         return super().parse_args(ctx, args)

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import Annotated, TextIO, TypedDict
+from typing import TYPE_CHECKING, Annotated, TextIO, TypedDict
 from uuid import UUID
 
 import typer
 
 from seqdev.errors import UsageError
 from seqdev.files import awaited, opened
-from seqdev.journal import runs
-from seqdev.journal.runs import Run
 from seqdev.output.render import Format, Writer, note
-from seqdev.postgres import schema
-from seqdev.postgres.engine import Database
 from seqdev.settings import Settings, parse_duration
+
+if TYPE_CHECKING:
+    from seqdev.journal.runs import Run
+    from seqdev.postgres.engine import Database
 
 _ID = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,8}", re.IGNORECASE)
 """The beginning of an id. Digits alone could be a phone's."""
@@ -43,15 +43,20 @@ class App:
 
     settings: Settings
 
-    def database(self, command: str, ruled: bool = True) -> Database:
+    def database(self, command: str, ruled: bool = True) -> "Database":
         """The database for ``command``, which the server shows as its application name.
 
         ``ruled``: the command decides by the rules that are kept there.
         """
+        # Not with the module: the help, and what is completed, are to be there at once.
+        from seqdev.postgres.engine import Database
+
         return Database(self.settings, command, note, ruled)
 
-    def reading(self, command: str, ruled: bool = True) -> Database:
+    def reading(self, command: str, ruled: bool = True) -> "Database":
         """The database for a ``command`` that only reads: SchemaError where that would run code of others."""
+        from seqdev.postgres import schema
+
         database = self.database(command, ruled)
         schema.require_trusted(database)
         return database
@@ -97,13 +102,15 @@ def confirm(question: str, yes: bool) -> bool:
 
 
 @contextmanager
-def journaled(ctx: typer.Context, database: Database, command: str) -> Iterator[Run]:
+def journaled(ctx: typer.Context, database: "Database", command: str) -> Iterator["Run"]:
     """A run of ``command`` in the journal: see ``runs.journaled``."""
+    from seqdev.journal import runs
+
     with runs.journaled(database, command, arguments(ctx)) as run:
         yield run
 
 
-def ended(run: Run | None, code: int) -> int:
+def ended(run: "Run | None", code: int) -> int:
     """The exit code of a command, which the journal gets too."""
     if run:
         run.exit_code = int(code)
