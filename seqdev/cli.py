@@ -38,6 +38,9 @@ COMMANDS = {
     "resume": "Lift the pause, or that of one sequence, device or user.",
     "db": "Check and upgrade the database; the embedded server.",
     "demo": "Show seqdev at work, in a scratch database.",
+    "config": "Show every setting and rule, and where its value comes from.",
+    "help": "Explain a topic: incident, policies, reasons, exit-codes, time-zones, rules.",
+    "man": "Show the manual page of a command.",
     "completion": "Print what makes a shell complete commands, options and names.",
 }
 """The commands, each a module of its name below ``seqdev.commands``, with the first sentence of its help:

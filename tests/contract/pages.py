@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.world.command import ROOT
 
 DOCS = ROOT / "docs"
+MAN = DOCS / "man"
 REFERENCE = DOCS / "reference.md"
 JSON_FIELDS = DOCS / "json-fields.md"
 

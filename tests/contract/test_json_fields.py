@@ -173,6 +173,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("rules list")
     run("rules get", "policy")
     run("rules history")
+    run("config show")
 
     run("runs")
     run("runs RUN", done)
