@@ -18,10 +18,10 @@ from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, th
 from seqdev.audit.replies import Replies
 from seqdev.audit.rows import Health, IfLost
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
+from seqdev.commands.options import AllOption, App, FormatOption, LimitOption, UserOption, duration, listed
 from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, brief, for_people, published
+from seqdev.output.tables import brief, for_people, published
 from seqdev.postgres.queries import Query
 from seqdev.rules import pauses
 
@@ -32,15 +32,8 @@ app = typer.Typer(
     help="Find what went wrong, and the repair that fits; read-only. Exit code 3: something was found.",
 )
 
-LimitOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=MOST, help=f"Rows to list, at most. [default: {LISTED}; with --all: no limit]"),
-]
-AllOption = Annotated[
-    bool, typer.Option("--all", help="List everything, not only 20 (--limit still bounds it).")
-]
-AllMatchesOption = Annotated[
-    bool, typer.Option("--all", help="List everything, matches too (--limit still bounds it).")
+MatchesOption = Annotated[
+    bool, typer.Option("--matches", help="List the messages from the assigned device too.")
 ]
 SequenceOption = Annotated[
     str | None, typer.Option(metavar="NAME|ID", help="Only this sequence (name, id or prefix).")
@@ -84,7 +77,7 @@ class _Shown:
     @property
     def rows(self) -> int | None:
         """Rows to list; None: all."""
-        return self.limit or (None if self.everything else LISTED)
+        return listed(self.limit, self.everything)
 
 
 @app.command()
@@ -95,7 +88,8 @@ def mismatches(
     sequence: SequenceOption = None,
     device: DeviceOption = None,
     limit: LimitOption = None,
-    show_all: AllMatchesOption = False,
+    matches: MatchesOption = False,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Messages from another device than the one assigned.
@@ -103,7 +97,7 @@ def mismatches(
     Which, when, why, and the repair.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(since, user, sequence, device, matches=show_all, limit=shown.rows)
+    criteria = Criteria(since, user, sequence, device, matches=matches, limit=shown.rows)
     return _audit(ctx, audit_rows.MISMATCHES, criteria, shown)
 
 

@@ -5,10 +5,17 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.group import Group
-from seqdev.commands.options import DryRunOption, FormatOption, UserOption, YesOption
+from seqdev.commands.options import (
+    AllOption,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    YesOption,
+    listed,
+)
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     PlanOption,
     SequenceOption,
@@ -46,6 +53,7 @@ def stop(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -56,7 +64,7 @@ def stop(
     may be faster: what comes of that is stopped as well. With --sequence only that sequence.
     """
     reason = reason_of(why)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx,
         "contacts stop",
@@ -75,6 +83,7 @@ def resume(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -83,7 +92,7 @@ def resume(
     Rows and messages that seqdev has stopped or cancelled become what they were, with the due time that they
     had: what is overdue goes at once.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(ctx, "contacts resume", lambda tx: jobs.resume(_people(tx, phone, user, sequence)), ways)
 
 
@@ -97,6 +106,7 @@ def skip(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -105,7 +115,7 @@ def skip(
     The following step comes, its delay counted from now. After the last step the person ends: status stopped,
     the reason in last_error.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(ctx, "contacts skip", lambda tx: jobs.skip(_people(tx, phone, user, sequence)), ways)
 
 
@@ -120,6 +130,7 @@ def restart(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -130,7 +141,7 @@ def restart(
     cancels them.
     """
     reason = reason_of(why)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "contacts restart", lambda tx: jobs.restart(_people(tx, phone, user, sequence), reason), ways
     )

@@ -11,7 +11,16 @@ import typer
 
 from seqdev.commands import db_server
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, YesOption, confirm, journaled
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    YesOption,
+    confirm,
+    journaled,
+    listed,
+)
 from seqdev.errors import Exit, PermissionRefused, ReaderGoneError, UsageError
 from seqdev.journal.runs import who
 from seqdev.output.progress import progress
@@ -38,7 +47,7 @@ ProbeOption = Annotated[
         help="Make the probe, also beside triggers that could write outside the database; or make none.",
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
+OkOption = Annotated[bool, typer.Option("--ok", help="Show what is in order too.")]
 
 
 DuplicatesOption = Annotated[
@@ -82,7 +91,7 @@ class Standing:
 @app.command()
 def check(
     ctx: typer.Context,
-    show_all: AllOption = False,
+    show_ok: OkOption = False,
     probing: ProbeOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -111,10 +120,10 @@ def check(
             idle = database.retry(rules.idle_columns, read_only=True)
             if idle:
                 note(rules.not_counted(idle))
-    shown = [finding for finding in found if show_all or finding.status != "ok"]
+    shown = [finding for finding in found if show_ok or finding.status != "ok"]
     application.writer(output).write(Table("findings", Finding, shown))
     in_order = sum(finding.status == "ok" for finding in found)
-    note(f"{len(found)} checks, {in_order} in order" + ("" if show_all else "; --all shows them"))
+    note(f"{len(found)} checks, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
     if any(finding.blocks for finding in found):
         note("commands that write will refuse: see the remedies, and run seqdev db upgrade")
         return Exit.SCHEMA
@@ -218,7 +227,8 @@ def keep_zone(
 def places_(
     ctx: typer.Context,
     place_by: PlaceByOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Rows to show.")] = 20,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Show contacts that have no step yet.
@@ -229,14 +239,14 @@ def places_(
     Exit code 3: there are some.
     """
     application: App = ctx.obj
-    found = places.listed(application.database("db places"), place_by, limit)
+    found = places.listed(application.database("db places"), place_by, listed(limit, show_all))
     rows = [Standing(*(getattr(one, field.name) for field in fields(Standing))) for one in found]
     application.writer(output).write(Table("places", Standing, rows))
     total = found[0].total if found else 0
     note(
         f"{total:,} contacts"
         if len(found) == total
-        else f"the first {len(found):,} of {total:,} contacts: see --limit"
+        else f"the first {len(found):,} of {total:,} contacts: --limit, or --all"
     )
     return Exit.FINDINGS if found else Exit.DONE
 

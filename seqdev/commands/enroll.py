@@ -10,6 +10,7 @@ import typer
 
 from seqdev.commands.options import (
     MOST,
+    AllOption,
     App,
     DryRunOption,
     FormatOption,
@@ -18,12 +19,13 @@ from seqdev.commands.options import (
     confirm,
     ended,
     journaled,
+    listed,
     open_input,
 )
 from seqdev.enroll.enroll import Result, Selection
 from seqdev.enroll.enroll import enroll as run_enroll
 from seqdev.enroll.rows import Enrolment, Refusal, Unmatched
-from seqdev.errors import Exit, NotFound
+from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.postgres import lookup, schema
@@ -45,10 +47,11 @@ def enroll(
     phones: Annotated[
         str | None, typer.Option(metavar="FILE", help="Only the phones in FILE, one a line; - is stdin.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Enrol this many people at most.")
+    people: Annotated[
+        int | None, typer.Option("--max", min=1, max=MOST, metavar="N", help="People to enrol, at most.")
     ] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Name all who are refused, not only 20.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", hidden=True, help="Is --max now.")] = None,
+    show_all: AllOption = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     output: FormatOption = Format.TABLE,
@@ -59,6 +62,9 @@ def enroll(
     and so are phones and names that nothing has; either makes the exit code 3. Of a person who has several
     leads, with the phone in several spellings, one is taken. Run again, nothing more happens.
     """
+    if limit is not None:
+        # As elsewhere it would list that many rows: a script of old would enrol everybody.
+        raise UsageError("how many people enroll takes is --max, and no longer --limit", f"--max {limit}")
     app: App = ctx.obj
     database = app.reading("enroll") if dry_run else app.database("enroll")
     if not dry_run:
@@ -80,8 +86,8 @@ def enroll(
             sequences=found,
             user=owner,
             device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
-            limit=limit,
-            listed=None if show_all else 20,
+            limit=people,
+            listed=listed(None, show_all),
         )
         return selection, unmatched
 
@@ -152,7 +158,7 @@ def _account(result: Result, selection: Selection) -> int:
         more = "" if listed == result.missing else f", {listed} of them listed: --all lists all"
         note(f"{result.missing} of {result.asked} phones given are no lead's{more}")
     if result.over_limit:
-        note(f"stopped at --limit {selection.limit}: more people match")
+        note(f"stopped at --max {selection.limit}: more people match")
     if result.refused > len(result.refusals):
         note(f"{result.refused} refused, {len(result.refusals)} of them listed: --all lists all")
     return Exit.FINDINGS if result.refused or result.missing or names or closed else Exit.DONE

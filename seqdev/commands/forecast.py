@@ -9,14 +9,23 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
+from seqdev.commands.options import (
+    MOST,
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    duration,
+    listed,
+)
 from seqdev.errors import Exit, UsageError
 from seqdev.forecast import forecast as look
 from seqdev.forecast import view
 from seqdev.forecast.forecast import LIMITS, Question
 from seqdev.journal import pause
 from seqdev.output.render import Format, note
-from seqdev.output.tables import LISTED, for_people
+from seqdev.output.tables import for_people
 from seqdev.settings import value_of
 
 _HOUR = timedelta(hours=1)
@@ -63,7 +72,8 @@ def forecast(
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not try what would help those who have to wait.")
     ] = False,
-    show_all: Annotated[bool, typer.Option("--all", help="List every device, not only 20.")] = False,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """What every device will have to send by day; read-only.
@@ -91,16 +101,17 @@ def forecast(
     database = app.reading("forecast")
     found = look.forecast(database, question)
     left_out: Sequence[str] = ()
+    shown = listed(limit, show_all)
     if for_people(output):
         width = get_terminal_size().columns if sys.stdout.isatty() and output is Format.TABLE else None
-        tables, left_out = view.for_people(found, None if show_all else LISTED, width)
+        tables, left_out = view.for_people(found, shown, width)
     else:
         tables = view.published(found)
     app.writer(output).write(*tables)
     for line in view.account(found, question):
         note(line)
-    if len(found.devices) > LISTED and not show_all and for_people(output):
-        note(f"{LISTED} of {len(found.devices)} devices shown: --all")
+    if shown is not None and len(found.devices) > shown and for_people(output):
+        note(f"{shown} of {len(found.devices)} devices shown: --limit, or --all")
     if left_out:
         cut = " to ".join(dict.fromkeys((left_out[0], left_out[-1]))).replace("_", " ")
         note(f"no room for {cut}: widen the terminal, or --format json")

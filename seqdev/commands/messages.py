@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import MOST, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    MOST,
+    AllOption,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    YesOption,
+    duration,
+    listed,
+)
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     DeviceOption,
     PlanOption,
@@ -76,6 +85,7 @@ def failed(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -92,7 +102,9 @@ def failed(
         target = lookup.resolve(tx, lookup.Kind.DEVICE, to, whose.user) if to is not None else None
         return repair.failed(whose, since, tuple(cause or ()), Again(target, most, spread, attempts))
 
-    return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(
+        ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
+    )
 
 
 @app.command()
@@ -117,6 +129,7 @@ def queued(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -143,4 +156,6 @@ def queued(
         target = lookup.resolve(tx, lookup.Kind.DEVICE, move_to, whose.user) if move_to is not None else None
         return repair.queued(whose, older_than or timedelta(0), target, most)
 
-    return carry_out(ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(
+        ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
+    )

@@ -18,6 +18,7 @@ import typer
 from seqdev.errors import UsageError
 from seqdev.files import awaited, opened
 from seqdev.output.render import Format, Writer, note
+from seqdev.output.tables import LISTED
 from seqdev.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
@@ -85,6 +86,16 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what wo
 UserOption = Annotated[
     str | None, typer.Option("--user", metavar="ID", help="Only this user (id or prefix).")
 ]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, max=MOST, metavar="N", help=f"Rows to list, at most. [default: {LISTED}]"),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="List all rows (--limit still bounds them).")]
+
+
+def listed(limit: int | None, show_all: bool) -> int | None:
+    """How many rows to list, by what was typed; None: all."""
+    return limit or (None if show_all else LISTED)
 
 
 def confirm(question: str, yes: bool) -> bool:

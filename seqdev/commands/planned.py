@@ -40,7 +40,6 @@ DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID",
 BatchOption = Annotated[
     int, typer.Option("--batch-size", min=1, max=100_000, help="Rows in one transaction, about.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Show every row, not only 20.")]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class Ways:
     dry_run: bool
     plan: Path | None
     batch_size: int
-    show_all: bool
+    most: int | None
+    """Rows to list; None: all."""
     output: Format
 
 
@@ -81,22 +81,22 @@ def carry_out(
             if ways.plan:
                 plan.save(ways.plan)
                 note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")
-            repair_view.show_plan(application.writer(ways.output), plan, ways.show_all)
+            repair_view.show_plan(application.writer(ways.output), plan, ways.most)
             return _code(job, plan)
         if plan.changes and not ways.yes:
             if sys.stdin.isatty() and sys.stderr.isatty():
-                repair_view.show_plan(application.writer(Format.TABLE, sys.stderr), plan, ways.show_all)
+                repair_view.show_plan(application.writer(Format.TABLE, sys.stderr), plan, ways.most)
             if not confirm(f"Change these {plan.changes:,} rows?", ways.yes):
                 note("nothing was changed")
                 return Exit.DONE
         if not plan.changes:
-            repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.show_all)
+            repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.most)
             return _code(job, plan)
         with journaled(ctx, database, plan.header.command) as run:
             with progress("rows") as bar:
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = settle(run, job, plan, manner, bar)
-            repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
+            repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.most)
             return ended(
                 run, Exit.FINDINGS if plan.refused or outcome.kept or outcome.refusals else Exit.DONE
             )

@@ -11,10 +11,20 @@ from seqdev.audit import rows as audit_rows
 from seqdev.audit.audit import Criteria
 from seqdev.commands import messages, standing
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    MOST,
+    AllOption,
+    App,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    YesOption,
+    duration,
+    listed,
+)
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     DeviceOption,
     PlanOption,
@@ -67,6 +77,7 @@ def assigned(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -85,7 +96,7 @@ def assigned(
         which = Mismatches(since, history, causes)
         return repair.assigned(scope(tx, user, sequence, device), which, found)
 
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(ctx, "repair assigned", make, ways)
 
 
@@ -99,6 +110,7 @@ def missing(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -108,7 +120,7 @@ def missing(
     gone or another user's, and where the person's other rows and messages of that sequence name another
     device, so that more than one fits.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "repair missing", lambda tx: repair.missing(scope(tx, user, sequence, device)), ways
     )
@@ -146,6 +158,7 @@ def device(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -166,7 +179,9 @@ def device(
             raise UsageError("--to names the lost device itself", "name another one")
         return repair.device(tx, tx.settings, Removal(lost, target, people, most, queue), until_back)
 
-    return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(
+        ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
+    )
 
 
 def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
@@ -202,6 +217,7 @@ def home(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -215,7 +231,9 @@ def home(
         whose = scope(tx, user, None, device)
         return repair.home(whose.user, whose.device)
 
-    return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output))
+    return carry_out(
+        ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
+    )
 
 
 @app.command()
@@ -226,6 +244,7 @@ def undo(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -234,7 +253,7 @@ def undo(
     This is itself a run, which can be undone. Rows that were changed since, or whose step was done since, are
     left as they are and listed, with exit code 3.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx,
         "repair undo",
@@ -246,19 +265,24 @@ def undo(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
+def list_(
+    ctx: typer.Context,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
     """List the runs that have changed rows.
 
     Newest first: how much each changed, and whether it was undone.
     """
     application: App = ctx.obj
-    found = repair_history.list_runs(application.reading("repair list"), None if show_all else 20)
+    found = repair_history.list_runs(application.reading("repair list"), listed(limit, show_all))
     writer = application.writer(output)
     writer.write(repair_history.runs_table(writer, found))
     if not found:
         note("no run has changed rows")
     elif len(found) < found[0].total:
-        note(f"{found[0].total:,} runs, {len(found)} shown: --all shows all")
+        note(f"{found[0].total:,} runs, {len(found)} shown: --limit, or --all")
     return Exit.DONE
 
 
@@ -266,6 +290,7 @@ def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption 
 def show(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its id.")],
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -274,8 +299,8 @@ def show(
     writer = application.writer(output)
     with application.reading("repair show").transaction(read_only=True) as tx:
         found = runs.find(tx, run)
-        counted = repair_history.Counted(repair_history.changes(tx, found, None if show_all else 20))
+        counted = repair_history.Counted(repair_history.changes(tx, found, listed(limit, show_all)))
         writer.write(repair_history.changes_table(writer, counted))
-    more = "" if counted.shown == counted.total else f", {counted.shown} shown: --all shows all"
+    more = "" if counted.shown == counted.total else f", {counted.shown} shown: --limit, or --all"
     note(f"run {found}: {counted.total:,} changes{more}")
     return Exit.DONE

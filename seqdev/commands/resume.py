@@ -5,8 +5,17 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, DryRunOption, FormatOption, YesOption, duration
-from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    YesOption,
+    duration,
+    listed,
+)
+from seqdev.commands.planned import BATCH, BatchOption, PlanOption, Ways, carry_out
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause
 from seqdev.journal.runs import who
@@ -43,6 +52,7 @@ def resume(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -70,7 +80,7 @@ def resume(
     if paused:
         note(f"{paused}{'; that has ended by itself' if paused.is_over else ''}")
     _say(held, spread)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     assert whose.id
     job = jobs.unpause(whose.scope, whose.id, spread)
     return carry_out(ctx, "resume", lambda _: job, ways)

@@ -9,10 +9,21 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.group import Group
-from seqdev.commands.options import App, DryRunOption, FormatOption, YesOption, confirm, ended, journaled
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    YesOption,
+    confirm,
+    ended,
+    journaled,
+    listed,
+)
 from seqdev.errors import Exit
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, published
+from seqdev.output.tables import published
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules import rules
@@ -179,18 +190,19 @@ def adopt(
 def history(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this rule.")] = None,
-    show_all: Annotated[bool, typer.Option("--all", help=f"Show every change, not only {LISTED}.")] = False,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Show who has changed rules, when and what for."""
     application: App = ctx.obj
     database = application.database("rules history", ruled=False)
-    found = database.retry(lambda tx: rules.history(tx, name, None if show_all else LISTED), read_only=True)
+    found = database.retry(lambda tx: rules.history(tx, name, listed(limit, show_all)), read_only=True)
     application.writer(output).write(published("history", PastChange, found))
     if not found:
         note("no such rule was ever set")
     elif len(found) < found[0].total:
-        note(f"{found[0].total:,} changes, {len(found)} shown: --all shows all")
+        note(f"{found[0].total:,} changes, {len(found)} shown: --limit, or --all")
     return Exit.DONE
 
 

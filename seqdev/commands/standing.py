@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import DryRunOption, FormatOption, UserOption, YesOption, duration
+from seqdev.commands.options import (
+    AllOption,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    YesOption,
+    duration,
+    listed,
+)
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     DeviceOption,
     PlanOption,
@@ -36,6 +44,7 @@ def stuck(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -43,7 +52,7 @@ def stuck(
 
     Claims on rows still to come, older than claim_timeout.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx,
         "repair stuck",
@@ -62,6 +71,7 @@ def quarantined(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -70,7 +80,7 @@ def quarantined(
     Ticks quarantine contacts that the database refuses. Correct the cause first: the next tick quarantines
     again those that are still refused.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "repair quarantined", lambda tx: repair.quarantined(scope(tx, user, sequence, device)), ways
     )
@@ -86,6 +96,7 @@ def stranded(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -94,7 +105,7 @@ def stranded(
     The step before is done, and nothing of the person is active. Due by the later of the row's own time and
     the step's delay.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "repair stranded", lambda tx: repair.stranded(scope(tx, user, sequence, device)), ways
     )
@@ -113,6 +124,7 @@ def step_gone(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -122,7 +134,7 @@ def step_gone(
     have had. Whoever has no step left ends: status stopped, the reason in last_error. Refused is whose place
     is not known.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "repair step-gone", lambda tx: repair.step_gone(scope(tx, user, sequence, device), ends), ways
     )
@@ -146,6 +158,7 @@ def no_lead(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -162,7 +175,7 @@ def no_lead(
         tuple(writings(to)) if to is not None else (),
         ends,
     )
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "repair no-lead", lambda tx: repair.no_lead(scope(tx, user, sequence, device), who), ways
     )
@@ -178,6 +191,7 @@ def delay_changed(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -185,7 +199,7 @@ def delay_changed(
 
     It was changed while they waited. They are due by the delay as it is now, counted from the step before.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx, "repair delay-changed", lambda tx: repair.delay_changed(scope(tx, user, sequence, device)), ways
     )
@@ -210,6 +224,7 @@ def written_by_other(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -219,7 +234,7 @@ def written_by_other(
     takes the claim over completes it
     without a message, and the next step goes on.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output)
     return carry_out(
         ctx,
         "repair written-by-other",

@@ -82,7 +82,13 @@ def prompt(shell: str, folder: Path) -> Iterator[Prompt]:
         stderr=theirs,
         cwd=folder,
         env=os.environ
-        | {"PATH": f"{stub.parent}:{os.environ['PATH']}", "HOME": str(folder), "TERM": "dumb", "PS1": "$ "},
+        | {
+            "PATH": f"{stub.parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder),
+            "TERM": "dumb",
+            "PS1": "$ ",
+        },
         preexec_fn=_sit_down,
     )
     os.close(theirs)
