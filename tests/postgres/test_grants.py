@@ -55,6 +55,7 @@ READS = [
     "runs",
     "runs --every 1m",
     "rules list",
+    "config show",
     "rules get max_per_hour --device A",
     "rules history",
     "rules set policy strict --dry-run",
