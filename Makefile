@@ -58,6 +58,7 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 docs: $(READY) ## Write the generated pages of docs/ anew from the code
 	@SEQDEV_TEST_WRITE_DOCS=1 $(BIN)/python -m pytest -n 0 tests/contract/test_docs.py tests/contract/test_json_fields.py \
 		tests/contract/test_phone_zones.py
+	@SEQDEV_TEST_WRITE_DOCS=1 $(BIN)/python -m pytest -n 0 -m thorough tests/contract/test_runbooks.py
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .venv-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

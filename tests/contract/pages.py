@@ -7,6 +7,7 @@ from tests.world.command import ROOT
 
 DOCS = ROOT / "docs"
 MAN = DOCS / "man"
+RUNBOOKS = DOCS / "runbooks"
 REFERENCE = DOCS / "reference.md"
 JSON_FIELDS = DOCS / "json-fields.md"
 
