@@ -132,7 +132,8 @@ def screen(words: list[str]) -> str:
     # 10: what has to be upgraded before anything is written.
     assert process.wait() in (0, 3, 10), (words, shown.decode())
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "").strip("\n")
-    lines = [line.rstrip() for line in text.splitlines()]
+    # Progress is drawn over and over in one line, and gone in the end.
+    lines = [line.rstrip() for line in text.splitlines() if not re.match(r"[\u2800-\u28ff]", line)]
     if len(lines) > LINES:
         lines[LINES - 6 : -6] = [f"  … {len(lines) - LINES} more lines"]
     return "\n".join(lines) + "\n"
