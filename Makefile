@@ -4,13 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test thorough generations faults load mutants bench bench-audits lint lock docs clean
+.PHONY: demo test pythons thorough generations faults load mutants bench bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
+
+pythons: ## Run the tests on each Python from 3.11 to 3.14 that is found
+	@for version in 3.11 3.12 3.13 3.14; do \
+		if python$$version -c '' 2>/dev/null; then \
+			echo "testing on Python $$version …" >&2; \
+			$(MAKE) --no-print-directory PYTHON=python$$version VENV=.venv-$$version test || exit 1; \
+		else \
+			echo "NOT TESTED: Python $$version, which is not on this machine" >&2; \
+		fi; \
+	done
 
 thorough: $(READY) ## Run the tests that take long, and all cases of those that make test tries some of
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "thorough and not load"
@@ -48,17 +58,21 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 docs: $(READY) ## Write the generated pages of docs/ anew from the code
 	@SEQDEV_TEST_WRITE_DOCS=1 $(BIN)/python -m pytest -n 0 tests/contract/test_docs.py tests/contract/test_json_fields.py \
 		tests/contract/test_phone_zones.py
+	@SEQDEV_TEST_WRITE_DOCS=1 $(BIN)/python -m pytest -n 0 -m thorough tests/contract/test_runbooks.py
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing. On Debian: apt-get install \
 	$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
-	@echo "setting up $(VENV) …" >&2
+	@echo "setting up $(VENV) with $$($(PYTHON) --version), once; this takes a minute or two …" >&2
 	@$(PYTHON) -m venv $(VENV)
+	@echo "installing the $$(grep -c '^[a-z0-9]' requirements.lock) packages of requirements.lock …" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "installing seqdev itself …" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+	@echo "$(VENV) is ready" >&2

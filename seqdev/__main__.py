@@ -12,6 +12,10 @@ def entry() -> None:
     signals.install()
     # Until there is a connection: imports make no garbage, and looking for it costs a tenth of the start.
     gc.disable()
+    if sys.argv[1:2] == ["completion"] and sys.argv[-1] == "--words":
+        from seqdev.postgres.names import asking
+
+        asking()
     try:
         from seqdev.cli import main
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 import typer.main
+from typer._click.shell_completion import CompletionItem
+from typer.core import TyperGroup
 
 from seqdev import __version__, signals
 from seqdev import settings as config
@@ -21,11 +23,36 @@ from seqdev.output.text import escape_what_cannot_be_written
 from seqdev.output.words import zone_named
 from seqdev.url import refuse_secret
 
-COMMANDS = (
-    *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
-    *("forecast", "stats", "metrics", "top", "report", "pause", "resume", "db", "demo"),
-)
-"""The commands, each a module of its name below ``seqdev.commands``."""
+COMMANDS = {
+    "enroll": "Enrol the leads whose triggers call for a sequence.",
+    "tick": "Queue the messages that are due.",
+    "audit": "Find what went wrong, and the repair that fits; read-only.",
+    "explain": "Tell the story of one person, and what stops them.",
+    "repair": "Correct what audits find.",
+    "contacts": "Stop, resume or restart one person, skip a step.",
+    "block": "Keep a list of phones that are never written to.",
+    "leads": "Import leads, give them devices, merge those of one person.",
+    "runs": "Show who ran what, newest first, and how it ended.",
+    "rules": "Show and set the rules that every host obeys.",
+    "forecast": "What every device will have to send by day; read-only.",
+    "stats": "Count people in sequences, and messages; read-only.",
+    "metrics": "How the service does, as OpenMetrics text; read-only.",
+    "top": "Watch the service; read-only.",
+    "report": "One file about an incident, to attach to its ticket; read-only.",
+    "pause": "Pause all commands that write, or one sequence, device or user.",
+    "resume": "Lift the pause, or that of one sequence, device or user.",
+    "db": "Check and upgrade the database; the embedded server.",
+    "demo": "Show seqdev at work, in a scratch database.",
+    "config": "Show every setting and rule, and where its value comes from.",
+    "help": "Explain a topic: incident, policies, reasons, exit-codes, time-zones, rules.",
+    "man": "Show the manual page of a command.",
+    "completion": "Print what makes a shell complete commands, options and names.",
+}
+"""The commands, each a module of its name below ``seqdev.commands``, with the first sentence of its help:
+what lists them all need not import them all."""
+
+
+_OFFLINE = ("completion", "help", "man")
 
 
 class Commands(Group):
@@ -34,6 +61,19 @@ class Commands(Group):
     def list_commands(self, _: object) -> list[str]:
         """The names, in the order of the help."""
         return list(COMMANDS)
+
+    def format_commands(self, _: object, formatter: Any) -> None:
+        """The list of the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """What can be typed where a command is due."""
+        commands = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        # Not the group's own, which imports each.
+        return commands + super(TyperGroup, self).shell_complete(ctx, incomplete)
 
     def get_command(self, _: object, cmd_name: str) -> Any:
         """The command or group ``cmd_name``; None where there is none."""
@@ -63,8 +103,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:
-    if value:
+def _show_version(ctx: typer.Context, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
         typer.echo(f"seqdev {__version__}")
         raise typer.Exit
 
@@ -105,6 +145,10 @@ def root(
     ] = False,
 ) -> None:
     """Global options; they stand before the command."""
+    if ctx.invoked_subcommand in _OFFLINE:
+        # These need no setting: one that is wrong is no reason to leave a person without help.
+        ctx.obj = App(config.Settings())
+        return
     if database_url:
         refuse_secret(database_url)
     flags = {

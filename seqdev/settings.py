@@ -155,8 +155,10 @@ class Settings(Rules):
     """How long a statement waits for a lock that somebody else holds."""
     statement_timeout: timedelta = timedelta(minutes=5)
     """How long one statement may run."""
-    held: Mapping[str, str] = field(default_factory=dict)
-    """Not configured itself: the rules that the file or the environment holds, and which of the two."""
+    completion_timeout: timedelta = timedelta(milliseconds=300)
+    """How long the shell's completion may wait for names, from its start on."""
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Not configured itself: what is configured on this host, and where: a variable, an option, the file."""
     flags: frozenset[str] = frozenset()
     """Not configured itself: the rules that are set for this run only."""
     policies: tuple[Policy, ...] = ()
@@ -166,6 +168,11 @@ class Settings(Rules):
     usual: Policy | None = None
     """Not configured itself: where these are the settings for the users of one policy, that of those without
     a rule of their own; None: they are for everybody."""
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The rules that the file or the environment holds, and which of the two."""
+        return {name: where for name, where in self.origins.items() if name in RULES}
 
     def rules_on(self, *names: str) -> bool:
         """Whether one of these rules is set to anything but its default, or for a part."""
@@ -194,7 +201,7 @@ class Settings(Rules):
 
 RULES = tuple(one.name for one in fields(Rules))
 """The names of the rules."""
-_OWN = ("held", "flags", "policies", "narrower", "usual")
+_OWN = ("origins", "flags", "policies", "narrower", "usual")
 KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
 """What a file and the environment may hold."""
 
@@ -219,16 +226,16 @@ def load(
             raise UsageError(
                 f"unknown key {key!r} in the configuration file", f"known: {', '.join(sorted(KEYS))}"
             )
-    held = {name: f"the configuration file {path}" for name in given if name in RULES}
+    origins = dict.fromkeys(given, f"the configuration file {path}")
     for name in KEYS:
         variable = f"SEQDEV_{name.upper()}"
         if environ.get(variable):
             given[name] = environ[variable]
-            if name in RULES:
-                held[name] = variable
+            origins[name] = variable
     values: dict[str, Any] = {name: value_of(name, value) for name, value in given.items()}
-    values |= {name: value for name, value in flags.items() if value is not None}
-    return replace(Settings(), **values, held=held)
+    typed = {name: value for name, value in flags.items() if value is not None}
+    origins |= {name: f"option --{name.replace('_', '-')}" for name in typed}
+    return replace(Settings(), **values | typed, origins=origins)
 
 
 def value_of(name: str, value: object) -> Any:

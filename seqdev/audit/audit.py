@@ -215,7 +215,7 @@ class _Look:
         )
 
         def known(kind: lookup.Kind, text: str | None) -> lookup.Found | None:
-            return lookup.find(transaction, kind, text, user) if text is not None else None
+            return lookup.find(transaction, kind, text, user, beginning=True) if text is not None else None
 
         sequence = known(lookup.Kind.SEQUENCE, criteria.sequence)
         self._user = user

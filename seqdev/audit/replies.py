@@ -53,7 +53,7 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
         user = lookup.resolve(tx, lookup.Kind.USER, criteria.user) if criteria.user is not None else None
 
         def named(kind: lookup.Kind, text: str | None) -> UUID | None:
-            return lookup.resolve(tx, kind, text, user) if text is not None else None
+            return lookup.resolve(tx, kind, text, user, beginning=True) if text is not None else None
 
         sequence = named(lookup.Kind.SEQUENCE, criteria.sequence)
         device = named(lookup.Kind.DEVICE, criteria.device)

@@ -18,12 +18,22 @@ from seqdev.audit.rows import IfLost, Session
 from seqdev.audit.summary import Summary
 from seqdev.audit.view import Graded
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option, window_of
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    UntilOption,
+    UserOption,
+    listed,
+    since_option,
+    window_of,
+)
 from seqdev.errors import Exit, SeqdevError, UsageError
 from seqdev.moments import EVER, Moment
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said
-from seqdev.output.tables import LISTED, brief, for_people
+from seqdev.output.tables import brief, for_people
 from seqdev.output.tables import shown as fitted
 from seqdev.output.text import is_unicode
 from seqdev.postgres.queries import Query
@@ -36,15 +46,8 @@ app = typer.Typer(
     help="Find what went wrong, and the repair that fits; read-only. Exit code 3: something was found.",
 )
 
-LimitOption = Annotated[
-    int | None,
-    typer.Option(min=1, max=MOST, help=f"Rows to list, at most. [default: {LISTED}; with --all: no limit]"),
-]
-AllOption = Annotated[
-    bool, typer.Option("--all", help="List everything, not only 20 (--limit still bounds it).")
-]
-AllMatchesOption = Annotated[
-    bool, typer.Option("--all", help="List everything, matches too (--limit still bounds it).")
+MatchesOption = Annotated[
+    bool, typer.Option("--matches", help="List the messages from the assigned device too.")
 ]
 SequenceOption = Annotated[
     str | None, typer.Option(metavar="NAME|ID", help="Only this sequence (name, id or prefix).")
@@ -86,7 +89,7 @@ class _Shown:
     @property
     def rows(self) -> int | None:
         """Rows to list; None: all."""
-        return self.limit or (None if self.everything else LISTED)
+        return listed(self.limit, self.everything)
 
 
 @app.command()
@@ -98,7 +101,8 @@ def mismatches(
     sequence: SequenceOption = None,
     device: DeviceOption = None,
     limit: LimitOption = None,
-    show_all: AllMatchesOption = False,
+    matches: MatchesOption = False,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Messages from another device than the one assigned.
@@ -107,7 +111,7 @@ def mismatches(
     """
     shown = _Shown(output, limit, show_all)
     criteria = Criteria(
-        window_of(ctx, since, until), user, sequence, device, matches=show_all, limit=shown.rows
+        window_of(ctx, since, until), user, sequence, device, matches=matches, limit=shown.rows
     )
     return _audit(ctx, audit_rows.MISMATCHES, criteria, shown)
 

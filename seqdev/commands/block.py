@@ -9,20 +9,23 @@ import typer
 from seqdev.commands.contacts import KeepQueuedOption
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
+    AllOption,
     App,
     DryRunOption,
     FormatOption,
+    LimitOption,
     RequiredWhyOption,
     UserOption,
     WhyOption,
     YesOption,
+    listed,
     open_input,
 )
-from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out, scope
+from seqdev.commands.planned import BATCH, BatchOption, PlanOption, Ways, carry_out, scope
 from seqdev.errors import Exit, UsageError
 from seqdev.journal.runs import who
 from seqdev.output.render import Format, note
-from seqdev.output.tables import LISTED, shown
+from seqdev.output.tables import shown
 from seqdev.phone import asked_for
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import people as jobs
@@ -52,6 +55,7 @@ def add(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -69,24 +73,27 @@ def add(
         _refuse_national(tx, asked)
         return jobs.block(People(asked, scope(tx, user, None, None).user), why, by, keep_queued)
 
-    return carry_out(ctx, "block add", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    return carry_out(
+        ctx, "block add", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )
 
 
 @app.command("list")
 def list_(
     ctx: typer.Context,
     user: UserOption = None,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """List the phones that are blocked, the latest first."""
     application: App = ctx.obj
-    found = jobs.list_blocked(application.database("block list"), user, None if show_all else LISTED)
+    found = jobs.list_blocked(application.database("block list"), user, listed(limit, show_all))
     application.writer(output).write(shown(output, "blocked", BlockedPhone, found))
     if not found:
         note("no phone is blocked")
     elif len(found) < found[0].total:
-        note(f"{found[0].total:,} phones, {len(found)} shown: --all shows all")
+        note(f"{found[0].total:,} phones, {len(found)} shown: --limit, or --all")
     return Exit.DONE
 
 
@@ -101,6 +108,7 @@ def remove(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -115,7 +123,9 @@ def remove(
         _refuse_national(tx, asked)
         return jobs.unblock(People(asked, scope(tx, user, None, None).user))
 
-    code = carry_out(ctx, "block remove", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    code = carry_out(
+        ctx, "block remove", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )
     if code == Exit.DONE:
         note("what was stopped for them stays so; to bring it back: seqdev contacts resume PHONE")
     return code

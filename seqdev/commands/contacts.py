@@ -6,16 +6,18 @@ import typer
 
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
+    AllOption,
     DryRunOption,
     FormatOption,
+    LimitOption,
     RequiredWhyOption,
     UserOption,
     WhyOption,
     YesOption,
+    listed,
 )
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     PlanOption,
     SequenceOption,
@@ -51,6 +53,7 @@ def stop(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -60,7 +63,7 @@ def stop(
     messages that no sender has begun are cancelled, campaigns' as well. A tick that is at it at the same time
     may be faster: what comes of that is stopped as well. With --sequence only that sequence.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx,
         "contacts stop",
@@ -80,6 +83,7 @@ def resume(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -88,7 +92,7 @@ def resume(
     Rows and messages that seqdev has stopped or cancelled become what they were, with the due time that they
     had: what is overdue goes at once.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(ctx, "contacts resume", lambda tx: jobs.resume(_people(tx, phone, user, sequence)), ways)
 
 
@@ -103,6 +107,7 @@ def skip(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -111,7 +116,7 @@ def skip(
     The following step comes, its delay counted from now. After the last step the person ends: status stopped,
     the reason in last_error.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(ctx, "contacts skip", lambda tx: jobs.skip(_people(tx, phone, user, sequence)), ways)
 
 
@@ -126,6 +131,7 @@ def restart(
     plan: PlanOption = None,
     yes: YesOption = False,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -135,7 +141,7 @@ def restart(
     ids. Can be undone until something was sent. Messages that wait in the queue are sent: contacts stop
     cancels them.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "contacts restart", lambda tx: jobs.restart(_people(tx, phone, user, sequence), why), ways
     )

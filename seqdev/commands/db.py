@@ -12,7 +12,15 @@ from seqdev import replies
 from seqdev.commands import db_server, db_upgrade
 from seqdev.commands.db_upgrade import PlaceByOption, do, remaining
 from seqdev.commands.group import Group
-from seqdev.commands.options import MOST, App, FormatOption, WhyOption, journaled
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    WhyOption,
+    journaled,
+    listed,
+)
 from seqdev.errors import Exit, PermissionRefused, ReaderGoneError
 from seqdev.journal.runs import who
 from seqdev.output.columns import Prose, Verdict
@@ -36,7 +44,7 @@ ProbeOption = Annotated[
         help="Make the probe, also beside triggers that could write outside the database; or make none.",
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Show what is in order too.")]
+OkOption = Annotated[bool, typer.Option("--ok", help="Show what is in order too.")]
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ app.add_typer(db_upgrade.app)
 @app.command()
 def check(
     ctx: typer.Context,
-    show_all: AllOption = False,
+    show_ok: OkOption = False,
     probing: ProbeOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -115,10 +123,10 @@ def check(
             idle = database.retry(rules.idle_columns, read_only=True)
             if idle:
                 note(rules.not_counted(idle))
-    listed = [finding for finding in found if show_all or finding.status != "ok"]
-    application.writer(output).write(_table(output, "findings", listed))
+    rows = [finding for finding in found if show_ok or finding.status != "ok"]
+    application.writer(output).write(_table(output, "findings", rows))
     in_order = sum(finding.status == "ok" for finding in found)
-    note(f"{len(found)} checks, {in_order} in order" + ("" if show_all else "; --all shows them"))
+    note(f"{len(found)} checks, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
     if any(finding.blocks for finding in found):
         note("commands that write will refuse: see the remedies, and run seqdev db upgrade")
         return Exit.SCHEMA
@@ -166,7 +174,8 @@ def keep_zone(
 def places_(
     ctx: typer.Context,
     place_by: PlaceByOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="Rows to show.")] = 20,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Show contacts that have no step yet.
@@ -177,14 +186,14 @@ def places_(
     Exit code 3: there are some.
     """
     application: App = ctx.obj
-    found = places.listed(application.database("db places"), place_by, limit)
+    found = places.listed(application.database("db places"), place_by, listed(limit, show_all))
     rows = [Standing(*(getattr(one, field.name) for field in fields(Standing))) for one in found]
     application.writer(output).write(shown(output, "places", Standing, rows))
     total = found[0].total if found else 0
     note(
         f"{total:,} contacts"
         if len(found) == total
-        else f"the first {len(found):,} of {total:,} contacts: see --limit"
+        else f"the first {len(found):,} of {total:,} contacts: --limit, or --all"
     )
     return Exit.FINDINGS if found else Exit.DONE
 

@@ -11,6 +11,7 @@ import typer
 from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.options import (
     MOST,
+    AllOption,
     App,
     DryRunOption,
     FormatOption,
@@ -19,12 +20,13 @@ from seqdev.commands.options import (
     YesOption,
     ended,
     journaled,
+    listed,
     open_input,
 )
 from seqdev.enroll.enroll import Result, Selection
 from seqdev.enroll.enroll import enroll as run_enroll
 from seqdev.enroll.rows import Enrolment, Refusal, Unmatched
-from seqdev.errors import Exit, NotFound
+from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said
@@ -48,10 +50,11 @@ def enroll(
     phones: Annotated[
         str | None, typer.Option(metavar="FILE", help="Only the phones in FILE, one a line; - is stdin.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Enrol this many people at most.")
+    people: Annotated[
+        int | None, typer.Option("--max", min=1, max=MOST, metavar="N", help="People to enrol, at most.")
     ] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Name all who are refused, not only 20.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", hidden=True, help="Is --max now.")] = None,
+    show_all: AllOption = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     why: WhyOption = None,
@@ -63,29 +66,38 @@ def enroll(
     and so are phones and names that nothing has; either makes the exit code 3. Of a person who has several
     leads, with the phone in several spellings, one is taken. Run again, nothing more happens.
     """
+    if limit is not None:
+        # As elsewhere it would list that many rows: a script of old would enrol everybody.
+        raise UsageError("how many people enroll takes is --max, and no longer --limit", f"--max {limit}")
     app: App = ctx.obj
     database = app.reading("enroll") if dry_run else app.database("enroll")
     if not dry_run:
         schema.require(database)
 
+    advice: list[str] = []
+
     def resolve(tx: Transaction) -> tuple[Selection, list[Unmatched]]:
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
         found, unmatched = [], []
+        advice.clear()
         for text in sequence or ():
             try:
                 found.append(lookup.resolve(tx, lookup.Kind.SEQUENCE, text, owner))
-            except NotFound:
+            except NotFound as error:
                 unmatched.append(Unmatched("--sequence", None, text))
+                advice.append(f"{error.message}: {error.hint}")
         selection = Selection(
             sequences=found,
             user=owner,
             device=lookup.resolve(tx, lookup.Kind.DEVICE, device, owner) if device is not None else None,
-            limit=limit,
-            listed=None if show_all else 20,
+            limit=people,
+            listed=listed(None, show_all),
         )
         return selection, unmatched
 
     selection, unmatched = database.retry(resolve, read_only=True)
+    for words in advice:
+        note(words)
     if unmatched and not selection.sequences:
         nothing = Result([], unmatched=unmatched)
         app.writer(output).write(*_tables(nothing, output))
@@ -163,7 +175,7 @@ def _account(result: Result, selection: Selection) -> int:
         more = "" if listed == result.missing else f", {listed} of them listed: --all lists all"
         note(f"{result.missing:,} of {result.asked:,} phones given are no lead's{more}")
     if result.over_limit:
-        note(f"stopped at --limit {selection.limit}: more people match")
+        note(f"stopped at --max {selection.limit}: more people match")
     if result.refused > len(result.refusals):
         note(f"{result.refused:,} refused, {len(result.refusals)} of them listed: --all lists all")
     return Exit.FINDINGS if result.refused or result.missing or names or closed else Exit.DONE

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev.commands.options import MOST, App, FormatOption, UserOption, duration
+from seqdev.commands.options import (
+    MOST,
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    duration,
+    listed,
+)
 from seqdev.errors import Exit, UsageError
 from seqdev.forecast import forecast as look
 from seqdev.forecast import view
@@ -15,7 +24,7 @@ from seqdev.forecast.ask import LIMITS, Otherwise
 from seqdev.forecast.forecast import Question
 from seqdev.journal import pause
 from seqdev.output.render import Format, note
-from seqdev.output.tables import LISTED, for_people
+from seqdev.output.tables import for_people
 from seqdev.settings import value_of
 
 _HOUR = timedelta(hours=1)
@@ -71,7 +80,8 @@ def forecast(
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not try what would help those who have to wait.")
     ] = False,
-    show_all: Annotated[bool, typer.Option("--all", help="List every device, not only 20.")] = False,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """What every device will have to send by day; read-only.
@@ -98,13 +108,13 @@ def forecast(
     if rules or one_more_device:
         found = look.compared(found, look.forecast(database, replace(as_it_is, changes=False)))
     people = for_people(output)
-    most = None if show_all else LISTED
+    most = listed(limit, show_all)
     tables = view.for_people(found, most, app.clock) if people else view.published(found)
     app.writer(output).write(*tables)
     for line in view.account(found, question, app.clock):
         note(line)
-    if len(found.devices) > LISTED and not show_all and people:
-        note(f"{LISTED} of {len(found.devices)} devices shown: --all")
+    if most is not None and len(found.devices) > most and people:
+        note(f"{most} of {len(found.devices)} devices shown: --limit, or --all")
     if paused := database.retry(pause.look, read_only=True):
         note(f"paused {paused.told(app.clock)}; this is as if it went on now")
     return Exit.DONE

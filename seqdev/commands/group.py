@@ -14,7 +14,7 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Without arguments: the help, on stderr as stdout is data, and exit code 2."""
-        if not args:
+        if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(Exit.USAGE)
         return super().parse_args(ctx, args)
@@ -23,6 +23,7 @@ class Group(TyperGroup):
         """The command that is named. Typer's suggestions leave out commands that are imported on demand."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
-            alike = " or ".join(map(repr, get_close_matches(args[0], known)))
+            begun = [name for name in known if name.startswith(args[0])]
+            alike = " or ".join(map(repr, begun or get_close_matches(args[0], known)))
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {alike}?" if alike else ""))
         return super().resolve_command(ctx, args)

@@ -11,17 +11,20 @@ import typer
 from seqdev import gates
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
+    AllOption,
     App,
     DryRunOption,
     FormatOption,
+    LimitOption,
     UserOption,
     WhyOption,
     YesOption,
     ended,
     journaled,
+    listed,
     open_input,
 )
-from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
+from seqdev.commands.planned import BATCH, BatchOption, PlanOption, Ways, carry_out
 from seqdev.errors import Exit, UsageError
 from seqdev.leads.file import LeadFile
 from seqdev.leads.headers import Columns
@@ -161,6 +164,7 @@ def assign(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -176,7 +180,9 @@ def assign(
         owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
         return assign_leads(distribute, rebalance, owner)
 
-    return carry_out(ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    return carry_out(
+        ctx, "leads assign", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )
 
 
 @app.command()
@@ -188,6 +194,7 @@ def merge(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -206,7 +213,7 @@ def merge(
     def make(tx: Transaction) -> Job:
         return merge_leads(lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None)
 
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(ctx, "leads merge", make, ways, schema.require_but_duplicates)
 
 

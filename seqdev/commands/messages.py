@@ -7,19 +7,21 @@ import typer
 
 from seqdev.commands.options import (
     MOST,
+    AllOption,
     DryRunOption,
     FormatOption,
+    LimitOption,
     UntilOption,
     UserOption,
     WhyOption,
     YesOption,
     duration,
+    listed,
     since_option,
     window_of,
 )
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     DeviceOption,
     PlanOption,
@@ -82,6 +84,7 @@ def failed(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -100,7 +103,9 @@ def failed(
             whose, window_of(ctx, since, until), tuple(cause or ()), Again(target, most, spread, attempts)
         )
 
-    return carry_out(ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    return carry_out(
+        ctx, "repair failed", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )
 
 
 @app.command()
@@ -126,6 +131,7 @@ def queued(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -152,4 +158,6 @@ def queued(
         target = lookup.resolve(tx, lookup.Kind.DEVICE, move_to, whose.user) if move_to is not None else None
         return repair.queued(whose, older_than or timedelta(0), target, most)
 
-    return carry_out(ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    return carry_out(
+        ctx, "repair queued", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypedDict
 from uuid import UUID
 
 import typer
@@ -18,14 +18,15 @@ import typer
 from seqdev import moments
 from seqdev.errors import UsageError
 from seqdev.files import awaited, opened
-from seqdev.journal import runs
-from seqdev.journal.runs import Purpose, Run
 from seqdev.moments import Moment, Window
 from seqdev.output.render import Format, Writer, note
+from seqdev.output.tables import LISTED
 from seqdev.output.words import Clock, zone_named
-from seqdev.postgres import schema
-from seqdev.postgres.engine import Database
 from seqdev.settings import Settings, parse_duration
+
+if TYPE_CHECKING:
+    from seqdev.journal.runs import Run
+    from seqdev.postgres.engine import Database
 
 _ID = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,8}", re.IGNORECASE)
 """The beginning of an id. Digits alone could be a phone's."""
@@ -48,17 +49,22 @@ class App:
     instants: list[list[datetime]] = field(default_factory=list)
     """Of the last transaction of each database of the command. A database itself would stay open here."""
 
-    def database(self, command: str, ruled: bool = True) -> Database:
+    def database(self, command: str, ruled: bool = True) -> "Database":
         """The database for ``command``, which the server shows as its application name.
 
         ``ruled``: the command decides by the rules that are kept there.
         """
+        # Not with the module: the help, and what is completed, are to be there at once.
+        from seqdev.postgres.engine import Database
+
         database = Database(self.settings, command, note, ruled)
         self.instants.append(database.instants)
         return database
 
-    def reading(self, command: str, ruled: bool = True) -> Database:
+    def reading(self, command: str, ruled: bool = True) -> "Database":
         """The database for a ``command`` that only reads: SchemaError where that would run code of others."""
+        from seqdev.postgres import schema
+
         database = self.database(command, ruled)
         schema.require_trusted(database)
         return database
@@ -133,6 +139,16 @@ UntilOption = Annotated[
 UserOption = Annotated[
     str | None, typer.Option("--user", metavar="ID", help="Only this user (id or prefix).")
 ]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, max=MOST, metavar="N", help=f"Rows to list, at most. [default: {LISTED}]"),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="List all rows (--limit still bounds them).")]
+
+
+def listed(limit: int | None, show_all: bool) -> int | None:
+    """How many rows to list, by what was typed; None: all."""
+    return limit or (None if show_all else LISTED)
 
 
 def reason_of(why: str) -> str:
@@ -160,13 +176,17 @@ RequiredWhyOption = Annotated[
 
 
 @contextmanager
-def journaled(ctx: typer.Context, database: Database, command: str, why: str | None = None) -> Iterator[Run]:
+def journaled(
+    ctx: typer.Context, database: "Database", command: str, why: str | None = None
+) -> Iterator["Run"]:
     """A run of ``command`` in the journal, and what it is ``for``: see ``runs.journaled``."""
-    with runs.journaled(database, command, Purpose(arguments(ctx), why)) as run:
+    from seqdev.journal import runs
+
+    with runs.journaled(database, command, runs.Purpose(arguments(ctx), why)) as run:
         yield run
 
 
-def ended(run: Run | None, code: int) -> int:
+def ended(run: "Run | None", code: int) -> int:
     """The exit code of a command, which the journal gets too."""
     if run:
         run.exit_code = int(code)

@@ -46,7 +46,6 @@ DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME|ID",
 BatchOption = Annotated[
     int, typer.Option("--batch-size", min=1, max=100_000, help="Rows in one transaction, about.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Show every row, not only 20.")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class Ways:
     dry_run: bool
     plan: Path | None
     batch_size: int
-    show_all: bool
+    most: int | None
+    """Rows to list; None: all."""
     output: Format
     why: str | None = None
 
@@ -88,24 +88,24 @@ def carry_out(
             if ways.plan:
                 plan.save(ways.plan)
                 note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")
-            repair_view.show_plan(replace(application.writer(ways.output), pages=True), plan, ways.show_all)
+            repair_view.show_plan(replace(application.writer(ways.output), pages=True), plan, ways.most)
             return _code(job, plan)
         if plan.changes and not ways.yes:
             if somebody_is_there():
                 terminal = replace(application.writer(Format.TABLE, sys.stderr), pages=True)
-                repair_view.show_plan(terminal, plan, ways.show_all)
+                repair_view.show_plan(terminal, plan, ways.most)
                 replace(terminal, pages=False).write(_again(database, plan))
             if not confirm(Question(f"Change these {plan.changes:,} rows?", plan.people), ways.yes):
                 note("nothing was changed")
                 return Exit.DONE
         if not plan.changes:
-            repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.show_all)
+            repair_view.show_outcome(application.writer(ways.output), plan, Outcome(), ways.most)
             return _code(job, plan)
         with journaled(ctx, database, plan.header.command, ways.why) as run:
             with progress("rows") as bar:
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = settle(run, job, plan, manner, bar)
-            repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.show_all)
+            repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.most)
             return ended(
                 run, Exit.FINDINGS if plan.refused or outcome.kept or outcome.refusals else Exit.DONE
             )

@@ -12,18 +12,20 @@ from seqdev.commands import messages, standing
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
     MOST,
+    AllOption,
     App,
     DryRunOption,
     FormatOption,
+    LimitOption,
     UserOption,
     WhyOption,
     YesOption,
+    listed,
     since_option,
     window_of,
 )
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     DeviceOption,
     PlanOption,
@@ -71,6 +73,7 @@ def assigned(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -90,7 +93,7 @@ def assigned(
         which = Mismatches(window, history, causes)
         return repair.assigned(scope(tx, user, sequence, device), which, found)
 
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(ctx, "repair assigned", make, ways)
 
 
@@ -105,6 +108,7 @@ def missing(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -114,7 +118,7 @@ def missing(
     gone or another user's, and where the person's other rows and messages of that sequence name another
     device, so that more than one fits.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "repair missing", lambda tx: repair.missing(scope(tx, user, sequence, device)), ways
     )
@@ -153,6 +157,7 @@ def device(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -173,7 +178,9 @@ def device(
             raise UsageError("--to names the lost device itself", "name another one")
         return repair.device(tx, tx.settings, Removal(lost, target, people, most, queue), until_back)
 
-    return carry_out(ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    return carry_out(
+        ctx, "repair device", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )
 
 
 def _lost(tx: Transaction, text: str) -> tuple[UUID, UUID | None]:
@@ -210,6 +217,7 @@ def home(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -223,7 +231,9 @@ def home(
         whose = scope(tx, user, None, device)
         return repair.home(whose.user, whose.device)
 
-    return carry_out(ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, show_all, output, why))
+    return carry_out(
+        ctx, "repair home", make, Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
+    )
 
 
 @app.command()
@@ -240,6 +250,7 @@ def undo(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -262,30 +273,36 @@ def undo(
     whose, became = application.reading("repair undo").retry(look, read_only=True)
     if became and (run == "last" or became.undone_by):
         note(repair_history.described(became))
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx,
         "repair undo",
         lambda _: repair.undo(whose),
-        Ways(yes, dry_run, plan, batch_size, show_all, output, why),
+        ways,
         # What leads merge may do before the upgrade is undone before it, too.
         schema.require_but_duplicates,
     )
 
 
 @app.command("list")
-def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption = Format.TABLE) -> int:
+def list_(
+    ctx: typer.Context,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
+    output: FormatOption = Format.TABLE,
+) -> int:
     """List the runs that have changed rows.
 
     Newest first: how much each changed, and whether it was undone.
     """
     application: App = ctx.obj
-    found = repair_history.list_runs(application.reading("repair list"), None if show_all else 20)
+    found = repair_history.list_runs(application.reading("repair list"), listed(limit, show_all))
     writer = application.writer(output)
     writer.write(repair_history.runs_table(writer, found))
     if not found:
         note("no run has changed rows")
     elif len(found) < found[0].total:
-        note(f"{found[0].total:,} runs, {len(found)} shown: --all shows all")
+        note(f"{found[0].total:,} runs, {len(found)} shown: --limit, or --all")
     return Exit.DONE
 
 
@@ -293,6 +310,7 @@ def list_(ctx: typer.Context, show_all: AllOption = False, output: FormatOption 
 def show(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its id.")],
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -301,8 +319,8 @@ def show(
     writer = application.writer(output)
     with application.reading("repair show").transaction(read_only=True) as tx:
         found = runs.find(tx, run)
-        counted = repair_history.Counted(repair_history.changes(tx, found, None if show_all else 20))
+        counted = repair_history.Counted(repair_history.changes(tx, found, listed(limit, show_all)))
         writer.write(repair_history.changes_table(writer, counted))
-    more = "" if counted.shown == counted.total else f", {counted.shown} shown: --all shows all"
+    more = "" if counted.shown == counted.total else f", {counted.shown} shown: --limit, or --all"
     note(f"run {found}: {counted.total:,} changes{more}")
     return Exit.DONE

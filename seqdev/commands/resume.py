@@ -5,8 +5,18 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, DryRunOption, FormatOption, WhyOption, YesOption, duration
-from seqdev.commands.planned import BATCH, AllOption, BatchOption, PlanOption, Ways, carry_out
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    DryRunOption,
+    FormatOption,
+    LimitOption,
+    WhyOption,
+    YesOption,
+    duration,
+    listed,
+)
+from seqdev.commands.planned import BATCH, BatchOption, PlanOption, Ways, carry_out
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause
 from seqdev.journal.runs import who
@@ -45,6 +55,7 @@ def resume(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -72,7 +83,7 @@ def resume(
     if paused:
         note(f"{paused.told(app.clock)}{'; that has ended by itself' if paused.is_over else ''}")
     _say(held, spread, app.clock)
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     assert whose.id
     job = jobs.unpause(whose.scope, whose.id, spread)
     return carry_out(ctx, "resume", lambda _: job, ways)

@@ -11,17 +11,20 @@ import typer
 from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
+    AllOption,
     App,
     DryRunOption,
     FormatOption,
+    LimitOption,
     WhyOption,
     YesOption,
     ended,
     journaled,
+    listed,
 )
 from seqdev.errors import Exit
 from seqdev.output.render import Format, note
-from seqdev.output.tables import LISTED, shown
+from seqdev.output.tables import shown
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules import rules
@@ -65,7 +68,7 @@ def list_(
     database = application.database("rules list", ruled=False)
 
     def work(tx: Transaction) -> list[Rule]:
-        whose = rules.target(tx, user, sequence, device)
+        whose = rules.target(tx, user, sequence, device, beginning=True)
         found = rules.listed(tx, whose)
         return [*found, *rules.of_host(tx, whose, found)]
 
@@ -97,7 +100,8 @@ def get(
     application: App = ctx.obj
     database = application.database("rules get", ruled=False)
     found = database.retry(
-        lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device), name), read_only=True
+        lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device, beginning=True), name),
+        read_only=True,
     )
     application.writer(output).write(replace(shown(output, "rule", Rule, found[:1]), single=True))
     return Exit.DONE
@@ -186,18 +190,19 @@ def adopt(
 def history(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this rule.")] = None,
-    show_all: Annotated[bool, typer.Option("--all", help=f"Show every change, not only {LISTED}.")] = False,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Show who has changed rules, when and what for."""
     application: App = ctx.obj
     database = application.database("rules history", ruled=False)
-    found = database.retry(lambda tx: rules.history(tx, name, None if show_all else LISTED), read_only=True)
+    found = database.retry(lambda tx: rules.history(tx, name, listed(limit, show_all)), read_only=True)
     application.writer(output).write(shown(output, "history", PastChange, found))
     if not found:
         note("no such rule was ever set")
     elif len(found) < found[0].total:
-        note(f"{found[0].total:,} changes, {len(found)} shown: --all shows all")
+        note(f"{found[0].total:,} changes, {len(found)} shown: --limit, or --all")
     return Exit.DONE
 
 

@@ -9,14 +9,24 @@ from uuid import UUID
 
 import typer
 
-from seqdev.commands.options import MOST, App, FormatOption, UntilOption, duration, since_option, window_of
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    UntilOption,
+    duration,
+    listed,
+    since_option,
+    window_of,
+)
 from seqdev.errors import Exit, UsageError
 from seqdev.journal import runs as journal
 from seqdev.journal.runs import ListedRun, Missed
 from seqdev.moments import Moment
 from seqdev.output.columns import Code, Prose, Verdict
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, published
+from seqdev.output.tables import published
 from seqdev.output.words import number
 
 _ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -67,10 +77,8 @@ def runs(
             help="How often a tick should begin: lists the times in which ticks were missed instead of runs.",
         ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Rows to list, at most. [default: 20]")
-    ] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="List all, not only 20.")] = False,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Show who ran what, newest first, and how it ended.
@@ -88,7 +96,7 @@ def runs(
     writer = app.writer(output)
     people = output in (Format.TABLE, Format.MARKDOWN)
     database = app.reading("runs", ruled=False)
-    most = limit or (None if show_all else LISTED)
+    rows_listed = listed(limit, show_all)
     if run is not None:
         if since or until or command or every or limit or show_all:
             raise UsageError("RUN is shown whole: it takes no other option than --format", "leave them out")
@@ -99,8 +107,8 @@ def runs(
     if every is not None:
         if every < timedelta(seconds=1) or command:
             raise UsageError("--every is about ticks, one second apart or more", "for example: --every 1m")
-        return _missed(writer, journal.missed(database, every, window, most), people)
-    rows = journal.list_runs(database, window, command, most)
+        return _missed(writer, journal.missed(database, every, window, rows_listed), people)
+    rows = journal.list_runs(database, window, command, rows_listed)
     if people:
         writer.write(Table("runs", RunLine, list(_lines(rows))))
     else:

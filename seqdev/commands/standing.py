@@ -5,18 +5,20 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.options import (
+    AllOption,
     DryRunOption,
     FormatOption,
+    LimitOption,
     UntilOption,
     UserOption,
     WhyOption,
     YesOption,
+    listed,
     since_option,
     window_of,
 )
 from seqdev.commands.planned import (
     BATCH,
-    AllOption,
     BatchOption,
     DeviceOption,
     PlanOption,
@@ -46,6 +48,7 @@ def stuck(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -53,7 +56,7 @@ def stuck(
 
     Claims on rows still to come, older than claim_timeout.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx,
         "repair stuck",
@@ -73,6 +76,7 @@ def quarantined(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -81,7 +85,7 @@ def quarantined(
     Ticks quarantine contacts that the database refuses. Correct the cause first: the next tick quarantines
     again those that are still refused.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "repair quarantined", lambda tx: repair.quarantined(scope(tx, user, sequence, device)), ways
     )
@@ -98,6 +102,7 @@ def stranded(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -106,7 +111,7 @@ def stranded(
     The step before is done, and nothing of the person is active. Due by the later of the row's own time and
     the step's delay.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "repair stranded", lambda tx: repair.stranded(scope(tx, user, sequence, device)), ways
     )
@@ -126,6 +131,7 @@ def step_gone(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -135,7 +141,7 @@ def step_gone(
     have had. Whoever has no step left ends: status stopped, the reason in last_error. Refused is whose place
     is not known.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "repair step-gone", lambda tx: repair.step_gone(scope(tx, user, sequence, device), ends), ways
     )
@@ -160,6 +166,7 @@ def no_lead(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -176,7 +183,7 @@ def no_lead(
         tuple(writings(to)) if to is not None else (),
         ends,
     )
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "repair no-lead", lambda tx: repair.no_lead(scope(tx, user, sequence, device), who), ways
     )
@@ -193,6 +200,7 @@ def delay_changed(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -200,7 +208,7 @@ def delay_changed(
 
     It was changed while they waited. They are due by the delay as it is now, counted from the step before.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx, "repair delay-changed", lambda tx: repair.delay_changed(scope(tx, user, sequence, device)), ways
     )
@@ -219,6 +227,7 @@ def written_by_other(
     yes: YesOption = False,
     why: WhyOption = None,
     batch_size: BatchOption = BATCH,
+    limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
@@ -228,7 +237,7 @@ def written_by_other(
     takes the claim over completes it
     without a message, and the next step goes on.
     """
-    ways = Ways(yes, dry_run, plan, batch_size, show_all, output, why)
+    ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx,
         "repair written-by-other",

@@ -6,12 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev.commands.options import MOST, App, FormatOption, UntilOption, UserOption, since_option, window_of
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    UntilOption,
+    UserOption,
+    listed,
+    since_option,
+    window_of,
+)
 from seqdev.errors import Exit
 from seqdev.moments import Moment
 from seqdev.output.columns import Named
 from seqdev.output.render import Format, Table, note
-from seqdev.output.tables import LISTED, for_people, made, published
+from seqdev.output.tables import for_people, made, published
 from seqdev.stats import stats as numbers
 from seqdev.stats.stats import Asked, By, Numbers, Totals
 
@@ -40,10 +50,8 @@ def stats(
     device: Annotated[
         str | None, typer.Option(metavar="NAME|ID", help="Only this device (name, id or prefix).")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Lines to list, at most. [default: 20]")
-    ] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="List all, not only 20.")] = False,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Count people in sequences, and messages; read-only.
@@ -59,7 +67,7 @@ def stats(
         user=user,
         sequence=sequence,
         device=device,
-        limit=limit or (None if show_all else LISTED),
+        limit=listed(limit, show_all),
     )
     found = numbers.count(app.reading("stats"), asked)
     totals = Totals(**(found[0].found if found else dict.fromkeys(Totals.__dataclass_fields__, 0)))

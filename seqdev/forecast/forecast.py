@@ -71,7 +71,7 @@ class _Look:
         self._now = tx.now.astimezone(UTC)
         user = lookup.resolve(tx, lookup.Kind.USER, question.user) if question.user is not None else None
         device = (
-            lookup.find(tx, lookup.Kind.DEVICE, question.device, user)
+            lookup.find(tx, lookup.Kind.DEVICE, question.device, user, beginning=True)
             if question.device is not None
             else None
         )
@@ -122,7 +122,7 @@ class _Look:
     def _enrolled(self, asked: Mapping[str, int]) -> dict[UUID, int]:
         people = Counter[UUID]()
         for text, number in asked.items():
-            sequence = lookup.find(self._tx, lookup.Kind.SEQUENCE, text, self._user)
+            sequence = lookup.find(self._tx, lookup.Kind.SEQUENCE, text, self._user, beginning=True)
             people[sequence.id] += number
             # An array in the server's own words: of ids, it has nothing to unescape.
             active = self._plain["active_sequences"].strip("{}").split(",")

@@ -143,6 +143,11 @@ def status() -> Status:
     return Status(folder, pid is not None, pid, version, data, folder / "run", folder / "server.log", size)
 
 
+def answers() -> bool:
+    """Whether the server takes connections. Starts nothing. Raises UsageError as ``home.find`` does."""
+    return _answers(home.find())
+
+
 def _answers(folder: Path) -> bool:
     """Tell whether the server takes connections. Speaks the protocol, as importing psycopg takes longer."""
     hello = struct.pack("!i", 196608) + b"user\0postgres\0database\0postgres\0\0"

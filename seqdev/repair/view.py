@@ -96,28 +96,28 @@ class Refusal:
     to_device: Named | None
 
 
-def show_plan(writer: Writer, plan: Plan, show_all: bool) -> None:
-    """What would be changed: by from, to and why; the rows, 20 of them or all; who is refused."""
+def show_plan(writer: Writer, plan: Plan, most: int | None) -> None:
+    """What would be changed: by from, to and why; the rows, ``most`` of them or all; who is refused."""
     summary = _summary(plan, None)
     totals = _totals(writer, plan)
-    refused = _refused(writer, plan, None, show_all)
-    rows = _rows(writer, plan, show_all)
+    refused = _refused(writer, plan, None, most)
+    rows = _rows(writer, plan, most)
     _write(writer, (summary, totals), (rows, refused), screen=(totals, rows, refused))
-    _announce(plan, show_all)
+    _announce(plan, most)
 
 
-def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, show_all: bool) -> None:
+def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, most: int | None) -> None:
     """What was done: the account, by from, to and why; who was refused or kept."""
     summary = _summary(plan, outcome)
     totals = _totals(writer, plan)
-    refused = _refused(writer, plan, outcome, show_all)
-    rows = _rows(writer, plan, show_all)
+    refused = _refused(writer, plan, outcome, most)
+    rows = _rows(writer, plan, most)
     _write(writer, (summary, totals), (rows, refused), screen=(summary, totals, refused))
     if not plan.changes:
         note("nothing to change" + (f": {plan.refused.total():,} refused" if plan.refused else ""))
     elif outcome.run and outcome.changed:
         note(f"to take it back: seqdev repair undo {outcome.run}")
-    _announce_refused(plan, show_all)
+    _announce_refused(plan, most)
     _announce_left_alone(plan)
     if outcome.overtaken:
         note(
@@ -253,9 +253,9 @@ def _published(writer: Writer, row: PlanRow) -> PlanRow:
     return replace(row, expected=_shown(writer, row.expected), becomes=_shown(writer, row.becomes))
 
 
-def _rows(writer: Writer, plan: Plan, show_all: bool) -> Table:
+def _rows(writer: Writer, plan: Plan, most: int | None) -> Table:
     changes = (row for row in plan.rows() if row.becomes and not row.refused)
-    shown = changes if show_all else islice(changes, LISTED)
+    shown = islice(changes, most)
     if not for_people(writer.format):
         return Table("rows", PlanRow, (_published(writer, row) for row in shown))
     moves = (
@@ -271,11 +271,11 @@ def _rows(writer: Writer, plan: Plan, show_all: bool) -> Table:
     return Table("rows", Move, moves)
 
 
-def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool) -> Table:
+def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, most: int | None) -> Table:
     refused = (row for row in plan.rows() if row.refused) if plan.refused else iter(())
     listed = outcome.listed if outcome else ()
     kept = (replace(row, refused=row.refused or "changed_since_plan") for row in listed)
-    shown = chain(kept, refused if show_all else islice(refused, LISTED))
+    shown = chain(kept, islice(refused, most))
     if not for_people(writer.format):
         return Table("refused", PlanRow, (_published(writer, row) for row in shown))
     lines = (
@@ -291,19 +291,19 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, show_all: bool
     return Table("refused", Refusal, lines)
 
 
-def _announce(plan: Plan, show_all: bool) -> None:
-    shown = plan.changes if show_all else min(plan.changes, LISTED)
-    more = "" if shown == plan.changes else f", {shown} shown: --all shows all"
+def _announce(plan: Plan, most: int | None) -> None:
+    shown = plan.changes if most is None else min(plan.changes, most)
+    more = "" if shown == plan.changes else f", {shown} shown: --limit, or --all"
     note(f"{plan.changes:,} rows of {plan.people:,} people would change{more}")
-    _announce_refused(plan, show_all)
+    _announce_refused(plan, most)
     _announce_left_alone(plan)
 
 
-def _announce_refused(plan: Plan, show_all: bool) -> None:
+def _announce_refused(plan: Plan, most: int | None) -> None:
     refused = plan.refused.total()
     if refused:
         reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in plan.refused.most_common())
-        more = "" if show_all or refused <= LISTED else f"; {LISTED} of them listed, --all lists all"
+        more = "" if most is None or refused <= most else f"; {most} of them listed: --limit, or --all"
         note(f"{refused:,} rows refused: {reasons}{more}")
 
 

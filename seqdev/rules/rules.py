@@ -188,8 +188,13 @@ class Target:
     user: UUID | None = None
 
 
-def target(tx: Transaction, user: str | None, sequence: str | None, device: str | None) -> Target:
-    """For whom, by what was typed: one of the three, or all. Raises UsageError."""
+def target(
+    tx: Transaction, user: str | None, sequence: str | None, device: str | None, *, beginning: bool = False
+) -> Target:
+    """For whom, by what was typed: one of the three, or all; ``beginning`` as for ``lookup.find``.
+
+    Raises UsageError.
+    """
     given = {"user": user, "sequence": sequence, "device": device}
     named = [(scope, text) for scope, text in given.items() if text is not None]
     if not named:
@@ -198,7 +203,7 @@ def target(tx: Transaction, user: str | None, sequence: str | None, device: str 
         options = " and ".join(f"--{scope}" for scope, _ in named)
         raise UsageError(f"{options}: a rule is for one of them", "give one of --user, --sequence, --device")
     ((scope, text),) = named
-    found = lookup.find(tx, lookup.Kind[scope.upper()], text)
+    found = lookup.find(tx, lookup.Kind[scope.upper()], text, beginning=beginning)
     return Target(scope, found.id, found.name, found.user_id)
 
 

@@ -134,7 +134,7 @@ def processed(host: Host) -> dict[str, str | None]:
 
 
 def test_every_cause_of_a_mismatch_is_named(processed: dict[str, str | None], seqdev: Cli) -> None:
-    found = causes(audit(seqdev, "mismatches", "--all"))
+    found = causes(audit(seqdev, "mismatches", "--all", "--matches"))
     assert found == processed
     listed = causes(audit(seqdev, "mismatches", "--limit", "100"))
     assert listed == {phone: cause for phone, cause in processed.items() if cause}
@@ -144,7 +144,8 @@ def test_verdicts_are_those_of_the_seeds_query_where_it_is_right(
     processed: dict[str, str | None], host: Host, seqdev: Cli
 ) -> None:
     ours = {
-        (row["contact_id"], row["message_id"]): row["verdict"] for row in audit(seqdev, "mismatches", "--all")
+        (row["contact_id"], row["message_id"]): row["verdict"]
+        for row in audit(seqdev, "mismatches", "--all", "--matches")
     }
     host.rows("set timezone = 'UTC'")
     seeds = {(str(row.id), str(row.message_id)): row.status for row in host.rows(SEED_CHECK)}
@@ -170,7 +171,7 @@ def test_a_reassigned_next_step_does_not_make_the_step_before_a_mismatch(host: H
 
 
 def test_each_mismatch_says_what_to_do_and_where(processed: dict[str, str | None], seqdev: Cli) -> None:
-    rows = {row["cause"]: row for row in audit(seqdev, "mismatches", "--all")}
+    rows = {row["cause"]: row for row in audit(seqdev, "mismatches", "--all", "--matches")}
     assert rows["lead_reowned"]["repair"] == "seqdev repair assigned"
     assert rows["assignment_missing"]["repair"] == "seqdev repair missing"
     deleted = rows["device_deleted"]
@@ -186,7 +187,7 @@ def test_a_tick_leaves_no_mismatch(host: Host, seqdev: Cli) -> None:
     for number in range(5):
         host.contact(sequence, step, f"60123456{number}", host.device(user))
     assert seqdev("tick").code == 0
-    rows = audit(seqdev, "mismatches", "--all", code=0)
+    rows = audit(seqdev, "mismatches", "--all", "--matches", code=0)
     assert [(row["verdict"], row["writer"]) for row in rows] == [("MATCH", "seqdev")] * 5
     assert seqdev("audit", "mismatches").out == ""
 

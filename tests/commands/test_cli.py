@@ -31,7 +31,7 @@ def test_version(seqdev: Cli) -> None:
         ["tick", "--budget", "soon"],
         ["tick", "--batch-size", "0"],
         ["tick", "--format", "xml"],
-        ["enroll", "--limit", "0"],
+        ["enroll", "--max", "0"],
         ["--config", "/nonexistent.toml", "tick"],
     ],
 )

@@ -8,7 +8,7 @@ from tests.world.host import Host
 GROUPS = {
     "": (
         *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
-        *("forecast", "stats", "metrics", "pause", "resume", "db", "demo"),
+        *("forecast", "stats", "metrics", "top", "report", "pause", "resume", "db", "demo"),
     ),
     "rules": ("list", "get", "set", "unset", "adopt", "history"),
     "audit": (
@@ -107,7 +107,7 @@ def test_a_table_without_rows_is_not_printed(host: Host, seqdev: Cli) -> None:
     for output in ("table", "markdown"):
         ran = seqdev("db", "check", "--format", output)
         assert (ran.code, ran.out) == (0, "")
-        assert ran.err.endswith("in order; --all shows them\n")
+        assert ran.err.endswith("in order; --ok shows them\n")
         ran = seqdev("runs", "--format", output)
         assert (ran.code, ran.out, ran.err) == (0, "", "seqdev: no run is in the journal\n")
         ran = seqdev("repair", "list", "--format", output)

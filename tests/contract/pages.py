@@ -6,6 +6,8 @@ from pathlib import Path
 from tests.world.command import ROOT
 
 DOCS = ROOT / "docs"
+MAN = DOCS / "man"
+RUNBOOKS = DOCS / "runbooks"
 REFERENCE = DOCS / "reference.md"
 JSON_FIELDS = DOCS / "json-fields.md"
 

@@ -1,18 +1,23 @@
 """README.md and docs/ say what is: pages are generated, examples run, tables are the code's, links lead somewhere."""
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
 
+from seqdev.commands.help import TOPICS, text
 from seqdev.errors import Exit
 from seqdev.explain.advice import UNBLOCK
+from seqdev.output import manual
 from seqdev.postgres import binaries as server_binaries
 from seqdev.rules.rules import SCOPES
 from seqdev.settings import KEYS, RULES, Policy, Rules, Settings, load, text_of, value_of
-from tests.contract.pages import DOCS, REFERENCE, keep
+from tests.contract.pages import DOCS, MAN, REFERENCE, keep
 from tests.contract.reference import all_commands, reference
 from tests.world.command import ROOT
 
@@ -33,6 +38,37 @@ def anchors(page: Path) -> set[str]:
 
 def test_the_reference_is_what_the_commands_say() -> None:
     keep(REFERENCE, reference())
+
+
+def test_the_manual_pages_are_what_the_commands_say() -> None:
+    pages = {
+        MAN / f"{path.replace(' ', '-')}.1": manual.page(command, context)
+        for path, command, context in all_commands()
+        if path.count(" ") < 2
+    }
+    for file, page in pages.items():
+        keep(file, page)
+    assert set(MAN.iterdir()) == set(pages)
+
+
+def test_man_has_nothing_to_warn_of() -> None:
+    if not shutil.which("man"):
+        warnings.warn("NOT TESTED: the manual pages, as there is no man on this machine", stacklevel=1)
+        pytest.skip("no man on this machine")
+    done = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l", *sorted(MAN.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"LC_ALL": "C.UTF-8", "MANROFFSEQ": ""},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_every_topic_of_the_help_is_in_the_documentation(name: str) -> None:
+    assert TOPICS[name].about
+    assert len(text(TOPICS[name]).splitlines()) > 10
 
 
 def test_the_readme_has_two_hundred_lines_at_most() -> None:

@@ -66,7 +66,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     )
     host.rows(f"drop index {index.name}")
     run("db upgrade", "--yes")
-    run("db check", "--all")
+    run("db check", "--ok")
     run("db status")
 
     user = host.user()
@@ -176,6 +176,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("rules list")
     run("rules get", "policy")
     run("rules history")
+    run("config show")
 
     run("runs")
     run("runs RUN", done)

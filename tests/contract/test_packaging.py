@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqdev.postgres.queries import ROOT as SQL
+from tests.contract.pages import MAN
 from tests.world.command import ROOT
 
 pytestmark = pytest.mark.thorough
@@ -56,9 +57,19 @@ def test_the_wheel_installed_elsewhere_runs_its_own_sql(
     assert {file.relative_to(where) for file in Path(where).rglob("*.sql")} == {
         file.relative_to(SQL) for file in SQL.rglob("*.sql")
     }
-    for arguments, code in ((["db", "init"], 0), (["db", "check"], 0), (["tick"], 0), (["report"], 0)):
+    for arguments, code in (
+        (["db", "init"], 0),
+        (["db", "check"], 0),
+        (["tick"], 0),
+        (["report"], 0),
+        (["help", "reasons"], 0),
+    ):
         ran = run(str(python), "-m", "seqdev", *arguments)
         assert ran.returncode == code, ran.stderr
+    for shell in ("bash", "zsh", "fish"):
+        assert "seqdev" in run(str(python), "-m", "seqdev", "completion", shell).stdout
+    pages = {page.name for page in (site / "share" / "man" / "man1").iterdir()}
+    assert pages == {page.name for page in MAN.iterdir()}
 
 
 def test_the_source_distribution_has_what_the_readme_leads_to(tmp_path: Path) -> None:

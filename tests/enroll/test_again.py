@@ -127,7 +127,7 @@ def test_who_is_blocked_or_over_the_limit_stays_as_they_are(scene: Scene) -> Non
     scene.host.rule("reenrol_after", "1d")
     scene.host.rows("update leads set trigger = 'WARM'")
     before = scene.rows()
-    assert scene.enrol("--limit", "1", "--yes") == 1
+    assert scene.enrol("--max", "1", "--yes") == 1
     assert sorted([scene.statuses(), scene.statuses("60173527173")]) == [
         ["active", "pending"],
         ["completed"] * 2,

@@ -186,7 +186,7 @@ def test_sequence_user_device_and_limit_narrow_it(host: Host, seqdev: Cli) -> No
             host.lead(user, devices[number], f"6012{number}0000{lead}", "WARM,COLD")
     sequences = host.rows("select id, name, user_id from sequences")
     warm = next(row for row in sequences if row.name == "warm" and row.user_id == users[0])
-    assert counts(enroll(seqdev, "--sequence", str(warm.id), "--limit", "3")) == {"warm": (4, 3, 0, 0)}
+    assert counts(enroll(seqdev, "--sequence", str(warm.id), "--max", "3")) == {"warm": (4, 3, 0, 0)}
     assert counts(enroll(seqdev, "--sequence", str(warm.id))) == {"warm": (4, 1, 3, 0)}
     assert counts(enroll(seqdev, "--user", str(users[0]))) == {"warm": (4, 0, 4, 0), "cold": (4, 4, 0, 0)}
     enroll(seqdev, "--device", "device 1")
@@ -209,9 +209,9 @@ def test_a_limit_that_cuts_is_announced(host: Host, seqdev: Cli) -> None:
     host.simple_sequence(user)
     for number in range(5):
         host.lead(user, device, f"6012{number:06}", "WARM")
-    ran = seqdev("enroll", "--yes", "--limit", "2")
+    ran = seqdev("enroll", "--yes", "--max", "2")
     assert ran.code == 0
-    assert "--limit 2" in ran.err
+    assert "--max 2" in ran.err
     assert host.value("select count(*) from sequence_contacts") == 2
 
 

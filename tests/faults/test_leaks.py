@@ -30,7 +30,7 @@ COMMANDS = [
     ["--mask", "repair", "stuck", "--yes"],
     ["--mask", "repair", "list"],
     ["audit", "all"],
-    ["--mask", "audit", "mismatches", "--all"],
+    ["--mask", "audit", "mismatches", "--all", "--matches"],
     ["--mask", "audit", "contacts"],
     ["--mask", "audit", "leads"],
     ["audit", "devices"],

@@ -27,7 +27,7 @@ def test_all_devices_connected_is_a_finding_that_says_what_follows(host: Host, s
     assert "strict, fallback and reassign send nothing;" in why
 
     host.rule("online_statuses", "online,connected")
-    named = found(seqdev, "--all")
+    named = found(seqdev, "--ok")
     assert named["code"] == 0
     assert named["user_devices.status"]["status"] == "ok"
 

@@ -59,6 +59,7 @@ READS = [
     "runs --every 1m",
     "report",
     "rules list",
+    "config show",
     "rules get max_per_hour --device A",
     "rules history",
     "rules set policy strict --dry-run",

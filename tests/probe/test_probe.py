@@ -33,7 +33,7 @@ def world(host: Host, steps: int = 3) -> None:
 
 def check(seqdev: Cli, *options: str) -> tuple[int, dict[str, Any], str]:
     """The exit code of ``db check``, what it found in the probe, and what it said."""
-    ran = seqdev("db", "check", "--all", "--format", "json", *options)
+    ran = seqdev("db", "check", "--ok", "--format", "json", *options)
     found = {one["item"]: one for one in json.loads(ran.out) if one["item"].startswith("probe")}
     return ran.code, found, ran.err
 

@@ -103,7 +103,7 @@ def change(host: Host, draw: random.Random, row: UUID, old: UUID | None) -> None
 
 def audited(seqdev: Cli) -> list[Any]:
     """Every message that the audit looks at, the last first, as it lists them."""
-    ran = seqdev("audit", "mismatches", "--all", "--format", "json")
+    ran = seqdev("audit", "mismatches", "--all", "--matches", "--format", "json")
     assert ran.code == 3
     return sorted(
         json.loads(ran.out)["mismatches"],

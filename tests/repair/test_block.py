@@ -151,7 +151,7 @@ def test_the_list_is_shown_and_shortened(scene: Scene, host: Host, seqdev: Cli) 
     assert "no phone is blocked" in seqdev("block", "list").err
     block(seqdev, *(f"601735271{number:02}" for number in range(25)))
     ran = seqdev("block", "list")
-    assert "25 phones, 20 shown: --all shows all" in ran.err
+    assert "25 phones, 20 shown: --limit, or --all" in ran.err
     rows = run(seqdev, "block", "list", "--all")
     assert len(rows) == 25
     assert {(row["why"], row["user_id"]) for row in rows} == {(WHY, None)}

@@ -39,7 +39,7 @@ def incident(host: Host) -> Incident:
 
 
 def causes(seqdev: Cli) -> dict[str, int]:
-    found = json.loads(seqdev("audit", "mismatches", "--all", "--format", "json").out)
+    found = json.loads(seqdev("audit", "mismatches", "--all", "--matches", "--format", "json").out)
     return {kind["finding"]: kind["found"] for kind in found["found"]}
 
 
@@ -67,7 +67,9 @@ def test_afterwards_the_audit_tells_the_repaired_from_the_open(
     assert causes(seqdev) == {"fallback_used": 3, "foreign_writer": 9}
     done = run_of(repair(seqdev, "assigned"))
     assert causes(seqdev) == {"repaired": 3, "foreign_writer": 9}
-    rows = json.loads(seqdev("audit", "mismatches", "--all", "--format", "json").out)["mismatches"]
+    rows = json.loads(seqdev("audit", "mismatches", "--all", "--matches", "--format", "json").out)[
+        "mismatches"
+    ]
     assert {(row["cause"], row["state"]) for row in rows} == {
         ("fallback_used", "repaired"),
         ("foreign_writer", "open"),

@@ -404,7 +404,7 @@ def test_twenty_rows_are_shown_and_all_with_all(host: Host, seqdev: Cli) -> None
         host.contact(sequence, step, f"60120000{i:02}", a)
     ran = seqdev("repair", "device", "A", "--to", "B", "--dry-run")
     assert ran.out.count("never_written") == 21
-    assert "30 rows of 30 people would change, 20 shown: --all shows all" in ran.err
+    assert "30 rows of 30 people would change, 20 shown: --limit, or --all" in ran.err
     ran = seqdev("repair", "device", "A", "--to", "B", "--dry-run", "--all", "--format", "csv")
     assert len(ran.out.splitlines()) == 31
     run_id = repair(seqdev, "device", "A", "--to", "B")["summary"]["run_id"]

@@ -416,7 +416,7 @@ def test_a_limit_of_people_holds_where_some_are_refused(host: Host, seqdev: Cli)
         host.lead(user, device, f"60120000{number:02}", "WARM")
     first = host.value("select phone from leads order by id limit 1")
     refuse(host, "sequence_contacts", one_of("contact_phone", [first]))
-    assert seqdev("enroll", "--yes", "--limit", "7").code == 0
+    assert seqdev("enroll", "--yes", "--max", "7").code == 0
     assert host.value("select count(*) from sequence_contacts") == 7
 
 

@@ -1,0 +1,100 @@
+"""``seqdev help``: pages of the documentation, without a network."""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqdev.errors import Exit, UsageError
+
+_PACKAGED = Path(__file__).parents[1] / "docs"
+ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "docs"
+"""The folder of the pages: inside the installed package, beside it in a source tree."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Where the documentation tells of it: a page, or those of its sections."""
+
+    about: str
+    page: str
+    sections: tuple[str, ...] = ()
+
+
+TOPICS = {
+    "incident": Topic("what to do in an incident", "incidents.md"),
+    "policies": Topic(
+        "which device sends",
+        "policies-and-reasons.md",
+        (
+            *("When a contact is due", "Policies", "Limits of a device"),
+            *("When a device is lost", "What a tick writes"),
+        ),
+    ),
+    "reasons": Topic("why a contact waits", "policies-and-reasons.md", ("Reasons to wait",)),
+    "exit-codes": Topic("what an exit code means", "exit-codes.md"),
+    "time-zones": Topic("in which time zone instants are read, decided and shown", "time-zones.md"),
+    "rules": Topic("what every host obeys, and how it is set", "configuration.md", ("Rules",)),
+}
+
+
+def help(
+    ctx: typer.Context,
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", help=f"{', '.join(TOPICS)}; or a command.")
+    ] = None,
+) -> int:
+    """Explain a topic: incident, policies, reasons, exit-codes, time-zones, rules.
+
+    From the documentation that is installed with seqdev; it needs no network and no database.
+    """
+    root = ctx.find_root()
+    if topic is None:
+        width = max(map(len, TOPICS))
+        typer.echo("\n".join(f"seqdev help {name:{width}}  {one.about}" for name, one in TOPICS.items()))
+        typer.echo(f"seqdev {'COMMAND --help':{width + 5}}  what a command does, and its options")
+        return Exit.DONE
+    if topic in TOPICS:
+        _show(text(TOPICS[topic]))
+        return Exit.DONE
+    command = root.command.get_command(root, topic)  # type: ignore[attr-defined] # it is a group
+    if command is None:
+        raise UsageError(
+            f"no topic {topic!r}", f"topics: {', '.join(TOPICS)}; or a command, see seqdev --help"
+        )
+    typer.echo(command.get_help(type(root)(command, info_name=topic, parent=root)))
+    return Exit.DONE
+
+
+def text(topic: Topic) -> str:
+    """What the documentation says of it, in Markdown, links as their words."""
+    page = (ROOT / topic.page).read_text(encoding="utf-8")
+    if topic.sections:
+        parts = {part.partition("\n")[0]: part for part in re.split(r"^## ", page, flags=re.M)[1:]}
+        page = "\n".join(f"## {parts[name].rstrip()}\n" for name in topic.sections)
+    return re.sub(r"\[([^\]]+)\]\([^)\s]+\)", r"\1", page)
+
+
+def _show(page: str) -> None:
+    """Print the page; on a terminal laid out for it, through a pager where it is longer than the screen."""
+    if not sys.stdout.isatty():
+        typer.echo(page, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    with console.capture() as captured:
+        console.print(Markdown(page))
+    lines = captured.get()
+    if lines.count("\n") < console.height:
+        typer.echo(lines, nl=False)
+        return
+    # Colours, a page that fits is just printed, and it stays on the screen.
+    os.environ.setdefault("LESS", "-FRX")
+    with console.pager(styles=True):
+        console.print(Markdown(page))

@@ -1,0 +1,19 @@
+"""The screens of docs/runbooks/ are those of a real run: ``make docs`` plays the stories anew."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.contract.pages import RUNBOOKS
+from tests.world.host import Host
+from tests.world.runbooks import played, screens
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.iterdir()), ids=lambda page: page.stem)
+def test_the_screens_of_the_runbooks_are_those_of_today(page: Path, host: Host) -> None:
+    text = played(page.read_text(), host)
+    if os.environ.get("SEQDEV_TEST_WRITE_DOCS"):
+        page.write_text(text)
+    assert list(screens(page.read_text())) == list(screens(text)), "run: make docs"
