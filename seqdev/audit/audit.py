@@ -1,6 +1,6 @@
 """The audits: what went wrong, why, and the repair that fits. Each is one file below ``sql/audit/``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +141,7 @@ def counted(tx: Transaction, settings: Settings, query: Query[Row], criteria: Cr
 def rows(tx: Transaction, criteria: Criteria, *queries: Query[Any]) -> list[list[Any]]:
     """The rows of several files below ``sql/audit/``, each in a list of its own."""
     look = _Look(tx, tx.settings, criteria)
-    return [look.rows(query) for query in queries]
+    return [list(_listed(look.rows(query))) for query in queries]
 
 
 def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Health]:
@@ -163,7 +163,7 @@ def results(transaction: Transaction, criteria: Criteria) -> tuple[list[Result[A
 def stream(transaction: Transaction, query: Query[Row], criteria: Criteria) -> Iterator[Row]:
     """All rows that the audit ``query`` finds, by a cursor on the server: memory does not grow with them."""
     look = _Look(transaction, transaction.settings, replace(criteria, limit=None))
-    return transaction.stream(query, **look.given(query))
+    return _listed(transaction.stream(query, **look.given(query)))
 
 
 def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
@@ -280,6 +280,11 @@ class _Look:
         )
 
 
+def _listed(rows: Iterable[Row]) -> Iterator[Row]:
+    """``rows`` without the one that comes where nothing is found, and has but a summary."""
+    return (row for row in rows if getattr(row, "total", True))
+
+
 def _find(look: _Look, query: Query[Row]) -> Result[Row]:
     rows = look.rows(query)
     window = look.window(query)
@@ -290,8 +295,7 @@ def _find(look: _Look, query: Query[Row]) -> Result[Row]:
     kinds = sorted(first.found.items(), key=lambda item: (item[1]["severity"], -item[1]["found"], item[0]))
     return Result(
         query,
-        # A summary comes with a row also where nothing is found.
-        rows if first.total else [],
+        list(_listed(rows)),
         window,
         first.total,
         [Kind(name, SEVERITIES[one["severity"]], one["found"], one["repair"]) for name, one in kinds],

@@ -13,7 +13,7 @@ from uuid import UUID
 from seqdev.audit.rows import FailedMessages, Mismatch
 from seqdev.output.text import Phone
 
-_REPAIRED = "repaired"
+_OPEN, _REPAIRED = "open", "repaired"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Mismatches:
     """Messages from another device than the one assigned, in all."""
 
     open: int
-    """Those that no repair has dealt with."""
+    """Those that no repair has dealt with: open or irreparable, as `seqdev audit mismatches` has it."""
     to_do: int
     """Of these, those that somebody has to do something about."""
     repaired: int
@@ -39,7 +39,7 @@ class Cause:
     cause: str
     """Why."""
     open: int
-    """Those that no repair has dealt with."""
+    """Those that no repair has dealt with: open or irreparable, as `seqdev audit mismatches` has it."""
     repaired: int
     """Those that a repair has dealt with."""
     first_at: datetime | None
@@ -109,7 +109,7 @@ class Person:
     cause: str | None
     """Why."""
     state: str | None
-    """open, or repaired."""
+    """open, repaired, or irreparable: nothing is to come that could be repaired."""
     at: datetime | None
     """When the message was made."""
     sequence: str
@@ -158,7 +158,7 @@ class Affected:
         """Count ``rows``."""
         for row in rows:
             self._repairs |= row.found
-            cause, state = str(row.cause), str(row.state)
+            cause, state = str(row.cause), _REPAIRED if row.state == _REPAIRED else _OPEN
             self._causes[cause, state] += 1
             self._times[cause].add(row.at)
             if row.at is not None:
@@ -195,7 +195,7 @@ class Affected:
         for (cause, state), number in self._causes.items():
             states[state] += number
             to_do += number if state != _REPAIRED and self._repairs[cause]["severity"] < 3 else 0
-        return Mismatches(states["open"], to_do, states[_REPAIRED], times.first, times.last)
+        return Mismatches(states[_OPEN], to_do, states[_REPAIRED], times.first, times.last)
 
     @property
     def causes(self) -> Sequence[Cause]:
@@ -203,7 +203,7 @@ class Affected:
         found = [
             Cause(
                 cause,
-                self._causes[cause, "open"],
+                self._causes[cause, _OPEN],
                 self._causes[cause, _REPAIRED],
                 times.first,
                 times.last,
@@ -233,7 +233,7 @@ class Affected:
         """By device, the most affected first."""
         found = [
             AffectedDevice(
-                self._names.get(device), device, count["wrote"], count["lost"], count["open"], count["failed"]
+                self._names.get(device), device, count["wrote"], count["lost"], count[_OPEN], count["failed"]
             )
             for device, count in self._devices.items()
         ]
@@ -244,7 +244,7 @@ class Affected:
         """By sequence, the most affected first."""
         found = [
             AffectedSequence(
-                self._names.get(sequence), sequence, count["open"], count[_REPAIRED], count["failed"]
+                self._names.get(sequence), sequence, count[_OPEN], count[_REPAIRED], count["failed"]
             )
             for sequence, count in self._sequences.items()
         ]

@@ -110,7 +110,7 @@ def test_the_timeline_has_each_tick_mismatch_and_failure_once(host: Host, seqdev
     assert abs(sum(one["ticks"] for one in places) - sum(one.good for one in ticks)) <= 1
     assert sum(one["bad_ticks"] for one in places) == sum(not one.good for one in ticks)
     (gap,) = (one for one in told["gaps"] if one["lasted"] > 600)
-    assert 2400 < gap["lasted"] <= 2520
+    assert 2400 < gap["lasted"] <= 3000
     assert told["gaps"][0] == gap, "the longest gap is the first"
     (pause,) = told["pauses"]
     assert pause["resumed_at"]
