@@ -60,7 +60,7 @@ def offered(process: Cli, *words: str, shell: str = "zsh", **environment: str) -
     return [line.partition("\t")[0] for line in ran.out.splitlines()]
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 def test_real_shells_complete_commands_options_and_names(shell: Prompt, tmp_path: Path) -> None:
     assert shell.run("seqdev expl\t+60") == ["explain", "+60"]
     assert shell.run("seqdev audit mism\t--seq\twelc\t") == ["audit", "mismatches", "--sequence", "Welcome"]

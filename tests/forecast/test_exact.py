@@ -218,7 +218,7 @@ def test_each_device_sends_on_each_day_what_was_foretold(
     assert live(host, seqdev, days) == expected
 
 
-@pytest.mark.cases(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", ["strict", "queue"])
 @pytest.mark.parametrize("every", ["1h", "30m"])
 def test_under_every_rule_each_device_sends_what_was_foretold(

@@ -80,6 +80,7 @@ def test_the_minute_decides_in_an_hour_in_which_a_window_shuts(host: Host, seqde
     assert "4 contacts wait at the end for their window" in ran.err
 
 
+@pytest.mark.thorough
 def test_a_window_is_that_of_the_recipients_clock(host: Host, seqdev: Cli) -> None:
     drip = Drip(host, "queue")
     host.rule("zone", "recipient", user=drip.user)

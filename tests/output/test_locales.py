@@ -76,6 +76,7 @@ def test_help_and_errors_are_shown_in_every_locale(host: Host, locale: str) -> N
     assert ran.code in (2, 3), ran
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("home", ["/" + "x" * 300, ""])
 def test_a_home_that_cannot_be_looked_into_is_named_and_passed_over(
     host: Host, process: Cli, home: str

@@ -271,6 +271,7 @@ def test_two_hosts_with_different_files_never_decide_differently(host: Host, pro
     assert host.value("select count(*) from broadcast_messages") == 0
 
 
+@pytest.mark.thorough
 def test_two_hosts_whose_files_hold_different_settings_of_their_own_decide_the_same(
     host: Host, process: Cli, tmp_path: Path
 ) -> None:

@@ -470,7 +470,7 @@ def open_for(host: Host, now: datetime, window: str, **given: object) -> set[str
         return {row.recipient_phone for row in host.rows("select recipient_phone from broadcast_messages")}
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "window", ["mon-fri 09:00-18:00, sat 10:00-13:00", "daily 22:00-02:00", "daily 01:30-02:30"]
 )

@@ -144,6 +144,7 @@ def test_a_url_that_cannot_be_pinged_is_wrong_usage_and_is_not_shown(
     assert host.value("select count(*) from seqdev.run") == 0
 
 
+@pytest.mark.thorough
 def test_the_url_is_in_no_traceback_and_in_no_error_of_the_file(
     host: Host, process: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

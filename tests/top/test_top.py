@@ -137,6 +137,7 @@ def test_a_statement_that_takes_too_long_is_given_up(
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.thorough
 def test_the_live_screen_follows_the_service_and_tells_of_people(host: Host, seqdev: Cli) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
