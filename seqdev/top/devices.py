@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -39,26 +40,26 @@ _STYLES = {
 
 _SORTS: dict[str, Callable[[Device], Any]] = {
     "due": lambda one: -one.due,
-    "overdue for": lambda one: one.oldest_due.timestamp() if one.oldest_due else float("inf"),
+    "overdue": lambda one: one.oldest_due.timestamp() if one.oldest_due else float("inf"),
     "in flight": lambda one: -one.in_flight,
-    "this hour": lambda one: -one.sent_hour,
-    "today": lambda one: -one.sent_day,
-    "drained in": lambda one: -(timedelta.max if one.drain is None else one.drain),
+    "hour": lambda one: -one.sent_hour,
+    "day": lambda one: -one.sent_day,
+    "drained": lambda one: -(timedelta.max if one.drain is None else one.drain),
     "state": lambda one: one.state,
     "device": lambda one: one.device.casefold(),
 }
 """By what devices can be sorted."""
 
 _KEYS = """\
-arrows, PgUp, PgDn   move
-Enter                the people of the device; then the story of the person
-Esc                  back
-s                    sort by the next column
-r                    the other way round
-/                    only devices whose name, id or state has these letters; Esc: all
-space                hold still, and go on
-?                    these keys
-q                    end
+arrows  move, sideways too; PgUp and PgDn by a page
+Enter   the people of the device; then the story of the person
+Esc     back
+s       sort by the next column
+r       the other way round
+/       only devices with these letters; Esc: all
+space   hold still, and go on
+?       these keys
+q       end
 """
 
 
@@ -125,8 +126,10 @@ class Devices(Page[None]):
         at = table.coordinate_to_cell_key(Coordinate(place, 0)).row_key.value if table.row_count else None
         table.clear(columns=True)
         table.add_columns(*(_title(name, self._sort) for name in _COLUMNS))
+        names = Counter(one.device for one in self._snapshot.devices)
         for one in devices[:_LISTED]:
-            table.add_row(*_cells(one, self._snapshot.at), key=str(one.device_id))
+            cells = _cells(one, self._snapshot.at, names[one.device] == 1)
+            table.add_row(*cells, key=str(one.device_id))
         if at is not None and at in (str(one.device_id) for one in devices[:_LISTED]):
             place = table.get_row_index(at)
         table.move_cursor(row=min(place, max(0, table.row_count - 1)))
@@ -218,44 +221,36 @@ class Keys(ModalScreen[None]):
         yield Static(_KEYS, markup=False)
 
 
-_COLUMNS = (
-    "device",
-    "state",
-    "due",
-    "overdue for",
-    "in flight",
-    "this hour",
-    "today",
-    "drained in",
-    "status",
-)
+_COLUMNS = ("device", "state", "due", "overdue", "in flight", "hour", "day", "drained", "status")
 
 
 def _title(name: str, sort: str) -> Text:
     return Text(f"{name} *" if name == sort else name)
 
 
-def _cells(device: Device, now: datetime) -> list[Text]:
+def _cells(device: Device, now: datetime, alone: bool) -> list[Text]:
+    """``alone``: no other device has its name, so that it needs no id."""
     one = view.line(device, now)
     overdue = "" if one.overdue_for is None else duration(one.overdue_for)
     numbers = (
         (number(one.due), ""),
         (overdue, ""),
-        (one.in_flight, _full(device.in_flight, device.most_in_flight)),
-        (one.this_hour, _full(device.sent_hour, device.most_hour)),
-        (one.today, _full(device.sent_day, device.most_day)),
+        _of(device.in_flight, device.most_in_flight),
+        _of(device.sent_hour, device.most_hour),
+        _of(device.sent_day, device.most_day),
         (one.drained_in, _style(tone(one.drained_in))),
     )
     return [
-        Text(visible(str(one.device))),
+        Text(visible(device.device if alone and device.device else str(one.device))),
         Text(one.state, _style(tone(one.state))),
         *(Text(words, style, justify="right") for words, style in numbers),
         Text(visible(one.status), "dim"),
     ]
 
 
-def _full(sent: int, most: int) -> str:
-    return "yellow" if sent >= most else ""
+def _of(sent: int, most: int) -> tuple[str, str]:
+    """A number of its limit, and in which style: what fits a terminal of 80 columns."""
+    return f"{sent:,}/{most:,}", "yellow" if sent >= most else ""
 
 
 def _text(line: Sequence[str | Toned]) -> Text:
