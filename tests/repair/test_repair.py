@@ -368,7 +368,7 @@ def test_a_plan_that_was_touched_or_is_of_something_else_is_refused(
             file.write_text(bad)
             assert seqdev("repair", "device", "A", "--to", "B", "--plan", str(file), "--yes").code == 2
         assert seqdev("repair", "missing", "--plan", str(tmp_path / "none"), "--yes").code == 2
-        assert seqdev("repair", "missing", "--dry-run", "--plan", "/nonexistent/plan").code == 2
+        assert seqdev("repair", "missing", "--dry-run", "--plan", "/proc/none/plan").code == 2
 
 
 def test_without_a_terminal_it_needs_yes(host: Host, process: Cli) -> None:

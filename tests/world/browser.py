@@ -129,6 +129,8 @@ def browser(program: str, home: Path) -> Iterator[Browser]:
     process = subprocess.Popen(
         ["/bin/bash", "-c", f'exec 3<&{hear} 4>&{say}; exec "$@"', "browser", program, *options],
         pass_fds=(hear, say),
+        # It writes to the folder of its configuration, whose name tests set to one that is not there.
+        env=os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

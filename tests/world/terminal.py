@@ -34,7 +34,7 @@ def at_terminal(arguments: list[str], answers: list[str], *, stdout: bool = Fals
         preexec_fn=hear,
     )
     os.close(theirs)
-    said, left = "", [*answers]
+    said, left, asks_too_often = "", [*answers], False
     while select.select([ours], [], [], PATIENCE)[0]:
         try:
             said += os.read(ours, 65_536).decode()
@@ -42,11 +42,12 @@ def at_terminal(arguments: list[str], answers: list[str], *, stdout: bool = Fals
             break
         if _QUESTION.search(said):
             if not left:
+                asks_too_often = True
                 break
             os.write(ours, f"{left.pop(0)}\n".encode())
     else:
         process.kill()
-    if process.poll() is None and _QUESTION.search(said):
+    if asks_too_often:
         process.kill()
     out, _ = process.communicate(timeout=PATIENCE)
     os.close(ours)
