@@ -30,7 +30,7 @@ GROUPS = {
         *("failed", "queued"),
     ),
     "leads": ("import", "assign"),
-    "db": ("check", "upgrade", "zone", "places", "init", "grants", "up", "down", "status", "psql"),
+    "db": ("check", "zone", "places", "init", "grants", "upgrade", "up", "down", "status", "psql"),
 }
 
 

@@ -123,7 +123,7 @@ def test_the_demo_comes_out_as_the_readme_says_masked_or_not_wherever_settings_p
 
     # The incident: alice-4 dies, six others stand in for it, and the repair is undone and done again.
     assert field(ran, "moved") == ["0"] * 10 + ["12", "0"]
-    assert re.search(r"\nfallback_used +warning +12 .*: seqdev repair assigned\n", ran.out)
+    assert re.search(r"\nfallback_used +warning +12 +seqdev repair assigned; or nothing", ran.out)
     assert len(re.findall(r"^6011\d+ +fallback_used +open +alice-4", ran.out, re.MULTILINE)) == 3
     assert "exit code 3: the audit has found something" in ran.err
     assert re.search(r"Welcome day 2 +completed .* MISMATCH on alice-\d", ran.out)

@@ -101,6 +101,10 @@ def played(page: str, host: Host) -> str:
     return _PART.sub(play, page)
 
 
+_PASSING = ("", "ago", "in", "now")
+"""Words about how long ago something was."""
+
+
 def screens(page: str) -> Iterator[str]:
     """The screens of a page, without what is another in each run: ids, numbers, instants, order."""
     for part in _PART.finditer(page):
@@ -108,7 +112,8 @@ def screens(page: str) -> Iterator[str]:
             text = re.sub(
                 r"[0-9a-f]{8}(-[0-9a-f-]{27})?|\d[\d.,:-]*( ?(ms|min|[smhd])\b)?", "N", part["screen"]
             )
-            yield "\n".join(sorted(" ".join(line.split()) for line in text.splitlines()))
+            # How long ago, and where a line is broken, depends on how quick the machine is.
+            yield " ".join(sorted(word for word in text.split() if word.strip("N[](),─") not in _PASSING))
 
 
 def screen(words: list[str]) -> str:
