@@ -64,6 +64,7 @@ def stated(name: str, rows: list[dict[str, Any]]) -> Counter[str]:
     return found
 
 
+@pytest.mark.cases(6)
 @pytest.mark.parametrize("name", SUMMED)
 @pytest.mark.parametrize(
     "options", [(), ("--since", "30m"), ("--since", "7d"), ("--device", "A"), ("--device", "D")]

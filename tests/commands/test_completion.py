@@ -111,6 +111,7 @@ def test_with_a_user_typed_only_their_devices_are_offered(host: Host, process: C
     assert offered(process, *line) == ["values", "mine"]
 
 
+@pytest.mark.thorough
 def test_users_rules_and_runs_are_offered(host: Host, seqdev: Cli, process: Cli) -> None:
     user = str(host.user())
     assert offered(process, "seqdev", "explain", "--user", user[:3]) == ["values", user]

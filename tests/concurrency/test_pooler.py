@@ -22,6 +22,7 @@ def test_ticks_through_a_transaction_pooler_send_everything_exactly_once(
     )
 
 
+@pytest.mark.thorough
 def test_a_backlog_goes_through_a_transaction_pooler_once(pgbouncer: str, host: Host, ticks: Ticks) -> None:
     ticks.database = pgbouncer
     fill(host, 12_000)

@@ -86,6 +86,7 @@ def untouched(server: str, template: str) -> Iterator[str]:
         connection.execute("drop database untouched with (force)")
 
 
+@pytest.mark.cases(40)
 @pytest.mark.parametrize("path", FILES)
 def test_psql_runs_the_file_on_its_defaults(path: str, untouched: str) -> None:
     files = [item for name in (*needed(path), path) for item in ("-f", str(ROOT / name))]

@@ -58,6 +58,7 @@ def test_the_end_says_why_a_tick_has_failed_by_its_exit_code(
     assert PHONE not in str(there.told)
 
 
+@pytest.mark.thorough
 def test_a_database_out_of_reach_is_told_too(seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQDEV_DATABASE_URL", "host=/nonexistent dbname=x")
     with monitor() as there:
