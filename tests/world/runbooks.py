@@ -101,6 +101,8 @@ def played(page: str, host: Host) -> str:
     return _PART.sub(play, page)
 
 
+_SIGNS = "N[](),─|▁▂▃▄▅▆▇█"
+"""Of what differs between two runs: what numbers have become, and the bars of a sparkline."""
 _PASSING = ("", "ago", "in", "now")
 """Words about how long ago something was."""
 
@@ -113,7 +115,7 @@ def screens(page: str) -> Iterator[str]:
                 r"[0-9a-f]{8}(-[0-9a-f-]{27})?|\d[\d.,:-]*( ?(ms|min|[smhd])\b)?", "N", part["screen"]
             )
             # How long ago, and where a line is broken, depends on how quick the machine is.
-            yield " ".join(sorted(word for word in text.split() if word.strip("N[](),─") not in _PASSING))
+            yield " ".join(sorted(word for word in text.split() if word.strip(_SIGNS) not in _PASSING))
 
 
 def screen(words: list[str]) -> str:
