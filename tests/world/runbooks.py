@@ -1,5 +1,6 @@
 """The stories of docs/runbooks/: what befalls a small service, and the screens of whoever looks after it."""
 
+import calendar
 import fcntl
 import os
 import pty
@@ -103,8 +104,8 @@ def played(page: str, host: Host) -> str:
 
 _SIGNS = "N[](),─|▁▂▃▄▅▆▇█"
 """Of what differs between two runs: what numbers have become, and the bars of a sparkline."""
-_PASSING = ("", "ago", "in", "now")
-"""Words about how long ago something was."""
+_PASSING = ("", "ago", "in", "now", *calendar.month_abbr[1:])
+"""Words about when something was: where that is longer in words, a date has less room."""
 
 
 def screens(page: str) -> Iterator[str]:
