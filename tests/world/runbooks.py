@@ -116,7 +116,8 @@ def screens(page: str) -> Iterator[str]:
                 r"[0-9a-f]{8}(-[0-9a-f-]{27})?|\d[\d.,:-]*( ?(ms|min|[smhd])\b)?", "N", part["screen"]
             )
             # How long ago, and where a line is broken, depends on how quick the machine is.
-            yield " ".join(sorted(word for word in text.split() if word.strip(_SIGNS) not in _PASSING))
+            words = {word.strip(_SIGNS + ";.") for word in text.split()}
+            yield " ".join(sorted(words.difference(_PASSING)))
 
 
 def screen(words: list[str]) -> str:
