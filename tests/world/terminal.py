@@ -35,12 +35,14 @@ def at_terminal(arguments: list[str], answers: list[str], *, stdout: bool = Fals
     )
     os.close(theirs)
     said, left, asks_too_often = "", [*answers], False
+    answered = 0  # up to there: the blank after a question may come by itself
     while select.select([ours], [], [], PATIENCE)[0]:
         try:
             said += os.read(ours, 65_536).decode()
         except OSError:  # the command has closed the terminal
             break
-        if _QUESTION.search(said):
+        if _QUESTION.search(said, answered):
+            answered = len(said)
             if not left:
                 asks_too_often = True
                 break
