@@ -105,6 +105,11 @@ class Result(Generic[Row]):
         """Findings in all."""
         return sum(kind.found for kind in self.kinds)
 
+    @property
+    def to_do(self) -> int:
+        """Of these, those that somebody has to do something about."""
+        return sum(kind.found for kind in self.kinds if kind.severity != SEVERITIES[3])
+
 
 @dataclass(frozen=True)
 class Line:
@@ -129,13 +134,17 @@ def sessions(database: Database) -> list[Session]:
 
 def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
     """What the audit ``query`` finds in ``criteria``, read-only."""
-    return database.retry(lambda tx: _find(_Look(tx, tx.settings, criteria), query), read_only=True)
+    return database.retry(lambda tx: look(tx, query, criteria), read_only=True)
 
 
-def counted(tx: Transaction, settings: Settings, query: Query[Row], criteria: Criteria) -> dict[str, int]:
+def look(tx: Transaction, query: Query[Row], criteria: Criteria) -> Result[Row]:
+    """The same, within a transaction."""
+    return _find(_Look(tx, tx.settings, criteria), query)
+
+
+def counted(tx: Transaction, query: Query[Row], criteria: Criteria) -> dict[str, int]:
     """How often the audit ``query`` finds each kind of thing in ``criteria``."""
-    found = _find(_Look(tx, settings, replace(criteria, limit=1)), query)
-    return {kind.finding: kind.found for kind in found.kinds}
+    return {kind.finding: kind.found for kind in look(tx, query, replace(criteria, limit=1)).kinds}
 
 
 def rows(tx: Transaction, criteria: Criteria, *queries: Query[Any]) -> list[list[Any]]:
@@ -151,7 +160,7 @@ def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Heal
         found, behind = results(transaction, replace(criteria, limit=1))
         return [line_of(result) for result in found], behind
 
-    return database.retry(work, read_only=True)
+    return database.retry(work, snapshot=True)
 
 
 def results(transaction: Transaction, criteria: Criteria) -> tuple[list[Result[Any]], Health]:
@@ -170,16 +179,10 @@ def health(database: Database, criteria: Criteria) -> tuple[Health, int]:
     """How far behind the service is, and the number of mismatches that somebody has to do something about."""
 
     def work(transaction: Transaction) -> tuple[Health, int]:
-        look = _Look(transaction, transaction.settings, Criteria(user=criteria.user))
-        return look.one(HEALTH), mismatched(transaction, criteria)
+        found = _Look(transaction, transaction.settings, replace(criteria, limit=1))
+        return found.one(HEALTH), _find(found, MISMATCHES).to_do
 
-    return database.retry(work, read_only=True)
-
-
-def mismatched(transaction: Transaction, criteria: Criteria) -> int:
-    """The number of mismatches in ``criteria`` that somebody has to do something about."""
-    kinds = _find(_Look(transaction, transaction.settings, replace(criteria, limit=1)), MISMATCHES).kinds
-    return sum(kind.found for kind in kinds if kind.severity != "note")
+    return database.retry(work, snapshot=True)
 
 
 def behind(database: Database) -> Health:

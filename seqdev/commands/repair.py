@@ -89,7 +89,7 @@ def assigned(
     def make(tx: Transaction) -> Job:
         window = window_of(ctx, since)
         asked = Criteria(window, user, sequence, device)
-        found = audit.counted(tx, tx.settings, audit_rows.MISMATCHES, asked)
+        found = audit.counted(tx, audit_rows.MISMATCHES, asked)
         which = Mismatches(window, history, causes)
         return repair.assigned(scope(tx, user, sequence, device), which, found)
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev.audit import audit
 from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.options import (
     MOST,
@@ -208,6 +207,9 @@ def _is_meant(app: App, database: Database) -> bool:
     """
     if not (somebody_is_there() and sys.stdout.isatty()):
         return True
+    # Here, and not above: what cron runs has no use for it.
+    from seqdev.audit import audit
+
     try:
         health = audit.behind(database)
     except PermissionRefused:

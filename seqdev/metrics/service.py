@@ -73,7 +73,7 @@ def _measured(tx: Transaction, by_device: bool) -> Iterable[Metric]:
     for one in decide(tx, tx.settings):
         waiting["next_tick" if one.decision == "queue" else one.decision] += one.contacts
     yield by("waiting_contacts", "Contacts due now, by why they wait", "reason", waiting)
-    found = audit.counted(tx, tx.settings, MISMATCHES, criteria)
+    found = audit.counted(tx, MISMATCHES, criteria)
     yield by("mismatch_messages", "Mismatches of the last hour, by cause", "cause", found)
     causes = Counter[str]()
     for row in failures:

@@ -1,6 +1,5 @@
 """The service at one instant: one transaction that only reads, and no statement of it for long."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,8 +7,8 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.audit import audit
-from seqdev.audit.audit import Criteria
-from seqdev.audit.rows import HEALTH, Health
+from seqdev.audit.audit import Criteria, Result
+from seqdev.audit.rows import HEALTH, MISMATCHES, Health, Mismatch
 from seqdev.moments import Moment, Window
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
@@ -22,20 +21,17 @@ PEOPLE_LISTED = 200
 """People of a device that are listed, at most."""
 
 _PATIENCE = timedelta(seconds=1)
-_MINUTE = Window(since=Moment("1m", age=timedelta(minutes=1)))
 _HOUR = Window(since=Moment("1h", age=timedelta(hours=1)))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The service at the instant ``at``; the ``minutes`` from the longest ago to the last."""
+    """The service at the instant ``at``; the last 60 ``minutes``, and ``mismatches`` of them."""
 
     at: datetime
-    took: timedelta
     last: Last
     health: Health
-    mismatches_minute: int
-    mismatches_hour: int
+    mismatches: Result[Mismatch]
     minutes: Sequence[Minute]
     devices: Sequence[Device]
 
@@ -45,7 +41,6 @@ def look(database: Database, user: str | None) -> Snapshot:
 
     Raises UsageError where there is no such user, Unavailable where the database takes too long.
     """
-    began = time.monotonic()
 
     def work(transaction: Transaction) -> Snapshot:
         settings = transaction.settings
@@ -59,14 +54,12 @@ def look(database: Database, user: str | None) -> Snapshot:
             at=transaction.now,
             last=transaction.one(LAST),
             health=health,
-            mismatches_minute=audit.mismatched(transaction, Criteria(_MINUTE, user)),
-            mismatches_hour=audit.mismatched(transaction, Criteria(_HOUR, user)),
+            mismatches=audit.look(transaction, MISMATCHES, Criteria(_HOUR, user, limit=1)),
             minutes=transaction.rows(MINUTES, failed=settings.failed_statuses, **given),
             devices=transaction.rows(DEVICES, **given, **gates.handed_to(DEVICES, steps, devices)),
-            took=timedelta(seconds=time.monotonic() - began),
         )
 
-    return database.retry(work, read_only=True, patience=_PATIENCE, statement_timeout=STATEMENT_TIMEOUT)
+    return database.retry(work, snapshot=True, patience=_PATIENCE, statement_timeout=STATEMENT_TIMEOUT)
 
 
 def people(database: Database, device: UUID) -> list[Person]:

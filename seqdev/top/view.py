@@ -74,10 +74,10 @@ class Service:
     """Messages that failed in the last minute."""
     failed_hour: int
     """Messages that failed in the last 60 minutes."""
-    mismatches_minute: int
-    """Messages of the last minute from another device than the one assigned, that need somebody."""
     mismatches_hour: int
-    """Those of the last 60 minutes."""
+    """Messages of the last 60 minutes from another device than the one assigned, that need somebody."""
+    mismatches_per_minute: float
+    """How many from another device, repaired or not, there are a minute now: in the last five."""
     ticks: str
     """The last 60 minutes, a sign each, the latest last: | a tick, ! one that came to no good end, . none."""
 
@@ -139,8 +139,8 @@ def service(found: Snapshot) -> Service:
         sent_hour=sum(one.sent for one in found.minutes),
         failed_minute=now.failed,
         failed_hour=sum(one.failed for one in found.minutes),
-        mismatches_minute=found.mismatches_minute,
-        mismatches_hour=found.mismatches_hour,
+        mismatches_hour=found.mismatches.to_do,
+        mismatches_per_minute=found.mismatches.summary.per_minute if found.mismatches.summary else 0.0,
         ticks="".join(_TICKED if one.ticks else _BROKEN if one.broken else _NONE for one in found.minutes),
     )
 
@@ -164,11 +164,13 @@ def head(found: Snapshot, clock: Clock) -> list[Words]:
     if one.on_pause:
         backlog += f"; {number(one.on_pause)} on pause"
     lines.append(_about("backlog", backlog, max(one.backlog_level, one.oldest_level, key=_bad)))
-    minute = (one.sent_minute, one.failed_minute, one.mismatches_minute)
-    hour = (one.sent_hour, one.failed_hour, one.mismatches_hour)
+    wrong = ""
+    if one.mismatches_hour:
+        rate = f"{number(one.mismatches_per_minute)} a minute now"
+        wrong = f", {number(one.mismatches_hour)} from another device than the assigned ({rate})"
     lines += [
-        _about(f"last {name}", _rates(*rates), Level.WARNING if rates[2] else None)
-        for name, rates in (("minute", minute), ("hour", hour))
+        _about("last minute", _sent(one.sent_minute, one.failed_minute)),
+        _about("last hour", _sent(one.sent_hour, one.failed_hour) + wrong, Level.WARNING if wrong else None),
     ]
     lines.append(_about("ticks", f"{one.ticks} now"))
     if waits := sorted((one.waiting or {}).items(), key=lambda item: (-item[1], item[0])):
@@ -194,9 +196,8 @@ def _end(found: Snapshot) -> str:
     return f"the last one {how} {duration(found.at - last.ended)} ago on {last.host}"
 
 
-def _rates(sent: int, failed: int, mismatches: int) -> str:
-    wrong = f"{number(mismatches)} from another device than the assigned"
-    return f"{number(sent)} sent, {number(failed)} failed, {wrong}"
+def _sent(sent: int, failed: int) -> str:
+    return f"{number(sent)} sent, {number(failed)} failed"
 
 
 def _level(limits: Threshold, value: int | None) -> Level:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seqdev.gates import DEVICES
+from seqdev.gate_rows import DEVICES
 from tests.world.command import Cli
 from tests.world.crowd import due_people
 from tests.world.forked import Forked

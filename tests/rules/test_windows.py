@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from phonenumbers.tzdata import TIMEZONE_DATA
 
-from seqdev.gates import WINDOWS
+from seqdev.gate_rows import WINDOWS
 from seqdev.postgres.queries import Query
 from seqdev.tick.batch import LOCK
 from seqdev.tick.claims import CLAIM, OVERFLOW, PICK

@@ -65,6 +65,14 @@ def test_the_page_tells_what_the_audits_tell(host: Host, seqdev: Cli) -> None:
     for one in found["devices"]:
         for name in ("due", "in_flight", "sent_hour", "sent_day", "status"):
             assert one[name] == rows[one["device"]][name], name
+    host.rows(
+        "update broadcast_messages set device_id = %s where recipient_phone = '601234567000' returning id",
+        away,
+    )
+    found, told = page(seqdev)["service"], seqdev("audit", "mismatches", "--format", "json").out
+    assert found["mismatches_hour"] == len(json.loads(told)["mismatches"]) == 1
+    assert found["mismatches_per_minute"] == 0.2
+    assert "1 from another device than the assigned (0.2 a minute now)" in seqdev("top").out
 
 
 def test_each_minute_has_what_was_sent_and_failed_in_it(host: Host, seqdev: Cli) -> None:

@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from seqdev.forecast.rows import CALENDAR, WARMED
-from seqdev.gates import (
+from seqdev.gate_rows import (
     AGAIN,
     BLOCKED,
     CAUSES,
