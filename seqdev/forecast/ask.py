@@ -48,11 +48,27 @@ class Asking:
         self._given: dict[str, object] = {"now": tx.now, "every": grid.every}
         self._ahead: dict[str, object] = {**self._given, "hours": 24 * grid.days}
         self._senders: dict[Policy, list[Sender]] = {}
+        self.world: World
+        """All that no policy changes."""
+        self.has_windows = False
+        """Whether a window is shut at any time."""
+        self.stopping: frozenset[UUID] = frozenset()
+        """The sequences that people leave when they write back."""
         self.is_unread = False
         """Whether people may have written back, and that cannot be read."""
+        self.may_enter_again = False
+        """Whether people may enter a sequence again that they have finished."""
 
-    @cached_property
-    def world(self) -> World:
+    def ask(self, policies: Iterable[Policy]) -> None:
+        """Everything, of devices under these policies: afterwards nothing more is asked."""
+        self._senders = {policy: self._devices(policy, self._users) for policy in set(policies)}
+        self.world = self._world()
+        self.has_windows = "f" in self._windows["change_opens"]
+        found = replies.stops(self._tx)
+        self.stopping = frozenset(found.sequences) if found else frozenset()
+        self.may_enter_again = self._tx.settings.rules_on("reenrol_after")
+
+    def _world(self) -> World:
         """All that no policy changes."""
         steps = self._tx.rows(facts.STEPS, users=self._users, **self._ahead, **self._handed(facts.STEPS))
         by_place = {step.place: step for step in steps}
@@ -66,7 +82,7 @@ class Asking:
             span=self._grid.span,
             hours=Hours(self._grid.span, windows),
             steps=by_place,
-            patience=self._tx.settings.max_lateness // self._grid.every,
+            patience=self._patience,
             people=people,
             enrolled=self._enrolled(),
             opened=self._opened(),
@@ -75,22 +91,15 @@ class Asking:
             last_moved={row.home_id: row.last for row in self._moved},
         )
 
-    def senders(self, policy: Policy, only: Iterable[UUID] = ()) -> list[Sender]:
-        """The devices under ``policy``; ``only`` of these users, where somebody asks about a few."""
-        if policy not in self._senders:
-            self._senders[policy] = self._devices(policy, list(only) or self._users)
+    def senders(self, policy: Policy) -> list[Sender]:
+        """The devices under ``policy``."""
         return self._senders[policy]
 
     @property
-    def has_windows(self) -> bool:
-        """Whether a window is shut at any time."""
-        return "f" in self._windows["change_opens"]
-
-    @cached_property
-    def stopping(self) -> frozenset[UUID]:
-        """The sequences that people leave when they write back."""
-        found = replies.stops(self._tx)
-        return frozenset(found.sequences) if found else frozenset()
+    def _patience(self) -> int:
+        """Ticks after which a step is too late; 0: never."""
+        latest = self._tx.settings.max_lateness
+        return max(1, latest // self._grid.every) if latest else 0
 
     def _devices(self, policy: Policy, users: list[UUID]) -> list[Sender]:
         settings = self._tx.settings

@@ -9,9 +9,6 @@ from seqdev.forecast.hours import NEVER, Hours, Span
 from seqdev.forecast.line import Kind, Line, Who
 from seqdev.forecast.room import Room
 
-Arrival = tuple[Kind, Who]
-
-
 class Days:
     """What came of a device, day by day."""
 
@@ -43,7 +40,7 @@ class Device:
         self.lines: dict[Kind, Line] = {}
         self._span = span
         self._hours = hours
-        self._arrivals: dict[int, Counter[Arrival]] = {}
+        self._arrivals: dict[int, list[tuple[Kind, Who, int]]] = {}
         self._ticks: list[int] = []
         self._day = 0
         self._held: tuple[int, str | None, int] | None = None
@@ -64,22 +61,25 @@ class Device:
 
     def arrive(self, step: Step, who: Who, contacts: int, *, zones: str, is_new: bool) -> int:
         """Contacts will be due, or when a pause of their step ends. The tick, if it comes."""
-        at = max(0, who.due, step.begins)
-        for day in range(max(0, who.due) // self._span.a_day, min(at, self._span.end) // self._span.a_day):
-            self.days.shut[day] += contacts
+        at = max(0, who.due)
+        if step.begins > at:
+            a_day = self._span.a_day
+            for day in range(at // a_day, min(step.begins, self._span.end) // a_day):
+                self.days.shut[day] += contacts
+            at = step.begins
         if at >= self._span.end:
             return NEVER
         if at not in self._arrivals:
-            self._arrivals[at] = Counter()
+            self._arrivals[at] = []
             heappush(self._ticks, at)
         kind = Kind(step.turn, step.win, zones if step.win else "", is_new)
-        self._arrivals[at][kind, who] += contacts
+        self._arrivals[at].append((kind, who, contacts))
         return at
 
     def absorb(self, at: int) -> None:
         """Let those join who are due by then."""
         while self._ticks and self._ticks[0] <= at:
-            for (kind, who), contacts in self._arrivals.pop(heappop(self._ticks)).items():
+            for kind, who, contacts in self._arrivals.pop(heappop(self._ticks)):
                 self._join(kind, who, contacts)
 
     def ready(self, at: int) -> list[Line]:
@@ -100,6 +100,11 @@ class Device:
         if not self.is_open or at < self.from_when:
             return []
         self.room.look(at, closes)
+        if len(lines) == 1 and not lines[0].kind.is_new and self.room.left > 0:
+            (line,) = lines
+            own = line.take_first(self.room.left)
+            self.count(at, sum(number for _, number in own), new=0)
+            return [(line.kind, who, number) for who, number in own]
         gone = []
         while lines and self.room.left > 0:
             going = [line for line in lines if line.total and (not line.kind.is_new or self.room.new_left > 0)]
@@ -190,9 +195,9 @@ class Device:
                 if abs(who.home) == place:
                     line.take(who, number)
                     yield line.kind, who, number
-        for arrivals in self._arrivals.values():
-            for kind, who in [key for key in arrivals if abs(key[1].home) == place]:
-                yield kind, who, arrivals.pop((kind, who))
+        for tick, arrivals in self._arrivals.items():
+            yield from (one for one in arrivals if abs(one[1].home) == place)
+            self._arrivals[tick] = [one for one in arrivals if abs(one[1].home) != place]
 
     def _join(self, kind: Kind, who: Who, contacts: int) -> None:
         if who.person and kind.is_new:

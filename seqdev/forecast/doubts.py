@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from seqdev.forecast.user import User
-from seqdev.settings import Settings
 
 if TYPE_CHECKING:
     from seqdev.forecast.ask import Asking
@@ -25,7 +24,7 @@ UNKNOWN = (REPLIES, UNREAD, AGAIN)
 """What could change them, and cannot be foreseen."""
 
 
-def of(user: User, asking: "Asking", settings: Settings, enroll: Mapping[UUID, int]) -> set[str]:
+def of(user: User, asking: "Asking", enroll: Mapping[UUID, int]) -> set[str]:
     """What holds for this user, whose days have passed."""
     found = set()
     senders = [device.sender for device in user.devices]
@@ -39,12 +38,12 @@ def of(user: User, asking: "Asking", settings: Settings, enroll: Mapping[UUID, i
         found.add(HOME_NEW)
     if sends and any(one.gap for one in senders):
         found.add(SPREAD)
-    if sends and settings.max_lateness:
+    if sends and user.frame.patience:
         found.add(LATENESS)
     sequences = {step.sequence_id for step in user.frame.steps.values() if step.user_id == user.id}
     if sends and sequences & asking.stopping:
         found.add(UNREAD if asking.is_unread else REPLIES)
-    if is_choosy and sequences & enroll.keys() and settings.rules_on("reenrol_after"):
+    if is_choosy and sequences & enroll.keys() and asking.may_enter_again:
         found.add(AGAIN)
     return found
 

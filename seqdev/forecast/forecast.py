@@ -56,7 +56,8 @@ class Forecast:
 
 def forecast(database: Database, question: Question) -> Forecast:
     """What is ahead, read-only. Raises UsageError and NotFound for what cannot be looked at."""
-    return database.retry(lambda tx: _Look(tx, question).forecast(), read_only=True)
+    # The days pass after the transaction: whoever waits in one for so long is ended by the server.
+    return database.retry(lambda tx: _Look(tx, question), read_only=True).forecast()
 
 
 @dataclass
@@ -69,10 +70,9 @@ class _Group:
 
 
 class _Look:
-    """A forecast being made, in one transaction."""
+    """A forecast being made: all that it asks the database, in one transaction; then what comes of it."""
 
     def __init__(self, tx: Transaction, question: Question) -> None:
-        self._tx = tx
         self._days = question.days
         self._every = question.every
         self._asks_changes = question.changes
@@ -88,21 +88,26 @@ class _Look:
         self._device = device.id if device else None
         self._plain = gates.steps(tx, tx.settings)
         tx.one(SETTINGS)
-        enroll = self._enrolled(question.enroll)
+        enroll = self._enrolled(tx, question.enroll)
         self._otherwise = question.otherwise
         grid = Grid(question.days, question.every, enroll)
         self._asking = Asking(tx, grid, self._user, self._plain, question.otherwise)
         self._enroll = enroll
         self._doubts: dict[UUID, set[str]] = defaultdict(set)
+        in_use = [tx.settings.of(name).policy for name in tx.settings.policies_in_use]
+        # What would help is tried by what is known now.
+        self._asking.ask([*in_use, Policy.FALLBACK] if question.changes else in_use)
+        self._groups = list(self._divided(tx, in_use))
+        self._inactive = tx.rows(
+            INACTIVE,
+            now=tx.now,
+            hours=24 * question.days,
+            user=self._user,
+            **gates.handed_to(INACTIVE, self._plain),
+        )
 
     def forecast(self) -> Forecast:
-        policies = [settings.policy for settings in map(self._tx.settings.of, self._tx.settings.policies_in_use)]
-        if self._asks_changes:
-            # What is tried later: the facts are asked for all at once.
-            policies.append(Policy.FALLBACK)
-        for policy in policies:
-            self._asking.senders(policy)
-        self._groups = list(self._divided())
+        """All of it."""
         for group in self._groups:
             group.rows = self._foreseen(group)
         changes = self._changes() if self._asks_changes else []
@@ -133,15 +138,13 @@ class _Look:
         standing = self._standing()
         return Forecast(days, devices, standing, changes, self._total(devices, standing))
 
-    def _divided(self) -> Iterator[_Group]:
+    def _divided(self, tx: Transaction, policies: Sequence[Policy]) -> Iterator[_Group]:
         """The users of each policy who have an active sequence."""
-        settings = self._tx.settings
-        policies = [settings.of(name).policy for name in settings.policies_in_use]
         if len(policies) == 1:
             yield _Group(policies[0], self._asking.world.users)
             return
         for policy in policies:
-            active = _ids(gates.steps(self._tx, settings.of(policy))["active_sequences"])
+            active = _ids(gates.steps(tx, tx.settings.of(policy))["active_sequences"])
             steps = self._asking.world.steps.values()
             yield _Group(policy, {step.user_id for step in steps if str(step.sequence_id) in active})
 
@@ -150,13 +153,13 @@ class _Look:
         senders = self._asking.senders(group.policy)
         for user, own in self._asking.world.live(group.policy, senders, self._otherwise, group.users):
             rows += own
-            self._doubts[user.id] |= doubts.of(user, self._asking, self._tx.settings, self._enroll)
+            self._doubts[user.id] |= doubts.of(user, self._asking, self._enroll)
         return rows
 
-    def _enrolled(self, asked: Mapping[str, int]) -> dict[UUID, int]:
+    def _enrolled(self, tx: Transaction, asked: Mapping[str, int]) -> dict[UUID, int]:
         people = Counter[UUID]()
         for text, number in asked.items():
-            sequence = lookup.find(self._tx, lookup.Kind.SEQUENCE, text, self._user, beginning=True)
+            sequence = lookup.find(tx, lookup.Kind.SEQUENCE, text, self._user, beginning=True)
             people[sequence.id] += number
             if str(sequence.id) not in _ids(self._plain["active_sequences"]):
                 raise UsageError(
@@ -221,12 +224,9 @@ class _Look:
             for row in group.rows
             if row.reason is not None
         ]
-        given = {"now": self._tx.now, "hours": 24 * self._days}
         found += [
             Standing("sequence_inactive", row.device_id, row.device_name, row.user_id, row.contacts)
-            for row in self._tx.rows(
-                INACTIVE, **given, user=self._user, **gates.handed_to(INACTIVE, self._plain)
-            )
+            for row in self._inactive
         ]
         asked = [one for one in found if self._is_asked(one.device_id)]
         return sorted(asked, key=lambda one: (-one.contacts, one.reason, str(one.device_id)))

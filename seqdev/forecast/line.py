@@ -73,6 +73,26 @@ class Line:
             self._heap.clear()
             self._number.clear()
 
+    def take_first(self, contacts: int) -> list[tuple[Who, int]]:
+        """Let so many go, those first who are due the longest: who they are."""
+        gone = []
+        heap, number = self._heap, self._number
+        left = contacts = min(contacts, self.total)
+        while left:
+            who = heap[0]
+            there = number[who]
+            if there > left:
+                number[who] = there - left
+                gone.append((who, left))
+                break
+            del number[heappop(heap)]
+            if there:
+                gone.append((who, there))
+                left -= there
+        self.total -= contacts
+        self.held = min(self.held, self.total)
+        return gone
+
     def drop_late(self, at: int) -> None:
         """Forget who would have had to go before."""
         while self.total:

@@ -46,6 +46,16 @@ class Room:
             self._newest = sender.gap_at - (sender.laid_out + 1) * sender.gap
         self.at = -1
 
+    @property
+    def messages(self) -> Sequence[int]:
+        """When the messages that it begins with were sent, or leave."""
+        return [*self._day, *self._planned]
+
+    @property
+    def chats(self) -> Sequence[int]:
+        """When the chats were opened, or are, that it begins with."""
+        return [*self._new, *(tick + self._span.a_day for tick in self._new_from)]
+
     def opened(self, firsts: Sequence[int]) -> None:
         """Take account of chats that it has opened, or will: what is queued counts a day before."""
         for tick in firsts:

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from seqdev.forecast.device import Device
 from seqdev.forecast.facts import Enrolled, Opened, People, Sender, Step
-from seqdev.forecast.hours import NEVER, Hours, Span
+from seqdev.forecast.free import Begin, begun, counted
+from seqdev.forecast.hours import Hours, Span
 from seqdev.forecast.line import Kind, Who
 from seqdev.forecast.room import Room
 from seqdev.forecast.rows import Sends
@@ -109,6 +110,7 @@ class World:
                 user.last_moved[by_id[home].place] = last
         standing: Counter[tuple[str, UUID | None, str | None]] = Counter()
         numbers = {"": 0}
+        begins: list[Begin] = []
         for row in self.people.get(user_id, ()):
             device = by_id.get(row.device_id)
             reason = _reason(row, self.steps[row.place], user_id, device)
@@ -119,11 +121,15 @@ class World:
                 numbers[row.not_before] = len(not_before)
                 not_before.append({int(place): tick for place, tick in json.loads(row.not_before).items()})
             home = by_id.get(row.home_id)
-            begins = Who(0, row.place, 0, numbers[row.not_before or ""], row.person, home.place if home else 0)
-            self._begin(user, device or nowhere, row, begins)
+            who = Who(0, row.place, 0, numbers[row.not_before or ""], row.person, home.place if home else 0)
+            begins.append(self._begin(device or nowhere, row, who))
         for joins in self.enrolled:
             if joins.user_id == user_id and joins.device_id in by_id:
-                self._enrol(user, by_id[joins.device_id], joins)
+                begins += self._enrol(by_id[joins.device_id], joins)
+        for begin in begun(begins, frame, user.moves):
+            for due, contacts in begin.dues.items():
+                who = begin.who._replace(due=due, last=begin.last(due))
+                user.arrive(begin.device, begin.step, who, contacts, begin.kind)
         user.live()
         rows = [row for device in user.devices for row in self._days(user, device)]
         rows += [_standing(user_id, *key, contacts) for key, contacts in standing.items()]
@@ -140,23 +146,19 @@ class World:
                 device.days.queued[tick // self.span.a_day] += 1
         return device
 
-    def _begin(self, user: User, device: Device, row: People, begins: Who) -> None:
+    def _begin(self, device: Device, row: People, who: Who) -> Begin:
         step = self.steps[row.place]
         is_new = row.is_new and _is_choosy(device.sender)
         kind = Kind(step.turn, step.win, row.zones, is_new)
-        who = begins if is_new else begins._replace(person=0)
-        for due, contacts in Counter(row.dues).items():
-            last = NEVER if row.patience is None else due + row.patience
-            if due < self.span.end and last >= due:
-                comes = Who(due, row.place, last, who.not_before, who.person, who.home)
-                user.arrive(device, step, comes, contacts, kind)
+        dues = counted(row.dues, row.patience, self.span.end)
+        return Begin(device, step, kind, who if is_new else who._replace(person=0), dues, row.patience)
 
-    def _enrol(self, user: User, device: Device, joins: Enrolled) -> None:
+    def _enrol(self, device: Device, joins: Enrolled) -> Iterator[Begin]:
         step = self.steps[joins.place]
         if joins.contacts and step.reason is None and device.is_open:
-            who = Who(0, joins.place, self.patience or NEVER, 0, 0, 0)
             kind = Kind(step.turn, step.win, "", _is_choosy(device.sender))
-            user.arrive(device, step, who, joins.contacts, kind)
+            who = Who(0, joins.place, 0, 0, 0, 0)
+            yield Begin(device, step, kind, who, {0: joins.contacts}, self.patience or None)
 
     def _days(self, user: User, device: Device) -> Iterator[Sends]:
         days, sender = device.days, device.sender
