@@ -182,4 +182,4 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
     for where in total.inexact:
         yield f"not exact: {where}"
     if total.not_foretold:
-        yield f"as if these rules were not set: {', '.join(total.not_foretold)}"
+        yield f"cannot be foreseen: {'; '.join(total.not_foretold)}"
