@@ -1,4 +1,4 @@
-"""What a forecast asks the database, once for all that it tries: its facts, and the devices under a policy."""
+"""What a forecast asks the database, once for all that it tries: facts, and devices under a policy."""
 
 from array import array
 from collections import defaultdict
@@ -16,6 +16,7 @@ from seqdev.forecast.hours import Hours, Span
 from seqdev.forecast.world import Otherwise, World
 from seqdev.parameters import window
 from seqdev.phone import national
+from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
 
@@ -35,7 +36,7 @@ class Grid:
 
 
 class Asking:
-    """The questions of one forecast, in its transaction. ``steps``: the answer of their gate, for all policies."""
+    """The questions of one forecast, in its transaction. ``steps``: what their gate answers for all."""
 
     def __init__(
         self, tx: Transaction, grid: Grid, user: UUID | None, steps: gates.Answers, otherwise: Otherwise
@@ -138,7 +139,7 @@ class Asking:
         within = timedelta(days=self._grid.days)
         return gates.windows_within(self._tx, self._tx.settings, within, self._otherwise.window)
 
-    def _handed(self, query: facts.Query[object]) -> gates.Answers:
+    def _handed(self, query: Query[Row]) -> gates.Answers:
         return gates.handed_to(query, self._windows, self._steps)
 
     def _people(self) -> Iterable[facts.People]:
@@ -168,7 +169,7 @@ class Asking:
             one.id
             for senders in self._senders.values()
             for one in senders
-            if one.is_limited and (one.most_new is not None or one.restricted > 0)
+            if (one.is_limited and (one.most_new is not None or one.restricted > 0))
             or "new_chats_per_day" in self._otherwise.limits
         }
         return [one for one in found if one]

@@ -9,6 +9,7 @@ from seqdev.forecast.hours import NEVER, Hours, Span
 from seqdev.forecast.line import Kind, Line, Who
 from seqdev.forecast.room import Room
 
+
 class Days:
     """What came of a device, day by day."""
 
@@ -25,11 +26,12 @@ class Days:
     @property
     def are_empty(self) -> bool:
         """Whether there is nothing to tell."""
-        return not any(map(any, (self.sends, self.queued, self.waiting, self.shut, self.held_until)))
+        told = (self.sends, self.queued, self.waiting, self.shut, self.held_until)
+        return not any(any(days) for days in told)
 
 
 class Device:
-    """One that sends, or that stands for its people. ``place``: its number among those of its user, from 1 on."""
+    """One that sends, or that stands for its people. ``place``: its number among its user's, from 1 on."""
 
     def __init__(self, place: int, sender: Sender, room: Room, span: Span, hours: Hours) -> None:
         self.place = place
@@ -107,7 +109,9 @@ class Device:
             return [(line.kind, who, number) for who, number in own]
         gone = []
         while lines and self.room.left > 0:
-            going = [line for line in lines if line.total and (not line.kind.is_new or self.room.new_left > 0)]
+            going = [
+                line for line in lines if line.total and (not line.kind.is_new or self.room.new_left > 0)
+            ]
             if not going:
                 break
             line = min(going, key=lambda one: (one.kind.turn, one.first()[0])) if len(going) > 1 else going[0]
@@ -162,7 +166,11 @@ class Device:
             return 0
         if self.room.left <= 0:
             return 0
-        own = sum(line.total for line in self.ready(at) if line.kind.is_new) if self.sender.most_new is not None else 0
+        own = (
+            sum(line.total for line in self.ready(at) if line.kind.is_new)
+            if self.sender.most_new is not None
+            else 0
+        )
         return min(self.room.left, self.room.new_left - min(self.room.new_left, own))
 
     def pass_time(self, at: int) -> None:

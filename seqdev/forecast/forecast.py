@@ -17,7 +17,7 @@ from seqdev.forecast.world import LIMITS, Otherwise
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings
+from seqdev.settings import Policy
 
 AS_IT_IS = "as it is"
 

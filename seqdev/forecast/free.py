@@ -1,7 +1,7 @@
 """What becomes due, and goes, where nobody has to wait for a limit: most devices, most of the time.
 
-Each of them is told by its people alone, step after step. Only where that is more than a limit allows do the days
-have to pass tick by tick.
+Each of them is told by its people alone, step after step. Only where that is more than a limit allows do
+the days have to pass tick by tick.
 """
 
 from collections import Counter
@@ -90,7 +90,7 @@ class Flow:
             _within(ticks, sender.most_flying, 1)
             or _within(ticks, sender.most_an_hour, span.an_hour)
             or _within(ticks, sender.most_a_day, span.a_day)
-            or bool(self._new) and self._opens_too_many(device)
+            or (bool(self._new) and self._opens_too_many(device))
         )
 
     def _opens_too_many(self, device: Device) -> bool:
@@ -104,7 +104,7 @@ class Flow:
 
 
 def begun(begins: list[Begin], frame: Frame, moves: bool) -> list[Begin]:
-    """Those of ``begins`` whose days have to pass tick by tick. The days of the devices of all others are told.
+    """Those of ``begins`` whose days have to pass tick by tick. The days of all others are told.
 
     ``moves``: people go to other devices, so that it is about all of the user's or none.
     """

@@ -47,8 +47,10 @@ class Hours:
                     opens.append(is_open)
             self._opens[window.win, window.zones] = ticks, opens
 
-    def __bool__(self) -> bool:
-        return bool(self._opens)
+    @property
+    def are_none(self) -> bool:
+        """Whether there is no window at all."""
+        return not self._opens
 
     @property
     def names(self) -> Iterable[tuple[str, str]]:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 class Who(NamedTuple):
     """What contacts have in common that goes on with them; equal ones are only counted.
 
-    ``due``, and ``last``, the tick after which they are too late. ``not_before``: the number of what is known of
-    rows that wait. ``person``: a number where it is one person with several rows; else 0. ``home``: the place of
-    the device from which they were moved, from 1 on, negative where it has never written to them; 0: none.
+    ``due``, and ``last``, the tick after which they are too late. ``not_before``: the number of what is known
+    of rows that wait. ``person``: a number where it is one person with several rows; else 0. ``home``: the
+    place of the device from which they were moved, from 1 on, negative where it has never written to them; 0:
+    none.
     """
 
     due: int
@@ -35,7 +36,7 @@ class Line:
     ``held``: how many of them some limit has held back; the others wait for their window alone.
     """
 
-    __slots__ = ("held", "kind", "total", "_heap", "_number")
+    __slots__ = ("_heap", "_number", "held", "kind", "total")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind

@@ -15,8 +15,8 @@ _WITHOUT_END = 1 << 40
 class Room:
     """What a device may still send, as gates/devices.sql, ramps.sql and spread.sql have it.
 
-    A message that is sent in a tick counts in that and in as many after it as an hour or a day has: the worker
-    sends at once.
+    A message that is sent in a tick counts in that and in as many after it as an hour or a day has: the
+    worker sends at once.
     """
 
     def __init__(self, sender: Sender, span: Span, sents: Sequence[int], queueds: Sequence[int]) -> None:

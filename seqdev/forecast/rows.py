@@ -89,7 +89,7 @@ class Ahead:
     helps: str | None
     """What lets its user's people wait least, of what was tried; null: nobody waits, or nothing helps."""
     is_exact: bool
-    """Whether its days are; where people are moved, only those of all of a user's devices together are."""
+    """Whether its days are: false, where anything of ``inexact`` or ``not_foretold`` is about its user."""
 
 
 @dataclass(frozen=True)
@@ -175,4 +175,4 @@ class Total:
     inexact: list[str]
     """Where the forecast is not exact to the message, in words."""
     not_foretold: list[str]
-    """Rules that are set, and that this leaves out: it is as if they were not."""
+    """What could change the numbers and cannot be foreseen, by the rule that makes it matter, in words."""

@@ -1,8 +1,8 @@
 """The people of one user, from tick to tick: who is sent, on which device, and who waits.
 
-From one tick in which something happens to the next: somebody is due, a window opens, a limit leaves room again.
-What happens in between is nothing, so that an hour in which a full device waits for its limit costs nothing.
-This is no statement in SQL: there each step of a recursion copies everybody who waits, in each part of an hour.
+From one tick in which something happens to the next: somebody is due, a window opens, a limit leaves room.
+In between is nothing, so that an hour in which a full device waits for its limit costs nothing. This is no
+statement in SQL: there each step of a recursion copies everybody who waits, in each part of an hour.
 """
 
 from collections import Counter
@@ -47,6 +47,7 @@ class User:
     """Whether people were sent to other devices, so that each device's share is not certain."""
 
     def __post_init__(self) -> None:
+        """Nobody has come yet."""
         self.moves = self.policy.moves and any(one.is_open for one in self.devices)
         self._comes: list[tuple[int, int]] = []
         self._strays: Counter[int] = Counter()
@@ -92,7 +93,7 @@ class User:
         closes = self._closes(at)
         for device in devices:
             for kind, who, contacts in device.send(at, closes):
-                self._follow(at, device, device, Kind(kind.turn, kind.win, kind.zones, False), who, contacts)
+                self._follow(at, device, (kind._replace(is_new=False), who, contacts))
         touched = self._move(at, closes) if self.moves else []
         for device in {one.place: one for one in (*devices, *touched)}.values():
             device.settle(at, moves=self.moves)
@@ -114,8 +115,9 @@ class User:
             default=NEVER,
         )
 
-    def _follow(self, at: int, sent_on: Device, goes_on: Device, kind: Kind, who: Who, contacts: int) -> None:
-        """The next step of contacts that were sent."""
+    def _follow(self, at: int, device: Device, sent: tuple[Kind, Who, int]) -> None:
+        """The next step of contacts that were sent, on the device that they are on from then."""
+        kind, who, contacts = sent
         step = self.frame.steps[who.place]
         following = None if step.next_place is None else self.frame.steps[step.next_place]
         if following is None or following.reason is not None:
@@ -126,7 +128,7 @@ class User:
         last = due + self.frame.patience if self.frame.patience else NEVER
         person = who.person if kind.is_new else 0
         after = Who(due, following.place, last, who.not_before, person, who.home)
-        self.arrive(goes_on, following, after, contacts, kind)
+        self.arrive(device, following, after, contacts, kind)
 
     def _move(self, at: int, closes: int) -> list[Device]:
         """Send those who could not go on their own device on others of the user, the least loaded first.
@@ -192,7 +194,7 @@ class User:
         for target, contacts in onto.items():
             line.take(who, contacts)
             target.count(at, contacts, new=contacts, moved=contacts)
-            self._follow(at, target, target if stays else device, kind, who._replace(home=home), contacts)
+            self._follow(at, target if stays else device, (kind, who._replace(home=home), contacts))
 
     def _wait_for_room(self, at: int) -> None:
         """Whoever is left goes as soon as any device has room."""
@@ -209,7 +211,7 @@ class User:
                     self._call(device)
 
     def _come_home(self, at: int) -> list[Device]:
-        """Bring back whom ticks have moved away from a device that is there, and has kept its people long enough."""
+        """Bring back whom ticks have moved away from a device that is there, and has kept its people."""
         found = []
         for home in self.devices:
             after = home.sender.home_after

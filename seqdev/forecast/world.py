@@ -66,12 +66,14 @@ class World:
     def live(
         self, policy: Policy, senders: Iterable[Sender], otherwise: Otherwise, users: Iterable[UUID]
     ) -> Iterator[tuple[User, list[Sends]]]:
-        """Let the days of these users pass under ``policy``: each, and the rows of its days and of who waits."""
+        """Let the days of these users pass under ``policy``: each, and the rows of what came of it."""
         own: dict[UUID, list[Sender]] = {user: [] for user in sorted(users)}
         for sender in senders:
             if sender.user_id in own:
                 own[sender.user_id].append(_changed(sender, otherwise))
-        world = replace(self, hours=Hours(self.span, ()), steps=self._always_open) if otherwise.window == "" else self
+        world = self
+        if otherwise.window == "":
+            world = replace(self, hours=Hours(self.span, ()), steps=self._always_open)
         for user, devices in own.items():
             if otherwise.one_more and devices:
                 devices.append(_one_more(devices))
@@ -93,7 +95,7 @@ class World:
     @cached_property
     def _open_ticks(self) -> dict[frozenset[str | None], list[int]]:
         """By day, the ticks in which a user with these windows may send, where windows shut at any time."""
-        if not self.hours:
+        if self.hours.are_none:
             return {}
         return {wins: self.hours.open_ticks(wins, self.span) for wins in set(self._wins.values())}
 
@@ -105,14 +107,14 @@ class World:
         nowhere = Device(len(devices) + 1, lost, Room(lost, self.span, (), ()), self.span, self.hours)
         user = User(user_id, policy, [*devices, nowhere], frame, self._wins.get(user_id, frozenset()))
         by_id = {one.sender.id: one for one in devices if one.sender.id}
-        for home, last in self.last_moved.items():
-            if home in by_id:
-                user.last_moved[by_id[home].place] = last
+        for home_id, last in self.last_moved.items():
+            if home_id in by_id:
+                user.last_moved[by_id[home_id].place] = last
         standing: Counter[tuple[str, UUID | None, str | None]] = Counter()
         numbers = {"": 0}
         begins: list[Begin] = []
         for row in self.people.get(user_id, ()):
-            device = by_id.get(row.device_id)
+            device = by_id.get(row.device_id) if row.device_id else None
             reason = _reason(row, self.steps[row.place], user_id, device)
             if reason is not None and not _leaves(row, reason, device, user):
                 standing[reason, row.device_id, row.device_name] += len(row.dues)
@@ -120,7 +122,7 @@ class World:
             if row.not_before and row.not_before not in numbers:
                 numbers[row.not_before] = len(not_before)
                 not_before.append({int(place): tick for place, tick in json.loads(row.not_before).items()})
-            home = by_id.get(row.home_id)
+            home = by_id.get(row.home_id) if row.home_id else None
             who = Who(0, row.place, 0, numbers[row.not_before or ""], row.person, home.place if home else 0)
             begins.append(self._begin(device or nowhere, row, who))
         for joins in self.enrolled:
@@ -139,7 +141,7 @@ class World:
         sents, queueds = (of.get(sender.id, []) if sender.id else [] for of in (self.sents, self.queueds))
         room = Room(sender, self.span, sents, queueds)
         device = Device(place, sender, room, self.span, self.hours)
-        if _is_choosy(sender) and sender.id in self.opened:
+        if sender.id and _is_choosy(sender) and sender.id in self.opened:
             room.opened(self.opened[sender.id].firsts)
         for tick in queueds:
             if tick < self.span.end:
@@ -166,7 +168,7 @@ class World:
             return
         open_ticks = self._open_ticks.get(user.windows)
         if open_ticks is None:
-            open_ticks = [0 if self.hours else self.span.a_day] * self.span.days
+            open_ticks = [self.span.a_day if self.hours.are_none else 0] * self.span.days
         for day in range(self.span.days):
             held_by = days.held_by[day].most_common(1)
             yield Sends(

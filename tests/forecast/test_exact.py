@@ -182,7 +182,9 @@ class World:
             phone = self.phone(rng.randint(1, self.people) if again else self.people)
             where = rng.choice(["assigned"] * 8 + ["lead", "nowhere"])
             if again and host.rows(
-                "select 1 from sequence_contacts where (sequence_id, contact_phone) = (%s, %s)", sequence, phone
+                "select 1 from sequence_contacts where (sequence_id, contact_phone) = (%s, %s)",
+                sequence,
+                phone,
             ):
                 continue
             host.contact(

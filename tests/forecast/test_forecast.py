@@ -376,6 +376,9 @@ def test_who_will_write_back_is_named_where_it_could_change_the_numbers(host: Ho
     }
     ran = seqdev("forecast")
     assert ran.code == 0
+    lines = [line.split() for line in ran.out.splitlines()]
+    marks = {line[2]: word for line in lines for word in ("yes", "about") if word in line and len(line) > 3}
+    assert marks == {str(devices[0])[:8]: "about", str(devices[1])[:8]: "yes"}
     assert f"cannot be foreseen: {told}\n" in ran.err
 
 
