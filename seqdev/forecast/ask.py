@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, timedelta
 from functools import cached_property
+from typing import cast
 from uuid import UUID
 
 from seqdev import gates, replies
@@ -75,7 +76,9 @@ class Asking:
         by_place = {step.place: step for step in steps}
         people: dict[UUID, list[facts.People]] = defaultdict(list)
         for row in self._people():
-            people[by_place[row.place].user_id].append(replace(row, dues=array("i", row.dues)))
+            people[by_place[row.place].user_id].append(
+                replace(row, dues=cast("list[int]", array("i", row.dues)))
+            )
         of = {"users": self._users, "failed": self._tx.settings.failed_statuses, "replied": self._replied[1]}
         messages = self._tx.rows(facts.MESSAGES, **self._ahead, **of)
         windows = self._tx.rows(facts.WINDOWS, **self._given, **self._handed(facts.WINDOWS))

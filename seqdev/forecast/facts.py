@@ -1,6 +1,5 @@
 """What a forecast starts from: the rows of its statements. Instants are ticks from now."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -50,7 +49,7 @@ class People:
     home_id: UUID | None
     patience: int | None
     not_before: str | None
-    dues: Sequence[int]
+    dues: list[int]
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,34 @@ prefix as materialized (
     where exists (select 1 from sequence where sequence.is_recipients)
 ),
 
+-- The longest prefix of the phone that there is tells: gates/windows.sql. All at once: one by one, each would be compared
+-- with thousands.
+zoned as materialized (
+    select distinct on (sc.id)
+        sc.id,
+        prefix.zones
+    from sequence_contacts as sc
+    inner join sequence as s on sc.sequence_id = s.sequence_id
+    cross join lateral (
+        -- digits: as in enroll/persons.sql
+        select
+            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+        from (
+            select regexp_replace(
+                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+            ) as digits
+        ) as bare
+    ) as recipient
+    cross join generate_series(1, 9) as known (size)
+    inner join prefix on left(recipient.digits, known.size) = prefix.digits
+    where
+        s.is_recipients
+        and sc.status = 'active'
+        and sc.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
+    order by sc.id, known.size desc
+),
+
 -- Of people whose rows of later steps wait: when each of these is due at the earliest, by the step's place.
 ahead as materialized (
     select
@@ -165,27 +193,7 @@ person as materialized (
         end as ruled_out,
         sc.processing_started_at is null and sc.processing_device_id is not null and sc.completed_at is null as is_claimed,
         not :'without_lead'::boolean and l.user_id is null as is_leadless,
-        coalesce(
-            case when s.is_recipients then (
-                -- The longest prefix of the phone that there is tells: gates/windows.sql.
-                select of.zones
-                from (
-                    -- digits: as in enroll/persons.sql
-                    select
-                        case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
-                            else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
-                    from (
-                        select regexp_replace(
-                            sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-                        ) as digits
-                    ) as bare
-                ) as recipient
-                cross join generate_series(9, 1, -1) as first (size)
-                inner join prefix as of on left(recipient.digits, first.size) = of.digits
-                order by first.size desc
-                limit 1
-            ) end, ''
-        ) as zones,
+        coalesce(zoned.zones, '') as zones,
         stranger.id is not null as is_new,
         coalesce(stranger.person, 0) as person,
         gone.home_id,
@@ -200,6 +208,7 @@ person as materialized (
     left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
     left join ahead on sc.sequence_id = ahead.sequence_id and sc.contact_phone = ahead.contact_phone
     left join stranger on sc.id = stranger.id
+    left join zoned on sc.id = zoned.id
     left join unnest(:'moved_rows'::uuid [], :'moved_homes'::uuid []) as gone (row_id, home_id) on sc.id = gone.row_id
     -- One lookup by key for each, whatever the planner expects: user and phone are unique.
     left join lateral (
