@@ -173,6 +173,11 @@ def chooses(devices: Answers) -> bool:
     return devices["few_chats"] == "true"
 
 
+def limits_chats(devices: Answers) -> bool:
+    """Whether a device, by the answer of their gate, may open only so many chats, even if it has no room."""
+    return any(room.isdigit() for room in devices["new_rooms"])
+
+
 def knows_blocked(transaction: "Transaction") -> bool:
     """Whether there is a list of phones that are never written to: not before the upgrade."""
     return transaction.one(READABLE).blocked

@@ -55,7 +55,8 @@ def claim_batch(
     """
     transaction.constraints_immediate()
     work = replace(work, settings=transaction.settings.of(work.group))
-    steps = close(transaction, gates.steps(transaction, work.settings, timed=True), aside.passed.parents)
+    steps = gates.steps(transaction, work.settings, timed=True)
+    steps = close(transaction, steps, aside.passed.parents, work.unread)
     ready = gates.devices(transaction, work.settings, work.policy, gates.Asked(counted="no", told=False))
     under = hash((repr(work.settings), *steps.values(), *ready.values()))
     if aside.floor and aside.floor.under == under:

@@ -67,11 +67,20 @@ HOLDERS = Query("tick/holders.sql", Holder)
 HELD_STEPS = Query("tick/held_steps.sql", HeldSteps)
 
 
-def close(transaction: Transaction, steps: gates.Answers, parents: frozenset[UUID]) -> gates.Answers:
-    """The gate's answer, with the steps closed that are held, or whose sequence or user is."""
-    if not parents:
+def close(
+    transaction: Transaction,
+    steps: gates.Answers,
+    parents: frozenset[UUID],
+    unread: frozenset[UUID],
+) -> gates.Answers:
+    """The gate's answer, with the steps closed that are held, or whose sequence or user is.
+
+    Also those of the sequences ``unread``, whose people may have replied, and nobody knows.
+    """
+    if not (parents or unread):
         return steps
-    closed = transaction.one(HELD_STEPS, held=parents, **gates.handed_to(HELD_STEPS, steps, {}))
+    given = {"held": parents, "unread": unread}
+    closed = transaction.one(HELD_STEPS, **given, **gates.handed_to(HELD_STEPS, steps, {}))
     return {**steps, "step_reasons": closed.step_reasons}
 
 
