@@ -164,7 +164,7 @@ def checked(transaction: "Transaction") -> list[Finding]:
 
 
 def writers(transaction: "Transaction", kept: Inbox, since: datetime, *, each: bool = False) -> list[Writer]:
-    """Who has written ``since``, and when the last time, or ``each`` time. 
+    """Who has written ``since``, and when the last time, or ``each`` time.
 
     Raises SchemaError where the table or view of the rule ``replies_from`` fails while it is read.
     """

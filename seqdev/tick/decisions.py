@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from seqdev import gates, replies
+from seqdev import gates
 from seqdev.output.columns import Verdict
 from seqdev.parameters import window
 from seqdev.postgres.engine import Database
@@ -15,9 +15,10 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings
 from seqdev.tick.claims import OVERFLOW
-from seqdev.tick.held import close
+from seqdev.tick.held import Closed, close
 
 _UNLIMITED = 2**31 - 1
+NOTHING_HELD = Closed()
 
 
 @dataclass(frozen=True)
@@ -75,24 +76,21 @@ def decide(
     transaction: Transaction,
     settings: Settings,
     due_by: datetime | None = None,
-    held: frozenset[UUID] = frozenset(),
-    unread: frozenset[UUID] | None = None,
+    closed: Closed = NOTHING_HELD,
     *,
     timed: bool = True,
 ) -> list[Decision]:
     """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first.
 
-    ``held``: users, sequences and steps that other sessions hold, whose contacts wait. ``unread``: sequences
-    whose people wait since nobody can read what they write; None: to be found out. ``timed``: who is outside
-    the window waits, too.
+    ``closed``: whose contacts wait for other sessions, or since nobody can read their replies. ``timed``: who
+    is outside the window waits, too.
     """
-    unread = replies.unread(transaction) if unread is None else unread
     names: dict[UUID | None, str | None] = {}
     contacts = Counter[tuple[UUID | None, str]]()
     moved = Counter[UUID]()
     for own in map(settings.of, settings.policies_in_use):
         instants = window(own, due_by or transaction.now)
-        steps = close(transaction, gates.steps(transaction, own, timed=timed), held, unread)
+        steps = close(transaction, gates.steps(transaction, own, timed=timed), closed)
         devices = gates.devices(transaction, own, own.policy, gates.Asked(told=False))
         failed = own.failed_statuses
         # Whoever goes to another device leaves its new chats to others, who then wait for room alone.

@@ -21,8 +21,8 @@ from seqdev.tick.failed_sends import MANY
 class Replied:
     """What a look at the replies came to.
 
-    ``stopped``: contacts' rows; None: no sequence stops on a reply, or nobody can read them, for the reason in
-    ``trouble``. Then the people of the sequences ``unread`` wait.
+    ``stopped``: contacts' rows; None: no sequence stops on a reply, or nobody can read them, for the reason
+    in ``trouble``. Then the people of the sequences ``unread`` wait.
     """
 
     stopped: int | None = None

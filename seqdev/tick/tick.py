@@ -16,6 +16,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.tick import blocked, failed_sends, replied
 from seqdev.tick.backlog import Backlog
 from seqdev.tick.decisions import Decision, decide
+from seqdev.tick.held import Closed
 from seqdev.tick.work import Limits, Work
 
 NOTE_REASONS: Query[None] = Query("tick/note_reasons.sql", type(None))
@@ -102,8 +103,8 @@ def plan(database: Database) -> Planned:
     """What a tick would do now, read-only."""
     started = time.monotonic()
     looked = database.retry(replied.look, read_only=True)
-    unread = looked.unread
-    decisions = database.retry(lambda tx: decide(tx, tx.settings, unread=unread), read_only=True)
+    closed = Closed(unread=looked.unread)
+    decisions = database.retry(lambda tx: decide(tx, tx.settings, closed=closed), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
         waiting[decision.decision] += decision.contacts
@@ -238,8 +239,8 @@ class _Tick:
     def _stop_replied(self, stops: replies.StopsOnReply) -> None:
         """Who has written back leaves the sequences that stop on a reply.
 
-        Raises Cancelled rather than send to somebody who has replied. Where nobody can read who has, the people
-        of these sequences wait.
+        Raises Cancelled rather than send to somebody who has replied. Where nobody can read who has, the
+        people of these sequences wait.
         """
 
         def work(transaction: Transaction) -> replied.Replied:
@@ -266,7 +267,7 @@ class _Tick:
         waiting = Counter[str]()
         try:
             decisions = self._database.retry(
-                lambda tx: decide(tx, tx.settings, work.due_by, passed.parents, work.unread),
+                lambda tx: decide(tx, tx.settings, work.due_by, Closed(passed.parents, work.unread)),
                 read_only=True,
             )
         except Cancelled as error:

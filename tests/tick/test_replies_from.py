@@ -144,7 +144,9 @@ def test_those_who_may_have_replied_wait_while_it_cannot_be_read_and_db_check_sa
     host.rows(breaks)
     for command, code in (["tick", "--dry-run"], 0), (["tick"], 3), (["audit", "replies"], 10):
         ran = seqdev(*command)
-        assert (ran.code, said in ran.err, "rules unset replies_from" in ran.err) == (code, True, True), ran.err
+        assert (ran.code, said in ran.err, "rules unset replies_from" in ran.err) == (code, True, True), (
+            ran.err
+        )
     # What does not stop on replies goes on.
     assert [scene.status(one) for one in (scene.neighbour, scene.elsewhere)] == ["active", "completed"]
     told = seqdev("explain", PHONE)
