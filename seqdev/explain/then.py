@@ -8,7 +8,6 @@ from datetime import datetime
 from uuid import UUID
 
 from seqdev import gates
-from seqdev.errors import UsageError
 from seqdev.explain.explain import writings
 from seqdev.explain.rows import BLOCKED, SPELLINGS, Blocked
 from seqdev.explain.then_rows import (
@@ -25,7 +24,7 @@ from seqdev.explain.then_rows import (
     PastWindow,
     Unknown,
 )
-from seqdev.moments import Moment, Window
+from seqdev.moments import Window
 from seqdev.output.text import Phone
 from seqdev.phone import digits, national, unwrapped
 from seqdev.postgres import lookup
@@ -49,19 +48,9 @@ def stood(database: Database, typed: str, user: str | None, window: Window) -> P
         asked = {"phone": unwrapped(typed), **national(tx.settings.region)}
         spellings = [row.phone for row in tx.rows(SPELLINGS, **asked)]
         phones = list(dict.fromkeys([*writings(typed), *spellings]))
-        return _stood(tx, phones, owner, instant(tx, at, window), digits(typed, tx.settings.region))
+        return _stood(tx, phones, owner, at.gone_by(tx.now, window.zone), digits(typed, tx.settings.region))
 
     return database.retry(work, snapshot=True)
-
-
-def instant(tx: Transaction, at: Moment, window: Window) -> datetime:
-    """The instant that ``at`` names. Raises UsageError for one to come."""
-    found = at.at(tx.now, window.zone)
-    if found > tx.now:
-        raise UsageError(
-            f"--at {at} is still to come", "give an instant of the past; what is to come: seqdev forecast"
-        )
-    return found
 
 
 def _stood(

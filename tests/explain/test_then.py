@@ -36,7 +36,9 @@ class World:
         for number, phone in enumerate(PHONES):
             host.lead(self.user, self.devices[number % 2], phone, "WARM")
         self.passed = timedelta()
+        self.found: list[list[dict[str, Any]]] = []
         self.told: list[tuple[timedelta, str]] = []
+        self.judged = 0
         self.said: list[tuple[timedelta, dict[str, Any]]] = []
 
     def does(self, *argv: object) -> None:
@@ -52,6 +54,8 @@ class World:
         """Keep what explain says."""
         said = json.loads(self.seqdev("explain", phone, "--format", "json").out)
         self.said.append((self.passed, said))
+        ran = self.seqdev("audit", "mismatches", "--matches", "--all", "--since", "60d", "--format", "json")
+        self.found.append(json.loads(ran.out)["mismatches"])
 
     def stood(self, phone: str, at: datetime) -> dict[str, Any]:
         ran = self.seqdev("explain", phone, "--at", at.isoformat(" "), "--format", "json")
@@ -70,6 +74,16 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
             f"update broadcast_messages set status = %s, error_message = %s, sent_at = {instant} where id in"
             " (select id from broadcast_messages where status = 'pending' order by md5(id::text || %s) limit 2)",
             *(status, error, str(chosen.random())),
+        )
+
+    def another_writes() -> None:
+        host.rows(
+            "insert into broadcast_messages (id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,"
+            " message_type, content, media_url, status, scheduled_at, created_at)"
+            " select gen_random_uuid(), s.user_id, %s, s.id, sc.sequence_stepid, sc.contact_phone, '', 'text', '', '', 'pending', n.at, n.at"
+            " from sequence_contacts as sc join sequences as s on s.id = sc.sequence_id,"
+            " (select now() at time zone 'UTC' as at) as n where sc.contact_phone = %s limit 1",
+            *(device, phone),
         )
 
     def turn(status: str) -> None:
@@ -96,9 +110,13 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
         lambda: world.does("resume", *whole),
         lambda: world.does("pause", "--sequence", "warm", "--why", "test"),
         lambda: world.does("resume", "--sequence", "warm", *whole),
-        lambda: world.does("rules", "set", "policy", chosen.choice(["queue", "strict", "reassign"]), "--yes"),
+        lambda: world.does(
+            "rules", "set", "policy", chosen.choice(["queue", "fallback", "reassign"]), "--yes"
+        ),
         lambda: world.does("rules", "set", "window", window, "--sequence", "warm", "--yes"),
         lambda: world.does("rules", "unset", "window", "--sequence", "warm", "--yes"),
+        another_writes,
+        lambda: world.does("repair", "assigned", "--since", "60d", *whole),
         lambda: turn("offline"),
         lambda: turn("online"),
         lambda: world.does("enroll", "--yes"),
@@ -117,14 +135,18 @@ def test_what_is_said_of_then_was_said_then(host: Host, seqdev: Cli, seed: int, 
         world.asks(chosen.choice(PHONES))
         world.waits(timedelta(minutes=1))
     known: Counter[bool] = Counter()
-    for passed, said in world.said:
+    for (passed, said), mismatches in zip(world.said, world.found, strict=True):
         gone_by = world.passed - passed
         at = datetime.fromisoformat(said["now"]) - gone_by
         found = world.stood(said["phone"], at)
         wrong = differences(said, found, gone_by)
+        wrong += misjudged(world, mismatches, at)
         assert wrong == [], (said["phone"], passed, world.told)
         known.update("state" not in step["unknown"] for step in found["steps"])
     assert known[True] > 5 * known[False], known
+    assert world.judged or not host.value("select count(*) from broadcast_messages"), (
+        "nothing was known of messages"
+    )
 
 
 def differences(said: dict[str, Any], found: dict[str, Any], gone_by: timedelta) -> list[str]:
@@ -203,6 +225,31 @@ def differences(said: dict[str, Any], found: dict[str, Any], gone_by: timedelta)
     if policy is None or policy["is_known"]:
         equal("policy", (policy and policy["value"]) or "queue", said["policy"])
     return wrong
+
+
+def misjudged(world: World, said: list[dict[str, Any]], at: datetime) -> list[str]:
+    """What the audit had found of the messages then, and what it says of then, where they differ."""
+    asked = ("--at", at.isoformat(" "), "--matches", "--all", "--since", "60d", "--format", "json")
+    ran = world.seqdev("audit", "mismatches", *asked)
+    assert ran.code in (0, 3), ran.err
+    found = {row["message_id"]: row for row in json.loads(ran.out)["mismatches"]}
+    wrong = []
+    for was in said:
+        claimed = found.pop(was["message_id"], None)
+        kind = "repaired" if was["state"] == "repaired" else "mismatch"
+        kind = "assigned_since" if was["cause"] == "assigned_since" else kind
+        if claimed is None:
+            wrong.append(f"not found: {was}")
+        elif claimed["finding"] != "not_known":
+            world.judged += 1
+            names = ("assigned_device_id", "used_device_id", "contact_id", "writer", "phone")
+            same = all(claimed[name] == was[name] for name in names)
+            if not same or claimed["finding"] != (None if was["verdict"] == "MATCH" else kind):
+                differ = {name: (claimed[name], was[name]) for name in names if claimed[name] != was[name]}
+                wrong.append(
+                    f"claimed {claimed['finding']}, {differ}; was {was['verdict']} {was['cause']} {was['state']}"
+                )
+    return wrong + [f"was not there: {row}" for row in found.values() if row["finding"] != "not_known"]
 
 
 def days(found: dict[str, Any]) -> dict[int, dict[str, Any]]:
