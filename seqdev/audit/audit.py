@@ -27,6 +27,7 @@ from seqdev.audit.rows import (
 )
 from seqdev.audit.summary import Summary, read
 from seqdev.errors import UsageError
+from seqdev.journal.past import instant
 from seqdev.moments import EVER, Moment, Window
 from seqdev.output import words
 from seqdev.output.columns import Prose, Verdict
@@ -241,7 +242,7 @@ class _Look:
         self._window = criteria.window
         self._now = transaction.now
         if criteria.at:
-            self._now = criteria.at.gone_by(transaction.now, criteria.window.zone)
+            self._now = instant(transaction, criteria.at, criteria.window.zone)
         transaction.one(SETTINGS)
         user = (
             lookup.resolve(transaction, lookup.Kind.USER, criteria.user)

@@ -24,6 +24,7 @@ from seqdev.explain.then_rows import (
     PastWindow,
     Unknown,
 )
+from seqdev.journal.past import instant
 from seqdev.moments import Window
 from seqdev.output.text import Phone
 from seqdev.phone import digits, national, unwrapped
@@ -48,7 +49,7 @@ def stood(database: Database, typed: str, user: str | None, window: Window) -> P
         asked = {"phone": unwrapped(typed), **national(tx.settings.region)}
         spellings = [row.phone for row in tx.rows(SPELLINGS, **asked)]
         phones = list(dict.fromkeys([*writings(typed), *spellings]))
-        return _stood(tx, phones, owner, at.gone_by(tx.now, window.zone), digits(typed, tx.settings.region))
+        return _stood(tx, phones, owner, instant(tx, at, window.zone), digits(typed, tx.settings.region))
 
     return database.retry(work, snapshot=True)
 

@@ -340,3 +340,17 @@ def test_of_whom_nothing_is_there_nothing_is_known(host: Host, seqdev: Cli) -> N
     ran = seqdev("explain", "60129999999", "--at", "1h")
     assert ran.code == 3
     assert "what was deleted is not known" in ran.err
+
+
+def test_where_the_journal_was_pruned_nothing_is_claimed(host: Host, seqdev: Cli) -> None:
+    world = World(host, seqdev)
+    world.does("enroll", "--yes")
+    world.does("tick")
+    future.send(host)
+    world.waits(timedelta(days=5))
+    world.does("journal", "prune", "--keep", "2d", "--in-effect", "--yes")
+    for command in (("explain", PHONES[0]), ("audit", "mismatches")):
+        ran = seqdev(*command, "--at", "3d")
+        assert (ran.code, ran.out) == (2, "")
+        assert "the journal was pruned of what began before" in ran.err
+    assert seqdev("explain", PHONES[0], "--at", "1d").code == 0
