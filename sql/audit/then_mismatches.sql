@@ -171,7 +171,7 @@ compared as materialized (
     ) as own on w.id = own.message_id
 ),
 
-finding as materialized (
+seen as materialized (
     select
         c.*,
         case
@@ -231,6 +231,12 @@ finding as materialized (
         or c.device_id = nullif(:'device', '')::uuid
 ),
 
+finding as materialized (
+    select seen.*
+    from seen
+    where :'matches'::boolean or seen.kind is not null
+),
+
 -- tally: as in audit/contacts.sql
 tally as (
     select
@@ -246,7 +252,6 @@ tally as (
             finding.kind,
             count(*) as number
         from finding
-        where :'matches'::boolean or finding.kind is not null
         group by finding.kind
     ) as t
     left join kind on t.kind = kind.kind
@@ -275,6 +280,5 @@ left join kind on f.kind = kind.kind
 left join sequence_steps as st on f.sequence_stepid = st.id
 left join user_devices as a on f.assigned_device_id = a.id
 left join user_devices as u on f.device_id = u.id
-where :'matches'::boolean or f.kind is not null
 order by kind.severity nulls last, f.created_at desc, f.id
 limit nullif(:'limit', '')::integer;

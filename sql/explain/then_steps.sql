@@ -209,7 +209,7 @@ known as materialized (
         coalesce(
             (r.then_status = 'active' and r.then_done is null)
             or (r.then_status = any(:'done'::text []) and r.then_done > :'at'::timestamptz), false
-        ) as is_active
+        ) as was_active
     from row_then as r
     left join lateral (
         select
@@ -333,8 +333,8 @@ stated as materialized (
                             k.then_status = 'completed'
                             and k.message_was is null and k.message_status in ('pending', 'queued', 'processing') then 'completed'
                     end
-                when k.is_active and k.became ? 'status' then case when k.became ->> 'status' = 'active' then 'active' end
-                when k.is_active then case when k.made_at <= :'at'::timestamptz then 'active' end
+                when k.was_active and k.became ? 'status' then case when k.became ->> 'status' = 'active' then 'active' end
+                when k.was_active then case when k.made_at <= :'at'::timestamptz then 'active' end
                 when k.became ->> 'status' = k.then_status then k.then_status
             end as status
     ) as told
