@@ -147,6 +147,15 @@ UntilOption = Annotated[
         help="And before that, written alike. [default: now]",
     ),
 ]
+AtOption = Annotated[
+    Moment | None,
+    typer.Option(
+        "--at",
+        parser=moment,
+        metavar="WHEN",
+        help="How it stood then, as far as the journal and the rows tell: 2h, yesterday 14:30.",
+    ),
+]
 UserOption = Annotated[
     str | None, typer.Option("--user", metavar="ID", help="Only this user (id or prefix).")
 ]
