@@ -147,9 +147,10 @@ def test_the_upgrade_prints_what_distributes_in_an_order_that_works_and_runs_non
             " colocate_with => 'public.leads')",
         ),
         (
-            "select undistribute_table('user_devices')",
-            "user_devices on all nodes",
-            "select create_reference_table('public.user_devices')",
+            "alter table sequence_steps drop constraint sequence_steps_sequence_id_fkey;"
+            " select undistribute_table('sequence_steps')",
+            "sequence_steps on all nodes",
+            "select create_reference_table('public.sequence_steps')",
         ),
         (
             "alter table leads add foreign key (user_id) references users",
