@@ -149,7 +149,7 @@ def unsupported(path: str) -> SeqdevError:
     """What to say where Citus does not run the statement of the file ``path`` below ``sql/``."""
     return UnfitSchema(
         f"Citus, which has distributed the host's tables, does not run sql/{path}",
-        "docs/citus.md says what works on Citus, and the way back; --debug shows what Citus said",
+        "see whether they are distributed as they should be: seqdev db check; what works: docs/citus.md",
     )
 
 
