@@ -218,7 +218,7 @@ picked as materialized (
                 + interval '1 second' * (:'paces'::jsonb -> placed.device_id::text ->> 'gap')::float8
                 * (
                     placed.place - 1.25
-                    + ('x' || left(md5('seqdev message ' || placed.id), 8))::bit(32)::bigint / 8589934592.0
+                    + ('x' || left(md5('seqdev message ' || placed.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
                 )
             ), '')
         end as mark
