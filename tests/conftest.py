@@ -14,6 +14,7 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from seqdev.cli import main
+from seqdev.output import progress
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
@@ -39,6 +40,9 @@ def _clean_environment() -> Iterator[None]:
             if not name.startswith("SEQDEV_TEST_"):
                 patch.delenv(name, raising=False)
         patch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+        if citus.URL:
+            # What takes a moment elsewhere may take long there, and says so.
+            patch.setattr(progress, "_EVERY", 3600.0)
         yield
 
 

@@ -247,7 +247,16 @@ def locked_table(error: "psycopg.Error") -> str:
     if _is_raised(error):
         return ""
     found = _LOCKED.search((error.diag.context or "").split("\n")[0])
-    return found[1] if found else ""
+    return _whole(found[1]) or "" if found else ""
+
+
+_SHARD = re.compile(r"_1[0-9]{5,}$")
+"""The end of the name of a shard's table or constraint on Citus: shards are numbered from 102008."""
+
+
+def _whole(name: str | None) -> str | None:
+    """The name of the whole table, or of its constraint, where it is that of a shard's."""
+    return _SHARD.sub("", name) if name else name
 
 
 # Data, constraints and views; and what triggers raise: RAISE itself, or a code of their own.
@@ -293,7 +302,7 @@ def _names(error: "psycopg.Error") -> _Names:
     diag = error.diag
     if _is_raised(error):
         return _Names()
-    return _Names(diag.table_name, diag.column_name, diag.constraint_name)
+    return _Names(_whole(diag.table_name), diag.column_name, _whole(diag.constraint_name))
 
 
 def reason(error: "psycopg.Error") -> str:

@@ -3,7 +3,7 @@
 -- Rows of several shards cannot be locked and passed over: the first statement finds who is due, and updates that very
 -- row, if it still is as it was found; it waits for rows that somebody else has locked. What the others work on are the
 -- rows that it has marked: assigned to an id that no device has, so that the index of the due finds them. No marked row is
--- ever committed, and nobody but this transaction sees one. In "mark" they keep whom they were assigned to, and when
+-- ever committed, and nobody but this transaction sees one. In last_error they keep whom they were assigned to, and when
 -- their message leaves. The ids of the message and of the next step's row are functions of the row's id: what a failover
 -- loses comes back with the same ids.
 --
@@ -57,7 +57,7 @@
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
-\if :{?paces} \else \ir ../gates/spread.sql \endif
+\if :{?paces} \else \ir ../gates/spread_distributed.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with step as materialized (
     select s.*
@@ -86,17 +86,19 @@ given as materialized (
     from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
 ),
 
-due as materialized (
+-- Who is due, each with the place among those of the device, the oldest first.
+own as materialized (
     select
         sc.id,
         sc.contact_phone,
-        sc.sequence_stepid,
         sc.assigned_device_id,
         sc.next_trigger_time,
         sc.processing_device_id,
         sc.processing_started_at,
+        device.id as device_id,
+        device.room,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
-        device.id as device_id
+        row_number() over (partition by device.id order by case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id) as place
     from sequence_contacts as sc
     inner join device on sc.assigned_device_id = device.id
     where
@@ -137,17 +139,20 @@ due as materialized (
         ) is not false)
         and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
-    union all
+),
+
+besides as materialized (
     select
         sc.id,
         sc.contact_phone,
-        sc.sequence_stepid,
         sc.assigned_device_id,
         sc.next_trigger_time,
         sc.processing_device_id,
         sc.processing_started_at,
+        device.id as device_id,
+        device.room,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
-        device.id as device_id
+        0 as place
     from sequence_contacts as sc
     inner join given on sc.id = given.contact_id
     inner join device on given.device_id = device.id
@@ -194,36 +199,64 @@ due as materialized (
             in (select step.user_id, step.sequence_id, step.id from step)) is true
 ),
 
-placed as materialized (
-    select
-        due.*,
-        row_number() over (
-            partition by due.device_id order by due.turn, due.next_trigger_time, due.id
-        ) as place
-    from due
-),
-
--- What a device may still take, the oldest first, each of its contacts with its place.
+-- What a device may still take, the oldest first.
 picked as materialized (
     select
-        placed.*,
-        jsonb_build_object(
-            'assigned', placed.assigned_device_id,
-            'at',
+        placed.id,
+        placed.contact_phone,
+        placed.assigned_device_id,
+        placed.next_trigger_time,
+        placed.processing_device_id,
+        placed.processing_started_at,
+        placed.device_id,
+        coalesce(placed.assigned_device_id::text, '') || case
+            when :'paces'::jsonb = '{}' then ''
             -- Where the rule spread lays them out: as in tick/claim.sql.
-            greatest(
+            else coalesce(' ' || greatest(
                 :'now'::timestamptz,
                 (:'paces'::jsonb -> placed.device_id::text ->> 'at')::timestamptz
                 + interval '1 second' * (:'paces'::jsonb -> placed.device_id::text ->> 'gap')::float8
                 * (
                     placed.place - 1.25
-                    + ('x' || left(md5('seqdev message ' || placed.id), 8))::bit(32)::bigint / 8589934592.0
+                    + ('x' || left(md5('seqdev message ' || placed.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
                 )
-            )
-        )::text as mark
-    from placed
-    inner join device on placed.device_id = device.id
-    where placed.place <= device.room
+            ), '')
+        end as mark
+    from (
+        select
+            both_kinds.*,
+            row_number() over (
+                partition by both_kinds.device_id
+                order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id
+            ) as place
+        from (
+            select
+                own.id,
+                own.contact_phone,
+                own.assigned_device_id,
+                own.next_trigger_time,
+                own.processing_device_id,
+                own.processing_started_at,
+                own.device_id,
+                own.room,
+                own.turn
+            from own
+            where own.place <= own.room
+            union all
+            select
+                b.id,
+                b.contact_phone,
+                b.assigned_device_id,
+                b.next_trigger_time,
+                b.processing_device_id,
+                b.processing_started_at,
+                b.device_id,
+                b.room,
+                b.turn
+            from besides as b
+        ) as both_kinds
+    ) as placed
+    where placed.place <= placed.room
     order by placed.place, placed.next_trigger_time, placed.id
     limit :'most'::integer
 )
@@ -240,56 +273,9 @@ where
     -- As it was found: what another session has done meanwhile counts.
     and sc.status = 'active'
     and sc.next_trigger_time = picked.next_trigger_time
-    and sc.sequence_stepid = picked.sequence_stepid
     and sc.assigned_device_id is not distinct from picked.assigned_device_id
     and sc.processing_device_id is not distinct from picked.processing_device_id
     and sc.processing_started_at is not distinct from picked.processing_started_at;
-
-insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
-select
-    :'run'::uuid,
-    'sequence_contacts',
-    r.id,
-    'assigned_device_id',
-    r.old::text,
-    r.new::text,
-    :'now'::timestamptz
-from (
-    select
-        sc.id,
-        (sc.last_error::jsonb ->> 'assigned')::uuid as old,
-        case
-            when :'moves'::boolean and :'reassigns'::boolean then sc.processing_device_id
-            else (sc.last_error::jsonb ->> 'assigned')::uuid
-        end as new
-    from sequence_contacts as sc
-    where sc.status = 'active' and sc.assigned_device_id = md5('seqdev claim ' || :'run'::uuid::text)::uuid
-    union all
-    select
-        there.id,
-        there.assigned_device_id,
-        coalesce(
-            case
-                when :'moves'::boolean and :'reassigns'::boolean then sc.processing_device_id
-                else (sc.last_error::jsonb ->> 'assigned')::uuid
-            end,
-            there.assigned_device_id
-        )
-    from sequence_contacts as sc
-    inner join unnest(:'steps'::uuid [], :'next_steps'::uuid []) as step (id, next_id) on sc.sequence_stepid = step.id
-    inner join sequence_contacts as there
-        on
-            sc.contact_phone = there.contact_phone
-            and sc.sequence_id = there.sequence_id
-            and step.next_id = there.sequence_stepid
-    where
-        sc.status = 'active'
-        and sc.assigned_device_id = md5('seqdev claim ' || :'run'::uuid::text)::uuid
-        and there.id <> sc.id
-        and there.status = any(:'waiting'::text [])
-        and there.status <> all(:'done'::text [])
-) as r
-where r.old is distinct from r.new;
 
 with entry as materialized (
     select s.*
@@ -340,7 +326,7 @@ message as (
         'pending',
         case
             when :'paces'::jsonb = '{}' then :'now'::timestamptz
-            else coalesce((sc.last_error::jsonb ->> 'at')::timestamptz, :'now'::timestamptz)
+            else coalesce(nullif(substring(sc.last_error from ' (.*)$'), '')::timestamptz, :'now'::timestamptz)
         end,
         :'now'::timestamptz
     from sequence_contacts as sc
@@ -391,10 +377,12 @@ completed as (
             step.next_hours,
             step.enters,
             there.id as there_id,
+            there.assigned_device_id as there_assigned,
             there.next_trigger_time as there_due,
+            nullif(split_part(c.last_error, ' ', 1), '')::uuid as assigned,
             case
                 when :'moves'::boolean and :'reassigns'::boolean then c.processing_device_id
-                else (c.last_error::jsonb ->> 'assigned')::uuid
+                else nullif(split_part(c.last_error, ' ', 1), '')::uuid
             end as assignment,
             case
                 when step.next_id is null then 'none'
@@ -423,9 +411,37 @@ completed as (
     ) as d
     where sc.contact_phone = d.contact_phone and sc.id = d.id
     returning
-        sc.id, sc.sequence_id, sc.contact_phone, sc.contact_name, sc.processing_device_id as device_id,
-        d.user_id, d.next_trigger, d.next_id, d.next_day, d.next_hours, d.there_id, d.there_due, d.assignment,
-        d.next_is, d.open
+        sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
+        sc.processing_device_id as device_id,
+        d.user_id, d.next_trigger, d.next_id, d.next_day, d.next_hours, d.there_id,
+        d.there_assigned, d.there_due, d.assigned, d.assignment, d.next_is, d.open
+),
+
+reassigned as (
+    insert into seqdev.change (run_id, table_name, row_id, column_name, old_value, new_value, changed_at)
+    select
+        :'run'::uuid,
+        'sequence_contacts',
+        r.id,
+        'assigned_device_id',
+        r.old::text,
+        r.new::text,
+        :'now'::timestamptz
+    from (
+        select
+            d.id,
+            d.assigned as old,
+            d.assignment as new
+        from completed as d
+        union all
+        select
+            d.there_id,
+            d.there_assigned,
+            coalesce(d.assignment, d.there_assigned)
+        from completed as d
+        where d.next_is = 'waits'
+    ) as r
+    where r.old is distinct from r.new
 ),
 
 -- After the rows are completed, and not before: as in tick/claim.sql.
@@ -539,7 +555,8 @@ short as materialized (
     select
         d.id,
         d.contact_phone,
-        d.sequence_id
+        d.sequence_id,
+        d.sequence_stepid
     from completed as d
     where (select count(*) from message) < (select count(*) from completed)
 ),
@@ -547,7 +564,10 @@ short as materialized (
 sent_before as materialized (
     select count(distinct d.id) as contacts
     from short as d
-    inner join broadcast_messages as m on d.contact_phone = m.recipient_phone and d.sequence_id = m.sequence_id
+    inner join broadcast_messages as m on d.contact_phone = m.recipient_phone
+    where
+        m.id = md5('seqdev message ' || d.id)::uuid
+        or m.sequence_id = d.sequence_id and coalesce(m.sequence_stepid = d.sequence_stepid, true)
 ),
 
 wanted as materialized (

@@ -17,7 +17,7 @@
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
---   waiting    integer      devices, or users, with due contacts, locked or not
+--   waiting    integer      devices, or users, with due contacts, as far as each has a lock of its own
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
 --   oldest     text         timestamptz: when the first of all that are due was due, of whatever device; null: none is
 --   unassigned boolean      whether any of those has no assigned device
@@ -280,7 +280,8 @@ locked as materialized (
 
 select
     held.device_id,
-    waiting.number as waiting,
+    -- The others are for nobody's connection meanwhile, nor for another one of this run.
+    case when held.device_id is null then waiting.number else 1 end as waiting,
     coalesce(lock.taken_at, '-infinity') as locked_at,
     waiting.oldest,
     waiting.unassigned
