@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.postgres import conninfo, rules, zone
+from seqdev.postgres import citus, conninfo, rules, zone
 from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction, run_made
@@ -85,6 +85,8 @@ class Database:
         """That of the last transaction, by the server's clock. Who shows instants may keep the list."""
         self._zone: str | None = None
         """In which naive timestamps are read; None: not yet known."""
+        self._distributed = False
+        """Citus has spread the host's tables over its nodes; known as soon as the zone is."""
 
     @contextmanager
     def transaction(
@@ -194,7 +196,7 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             begun = connection.begin()
             try:
-                transaction = Transaction(connection, self.session)
+                transaction = Transaction(connection, self.session, self._distributed)
                 begin = {
                     "schema": self.settings.schema,
                     "timezone": self._zone or self.settings.timezone or zone.DEFAULT,
@@ -210,6 +212,7 @@ class Database:
                     self._look(transaction)
                     if self._zone != begin["timezone"]:
                         transaction.one(BEGIN, **begin | {"timezone": self._zone})
+                transaction.propagate()
                 if guard:
                     self._hold(guard(transaction))
                 transaction.settings = self.settings
@@ -232,6 +235,8 @@ class Database:
             self._hold(kept)
             for words in rules.overridden(kept, self._given):
                 self._say(words)
+        if readable.citus:
+            self._distributed = transaction.distributed = transaction.one(citus.DISTRIBUTED).distributed
         self._zone = zone.decide(transaction, self.settings, readable.zone)
 
     def _hold(self, kept: rules.Held) -> None:

@@ -64,7 +64,7 @@ def check(database: Database, by: By | None = None) -> list[Finding]:
     schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
-        checked = indexes.judge(transaction, transaction.rows(CHECK, schema=schema))
+        checked = indexes.judge(transaction, _catalogue(transaction))
         found = [*checked, *transaction.rows(OWNERS, schema=schema)]
         found += transaction.rows(CHECK_UNSUPPORTED, schema=schema)
         # A standby lacks nothing but writability, so its data can be looked at.
@@ -81,6 +81,11 @@ def check(database: Database, by: By | None = None) -> list[Finding]:
         return found
 
     return database.retry(work, read_only=True)
+
+
+def _catalogue(transaction: Transaction) -> list[Checked]:
+    schema = transaction.settings.schema
+    return transaction.rows(CHECK, schema=schema, distributed=transaction.distributed)
 
 
 def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
@@ -114,7 +119,7 @@ def _blocking(database: Database) -> list[Finding]:
     schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
-        found = [*transaction.rows(OWNERS, schema=schema), *transaction.rows(CHECK, schema=schema)]
+        found = [*transaction.rows(OWNERS, schema=schema), *_catalogue(transaction)]
         return found + transaction.rows(CHECK_UNSUPPORTED, schema=schema)
 
     # Not by the configured time limit, which is for statements over the host's rows.
