@@ -15,6 +15,7 @@ from seqdev.gate_rows import (
     PERSONS,
     PHONE_ZONES,
     RAMPS,
+    SENT,
     SPREAD,
     STEPS,
     WINDOWS,
@@ -27,7 +28,7 @@ from tests.world.host import Host
 _GATES = {
     gate.path: gate
     for gate in (
-        *(STEPS, DEVICES, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES),
+        *(STEPS, DEVICES, SENT, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES),
         *(CALENDAR, WARMED),
     )
 }
