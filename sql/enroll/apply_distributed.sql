@@ -97,16 +97,18 @@ matched as materialized (
         e.step_id,
         e.day_number,
         e.step_trigger,
-        bool_or(coalesce(sc.status <> all(:'waiting'::text []), true)) filter (where sc.id is not null) as is_in,
+        bool_or(coalesce(sc.status <> all(:'waiting'::text []), true)) filter (where sc.sequence_id = e.sequence_id)
+            as is_in,
         -- The host made the rows of all steps, and none of them active yet: the first of them begins.
         (
             array_agg(sc.id order by st.day_number, sc.current_step, sc.next_trigger_time, sc.id)
-            filter (where sc.id is not null)
+            filter (where sc.sequence_id = e.sequence_id)
         )[1] as waits_at
     from leads as l
     cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
     inner join entry as e on l.user_id = e.user_id and btrim(m.member) = e.trigger
-    left join sequence_contacts as sc on l.phone = sc.contact_phone and e.sequence_id = sc.sequence_id
+    -- By the phone alone: a planner that knows too little of its shards would begin with all people of the sequence.
+    left join sequence_contacts as sc on l.phone = sc.contact_phone
     left join sequence_steps as st on sc.sequence_stepid = st.id
     where
         l.id > :'after'::uuid
