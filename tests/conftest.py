@@ -76,13 +76,12 @@ def template(server: str) -> Iterator[str]:
     made = url(server, _TEMPLATE)
     if citus.URL:
         citus.extend(made)
-    code = main(["--database-url", made, "db", "init"])
+    code = main(["--database-url", made, "db", "init", *(["--distributed"] if citus.URL else [])])
     assert code == 0
     if generation := os.environ.get("SEQDEV_TEST_GENERATION"):
         with psycopg.connect(made, autocommit=True) as connection:
             connection.execute(GENERATIONS[generation].encode())
     if citus.URL:
-        citus.distribute(made)
         citus.leave(server, _TEMPLATE)
     yield _TEMPLATE
     if citus.URL:

@@ -236,7 +236,7 @@ class Database:
             for words in rules.overridden(kept, self._given):
                 self._say(words)
         if readable.citus:
-            self._distributed = transaction.distributed = transaction.one(citus.DISTRIBUTED).distributed
+            self._distributed = transaction.distributed = citus.is_distributed(transaction)
         self._zone = zone.decide(transaction, self.settings, readable.zone)
 
     def _hold(self, kept: rules.Held) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CONFLICT = {"40001", "40P01", "55P03"}
 """Serialization, deadlock, lock timeout: the same transaction may get through another time."""
 
+NOT_ON_CITUS = {"0A000", "42P10"}
+"""What Citus does not support; or ON CONFLICT, whose key holds the phone there."""
+
 TOO_MUCH = {
     "57014": "time limit or a person",
     "53200": "out of memory or locks: see max_locks_per_transaction",
@@ -140,6 +143,14 @@ def _unknown(error: "psycopg.Error", what: str) -> PermissionRefused:
     wanted = named.pop(what)
     (other,) = named.values()
     return PermissionRefused(f"the server at {host}, port {port}, has no {wanted} (tried with {other})", hint)
+
+
+def unsupported(path: str) -> SeqdevError:
+    """What to say where Citus does not run the statement of the file ``path`` below ``sql/``."""
+    return UnfitSchema(
+        f"Citus, which has distributed the host's tables, does not run sql/{path}",
+        "see whether they are distributed as they should be: seqdev db check; what works: docs/citus.md",
+    )
 
 
 _OWN = re.compile(r"\bseqdev\.[a-z]+")
