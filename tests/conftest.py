@@ -93,9 +93,7 @@ def template(server: str) -> Iterator[str]:
             connection.execute(f"drop database {_TEMPLATE} with (force)".encode())
 
 
-_OWN = f"_{os.getpid()}" if citus.URL else ""
-"""In the names of databases on a server that is not this process's alone."""
-_TEMPLATE = f"host_template{_OWN}"
+_TEMPLATE = f"host_template{citus.OWN}"
 _numbers = count(1)
 
 
@@ -105,7 +103,7 @@ def make_database(server: str) -> Iterator[Callable[[str], str]]:
     made: list[str] = []
 
     def make(template: str = "template1") -> str:
-        name = f"test{_OWN}_{next(_numbers)}"
+        name = f"test{citus.OWN}_{next(_numbers)}"
         with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
             connection.execute(f"create database {name} template {template} strategy file_copy".encode())
         made.append(name)

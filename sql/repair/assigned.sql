@@ -106,7 +106,7 @@ placed as (
     from written as w
 ),
 
-looked_at as (
+looked_at as materialized (
     select p.*
     from placed as p
     where
@@ -119,6 +119,26 @@ looked_at as (
         )
 ),
 
+-- The person's other rows in the sequence.
+other as materialized (
+    select
+        w.contact_id,
+        other.id
+    from looked_at as w
+    inner join sequence_contacts as other
+        on w.contact_phone = other.contact_phone and w.sequence_id = other.sequence_id and w.contact_id <> other.id
+),
+
+owner as materialized (
+    select distinct on (l.user_id, l.phone)
+        l.user_id,
+        l.phone,
+        l.device_id
+    from looked_at as w
+    inner join leads as l on w.contact_phone = l.phone and w.user_id = l.user_id
+    order by l.user_id, l.phone, l.id
+),
+
 judged as materialized (
     select
         w.*,
@@ -126,10 +146,9 @@ judged as materialized (
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
-        (w.assigned_device_id is distinct from w.device_id)
-        and exists (
+        exists (
             select 1
-            from sequence_contacts as other
+            from other
             cross join lateral (
                 -- What is in effect: the last change of its device.
                 select r.command
@@ -144,9 +163,7 @@ judged as materialized (
                 limit 1
             ) as last
             where
-                other.sequence_id = w.sequence_id
-                and other.contact_phone = w.contact_phone
-                and other.id <> w.contact_id
+                other.contact_id = w.contact_id
                 and last.command ~ '^repair (?!undo)'
         ) as is_repaired,
         case
@@ -177,13 +194,7 @@ judged as materialized (
     from looked_at as w
     left join user_devices as assigned on w.assigned_device_id = assigned.id
     left join user_devices as used on w.device_id = used.id
-    -- One look into the index a message, however wrong the estimate of their number is.
-    left join lateral (
-        select lead.device_id
-        from leads as lead
-        where lead.user_id = w.user_id and lead.phone = w.contact_phone
-        limit 1
-    ) as l on true
+    left join owner as l on w.user_id = l.user_id and w.contact_phone = l.phone
 )
 
 select

@@ -16,6 +16,9 @@ URL = os.environ.get("SEQDEV_TEST_CITUS_URL", "")
 
 SHARDS = 4
 
+OWN = f"_{os.getpid()}" if URL else ""
+"""In the names of databases, on a server that is not this process's alone."""
+
 
 def server() -> str:
     """The conninfo of the server, to which a database's name is added."""
