@@ -82,7 +82,12 @@ def is_lost(error: "psycopg.Error") -> bool:
 
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError) and not _is_final(error)
-    return error.sqlstate in _LOST
+    return error.sqlstate in _LOST or _is_of_a_lost_node(error)
+
+
+def _is_of_a_lost_node(error: "psycopg.Error") -> bool:
+    """Whether Citus has lost a node in the middle of a transaction, and has given it no code of its own."""
+    return error.sqlstate == "XX000" and error.diag.source_file == "remote_transaction.c"
 
 
 def _is_final(error: "psycopg.Error") -> bool:
@@ -205,7 +210,7 @@ def translate(error: "psycopg.Error") -> SeqdevError:
         )
     if state in TOO_MUCH:
         return Cancelled(f"the server cancelled a statement ({TOO_MUCH[state]})", "run the command again")
-    if state in _LOST or state.startswith("53"):
+    if state in _LOST or state.startswith("53") or _is_of_a_lost_node(error):
         return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
     if is_refusal(state):
         return Refused(reason(error))

@@ -11,6 +11,7 @@ from seqdev.errors import SchemaError
 from seqdev.postgres import queries
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
+from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Settings
 from tests.world import citus
 from tests.world.command import Cli
@@ -213,3 +214,34 @@ def test_what_citus_does_not_run_is_said_to_be_that(host: Host, monkeypatch: pyt
     assert "Citus" in caught.value.message
     assert "does not run sql/gates/sent.sql" in caught.value.message
     assert "docs/citus.md" in caught.value.hint
+
+
+@pytest.mark.parametrize("statements_after", [0, 1])
+def test_a_transaction_that_loses_a_node_is_done_anew(
+    host: Host, elsewhere: str, connect: Connect, statements_after: int
+) -> None:
+    user = host.user()
+    for number in range(20):
+        host.lead(user, None, f"60123450{number:03}", name="nobody")
+    host.connection.close()
+    administrator = connect(elsewhere)
+    tried = []
+
+    def work(transaction: Transaction) -> None:
+        transaction.ddl("update leads set name = name || ' more'")
+        tried.append(transaction.now)
+        if len(tried) == 1:
+            ended = administrator.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
+                " and application_name like 'citus_internal%'"
+            )
+            assert ended.fetchall()
+        for _ in range(statements_after):
+            transaction.ddl("update leads set name = name || '!'")
+
+    database = Database(replace(Settings(), database_url=elsewhere), "test", print)
+    database.retry(work)
+    database.close()
+    assert len(tried) == 2
+    names = administrator.execute("select distinct name from leads").fetchall()
+    assert names == [("nobody more" + "!" * statements_after,)]
