@@ -1,13 +1,13 @@
--- Claim the due contacts of locked devices on Citus: marked first, then message queued, step completed, next step made
+-- Claim the due contacts of locked devices on Citus: step completed, message queued, next step made or activated
 --
--- Rows of several shards cannot be locked and passed over: the first statement finds who is due, and updates that very
--- row, if it still is as it was found; it waits for rows that somebody else has locked. What the others work on are the
--- rows that it has marked: assigned to an id that no device has, so that the index of the due finds them. No marked row is
--- ever committed, and nobody but this transaction sees one. In last_error they keep whom they were assigned to, and when
--- their message leaves. The ids of the message and of the next step's row are functions of the row's id: what a failover
--- loses comes back with the same ids.
+-- Rows of several shards cannot be locked and passed over. So who is due is found first, and then that very row is
+-- updated, if it still is as it was found: one that somebody else has changed meanwhile is left to the next batch, and one
+-- that is locked is waited for. What was updated, and nothing else, gets its message and its next step, in the same
+-- statement: what changes rows in it runs in the order in which it stands here, and sees what was changed before. The ids
+-- of the message and of the next step's row are functions of the row's id: what a failover loses comes back with the same.
 --
--- An UPDATE here compares only values of the same type: others depend on settings, and are refused by Citus.
+-- An UPDATE here compares only values of the same type: whatever depends on a setting, Citus refuses there. Distributed
+-- tables stand first in a join, and are joined by phone, so that each node works on its own shards.
 --
 -- Parameters:
 --   now           timestamptz  the instant of the transaction
@@ -59,11 +59,26 @@
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?paces} \else \ir ../gates/spread_distributed.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-with step as materialized (
+with entry as materialized (
     select s.*
+    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+        as s (user_id, sequence_id, trigger)
+    where s.trigger is not null
+),
+
+-- "enters": the other sequences of the user's that next_trigger enters.
+step as materialized (
+    select
+        s.*,
+        array(
+            select entry.sequence_id
+            from entry
+            where (entry.user_id, entry.trigger) = (s.user_id, s.next_trigger) and entry.sequence_id <> s.sequence_id
+        ) as enters
     from unnest(
-        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text []
-    ) as s (user_id, sequence_id, id, reason)
+        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
+        :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::numeric []
+    ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
     where coalesce(s.reason is null, false)
 ),
 
@@ -91,10 +106,21 @@ own as materialized (
     select
         sc.id,
         sc.contact_phone,
+        sc.sequence_id,
+        sc.sequence_stepid,
         sc.assigned_device_id,
         sc.next_trigger_time,
         sc.processing_device_id,
         sc.processing_started_at,
+        -- A processor that died between its message and its row has left the message.
+        sc.processing_started_at is not null and coalesce((
+            select true
+            from broadcast_messages as m
+            where
+                (m.recipient_phone, m.sequence_id) = (sc.contact_phone, sc.sequence_id)
+                and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
+            limit 1
+        ), false) as is_sent,
         device.id as device_id,
         device.room,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
@@ -145,10 +171,21 @@ besides as materialized (
     select
         sc.id,
         sc.contact_phone,
+        sc.sequence_id,
+        sc.sequence_stepid,
         sc.assigned_device_id,
         sc.next_trigger_time,
         sc.processing_device_id,
         sc.processing_started_at,
+        -- A processor that died between its message and its row has left the message.
+        sc.processing_started_at is not null and coalesce((
+            select true
+            from broadcast_messages as m
+            where
+                (m.recipient_phone, m.sequence_id) = (sc.contact_phone, sc.sequence_id)
+                and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
+            limit 1
+        ), false) as is_sent,
         device.id as device_id,
         device.room,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
@@ -204,15 +241,18 @@ picked as materialized (
     select
         placed.id,
         placed.contact_phone,
+        placed.sequence_id,
+        placed.sequence_stepid,
         placed.assigned_device_id,
         placed.next_trigger_time,
         placed.processing_device_id,
         placed.processing_started_at,
+        placed.is_sent,
         placed.device_id,
-        coalesce(placed.assigned_device_id::text, '') || case
-            when :'paces'::jsonb = '{}' then ''
+        case
+            when :'paces'::jsonb = '{}' then :'now'::timestamptz
             -- Where the rule spread lays them out: as in tick/claim.sql.
-            else coalesce(' ' || greatest(
+            else greatest(
                 :'now'::timestamptz,
                 (:'paces'::jsonb -> placed.device_id::text ->> 'at')::timestamptz
                 + interval '1 second' * (:'paces'::jsonb -> placed.device_id::text ->> 'gap')::float8
@@ -220,8 +260,8 @@ picked as materialized (
                     placed.place - 1.25
                     + ('x' || left(md5('seqdev message ' || placed.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
                 )
-            ), '')
-        end as mark
+            )
+        end as scheduled_at
     from (
         select
             both_kinds.*,
@@ -233,10 +273,13 @@ picked as materialized (
             select
                 own.id,
                 own.contact_phone,
+                own.sequence_id,
+                own.sequence_stepid,
                 own.assigned_device_id,
                 own.next_trigger_time,
                 own.processing_device_id,
                 own.processing_started_at,
+                own.is_sent,
                 own.device_id,
                 own.room,
                 own.turn
@@ -246,10 +289,13 @@ picked as materialized (
             select
                 b.id,
                 b.contact_phone,
+                b.sequence_id,
+                b.sequence_stepid,
                 b.assigned_device_id,
                 b.next_trigger_time,
                 b.processing_device_id,
                 b.processing_started_at,
+                b.is_sent,
                 b.device_id,
                 b.room,
                 b.turn
@@ -259,96 +305,6 @@ picked as materialized (
     where placed.place <= placed.room
     order by placed.place, placed.next_trigger_time, placed.id
     limit :'most'::integer
-)
-
-update sequence_contacts as sc
-set
-    assigned_device_id = md5('seqdev claim ' || :'run'::uuid::text)::uuid,
-    processing_device_id = picked.device_id,
-    last_error = picked.mark
-from picked
-where
-    sc.contact_phone = picked.contact_phone
-    and sc.id = picked.id
-    -- As it was found: what another session has done meanwhile counts.
-    and sc.status = 'active'
-    and sc.next_trigger_time = picked.next_trigger_time
-    and sc.assigned_device_id is not distinct from picked.assigned_device_id
-    and sc.processing_device_id is not distinct from picked.processing_device_id
-    and sc.processing_started_at is not distinct from picked.processing_started_at;
-
-with entry as materialized (
-    select s.*
-    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
-        as s (user_id, sequence_id, trigger)
-    where s.trigger is not null
-),
-
--- "enters": the other sequences of the user's that next_trigger enters.
-step as materialized (
-    select
-        s.*,
-        array(
-            select entry.sequence_id
-            from entry
-            where (entry.user_id, entry.trigger) = (s.user_id, s.next_trigger) and entry.sequence_id <> s.sequence_id
-        ) as enters
-    from unnest(
-        :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
-        :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::numeric []
-    ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
-    where coalesce(s.reason is null, false)
-),
-
-marked as materialized (
-    select count(*) as rows
-    from sequence_contacts as sc
-    where sc.status = 'active' and sc.assigned_device_id = md5('seqdev claim ' || :'run'::uuid::text)::uuid
-),
-
-message as (
-    insert into broadcast_messages (
-        id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
-        message_type, content, media_url, status, scheduled_at, created_at
-    )
-    -- No text is null: as in tick/claim.sql.
-    select
-        md5('seqdev message ' || sc.id)::uuid,
-        s.user_id,
-        sc.processing_device_id,
-        sc.sequence_id,
-        sc.sequence_stepid,
-        sc.contact_phone,
-        coalesce(sc.contact_name, ''),
-        coalesce(substring(st.message_type from '\S+'), 'text'),
-        coalesce(st.content, ''),
-        coalesce(st.media_url, ''),
-        'pending',
-        case
-            when :'paces'::jsonb = '{}' then :'now'::timestamptz
-            else coalesce(nullif(substring(sc.last_error from ' (.*)$'), '')::timestamptz, :'now'::timestamptz)
-        end,
-        :'now'::timestamptz
-    from sequence_contacts as sc
-    inner join sequences as s on sc.sequence_id = s.id
-    inner join sequence_steps as st on sc.sequence_stepid = st.id
-    where
-        sc.status = 'active'
-        and sc.assigned_device_id = md5('seqdev claim ' || :'run'::uuid::text)::uuid
-        -- A processor that died between its message and its row has left the message.
-        and not (
-            sc.processing_started_at is not null
-            and coalesce((
-                select true
-                from broadcast_messages as m
-                where
-                    (m.recipient_phone, m.sequence_id) = (sc.contact_phone, sc.sequence_id)
-                    and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
-                limit 1
-            ), false)
-        )
-    on conflict (recipient_phone, id) do nothing
-    returning device_id
 ),
 
 completed as (
@@ -358,6 +314,7 @@ completed as (
         completed_at = :'now'::timestamptz,
         assigned_device_id = d.assignment,
         -- Kept, so that a processor that looks for rows without a device does not find this one.
+        processing_device_id = d.device_id,
         processing_started_at = null,
         last_error = case
             when d.next_is not in ('none', 'done') then null
@@ -368,8 +325,13 @@ completed as (
         end
     from (
         select
-            c.id,
-            c.contact_phone,
+            found.id,
+            found.contact_phone,
+            c.device_id,
+            c.next_trigger_time,
+            c.processing_device_id,
+            c.processing_started_at,
+            c.scheduled_at,
             step.user_id,
             step.next_trigger,
             step.next_id,
@@ -379,10 +341,10 @@ completed as (
             there.id as there_id,
             there.assigned_device_id as there_assigned,
             there.next_trigger_time as there_due,
-            nullif(split_part(c.last_error, ' ', 1), '')::uuid as assigned,
+            c.assigned_device_id as assigned,
             case
-                when :'moves'::boolean and :'reassigns'::boolean then c.processing_device_id
-                else nullif(split_part(c.last_error, ' ', 1), '')::uuid
+                when :'moves'::boolean and :'reassigns'::boolean then c.device_id
+                else c.assigned_device_id
             end as assignment,
             case
                 when step.next_id is null then 'none'
@@ -396,25 +358,61 @@ completed as (
                 when step.next_id is null and step.enters <> '{}' then (
                     select count(distinct x.sequence_id)
                     from sequence_contacts as x
-                    where x.contact_phone = c.contact_phone and x.sequence_id = any(step.enters)
+                    where x.contact_phone = found.contact_phone and x.sequence_id = any(step.enters)
                 ) < cardinality(step.enters)
                 else false
-            end as open
-        from sequence_contacts as c
+            end as open,
+            c.is_sent
+        from sequence_contacts as found
+        inner join picked as c on found.contact_phone = c.contact_phone and found.id = c.id
         inner join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
         left join sequence_contacts as there
             on
-                c.contact_phone = there.contact_phone
-                and c.sequence_id = there.sequence_id
+                found.contact_phone = there.contact_phone
+                and found.sequence_id = there.sequence_id
                 and step.next_id = there.sequence_stepid
-        where c.status = 'active' and c.assigned_device_id = md5('seqdev claim ' || :'run'::uuid::text)::uuid
     ) as d
-    where sc.contact_phone = d.contact_phone and sc.id = d.id
+    where
+        sc.contact_phone = d.contact_phone
+        and sc.id = d.id
+        -- As it was found: what another session has done meanwhile counts.
+        and sc.status = 'active'
+        and sc.next_trigger_time = d.next_trigger_time
+        and sc.assigned_device_id is not distinct from d.assigned
+        and sc.processing_device_id is not distinct from d.processing_device_id
+        and sc.processing_started_at is not distinct from d.processing_started_at
     returning
         sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
-        sc.processing_device_id as device_id,
+        d.device_id, d.scheduled_at, d.is_sent,
         d.user_id, d.next_trigger, d.next_id, d.next_day, d.next_hours, d.there_id,
         d.there_assigned, d.there_due, d.assigned, d.assignment, d.next_is, d.open
+),
+
+message as (
+    insert into broadcast_messages (
+        id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
+        message_type, content, media_url, status, scheduled_at, created_at
+    )
+    -- No text is null: as in tick/claim.sql.
+    select
+        md5('seqdev message ' || d.id)::uuid,
+        d.user_id,
+        d.device_id,
+        d.sequence_id,
+        d.sequence_stepid,
+        d.contact_phone,
+        coalesce(d.contact_name, ''),
+        coalesce(substring(st.message_type from '\S+'), 'text'),
+        coalesce(st.content, ''),
+        coalesce(st.media_url, ''),
+        'pending',
+        d.scheduled_at,
+        :'now'::timestamptz
+    from completed as d
+    inner join sequence_steps as st on d.sequence_stepid = st.id
+    where not d.is_sent
+    on conflict (recipient_phone, id) do nothing
+    returning device_id
 ),
 
 reassigned as (
@@ -544,35 +542,26 @@ lead_changed as (
     returning l.user_id, l.phone
 ),
 
-device as materialized (
-    select d.id
-    from unnest(:'devices'::uuid [], :'device_reasons'::text []) as d (id, reason)
-    where coalesce(d.reason is null, false)
-),
-
--- Where fewer messages were made than contacts completed: those that were sent before have one all the same.
+-- Where fewer messages were made than contacts completed: those that had one already have it all the same.
 short as materialized (
     select
         d.id,
-        d.contact_phone,
-        d.sequence_id,
-        d.sequence_stepid
+        d.contact_phone
     from completed as d
-    where (select count(*) from message) < (select count(*) from completed)
+    where
+        not d.is_sent
+        and (select count(*) from message) < (select count(*) from completed as c where not c.is_sent)
 ),
 
 sent_before as materialized (
     select count(distinct d.id) as contacts
     from short as d
     inner join broadcast_messages as m on d.contact_phone = m.recipient_phone
-    where
-        m.id = md5('seqdev message ' || d.id)::uuid
-        or m.sequence_id = d.sequence_id and coalesce(m.sequence_stepid = d.sequence_stepid, true)
+    where m.id = md5('seqdev message ' || d.id)::uuid
 ),
 
 wanted as materialized (
     select
-        count(*) as completed,
         count(*) filter (where d.next_is = 'new') as next_steps,
         count(*) filter (where d.next_is = 'waits') as activated
     from completed as d
@@ -580,12 +569,10 @@ wanted as materialized (
 
 swallowed as materialized (
     select
-        marked.rows - wanted.completed
-        + wanted.next_steps - (select count(*) from next_step)
+        wanted.next_steps - (select count(*) from next_step)
         + wanted.activated - (select count(*) from activated)
         + (select count(*) from short) - sent_before.contacts as rows
     from wanted
-    cross join marked
     cross join sent_before
 )
 

@@ -269,11 +269,11 @@ due as materialized (
             in (select barred.device_id, barred.contact_phone from barred)) is not true
     union all
     select
-        device.id,
-        2 * :'take'::integer,
-        false,
+        device.id as device_id,
+        2 * :'take'::integer as room,
+        false as is_own,
         sc.id,
-        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
