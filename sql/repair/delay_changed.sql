@@ -42,31 +42,32 @@ with step as materialized (
 ),
 
 rescheduled as materialized (
-    select
-        sc.id,
-        due.at as due_at
-    from sequence_contacts as sc
-    inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
-    inner join sequence_contacts as before
-        on
-            sc.sequence_id = before.sequence_id
-            and sc.contact_phone = before.contact_phone
-            and step.id = before.sequence_stepid
-    cross join lateral (
+    select due.*
+    from (
         select
+            sc.id,
+            sc.next_trigger_time,
             case
                 when isfinite(before.completed_at) and isfinite(sc.next_trigger_time)
                     -- A hundred years are more than any calendar here needs.
                     then before.completed_at::timestamptz + least(step.next_hours, 876000) * interval '1 hour'
-            end as at
+            end as due_at
+        from sequence_contacts as sc
+        inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
+        inner join sequence_contacts as before
+            on
+                sc.sequence_id = before.sequence_id
+                and sc.contact_phone = before.contact_phone
+                and step.id = before.sequence_stepid
+        where
+            sc.status = 'active'
+            and before.status = any(:'done'::text [])
+            -- Only what seqdev has made: it was due exactly then.
+            and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
     ) as due
     where
-        sc.status = 'active'
-        and before.status = any(:'done'::text [])
-        -- Only what seqdev has made: it was due exactly then.
-        and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
-        and (due.at > :'now'::timestamptz or sc.next_trigger_time > :'now'::timestamptz)
-        and abs(extract(epoch from due.at) - extract(epoch from sc.next_trigger_time::timestamptz)) > 60
+        (due.due_at > :'now'::timestamptz or due.next_trigger_time > :'now'::timestamptz)
+        and abs(extract(epoch from due.due_at) - extract(epoch from due.next_trigger_time::timestamptz)) > 60
 )
 
 select
