@@ -307,6 +307,7 @@ standing as materialized (
 stranded as materialized (
     select distinct on (sc.sequence_id, sc.contact_phone)
         sc.id,
+        sc.contact_phone,
         before.completed_at,
         coalesce(
             last.next_hours,
@@ -337,10 +338,14 @@ stranded as materialized (
 ),
 
 rescheduled as materialized (
-    select due.*
+    select
+        paired.id,
+        paired.contact_phone,
+        paired.due_at
     from (
         select
             sc.id,
+            sc.contact_phone,
             sc.next_trigger_time,
             case
                 when isfinite(before.completed_at) and isfinite(sc.next_trigger_time)
@@ -359,10 +364,12 @@ rescheduled as materialized (
             and before.status = any(:'done'::text [])
             -- Only what seqdev has made: it was due exactly then.
             and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
-    ) as due
+    ) as paired
     where
-        (due.due_at > :'now'::timestamptz or due.next_trigger_time > :'now'::timestamptz)
-        and abs(extract(epoch from due.due_at) - extract(epoch from due.next_trigger_time::timestamptz)) > 60
+        (paired.due_at > :'now'::timestamptz or paired.next_trigger_time > :'now'::timestamptz)
+        and abs(
+            extract(epoch from paired.due_at) - extract(epoch from paired.next_trigger_time::timestamptz)
+        ) > 60
 ),
 
 finding (kind, id) as materialized (

@@ -47,6 +47,7 @@ with step as materialized (
 stranded as materialized (
     select distinct on (sc.sequence_id, sc.contact_phone)
         sc.id,
+        sc.contact_phone,
         before.completed_at,
         coalesce(
             last.next_hours,
