@@ -123,7 +123,7 @@ chat as materialized (
                 ) as person
                 cross join generate_series(9, 0, -1) as prefix (size)
                 cross join lateral (
-                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                 ) as of
                 where :'recipient_hours'::jsonb ? of.key
                 limit 1
@@ -179,7 +179,7 @@ chat as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1
@@ -323,7 +323,7 @@ ahead as materialized (
                     ) as person
                     cross join generate_series(9, 0, -1) as prefix (size)
                     cross join lateral (
-                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                     ) as of
                     where :'recipient_hours'::jsonb ? of.key
                     limit 1
@@ -374,7 +374,7 @@ ahead as materialized (
                     ) as person
                     cross join generate_series(9, 0, -1) as prefix (size)
                     cross join lateral (
-                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                     ) as of
                     where :'recipient_hours'::jsonb ? of.key
                     limit 1

@@ -101,7 +101,7 @@ chat as materialized (
                 ) as person
                 cross join generate_series(9, 0, -1) as prefix (size)
                 cross join lateral (
-                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                 ) as of
                 where :'recipient_hours'::jsonb ? of.key
                 limit 1
@@ -157,7 +157,7 @@ chat as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1
@@ -265,7 +265,7 @@ unassigned as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1
@@ -317,7 +317,7 @@ taken as materialized (
                     ) as person
                     cross join generate_series(9, 0, -1) as prefix (size)
                     cross join lateral (
-                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                     ) as of
                     where :'recipient_hours'::jsonb ? of.key
                     limit 1
@@ -502,7 +502,7 @@ pick as materialized (
                             ) as person
                             cross join generate_series(9, 0, -1) as prefix (size)
                             cross join lateral (
-                                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                             ) as of
                             where :'recipient_hours'::jsonb ? of.key
                             limit 1
