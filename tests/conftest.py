@@ -14,6 +14,7 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from seqdev.cli import main
+from seqdev.output import progress
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
@@ -39,6 +40,9 @@ def _clean_environment() -> Iterator[None]:
             if not name.startswith("SEQDEV_TEST_"):
                 patch.delenv(name, raising=False)
         patch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+        if citus.URL:
+            # What takes a moment elsewhere may take long there, and says so.
+            patch.setattr(progress, "_EVERY", 3600.0)
         yield
 
 
@@ -76,13 +80,12 @@ def template(server: str) -> Iterator[str]:
     made = url(server, _TEMPLATE)
     if citus.URL:
         citus.extend(made)
-    code = main(["--database-url", made, "db", "init"])
+    code = main(["--database-url", made, "db", "init", *(["--distributed"] if citus.URL else [])])
     assert code == 0
     if generation := os.environ.get("SEQDEV_TEST_GENERATION"):
         with psycopg.connect(made, autocommit=True) as connection:
             connection.execute(GENERATIONS[generation].encode())
     if citus.URL:
-        citus.distribute(made)
         citus.leave(server, _TEMPLATE)
     yield _TEMPLATE
     if citus.URL:
@@ -90,9 +93,7 @@ def template(server: str) -> Iterator[str]:
             connection.execute(f"drop database {_TEMPLATE} with (force)".encode())
 
 
-_OWN = f"_{os.getpid()}" if citus.URL else ""
-"""In the names of databases on a server that is not this process's alone."""
-_TEMPLATE = f"host_template{_OWN}"
+_TEMPLATE = f"host_template{citus.OWN}"
 _numbers = count(1)
 
 
@@ -102,7 +103,7 @@ def make_database(server: str) -> Iterator[Callable[[str], str]]:
     made: list[str] = []
 
     def make(template: str = "template1") -> str:
-        name = f"test{_OWN}_{next(_numbers)}"
+        name = f"test{citus.OWN}_{next(_numbers)}"
         with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
             connection.execute(f"create database {name} template {template} strategy file_copy".encode())
         made.append(name)

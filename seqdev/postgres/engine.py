@@ -88,6 +88,11 @@ class Database:
         self._distributed = False
         """Citus has spread the host's tables over its nodes; known as soon as the zone is."""
 
+    @property
+    def distributed(self) -> bool:
+        """Whether Citus has spread the host's tables over its nodes, as soon as that is known."""
+        return self._distributed
+
     @contextmanager
     def transaction(
         self, *, read_only: bool = False, rollback: bool = False, statement_timeout: timedelta | None = None
@@ -236,7 +241,7 @@ class Database:
             for words in rules.overridden(kept, self._given):
                 self._say(words)
         if readable.citus:
-            self._distributed = transaction.distributed = transaction.one(citus.DISTRIBUTED).distributed
+            self._distributed = transaction.distributed = citus.is_distributed(transaction)
         self._zone = zone.decide(transaction, self.settings, readable.zone)
 
     def _hold(self, kept: rules.Held) -> None:

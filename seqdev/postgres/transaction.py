@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from seqdev.errors import Held, Refused
 from seqdev.postgres.errors import (
     CONFLICT,
+    NOT_ON_CITUS,
     TOO_MUCH,
     driver_errors,
     is_refusal,
     locked_table,
     reason,
     translate,
+    unsupported,
 )
 from seqdev.postgres.queries import Query, Row, Statement
 from seqdev.settings import Settings
@@ -74,7 +76,7 @@ class Transaction:
         """Run a statement that returns no rows; the number of rows it touched."""
         statement = self._statement(query)
         binds = statement.bind(given)
-        with driver_errors():
+        with self._errors(statement):
             self._before(statement, binds)
             return self._connection.exec_driver_sql(statement.text, binds).rowcount
 
@@ -193,13 +195,26 @@ class Transaction:
     def _run(self, query: Query[Row], given: Mapping[str, object], **options: Any) -> Iterator[Row]:
         statement = self._statement(query)
         binds = statement.bind(given)
-        with driver_errors():
+        with self._errors(statement):
             self._before(statement, binds)
             with self._connection.exec_driver_sql(statement.text, binds, execution_options=options) as result:
                 yield from starmap(query.make(*result.keys()), result)
 
     def _statement(self, query: Query[Any]) -> Statement:
         return query.distributed if self.distributed else query.statement
+
+    @contextmanager
+    def _errors(self, statement: Statement) -> Iterator[None]:
+        """The driver's own errors; of a statement that Citus does not run, that it is Citus."""
+        import psycopg
+
+        try:
+            with driver_errors():
+                yield
+        except psycopg.Error as error:
+            if self.distributed and error.sqlstate in NOT_ON_CITUS:
+                raise unsupported(statement.path) from error
+            raise
 
     def _before(self, statement: Statement, binds: Mapping[str, str | None]) -> None:
         for text in statement.before:

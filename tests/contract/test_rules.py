@@ -61,6 +61,7 @@ def test_what_makes_a_contact_due_is_the_same_everywhere() -> None:
 
 CLAIMS = {
     "tick/plan.sql": "counts the claimed as a reason to wait",
+    "tick/plan_distributed.sql": "the same",
     "explain/gates.sql": "says until when the claim is respected",
     "explain/gates_distributed.sql": "the same",
     "forecast/sends.sql": "says when the contact is due again, and which will be too late",
@@ -180,8 +181,11 @@ def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -
         for path, source in SOURCES.items()
         if re.search(rf"^{name} as materialized", source, re.MULTILINE)
     }
+    distributed = {path: found.pop(path) for path in DISTRIBUTED & found.keys()}
     assert found.keys() == {"tick/pick.sql", "tick/plan.sql", "tick/overflow.sql", "explain/gates.sql"}
     assert len(set(found.values())) == 1
+    assert {f"tick/{one}_distributed.sql" for one in ("pick", "plan", "overflow")} <= distributed.keys()
+    assert len({told for path, told in distributed.items() if path.startswith("tick/")}) == 1
 
 
 def test_whom_a_device_knows_is_told_in_the_same_way_everywhere() -> None:
@@ -213,7 +217,8 @@ IDENTITIES = {
 def test_an_id_of_seqdev_is_derived_in_the_same_way_everywhere() -> None:
     written = SOURCES["tick/claim.sql"] + SOURCES["rules/set.sql"]
     assert all(re.search(one, written) for one in IDENTITIES.values())
-    derived = re.compile("|".join(IDENTITIES.values()))
+    mark = r"md5\('seqdev claim ' \|\| :'run'::uuid::text\)::uuid"  # of no row: tick/claim_distributed.sql
+    derived = re.compile("|".join([*IDENTITIES.values(), mark]))
     assert [path for path, source in SOURCES.items() if "md5(" in derived.sub("", source)] == []
 
 
@@ -295,6 +300,28 @@ DISTRIBUTED = {path for path in SOURCES if path.endswith("_distributed.sql")}
 OTHERWISE = {
     "explain/gates_distributed.sql": {"ahead", "asked"},
     "audit/health_distributed.sql": {"due_row"},
+    "enroll/apply_distributed.sql": {"adopted", "begun", "finished", "fit", "journal", "judged", "matched"},
+    "enroll/plan_distributed.sql": {"fit", "judged", "matched"},
+    "probe/make_leads_distributed.sql": {"candidate", "person", "place", "taken"},
+    "repair/apply_distributed.sql": {
+        *("blocked_changed", "blocked_entered", "blocked_fit", "changed", "contact", "contact_activated"),
+        *("contact_fit", "contact_moved", "journal", "lead", "lead_changed", "lead_fit", "message"),
+        *("message_changed", "message_fit", "rule_changed", "rule_fit", "wanted"),
+    },
+    "repair/return_distributed.sql": {"returned"},
+    "tick/claim_distributed.sql": {
+        *("activated", "completed", "given", "lead_changed", "message", "next_step", "reassigned"),
+        *("step", "trigger_change"),
+    },
+    "tick/find_blocked_distributed.sql": {"candidate"},
+    "tick/find_replied_distributed.sql": {"candidate", "replied"},
+    "tick/lock_distributed.sql": {"candidate", "locked", "ready"},
+    "tick/overflow_distributed.sql": {"chat", "newcomer", "pick", "source", "taken", "unassigned"},
+    "tick/pick_distributed.sql": {"chat", "newcomer"},
+    "tick/plan_distributed.sql": {"chat", "due", "newcomer"},
+    "tick/quarantine_distributed.sql": {"changed", "journal", "refused"},
+    "tick/stop_blocked_distributed.sql": {"picked", "stopped"},
+    "tick/stop_replied_distributed.sql": {"cancelled", "picked", "queued", "stopped"},
     "gates/spread_distributed.sql": {"pace"},
 }
 """What a file for distributed tables finds in another way than the file that it stands in for."""

@@ -27,7 +27,10 @@ from tests.world.statements import at, binds
 
 FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
 DISTRIBUTED = [path for path in FILES if path.endswith("_distributed.sql")]
-OF_CITUS = {*DISTRIBUTED, "postgres/distributed.sql"}
+OF_CITUS = {
+    *DISTRIBUTED,
+    *("postgres/distributed.sql", "postgres/distribution.sql", "postgres/check_nodes.sql"),
+}
 """What only runs on Citus."""
 
 PYTHON_TYPES = {

@@ -14,10 +14,13 @@ from psycopg.rows import namedtuple_row
 from seqdev.cli import main
 from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
+from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.inbox import Inbox
 from tests.world.repairs import message
+
+TEMPLATE = f"grants_template{citus.OWN}"
 
 HOST_TABLES = [
     "users",
@@ -57,6 +60,7 @@ READS = [
     "stats --by step,status",
     "runs",
     "runs --every 1m",
+    "journal prune --keep 30d --dry-run",
     "report",
     "rules list",
     "config show",
@@ -123,6 +127,7 @@ WRITES = {
         "pause --device A --why x",
         "resume --device A --spread 1h --yes",
     ],
+    "prune": ["journal prune --keep 30d --yes"],
 }
 ALLOWED = {
     "tick": ["db check", "tick --dry-run", "tick --compare", *WRITES["tick"]],
@@ -130,6 +135,7 @@ ALLOWED = {
     # The audits: it has all that audit has, see below.
     "repair": [*(command for command in READS if command.startswith("repair")), *WRITES["repair"]],
     "audit": READS,
+    "prune": ["journal prune --keep 30d --dry-run", *WRITES["prune"]],
 }
 REFUSED = {
     "tick": [
@@ -146,7 +152,7 @@ REFUSED = {
         "repair missing --yes",
         "leads assign --distribute --yes",
     ],
-    "repair": ["tick", "enroll --yes", WRITES["enroll"][1]],
+    "repair": ["tick", "enroll --yes", WRITES["enroll"][1], *WRITES["prune"]],
     "audit": [
         "tick",
         "rules set policy strict --yes",
@@ -154,7 +160,9 @@ REFUSED = {
         "enroll --yes",
         "repair missing --yes",
         WRITES["enroll"][1],
+        *WRITES["prune"],
     ],
+    "prune": ["tick", "rules set policy strict --yes", "enroll --yes", "repair missing --yes"],
 }
 
 STATE = """
@@ -190,8 +198,8 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
     """The world that the tests have copies of."""
     tmp_path = tmp_path_factory.mktemp("grants")
     with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"create database grants_template template {template}".encode())
-    database = f"{server} dbname=grants_template"
+        connection.execute(f"create database {TEMPLATE} template {template}".encode())
+    database = f"{server} dbname={TEMPLATE}"
 
     def seqdev(*argv: str) -> int:
         return main(["--database-url", database, *argv])
@@ -266,7 +274,7 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
         for status in ("sent", "pending"):
             host.rows(
                 "insert into broadcast_messages (user_id, device_id, recipient_phone, sequence_id, status, sent_at)"
-                " values (%s, %s, '60120000907', %s, %s, case %s when 'sent' then timestamp '2026-01-01' end)",
+                " values (%s, %s, '60120000907', %s, %s, case when %s::text = 'sent' then timestamp '2026-01-01' end)",
                 *(user, first, sequence, status, status),
             )
         Inbox(host).receives(first, "60120000907@s.whatsapp.net")
@@ -277,6 +285,15 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
         )
         assert seqdev("repair", "device", "OFF", "--to", "B", "--max", "1", "--yes") == 0
         run = host.value("select id from seqdev.run where command like 'repair%%'")
+        # A year ago, of somebody who is gone.
+        host.rows(
+            "with run as (insert into seqdev.run (id, command, started_at, version)"
+            " values (gen_random_uuid(), 'tick', now() - interval '1 year', '1') returning id, started_at)"
+            " insert into seqdev.change (run_id, table_name, row_id, column_name, changed_at)"
+            " select id, 'sequence_contacts', gen_random_uuid(), 'status', started_at from run"
+        )
+    if citus.URL:
+        citus.leave(server, TEMPLATE)
     leads = tmp_path / "leads.csv"
     leads.write_text("phone,name\n60120000800,New\n60120000801,Newer\n60120000201,Known\nx,Bad\n")
     statement = tmp_path / "own.sql"
@@ -299,7 +316,7 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def world(prepared: World, make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> World:
     """A copy of it, which every command works on unless told otherwise."""
-    url = make_database("grants_template")
+    url = make_database(TEMPLATE)
     monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
     return World(url, prepared.words)
 
@@ -350,7 +367,7 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
     seqdev: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    by_role, by_owner = world.url, make_database("grants_template")
+    by_role, by_owner = world.url, make_database(TEMPLATE)
     url = login(by_role)
     assert seqdev("db", "grants", role, "--to", "seqdev_tester", "--yes").code == 0
     before = state(by_owner)

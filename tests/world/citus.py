@@ -16,30 +16,8 @@ URL = os.environ.get("SEQDEV_TEST_CITUS_URL", "")
 
 SHARDS = 4
 
-KEYS = """
-do $$
-declare key record;
-begin
-    -- A foreign key to a table that each node has makes Citus run the rest of a transaction a node at a time.
-    for key in
-        select conrelid::regclass as of, conname from pg_constraint where contype = 'f'
-        and conrelid in ('leads'::regclass, 'sequence_contacts'::regclass, 'broadcast_messages'::regclass)
-    loop
-        execute format('alter table %s drop constraint %I', key.of, key.conname);
-    end loop;
-end $$;
-alter table leads drop constraint leads_pkey, add primary key (phone, id);
-alter table sequence_contacts drop constraint sequence_contacts_pkey, add primary key (contact_phone, id);
-alter table broadcast_messages drop constraint broadcast_messages_pkey, add primary key (recipient_phone, id);
-"""
-"""What must be different about the keys of a host before its tables can be distributed."""
-
-REFERENCES = ("users", "user_devices", "sequences", "sequence_steps", "device_load_balance")
-DISTRIBUTED = {
-    "leads": "phone",
-    "sequence_contacts": "contact_phone",
-    "broadcast_messages": "recipient_phone",
-}
+OWN = f"_{os.getpid()}" if URL else ""
+"""In the names of databases, on a server that is not this process's alone."""
 
 
 def server() -> str:
@@ -51,28 +29,13 @@ def server() -> str:
 def extend(database: str) -> None:
     """Make Citus of an empty database, of one node that holds all shards."""
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("create extension citus")
         info = connection.info
+        connection.execute("create extension citus")
+        connection.execute(f"alter database {info.dbname} set citus.shard_count = {SHARDS}".encode())
         connection.execute("select citus_set_coordinator_host(%s, %s)", [info.host, info.port])
         connection.execute(
             "select citus_set_node_property(%s, %s, 'shouldhaveshards', true)", [info.host, info.port]
         )
-
-
-def distribute(database: str) -> None:
-    """Distribute the host's tables."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(f"set citus.shard_count = {SHARDS}".encode())
-        connection.execute("set client_min_messages = warning")
-        connection.execute(KEYS.encode())
-        for table in REFERENCES:
-            connection.execute("select create_reference_table(%s)", [table])
-        with_table = "none"
-        for table, column in DISTRIBUTED.items():
-            connection.execute(
-                "select create_distributed_table(%s, %s, colocate_with => %s)", [table, column, with_table]
-            )
-            with_table = "leads"
 
 
 def leave(server: str, name: str) -> None:
