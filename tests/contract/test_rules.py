@@ -272,6 +272,8 @@ def test_a_phone_is_refused_by_the_same_rule_everywhere() -> None:
     assert {path for path, _ in found} == {
         "enroll/apply.sql",
         "enroll/plan.sql",
+        "enroll/apply_distributed.sql",
+        "enroll/plan_distributed.sql",
         "explain/triggers.sql",
         "audit/leads.sql",
     }
