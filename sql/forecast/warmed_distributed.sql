@@ -79,7 +79,7 @@ counted as materialized (
     cross join lateral (
         with recursive back (place, number) as (
             select
-                used.place as place,
+                used.place,
                 0 as number
             union all
             select
