@@ -293,7 +293,7 @@ ahead as materialized (
             w.device_id = q.device_id
             -- As in tick/claim.sql.
             and case
-                when :'priorities'::jsonb = '{}' then q.next_trigger_time <= w.next_trigger_time
+                when :'priorities'::jsonb = '{}' then w.next_trigger_time >= q.next_trigger_time
                 else true
             end
             and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> q.sequence_id::text)::integer, 0) end, q.next_trigger_time, q.id)
