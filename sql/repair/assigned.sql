@@ -57,7 +57,7 @@ gone as materialized (
     where d.is_gone
 ),
 
-written as materialized (
+written as (
     select
         sc.id as contact_id,
         sc.contact_phone,
@@ -121,12 +121,33 @@ looked_at as materialized (
 
 -- The person's other rows in the sequence.
 other as materialized (
-    select
+    select distinct
         w.contact_id,
         other.id
     from looked_at as w
     inner join sequence_contacts as other
         on w.contact_phone = other.contact_phone and w.sequence_id = other.sequence_id and w.contact_id <> other.id
+    where w.assigned_device_id is distinct from w.device_id
+),
+
+repaired as materialized (
+    select distinct w.message_id
+    from looked_at as w
+    inner join other on w.contact_id = other.contact_id
+    cross join lateral (
+        -- What is in effect: the last change of its device.
+        select r.command
+        from seqdev.change as ch
+        inner join seqdev.run as r on ch.run_id = r.id
+        where
+            ch.row_id = other.id
+            and ch.table_name = 'sequence_contacts'
+            and ch.column_name = 'assigned_device_id'
+            and ch.changed_at > w.created_at
+        order by ch.id desc
+        limit 1
+    ) as last
+    where w.assigned_device_id is distinct from w.device_id and last.command ~ '^repair (?!undo)'
 ),
 
 owner as materialized (
@@ -136,6 +157,7 @@ owner as materialized (
         l.device_id
     from looked_at as w
     inner join leads as l on w.contact_phone = l.phone and w.user_id = l.user_id
+    where w.assigned_device_id is distinct from w.device_id
     order by l.user_id, l.phone, l.id
 ),
 
@@ -146,26 +168,7 @@ judged as materialized (
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
-        exists (
-            select 1
-            from other
-            cross join lateral (
-                -- What is in effect: the last change of its device.
-                select r.command
-                from seqdev.change as ch
-                inner join seqdev.run as r on ch.run_id = r.id
-                where
-                    ch.row_id = other.id
-                    and ch.table_name = 'sequence_contacts'
-                    and ch.column_name = 'assigned_device_id'
-                    and ch.changed_at > w.created_at
-                order by ch.id desc
-                limit 1
-            ) as last
-            where
-                other.contact_id = w.contact_id
-                and last.command ~ '^repair (?!undo)'
-        ) as is_repaired,
+        w.message_id in (select repaired.message_id from repaired) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
             when used.user_id <> w.user_id then 'other_users_device'

@@ -42,10 +42,14 @@ with step as materialized (
 ),
 
 rescheduled as materialized (
-    select due.*
+    select
+        paired.id,
+        paired.contact_phone,
+        paired.due_at
     from (
         select
             sc.id,
+            sc.contact_phone,
             sc.next_trigger_time,
             case
                 when isfinite(before.completed_at) and isfinite(sc.next_trigger_time)
@@ -64,10 +68,12 @@ rescheduled as materialized (
             and before.status = any(:'done'::text [])
             -- Only what seqdev has made: it was due exactly then.
             and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
-    ) as due
+    ) as paired
     where
-        (due.due_at > :'now'::timestamptz or due.next_trigger_time > :'now'::timestamptz)
-        and abs(extract(epoch from due.due_at) - extract(epoch from due.next_trigger_time::timestamptz)) > 60
+        (paired.due_at > :'now'::timestamptz or paired.next_trigger_time > :'now'::timestamptz)
+        and abs(
+            extract(epoch from paired.due_at) - extract(epoch from paired.next_trigger_time::timestamptz)
+        ) > 60
 )
 
 select
@@ -85,7 +91,7 @@ select
     jsonb_build_object('status', sc.status, 'next_trigger_time', sc.next_trigger_time) as expected,
     jsonb_build_object('next_trigger_time', r.due_at) as becomes
 from rescheduled as r
-inner join sequence_contacts as sc on r.id = sc.id
+inner join sequence_contacts as sc on r.contact_phone = sc.contact_phone and r.id = sc.id
 inner join sequences as s on sc.sequence_id = s.id
 where
     true

@@ -63,6 +63,7 @@ CLAIMS = {
     "tick/plan.sql": "counts the claimed as a reason to wait",
     "tick/plan_distributed.sql": "the same",
     "explain/gates.sql": "says until when the claim is respected",
+    "explain/gates_distributed.sql": "the same",
     "forecast/sends.sql": "says when the contact is due again, and which will be too late",
     "audit/contacts.sql": "finds what a processor has left claimed: the opposite",
     "repair/stuck.sql": "releases it",
@@ -297,6 +298,17 @@ def test_audit_and_repair_agree(repair: str) -> None:
 
 DISTRIBUTED = {path for path in SOURCES if path.endswith("_distributed.sql")}
 OTHERWISE = {
+    "explain/gates_distributed.sql": {"ahead", "asked"},
+    "audit/health_distributed.sql": {"due_row"},
+    "enroll/apply_distributed.sql": {"adopted", "begun", "finished", "fit", "journal", "judged", "matched"},
+    "enroll/plan_distributed.sql": {"fit", "judged", "matched"},
+    "probe/make_leads_distributed.sql": {"candidate", "person", "place", "taken"},
+    "repair/apply_distributed.sql": {
+        *("blocked_changed", "blocked_entered", "blocked_fit", "changed", "contact", "contact_activated"),
+        *("contact_fit", "contact_moved", "journal", "lead", "lead_changed", "lead_fit", "message"),
+        *("message_changed", "message_fit", "rule_changed", "rule_fit", "wanted"),
+    },
+    "repair/return_distributed.sql": {"returned"},
     "tick/claim_distributed.sql": {
         *("activated", "completed", "given", "lead_changed", "message", "next_step", "reassigned"),
         *("step", "trigger_change"),
