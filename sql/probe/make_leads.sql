@@ -39,24 +39,15 @@ with entered as materialized (
     order by e.sequence_id, e.trigger
 ),
 
-known as materialized (
-    select
-        l.user_id,
-        l.phone
-    from leads as l
-    where l.phone ~ '^[+]?[0-9]{8,15}$'
-    limit 1000
-),
-
 place as materialized (
     select
         e.*,
         row_number() over (order by e.sequence_id) as number,
         coalesce(
             (
-                select left(known.phone, -6)
-                from known
-                order by known.user_id = e.user_id desc
+                select left(l.phone, -6)
+                from leads as l
+                where l.user_id = e.user_id and l.phone ~ '^[+]?[0-9]{8,15}$'
                 limit 1
             ),
             '999000'
@@ -67,45 +58,27 @@ place as materialized (
     limit :'most'::integer
 ),
 
-candidate as materialized (
-    select
-        p.sequence_id,
-        p.user_id,
-        x.attempt,
-        p.beginning || lpad((999999 - 20 * p.number - x.attempt)::text, 6, '0') as phone
-    from place as p
-    cross join generate_series(0, 19) as x (attempt)
-),
-
-taken as materialized (
-    select
-        c.user_id,
-        c.phone
-    from candidate as c
-    inner join leads as l on c.phone = l.phone and c.user_id = l.user_id
-    union all
-    select
-        c.user_id,
-        c.phone
-    from candidate as c
-    inner join sequence_contacts as sc on c.phone = sc.contact_phone
-    inner join sequences as s on sc.sequence_id = s.id and c.user_id = s.user_id
-),
-
 person as materialized (
-    select distinct on (c.sequence_id)
+    select
         p.*,
-        c.phone
+        free.phone
     from place as p
-    inner join candidate as c on p.sequence_id = c.sequence_id
-    where
-        (c.user_id, c.phone) not in (
-            select
-                taken.user_id,
-                taken.phone
-            from taken
-        )
-    order by c.sequence_id, c.attempt
+    cross join lateral (
+        select candidate.phone
+        from (
+            select p.beginning || lpad((999999 - 20 * p.number - x.attempt)::text, 6, '0') as phone
+            from generate_series(0, 19) as x (attempt)
+        ) as candidate
+        where
+            not exists (select 1 from leads as l where l.user_id = p.user_id and l.phone = candidate.phone)
+            and not exists (
+                select 1
+                from sequence_contacts as sc
+                inner join sequences as s on sc.sequence_id = s.id
+                where s.user_id = p.user_id and sc.contact_phone = candidate.phone
+            )
+        limit 1
+    ) as free
 ),
 
 made as (

@@ -290,7 +290,7 @@ contact_change as materialized (
         case
             when fit.contact_phone <> fit.new_contact_phone then 'goes'
             when not fit.becomes ?| '{status, last_error, contact_phone, sequence_stepid}' then 'is assigned'
-            when fit.new_status is distinct from 'active' then 'ends'
+            when coalesce(fit.new_status <> 'active', true) then 'ends'
             when fit.was ->> 'status' = 'active' then 'moves'
             else 'begins'
         end as way

@@ -178,7 +178,7 @@ message as materialized (
         on
             contact.contact_phone = m.recipient_phone
             and contact.sequence_id = m.sequence_id
-            and coalesce(m.sequence_stepid = contact.sequence_stepid, m.created_at >= contact.next_trigger_time)
+            and coalesce(contact.sequence_stepid = m.sequence_stepid, contact.next_trigger_time <= m.created_at)
             and m.id <> md5('seqdev message ' || contact.id)::uuid
 ),
 

@@ -112,7 +112,7 @@ message as materialized (
         on
             found.contact_phone = m.recipient_phone
             and found.sequence_id = m.sequence_id
-            and coalesce(m.sequence_stepid = found.sequence_stepid, m.created_at >= found.next_trigger_time)
+            and coalesce(found.sequence_stepid = m.sequence_stepid, found.next_trigger_time <= m.created_at)
             and m.id <> md5('seqdev message ' || found.id)::uuid
 ),
 

@@ -464,7 +464,7 @@ message_to as materialized (
         on
             b.contact_phone = m.recipient_phone
             and b.sequence_id = m.sequence_id
-            and coalesce(m.sequence_stepid = b.sequence_stepid, m.created_at >= b.next_trigger_time)
+            and coalesce(b.sequence_stepid = m.sequence_stepid, b.next_trigger_time <= m.created_at)
             and m.id <> md5('seqdev message ' || b.id)::uuid
 ),
 
