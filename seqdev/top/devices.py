@@ -44,7 +44,8 @@ _SORTS: dict[str, Callable[[Device], Any]] = {
     "in flight": lambda one: -one.in_flight,
     "hour": lambda one: -one.sent_hour,
     "day": lambda one: -one.sent_day,
-    "drained": lambda one: -(timedelta.max if one.drain is None else one.drain),
+    # What stands comes first.
+    "drained": lambda one: float("-inf") if one.drain is None else -one.drain.total_seconds(),
     "state": lambda one: one.state,
     "device": lambda one: one.device.casefold(),
 }
@@ -139,7 +140,7 @@ class Devices(Page[None]):
             return
         watched = self._asking.watched
         since = timedelta(seconds=time.monotonic() - self._looked)
-        first, *others = view.head(self._snapshot, watched.clock)
+        first, *others = view.head(self._snapshot, watched.clock, unicode=True)
         text = _text(first)
         hidden = len(self._chosen()) - _LISTED
         if self._held:
