@@ -11,7 +11,7 @@ from seqdev.audit.summary import Summary
 from seqdev.errors import Exit
 from seqdev.output.columns import Named, Verdict
 from seqdev.output.tones import Tone, Toned, toned
-from seqdev.output.words import Clock, ago, duration, number, sparkline
+from seqdev.output.words import Clock, ago, duration, number, rate, sparkline
 from seqdev.top.rows import Device
 from seqdev.top.top import Snapshot
 
@@ -176,8 +176,8 @@ def head(found: Snapshot, clock: Clock, unicode: bool) -> list[Words]:
     lines.append(_about("backlog", backlog, max(one.backlog_level, one.oldest_level, key=_bad)))
     wrong = ""
     if one.mismatches_hour:
-        rate = f"{number(one.mismatches_per_minute)} a minute now"
-        wrong = f", {number(one.mismatches_hour)} from another device than the assigned ({rate})"
+        pace = f"{rate(one.mismatches_per_minute)} a minute now"
+        wrong = f", {number(one.mismatches_hour)} from another device than the assigned ({pace})"
     most = max(each.failed for each in found.minutes)
     worst = f", at most {number(most)} in a minute" if most else ""
     lines += [
