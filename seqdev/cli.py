@@ -33,6 +33,7 @@ COMMANDS = {
     "block": "Keep a list of phones that are never written to.",
     "leads": "Import leads, give them devices, merge those of one person.",
     "runs": "Show who ran what, newest first, and how it ended.",
+    "journal": "Keep the journal of runs and changes from growing for ever.",
     "rules": "Show and set the rules that every host obeys.",
     "forecast": "What every device will have to send by day; read-only.",
     "stats": "Count people in sequences, and messages; read-only.",

@@ -17,6 +17,7 @@ class Role(StrEnum):
     ENROLL = "enroll"
     REPAIR = "repair"
     AUDIT = "audit"
+    PRUNE = "prune"
     OWNER = "owner"
 
 

@@ -305,6 +305,10 @@ index_needed (position, schema_name, table_name, index_name, column_names, predi
             'the audits of the last hours'
         ),
         (409, 'seqdev', 'run', 'seqdev_run_started', '{started_at}', null, 'the last runs, and the last tick'),
+        (
+            410, 'seqdev', 'run', 'seqdev_run_undo', '{started_at}', 'command ~~ ''repair undo %''',
+            'which runs have undone which'
+        ),
         (411, 'seqdev', 'change', 'seqdev_change_run', '{run_id, id}', null, 'what a run has changed'),
         (412, 'seqdev', 'change', 'seqdev_change_row', '{row_id}', null, 'what has happened to a row')
 ),

@@ -37,7 +37,8 @@ undoing as materialized (
         c.changes
     from seqdev.run as r
     inner join counted as c on r.id = c.run_id
-    where r.command ~ '^repair undo [-0-9a-f]{36}$'
+    -- The first is what its index is about.
+    where r.command like 'repair undo %' and r.command ~ '^repair undo [-0-9a-f]{36}$'
 ),
 
 -- An undo of an undo takes back what that one has brought back, and so on.

@@ -38,7 +38,8 @@ with recursive undoing as materialized (
         r.id,
         substring(r.command from 13)::uuid as undoes
     from seqdev.run as r
-    where r.command ~ '^repair undo [-0-9a-f]{36}$'
+    -- The first is what its index is about.
+    where r.command like 'repair undo %' and r.command ~ '^repair undo [-0-9a-f]{36}$'
 ),
 
 -- From each undo to all that it undoes, in turn.

@@ -97,6 +97,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("tick", "--policy", "fallback")
     run("tick --dry-run")
     run("top")
+    run("journal prune", "--keep", "1d", "--dry-run")
 
     run("explain", "60120000000")
     run("explain", "9990120000000")

@@ -57,6 +57,7 @@ READS = [
     "stats --by step,status",
     "runs",
     "runs --every 1m",
+    "journal prune --keep 30d --dry-run",
     "report",
     "rules list",
     "config show",
@@ -123,6 +124,7 @@ WRITES = {
         "pause --device A --why x",
         "resume --device A --spread 1h --yes",
     ],
+    "prune": ["journal prune --keep 30d --yes"],
 }
 ALLOWED = {
     "tick": ["db check", "tick --dry-run", "tick --compare", *WRITES["tick"]],
@@ -130,6 +132,7 @@ ALLOWED = {
     # The audits: it has all that audit has, see below.
     "repair": [*(command for command in READS if command.startswith("repair")), *WRITES["repair"]],
     "audit": READS,
+    "prune": ["journal prune --keep 30d --dry-run", *WRITES["prune"]],
 }
 REFUSED = {
     "tick": [
@@ -146,7 +149,7 @@ REFUSED = {
         "repair missing --yes",
         "leads assign --distribute --yes",
     ],
-    "repair": ["tick", "enroll --yes", WRITES["enroll"][1]],
+    "repair": ["tick", "enroll --yes", WRITES["enroll"][1], *WRITES["prune"]],
     "audit": [
         "tick",
         "rules set policy strict --yes",
@@ -154,7 +157,9 @@ REFUSED = {
         "enroll --yes",
         "repair missing --yes",
         WRITES["enroll"][1],
+        *WRITES["prune"],
     ],
+    "prune": ["tick", "rules set policy strict --yes", "enroll --yes", "repair missing --yes"],
 }
 
 STATE = """
@@ -277,6 +282,13 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
         )
         assert seqdev("repair", "device", "OFF", "--to", "B", "--max", "1", "--yes") == 0
         run = host.value("select id from seqdev.run where command like 'repair%%'")
+        # A year ago, of somebody who is gone.
+        host.rows(
+            "with run as (insert into seqdev.run (id, command, started_at, version)"
+            " values (gen_random_uuid(), 'tick', now() - interval '1 year', '1') returning id, started_at)"
+            " insert into seqdev.change (run_id, table_name, row_id, column_name, changed_at)"
+            " select id, 'sequence_contacts', gen_random_uuid(), 'status', started_at from run"
+        )
     leads = tmp_path / "leads.csv"
     leads.write_text("phone,name\n60120000800,New\n60120000801,Newer\n60120000201,Known\nx,Bad\n")
     statement = tmp_path / "own.sql"
