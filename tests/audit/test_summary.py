@@ -175,7 +175,9 @@ def test_a_role_that_may_not_see_the_sessions_of_others_is_told_so(
     crowd: Host, database: str, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd.rows("set application_name = 'old processor'")
-    crowd.rows("do $$ begin create role seqdev_blind login; exception when duplicate_object then null; end $$")
+    crowd.rows(
+        "do $$ begin create role seqdev_blind login; exception when duplicate_object then null; end $$"
+    )
     crowd.rows("grant usage on schema public, seqdev to seqdev_blind")
     crowd.rows("grant select on all tables in schema public to seqdev_blind")
     crowd.rows("grant select on all tables in schema seqdev to seqdev_blind")
