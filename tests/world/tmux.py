@@ -72,10 +72,11 @@ class Tmux:
     def end(self) -> int:
         """The exit code, once the program has ended by itself."""
         end = time.monotonic() + PATIENCE
-        while self.run("display-message", "-p", "#{pane_dead}").strip() != "1":
+        # That it has ended is known a moment before how.
+        while not (status := self.run("display-message", "-p", "#{pane_dead_status}").strip()):
             assert time.monotonic() < end, self.shown
             time.sleep(0.2)
-        return int(self.run("display-message", "-p", "#{pane_dead_status}"))
+        return int(status)
 
 
 @contextmanager
