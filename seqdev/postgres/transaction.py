@@ -18,6 +18,7 @@ from seqdev.postgres.errors import (
     translate,
 )
 from seqdev.postgres.queries import Query, Row
+from seqdev.postgres.stand_ins import used
 from seqdev.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _STREAMED = 5_000
 class Transaction:
     """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name.
 
-    ``settings``: with the rules that hold in it.
+    ``settings``: with the rules that hold in it. ``stand_ins``: for tables of seqdev's own that are missing.
     """
 
     def __init__(self, connection: "Connection", session: str) -> None:
@@ -53,6 +54,7 @@ class Transaction:
         self.session = session
         self.now = datetime.min
         self.settings = Settings()
+        self.stand_ins: Mapping[str, str] = {}
 
     def rows(self, query: Query[Row], **given: object) -> list[Row]:
         """All rows of ``query``. Raises StatementError for parameters that the file does not have."""
@@ -181,10 +183,11 @@ class Transaction:
 
     def _run(self, query: Query[Row], given: Mapping[str, object], **options: Any) -> Iterator[Row]:
         statement = query.statement
+        text = used(statement.text, self.stand_ins) if self.stand_ins else statement.text
         with (
             driver_errors(),
             self._connection.exec_driver_sql(
-                statement.text, statement.bind(given), execution_options=options
+                text, statement.bind(given), execution_options=options
             ) as result,
         ):
             yield from starmap(query.make(*result.keys()), result)
