@@ -69,14 +69,12 @@ class Tmux:
         """The program in the window."""
         return psutil.Process(int(self.run("display-message", "-p", "#{pane_pid}")))
 
-    def end(self) -> int:
-        """The exit code, once the program has ended by itself."""
+    def end(self) -> None:
+        """Wait until the program has ended by itself."""
         end = time.monotonic() + PATIENCE
-        # That it has ended is known a moment before how.
-        while not (status := self.run("display-message", "-p", "#{pane_dead_status}").strip()):
+        while self.run("display-message", "-p", "#{pane_dead}").strip() != "1":
             assert time.monotonic() < end, self.shown
             time.sleep(0.2)
-        return int(status)
 
 
 @contextmanager
@@ -84,7 +82,7 @@ def tmux(folder: Path, *arguments: str, columns: int = 120, lines: int = 40) -> 
     """seqdev with ``arguments`` in a window of that size; its socket is in ``folder``."""
     window = Tmux(folder / "tmux")
     settings = folder / "tmux.conf"
-    # What has ended is kept, for its exit code.
+    # What has ended is kept, so that one sees that it has.
     settings.write_text(
         "set -g remain-on-exit on\nset -g default-terminal tmux-256color\nset -s escape-time 0\n"
     )
