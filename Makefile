@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test pythons thorough generations faults load mutants bench bench-audits lint lock docs clean
+.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -39,6 +39,9 @@ mutants: $(READY) ## Break the code on purpose, and see the tests fail
 
 bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time processor
 	@$(BIN)/python -m tests.bench.bench
+
+bench-host: $(READY) ## Measure what the host pays for seqdev's indexes, and beside a tick
+	@$(BIN)/python -m tests.bench.host
 
 bench-audits: $(READY) ## Time every audit on a million contacts and three million messages
 	@$(BIN)/python -m tests.bench.audits

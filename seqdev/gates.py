@@ -100,6 +100,26 @@ def windows(
     return _windows(transaction, settings, ahead=list(ahead), phone=phone, closing=closing)
 
 
+@dataclass(frozen=True)
+class Then:
+    """Windows of the past: at which instant, of which sequences, for the recipient with which digits.
+
+    ``instead``: the window that stood then, where the rule is another now; empty: it is as it was.
+    """
+
+    at: datetime
+    ahead: Iterable[UUID]
+    phone: str
+    instead: str = ""
+
+
+def windows_at(transaction: "Transaction", settings: Settings, then: Then) -> Answers:
+    """The same ahead, as if it were an instant of the past."""
+    return _windows(
+        transaction, settings, now=then.at, ahead=list(then.ahead), phone=then.phone, instead=then.instead
+    )
+
+
 def windows_within(
     transaction: "Transaction", settings: Settings, within: timedelta, instead: str | None = None
 ) -> Answers:
@@ -173,6 +193,11 @@ def shuts(steps: Answers) -> bool:
 def chooses(devices: Answers) -> bool:
     """Whether a device, by the answer of their gate, may open fewer chats than it takes: some are chosen."""
     return devices["few_chats"] == "true"
+
+
+def limits_chats(devices: Answers) -> bool:
+    """Whether a device, by the answer of their gate, may open only so many chats, even if it has no room."""
+    return any(room.isdigit() for room in devices["new_rooms"])
 
 
 def knows_blocked(transaction: "Transaction") -> bool:

@@ -48,6 +48,16 @@ class Moment:
         except OverflowError:
             raise UsageError(f"{self.text} is further away than dates go", "give another") from None
 
+    def gone_by(self, now: datetime, zone: tzinfo | None) -> datetime:
+        """The same, of the past. Raises UsageError for an instant that is still to come."""
+        found = self.at(now, zone)
+        if found > now:
+            raise UsageError(
+                f"--at {self} is still to come",
+                "give an instant of the past; what is to come: seqdev forecast",
+            )
+        return found
+
     def _at(self, now: datetime, zone: tzinfo | None, *, end: bool) -> datetime:
         if self.age is not None:
             # In UTC: Python subtracts from what the wall clock shows.

@@ -82,6 +82,7 @@ GIVEN = Query("tick/replies_given.sql", Writer)
 FIND_REPLIED = Query("tick/find_replied.sql", RepliedRow)
 
 _HELP = "put it right, or take the rule away: seqdev rules unset replies_from"
+_HELP_OWN = "name the table or view that has them: seqdev rules set replies_from NAME; see docs/hosts.md"
 
 
 def stops_on_reply(transaction: "Transaction", settings: Settings) -> StopsOnReply:
@@ -124,13 +125,22 @@ def found(transaction: "Transaction", stopping: StopsOnReply, kept: Inbox) -> li
 def inbox(transaction: "Transaction", settings: Settings) -> Inbox:
     """Where the host keeps what people write.
 
-    Raises SchemaError where the rule ``replies_from`` names what cannot be read: to go on without would be to
-    write to people who have replied.
+    Raises SchemaError where it cannot be read: to go on without would be to write to people who have replied.
     """
     found = look(transaction, settings, settings.replies_from)
-    if found.kind == "named" and found.trouble:
-        raise SchemaError(f"replies cannot be read: {found.trouble}", _HELP)
+    if found.trouble:
+        raise SchemaError(
+            f"replies cannot be read: {found.trouble}", _HELP if settings.replies_from else _HELP_OWN
+        )
     return found
+
+
+def unread(transaction: "Transaction") -> frozenset[UUID]:
+    """The sequences that people leave when they write back, where nobody can read what they write."""
+    stopping = stops(transaction)
+    if stopping and look(transaction, transaction.settings, transaction.settings.replies_from).trouble:
+        return frozenset(stopping.sequences)
+    return frozenset()
 
 
 def look(transaction: "Transaction", settings: Settings, name: str) -> Inbox:
@@ -139,19 +149,22 @@ def look(transaction: "Transaction", settings: Settings, name: str) -> Inbox:
 
 
 def checked(transaction: "Transaction") -> list[Finding]:
-    """Where the rule ``replies_from`` is set: whether ticks can read what it names."""
+    """Whether ticks can read replies, where the rule ``replies_from`` is set, or a sequence stops on them."""
     settings = transaction.settings
-    if not settings.replies_from:
+    stopping = stops(transaction)
+    if not (settings.replies_from or stopping):
         return []
     trouble = look(transaction, settings, settings.replies_from).trouble
-    why = f"ticks read replies in {settings.replies_from}"
+    why = f"ticks read replies in {settings.replies_from or 'whatsapp_messages'}"
     if trouble:
-        why = f"{trouble}: a tick refuses while a sequence stops on replies; {_HELP}"
-    return [Finding("rule replies_from", "advised" if trouble else "ok", why, None, None)]
+        why = f"{trouble}: a tick sends nothing of sequences that stop on replies; "
+        why += _HELP if settings.replies_from else _HELP_OWN
+    item = f"rule {'replies_from' if settings.replies_from else 'stop_on_reply'}"
+    return [Finding(item, "advised" if trouble else "ok", why, None, None)]
 
 
 def writers(transaction: "Transaction", kept: Inbox, since: datetime, *, each: bool = False) -> list[Writer]:
-    """Who has written ``since``, and when the last time, or ``each`` time. ``kept`` has no trouble.
+    """Who has written ``since``, and when the last time, or ``each`` time.
 
     Raises SchemaError where the table or view of the rule ``replies_from`` fails while it is read.
     """

@@ -1,6 +1,6 @@
 """The audits: what went wrong, why, and the repair that fits. Each is one file below ``sql/audit/``."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,16 @@ from seqdev.audit.rows import (
     SEQUENCES,
     SESSIONS,
     SETTINGS,
+    THEN_MISMATCHES,
     WRITERS,
     Health,
     IfLost,
     Session,
 )
 from seqdev.audit.summary import Summary, read
-from seqdev.moments import EVER, Window
+from seqdev.errors import UsageError
+from seqdev.journal.past import instant
+from seqdev.moments import EVER, Moment, Window
 from seqdev.output import words
 from seqdev.output.columns import Prose, Verdict
 from seqdev.parameters import window
@@ -52,6 +55,20 @@ AUDITS: tuple[Query[Any], ...] = (
 )
 """Every audit."""
 
+THEN: Mapping[str, Query[Any]] = {MISMATCHES.path: THEN_MISMATCHES}
+"""What stands in for an audit at an instant of the past."""
+
+NOT_KEPT = {
+    DEVICES.path: "what status and room a device had is kept nowhere",
+    CONTACTS.path: "what was stuck or inconsistent then is kept nowhere: a row has its last state alone",
+    WRITERS.path: "which rows were there when another processor wrote is kept nowhere",
+    COLLISIONS.path: "what was due then, and from which device, is kept nowhere for all rows",
+    FAILED.path: "when a message failed is kept nowhere",
+    SEQUENCES.path: "the host keeps sequences and steps as they are now",
+    LEADS.path: "the host keeps leads as they are now",
+}
+"""Why the others cannot say what they had found then."""
+
 
 @dataclass(frozen=True)
 class Criteria:
@@ -63,6 +80,8 @@ class Criteria:
     device: str | None = None
     matches: bool = False
     limit: int | None = None
+    at: Moment | None = None
+    """As it stood then; None: now."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +117,7 @@ class Result(Generic[Row]):
     @property
     def name(self) -> str:
         """The name of the audit, as its command has it."""
-        return Path(self.query.path).stem
+        return Path(self.query.path).stem.removeprefix("then_")
 
     @property
     def found(self) -> int:
@@ -130,6 +149,17 @@ class Line:
 def sessions(database: Database) -> list[Session]:
     """Sessions of other programs that may write messages."""
     return database.retry(lambda tx: tx.rows(SESSIONS), read_only=True)
+
+
+def then(query: Query[Any], at: Moment) -> Query[Any]:
+    """What stands in for the audit ``query`` at an instant. UsageError where nothing of then is known."""
+    if query.path in THEN:
+        return THEN[query.path]
+    name = Path(query.path).stem
+    raise UsageError(
+        f"audit {name} cannot say how it stood at {at}: {NOT_KEPT[query.path]}",
+        f"leave out --at: seqdev audit {name}; how it stood with a person: seqdev explain PHONE --at WHEN",
+    )
 
 
 def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
@@ -210,6 +240,9 @@ class _Look:
         self._transaction = transaction
         self._settings = settings
         self._window = criteria.window
+        self._now = transaction.now
+        if criteria.at:
+            self._now = instant(transaction, criteria.at, criteria.window.zone)
         transaction.one(SETTINGS)
         user = (
             lookup.resolve(transaction, lookup.Kind.USER, criteria.user)
@@ -224,7 +257,7 @@ class _Look:
         self._user = user
         self._device = known(lookup.Kind.DEVICE, criteria.device)
         self._given: dict[str, object] = {
-            "now": transaction.now,
+            "now": self._now,
             **window(settings, transaction.now),
             "user": user,
             "sequence": sequence.id if sequence else None,
@@ -246,7 +279,7 @@ class _Look:
         """The parameters of an audit; what nobody has asked for stays the file's default."""
         parameters = query.statement.parameters
         length = parameters["since"].default if "since" in parameters else None
-        asked = self._given | self._window.given(self._transaction.now, length)
+        asked = self._given | self._window.given(self._now, length)
         given = {name: one for name, one in asked.items() if name in parameters and one is not None}
         steps = self._steps if gates.asks_steps(query) else {}
         devices = gates.devices_for(query, self._transaction, self._settings, self._asked(query))

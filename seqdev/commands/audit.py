@@ -21,6 +21,7 @@ from seqdev.commands.group import Group
 from seqdev.commands.options import (
     AllOption,
     App,
+    AtOption,
     FormatOption,
     LimitOption,
     UntilOption,
@@ -103,6 +104,7 @@ def mismatches(
     limit: LimitOption = None,
     matches: MatchesOption = False,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Messages from another device than the one assigned.
@@ -111,7 +113,7 @@ def mismatches(
     """
     shown = _Shown(output, limit, show_all)
     criteria = Criteria(
-        window_of(ctx, since, until), user, sequence, device, matches=matches, limit=shown.rows
+        window_of(ctx, since, until), user, sequence, device, matches=matches, limit=shown.rows, at=at
     )
     return _audit(ctx, audit_rows.MISMATCHES, criteria, shown)
 
@@ -130,6 +132,7 @@ def devices(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Every device: its people, its backlog, what it sends.
@@ -141,9 +144,9 @@ def devices(
     if lost is None:
         shown = _Shown(output, limit, show_all)
         return _audit(
-            ctx, audit_rows.DEVICES, Criteria(EVER, user, sequence, device, limit=shown.rows), shown
+            ctx, audit_rows.DEVICES, Criteria(EVER, user, sequence, device, limit=shown.rows, at=at), shown
         )
-    if sequence or device or limit or show_all:
+    if sequence or device or limit or show_all or at:
         raise UsageError("--if-lost takes no other option than --user and --format", "leave the others out")
     app: App = ctx.obj
     row = audit.if_lost(app.reading("audit devices"), lost, user)
@@ -163,6 +166,7 @@ def contacts(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Contacts that are inconsistent, stuck or overdue.
@@ -172,7 +176,7 @@ def contacts(
     --since bounds what is done and what was written; what is not done is looked at whatever its age.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows, at=at)
     return _audit(ctx, audit_rows.CONTACTS, criteria, shown)
 
 
@@ -183,6 +187,7 @@ def sequences(
     sequence: SequenceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Sequences that cannot run as they are.
@@ -190,7 +195,7 @@ def sequences(
     No entry step, dangling or looping triggers, gaps, inactive.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.SEQUENCES, Criteria(EVER, user, sequence, limit=shown.rows), shown)
+    return _audit(ctx, audit_rows.SEQUENCES, Criteria(EVER, user, sequence, limit=shown.rows, at=at), shown)
 
 
 @app.command()
@@ -201,6 +206,7 @@ def leads(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Leads without a device, or with bad data.
@@ -208,7 +214,9 @@ def leads(
     No device of their user, a bad or shared phone, or triggers that no sequence has.
     """
     shown = _Shown(output, limit, show_all)
-    return _audit(ctx, audit_rows.LEADS, Criteria(EVER, user, sequence, device, limit=shown.rows), shown)
+    return _audit(
+        ctx, audit_rows.LEADS, Criteria(EVER, user, sequence, device, limit=shown.rows, at=at), shown
+    )
 
 
 @app.command()
@@ -221,6 +229,7 @@ def collisions(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """People whom two devices of one user write to.
@@ -228,7 +237,7 @@ def collisions(
     Or will write to: rows that are due count, and campaigns too.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows, at=at)
     return _audit(ctx, audit_rows.COLLISIONS, criteria, shown)
 
 
@@ -242,6 +251,7 @@ def writers(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Messages of sequences that seqdev did not make.
@@ -249,7 +259,7 @@ def writers(
     They are the sign of a second processor.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows, at=at)
     return _audit(ctx, audit_rows.WRITERS, criteria, shown)
 
 
@@ -263,6 +273,7 @@ def failed(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Messages of sequences that were not sent.
@@ -270,7 +281,7 @@ def failed(
     By cause, as the error of the broadcast worker tells it, device and step.
     """
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows, at=at)
     return _audit(ctx, audit_rows.FAILED, criteria, shown)
 
 
@@ -396,7 +407,13 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
-    result = audit.find(app.reading(f"audit {Path(query.path).stem}"), query, criteria)
+    database = app.reading(f"audit {Path(query.path).stem}")
+    if at := criteria.at:
+        if criteria.window.until:
+            raise UsageError("--until and --at do not go together", "--at is the end of the time looked at")
+        criteria = replace(criteria, window=replace(criteria.window, zone=app.clock.zone))
+        query = audit.then(query, at)
+    result = audit.find(database, query, criteria)
     tables: list[Table | Said] = [
         fitted(shown.output, result.name, query.row, result.rows),
         fitted(shown.output, "found", Kind, result.kinds),

@@ -88,7 +88,7 @@ def list_(
 ) -> int:
     """List the phones that are blocked, the latest first."""
     application: App = ctx.obj
-    found = jobs.list_blocked(application.database("block list"), user, listed(limit, show_all))
+    found = jobs.list_blocked(application.reading("block list"), user, listed(limit, show_all))
     application.writer(output).write(shown(output, "blocked", BlockedPhone, found))
     if not found:
         note("no phone is blocked")

@@ -4,12 +4,15 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, FormatOption, UserOption
+from seqdev.commands.options import App, AtOption, FormatOption, UserOption, window_of
 from seqdev.errors import Exit
+from seqdev.explain import then, then_view
 from seqdev.explain import view as explain_view
 from seqdev.explain.explain import explain as read
 from seqdev.explain.explain import writings
 from seqdev.explain.rows import Explanation, Step, Story
+from seqdev.explain.then_rows import Past, PastStep
+from seqdev.moments import Window
 from seqdev.output.render import Format, Table, note
 from seqdev.repair import homecoming
 
@@ -18,6 +21,7 @@ def explain(
     ctx: typer.Context,
     phone: Annotated[str, typer.Argument(metavar="PHONE", help="The person's phone, in any writing.")],
     user: UserOption = None,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Tell the story of one person, and what stops them.
@@ -25,8 +29,13 @@ def explain(
     Their leads, enrolments and steps. For each waiting step: the first gate that stops it, since when,
     what would unblock it, when it is next eligible, and what each policy would do. Exit code 3 when
     nothing is known of the phone.
+
+    With --at: the steps as they stood then, what could have stopped them, the ticks around, and what cannot
+    be known, such as the status of a device.
     """
     app: App = ctx.obj
+    if at is not None:
+        return _stood(app, phone, user, window_of(ctx, None, at), output)
     database = app.reading("explain")
     found = read(database, phone, user)
     waits = {one.step.contact_id for story in found.stories for one in story.waiting}
@@ -56,4 +65,23 @@ def explain(
         if found.near
         else "check the digits and the country code"
     )
+    return Exit.FINDINGS
+
+
+def _stood(app: App, phone: str, user: str | None, window: Window, output: Format) -> int:
+    """How it stood at an instant of the past."""
+    found = then.stood(app.reading("explain"), phone, user, window)
+    if app.settings.mask:
+        found = explain_view.masked(found, {writing for writing in writings(phone) if len(writing) > 6})
+    writer = app.writer(output)
+    if output is Format.JSON:
+        writer.write(Table("then", Past, [found], single=True))
+    elif output in (Format.JSONL, Format.CSV, Format.TSV):
+        writer.write(Table("steps", PastStep, found.steps))
+    else:
+        then_view.write_screen(writer, found)
+    if found.known:
+        return Exit.DONE
+    whose = " with this user" if user else ""
+    note(f"no step of this phone is there now{whose}: what was deleted is not known")
     return Exit.FINDINGS

@@ -82,7 +82,11 @@ def prune(
         gone = Pruned(found.began_before)
         with run.work(), progress("runs") as bar:
             for gone in pruning.prune(run, old):
-                run.counts = {"runs": gone.runs, "changes": gone.changes}
+                run.counts = {
+                    "runs": gone.runs,
+                    "changes": gone.changes,
+                    "began_before": gone.began_before.isoformat(),
+                }
                 bar(gone.runs)
         _show(writer, gone)
         return ended(run, Exit.DONE)

@@ -48,6 +48,8 @@ class App:
     settings: Settings
     instants: list[list[datetime]] = field(default_factory=list)
     """Of the last transaction of each database of the command. A database itself would stay open here."""
+    noted: list[str] = field(default_factory=list)
+    """What the databases of the command have said: each line once."""
 
     def database(self, command: str, ruled: bool = True) -> "Database":
         """The database for ``command``, which the server shows as its application name.
@@ -57,17 +59,26 @@ class App:
         # Not with the module: the help, and what is completed, are to be there at once.
         from seqdev.postgres.engine import Database
 
-        database = Database(self.settings, command, note, ruled)
+        database = Database(self.settings, command, self._note_once, ruled)
         self.instants.append(database.instants)
         return database
 
     def reading(self, command: str, ruled: bool = True) -> "Database":
-        """The database for a ``command`` that only reads: SchemaError where that would run code of others."""
+        """The database for a ``command`` that only reads: SchemaError where that would run code of others.
+
+        What the upgrade has not made yet is empty to it.
+        """
         from seqdev.postgres import schema
 
         database = self.database(command, ruled)
+        database.only_reads = True
         schema.require_trusted(database)
         return database
+
+    def _note_once(self, words: str) -> None:
+        if words not in self.noted:
+            self.noted.append(words)
+            note(words)
 
     def writer(self, output: Format, out: TextIO | None = None) -> Writer:
         """The writer of this command's output, to ``out`` (default stdout)."""
@@ -134,6 +145,15 @@ UntilOption = Annotated[
         parser=moment,
         metavar="WHEN",
         help="And before that, written alike. [default: now]",
+    ),
+]
+AtOption = Annotated[
+    Moment | None,
+    typer.Option(
+        "--at",
+        parser=moment,
+        metavar="WHEN",
+        help="How it stood then, as far as the journal and the rows tell: 2h, yesterday 14:30.",
     ),
 ]
 UserOption = Annotated[

@@ -65,7 +65,7 @@ def list_(
     With --user, --sequence or --device: what holds for these, by the most specific rule.
     """
     application: App = ctx.obj
-    database = application.database("rules list", ruled=False)
+    database = application.reading("rules list", ruled=False)
 
     def work(tx: Transaction) -> list[Rule]:
         whose = rules.target(tx, user, sequence, device, beginning=True)
@@ -98,7 +98,7 @@ def get(
     The most specific wins: the device's, its user's, that for all, else the default.
     """
     application: App = ctx.obj
-    database = application.database("rules get", ruled=False)
+    database = application.reading("rules get", ruled=False)
     found = database.retry(
         lambda tx: rules.listed(tx, rules.target(tx, user, sequence, device, beginning=True), name),
         read_only=True,
@@ -196,7 +196,7 @@ def history(
 ) -> int:
     """Show who has changed rules, when and what for."""
     application: App = ctx.obj
-    database = application.database("rules history", ruled=False)
+    database = application.reading("rules history", ruled=False)
     found = database.retry(lambda tx: rules.history(tx, name, listed(limit, show_all)), read_only=True)
     application.writer(output).write(shown(output, "history", PastChange, found))
     if not found:

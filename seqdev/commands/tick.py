@@ -153,13 +153,16 @@ def tick(
 
 def _show_plan(app: App, database: Database, output: Format) -> None:
     writer = app.writer(output)
-    summary, decisions = ticks.plan(database)
+    planned = ticks.plan(database)
+    summary, decisions = planned.summary, planned.decisions
     if blocked := ticks.to_be_stopped(database):
         note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
     if returning := len(homecoming.planned(database)):
         note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
     if summary.replied:
         note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
+    if planned.trouble:
+        note(planned.trouble)
     if output in (Format.JSON, Format.JSONL):
         place = _place(database, app.clock.now())
         row = DryRun(**asdict(summary), **place, devices=decisions)

@@ -7,7 +7,6 @@ decided here, by the table of the policies.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -125,7 +124,7 @@ def _explain(
     )
     shut = {gate.contact_id for gate in shown if gate.gate in _DEVICE_GATES and gate.open is False}
     owners = {step.user_id for step in steps if step.contact_id in shut and step.user_id}
-    candidates = _candidates(tx, settings, owners) if owners else []
+    candidates = _candidates(tx, settings, owners, phones) if owners else []
     own_policies: dict[UUID | None, str] = {}
     if settings.policies:
         own_policies |= {row.user_id: row.policy for row in tx.rows(POLICIES, users=users)}
@@ -175,37 +174,36 @@ def _replies(tx: Transaction, steps: Iterable[Step]) -> list[Gate]:
     if not stopping or not asked:
         return []
     own = [one for one in asked if one.sequence_id in stopping.sequences]
+    if not own:
+        return []
     try:
         kept = replies.inbox(tx, tx.settings)
-        if kept.trouble:
-            return [_reply(one, None, kept.trouble) for one in own]
-        wrote = dict[UUID | None, datetime]()
-        if own:
-            wrote |= {row.row_id: row.at for row in replies.found(tx, stopping, kept)}
+        wrote = {row.row_id: row.at for row in replies.found(tx, stopping, kept)}
     except SchemaError as error:
-        return [
-            replace(_reply(one, None, error.message), reason="replies_unread", open=False) for one in asked
-        ]
-    return [_reply(one, wrote.get(one.contact_id), None) for one in own]
+        return [_reply(one, error=error.message) for one in own]
+    return [_reply(one, wrote.get(one.contact_id)) for one in own if one.contact_id]
 
 
-def _reply(step: Step, wrote: datetime | None, trouble: str | None) -> Gate:
+def _reply(step: Step, wrote: datetime | None = None, error: str | None = None) -> Gate:
     assert step.contact_id
     return Gate(
         contact_id=step.contact_id,
         gate="reply",
-        reason="replied",
-        open=None if trouble else wrote is None,
+        reason="replies_unread" if error else "replied",
+        open=not (error or wrote),
         since=wrote,
         eligible_at=None,
-        detail=trouble or ("they have written back: the next tick stops the step" if wrote else None),
+        detail=error or ("they have written back: the next tick stops the step" if wrote else None),
     )
 
 
-def _candidates(tx: Transaction, settings: Settings, users: Iterable[UUID]) -> list[Candidate]:
-    """Where fallback and reassign would go, of each user's devices."""
+def _candidates(
+    tx: Transaction, settings: Settings, users: Iterable[UUID], phones: Sequence[str]
+) -> list[Candidate]:
+    """Where fallback and reassign would go with this person, of each user's devices."""
     devices = gates.devices(tx, settings, Policy.STRICT, gates.Asked(users=users))
-    return tx.rows(CANDIDATES, **gates.handed_to(CANDIDATES, devices))
+    given = {"phones": phones, "failed": settings.failed_statuses}
+    return tx.rows(CANDIDATES, **given, **gates.handed_to(CANDIDATES, devices))
 
 
 def _enrolments(steps: Iterable[Step]) -> list[Enrolment]:

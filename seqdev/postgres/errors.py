@@ -62,6 +62,10 @@ _LOST = {
 }
 
 
+_BETWEEN_NODES = {"remote_transaction.c", "remote_commands.c"}
+"""Where Citus speaks to its nodes."""
+
+
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Raise the driver's own errors, not SQLAlchemy's around them, whose text repeats the statement."""
@@ -87,7 +91,7 @@ def is_lost(error: "psycopg.Error") -> bool:
 
 def _is_of_a_lost_node(error: "psycopg.Error") -> bool:
     """Whether Citus has lost a node in the middle of a transaction, and has given it no code of its own."""
-    return error.sqlstate == "XX000" and error.diag.source_file == "remote_transaction.c"
+    return error.sqlstate == "XX000" and error.diag.source_file in _BETWEEN_NODES
 
 
 def _is_final(error: "psycopg.Error") -> bool:

@@ -20,6 +20,7 @@ from seqdev.postgres.errors import (
     unsupported,
 )
 from seqdev.postgres.queries import Query, Row, Statement
+from seqdev.postgres.stand_ins import used
 from seqdev.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Transaction:
     """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name.
 
     ``settings``: with the rules that hold in it. ``distributed``: Citus has spread the host's tables over its
-    nodes, and statements run as their files for that have them.
+    nodes, and statements run as their files for that have them. ``stand_ins``: for missing tables of
+    seqdev's own.
     """
 
     def __init__(self, connection: "Connection", session: str, distributed: bool = False) -> None:
@@ -58,6 +60,7 @@ class Transaction:
         self.distributed = distributed
         self.now = datetime.min
         self.settings = Settings()
+        self.stand_ins: Mapping[str, str] = {}
 
     def rows(self, query: Query[Row], **given: object) -> list[Row]:
         """All rows of ``query``. Raises StatementError for parameters that the file does not have."""
@@ -197,7 +200,8 @@ class Transaction:
         binds = statement.bind(given)
         with self._errors(statement):
             self._before(statement, binds)
-            with self._connection.exec_driver_sql(statement.text, binds, execution_options=options) as result:
+            text = used(statement.text, self.stand_ins) if self.stand_ins else statement.text
+            with self._connection.exec_driver_sql(text, binds, execution_options=options) as result:
                 yield from starmap(query.make(*result.keys()), result)
 
     def _statement(self, query: Query[Any]) -> Statement:
@@ -218,7 +222,8 @@ class Transaction:
 
     def _before(self, statement: Statement, binds: Mapping[str, str | None]) -> None:
         for text in statement.before:
-            self._connection.exec_driver_sql(text, dict(binds))
+            made = used(text, self.stand_ins) if self.stand_ins else text
+            self._connection.exec_driver_sql(made, dict(binds))
 
 
 def run_made(connection: "Connection", text: str) -> "CursorResult[Any]":

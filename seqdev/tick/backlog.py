@@ -59,6 +59,10 @@ class Backlog:
         """What was left because other sessions hold it."""
         return self._aside.passed
 
+    def leave_out(self, work: Work) -> None:
+        """From now on ``work`` is to be done: the same, but for people who have to wait."""
+        self._work = work
+
     def claim(self) -> None:
         """Claim it. Raises Cancelled and AllRefused where batches of any size come to nothing."""
         try:

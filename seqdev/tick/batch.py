@@ -12,7 +12,7 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.tick.backoff import Search
 from seqdev.tick.claims import Claim, Claiming, Claims, Moved, Own, Pick, claimed
-from seqdev.tick.held import close
+from seqdev.tick.held import Closed, close
 from seqdev.tick.quarantine import REFUSED_LATELY, Quarantine
 from seqdev.tick.work import Aside, Batch, Floor, Size, Work
 
@@ -55,7 +55,8 @@ def claim_batch(
     """
     transaction.constraints_immediate()
     work = replace(work, settings=transaction.settings.of(work.group))
-    steps = close(transaction, gates.steps(transaction, work.settings, timed=True), aside.passed.parents)
+    steps = gates.steps(transaction, work.settings, timed=True)
+    steps = close(transaction, steps, Closed(aside.passed.parents, work.unread))
     ready = gates.devices(transaction, work.settings, work.policy, gates.Asked(counted="no", told=False))
     under = hash((repr(work.settings), *steps.values(), *ready.values()))
     if aside.floor and aside.floor.under == under:

@@ -15,9 +15,10 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy, Settings
 from seqdev.tick.claims import OVERFLOW
-from seqdev.tick.held import close
+from seqdev.tick.held import Closed, close
 
 _UNLIMITED = 2**31 - 1
+NOTHING_HELD = Closed()
 
 
 @dataclass(frozen=True)
@@ -75,35 +76,41 @@ def decide(
     transaction: Transaction,
     settings: Settings,
     due_by: datetime | None = None,
-    held: frozenset[UUID] = frozenset(),
+    closed: Closed = NOTHING_HELD,
     *,
     timed: bool = True,
 ) -> list[Decision]:
     """What becomes of every contact that is due by ``due_by`` (default: now), by device; most first.
 
-    ``held``: users, sequences and steps that other sessions hold, whose contacts wait. ``timed``: who is
-    outside the window waits, too.
+    ``closed``: whose contacts wait for other sessions, or since nobody can read their replies. ``timed``: who
+    is outside the window waits, too.
     """
     names: dict[UUID | None, str | None] = {}
     contacts = Counter[tuple[UUID | None, str]]()
     moved = Counter[UUID]()
     for own in map(settings.of, settings.policies_in_use):
         instants = window(own, due_by or transaction.now)
-        steps = close(transaction, gates.steps(transaction, own, timed=timed), held)
+        steps = close(transaction, gates.steps(transaction, own, timed=timed), closed)
         devices = gates.devices(transaction, own, own.policy, gates.Asked(told=False))
         failed = own.failed_statuses
-        for row in transaction.rows(PLAN, failed=failed, **instants, **gates.handed_to(PLAN, steps, devices)):
+        # Whoever goes to another device leaves its new chats to others, who then wait for room alone.
+        leaves_chats = gates.limits_chats(devices)
+        left: list[UUID] = []
+        if own.policy.moves:
+            handed = gates.handed_to(OVERFLOW, steps, devices)
+            given = {"passed": [], "emptied": [], "most": _UNLIMITED, "failed": failed}
+            for one in transaction.stream(OVERFLOW, **given, **instants, **handed):
+                names[one.device_id] = one.device_name
+                contacts[one.device_id, "queue"] += 1
+                moved[one.device_id] += 1
+                if leaves_chats:
+                    left.append(one.contact_id)
+                else:
+                    contacts[one.preferred, one.reason] -= 1
+        handed = gates.handed_to(PLAN, steps, devices)
+        for row in transaction.rows(PLAN, failed=failed, moved=left, **instants, **handed):
             names[row.device_id] = row.device_name
             contacts[row.device_id, row.decision] += row.contacts
-        if not own.policy.moves:
-            continue
-        handed = gates.handed_to(OVERFLOW, steps, devices)
-        given = {"passed": [], "emptied": [], "most": _UNLIMITED, "failed": failed}
-        for one in transaction.stream(OVERFLOW, **given, **instants, **handed):
-            names[one.device_id] = one.device_name
-            contacts[one.preferred, one.reason] -= 1
-            contacts[one.device_id, "queue"] += 1
-            moved[one.device_id] += 1
     return [
         Decision(
             device, names[device], decision, number, moved[device] if device and decision == "queue" else 0

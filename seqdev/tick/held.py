@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from seqdev import gates
+from seqdev import gates, replies
 from seqdev.errors import Held
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -67,12 +67,24 @@ HOLDERS = Query("tick/holders.sql", Holder)
 HELD_STEPS = Query("tick/held_steps.sql", HeldSteps)
 
 
-def close(transaction: Transaction, steps: gates.Answers, parents: frozenset[UUID]) -> gates.Answers:
-    """The gate's answer, with the steps closed that are held, or whose sequence or user is."""
-    if not parents:
+@dataclass(frozen=True)
+class Closed:
+    """What keeps steps from being sent beside what the gates say of them."""
+
+    held: frozenset[UUID] = frozenset()
+    """Users, sequences and steps that other sessions hold."""
+    unread: frozenset[UUID] | None = None
+    """Sequences that stop on replies which nobody can read; None: to be found out."""
+
+
+def close(transaction: Transaction, steps: gates.Answers, closed: Closed) -> gates.Answers:
+    """The gate's answer, with the steps closed that are held, or whose people may have replied unread."""
+    unread = replies.unread(transaction) if closed.unread is None else closed.unread
+    if not (closed.held or unread):
         return steps
-    closed = transaction.one(HELD_STEPS, held=parents, **gates.handed_to(HELD_STEPS, steps, {}))
-    return {**steps, "step_reasons": closed.step_reasons}
+    given = {"held": closed.held, "unread": unread}
+    found = transaction.one(HELD_STEPS, **given, **gates.handed_to(HELD_STEPS, steps, {}))
+    return {**steps, "step_reasons": found.step_reasons}
 
 
 class Dependents:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from seqdev import replies
+from seqdev.errors import SchemaError
 from seqdev.postgres.bisect import Divisible, Found, bisect
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -18,43 +19,50 @@ from seqdev.tick.failed_sends import MANY
 
 @dataclass(frozen=True)
 class Replied:
-    """What a look at the replies came to. ``stopped``: contacts' rows; None: no sequence stops on a reply."""
+    """What a look at the replies came to.
+
+    ``stopped``: contacts' rows; None: no sequence stops on a reply, or nobody can read them, for the reason
+    in ``trouble``. Then the people of the sequences ``unread`` wait.
+    """
 
     stopped: int | None = None
     refused: Counter[str] = field(default_factory=Counter)
-    trouble: str | None = None
+    trouble: SchemaError | None = None
+    unread: frozenset[UUID] = frozenset()
 
 
 STOP_REPLIED: Query[None] = Query("tick/stop_replied.sql", type(None))
 
 
-def count(transaction: Transaction) -> int | None:
-    """How many rows of contacts a tick would stop now, before it claims anything; None: it would not look."""
+def look(transaction: Transaction) -> Replied:
+    """What a tick would stop now, before it claims anything."""
     stopping = replies.stops(transaction)
     if not stopping:
-        return None
-    kept = replies.inbox(transaction, transaction.settings)
-    return None if kept.trouble else _contacts(replies.found(transaction, stopping, kept))
+        return Replied()
+    rows = _read(transaction, stopping)
+    return rows if isinstance(rows, Replied) else Replied(_contacts(rows))
 
 
 def stop(transaction: Transaction, stopping: replies.StopsOnReply, run: UUID) -> Replied:
-    """Stop what is to come for people who have replied since their sequence last wrote to them.
-
-    Raises SchemaError where the rule ``replies_from`` names what cannot be read.
-    """
-    settings = transaction.settings
-    kept = replies.inbox(transaction, settings)
-    if kept.trouble:
-        return Replied(trouble=kept.trouble)
-    rows = replies.found(transaction, stopping, kept)
+    """Stop what is to come for people who have replied since their sequence last wrote to them."""
+    rows = _read(transaction, stopping)
+    if isinstance(rows, Replied):
+        return rows
     if not rows:
         return Replied(0)
-    found = bisect(transaction, _Stop(transaction, run, settings, rows))
+    found = bisect(transaction, _Stop(transaction, run, transaction.settings, rows))
     refused = [(one, why) for one, why in found.refused] + [(one, why.reason) for one, why in found.held]
     return Replied(
         _contacts(rows) - _contacts([one for one, _ in refused]),
         Counter(why for _, why in refused),
     )
+
+
+def _read(transaction: Transaction, stopping: replies.StopsOnReply) -> list[RepliedRow] | Replied:
+    try:
+        return replies.found(transaction, stopping, replies.inbox(transaction, transaction.settings))
+    except SchemaError as error:
+        return Replied(trouble=error, unread=frozenset(stopping.sequences))
 
 
 def _contacts(rows: Sequence[RepliedRow]) -> int:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from seqdev import gates, replies
@@ -16,6 +16,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.tick import blocked, failed_sends, replied
 from seqdev.tick.backlog import Backlog
 from seqdev.tick.decisions import Decision, decide
+from seqdev.tick.held import Closed
 from seqdev.tick.work import Limits, Work
 
 NOTE_REASONS: Query[None] = Query("tick/note_reasons.sql", type(None))
@@ -89,10 +90,21 @@ class _Shown:
     refused: Mapping[str, int] = field(default_factory=dict)
 
 
-def plan(database: Database) -> tuple[Summary, list[Decision]]:
-    """What a tick would do now, read-only: the summary, and the decisions by device."""
+@dataclass(frozen=True)
+class Planned:
+    """What a tick would do: the summary, the decisions by device, and what it could not do, in words."""
+
+    summary: Summary
+    decisions: list[Decision]
+    trouble: str | None
+
+
+def plan(database: Database) -> Planned:
+    """What a tick would do now, read-only."""
     started = time.monotonic()
-    decisions = database.retry(lambda tx: decide(tx, tx.settings), read_only=True)
+    looked = database.retry(replied.look, read_only=True)
+    closed = Closed(unread=looked.unread)
+    decisions = database.retry(lambda tx: decide(tx, tx.settings, closed=closed), read_only=True)
     waiting = Counter[str]()
     for decision in decisions:
         waiting[decision.decision] += decision.contacts
@@ -110,10 +122,17 @@ def plan(database: Database) -> tuple[Summary, list[Decision]]:
         ended=None,
         chained=None,
         failed_reflected=None,
-        replied=database.retry(lambda tx: replied.count(tx), read_only=True),
+        replied=looked.stopped,
         duration=round(time.monotonic() - started, 3),
     )
-    return summary, decisions
+    return Planned(summary, decisions, _unread(looked))
+
+
+def _unread(looked: replied.Replied) -> str | None:
+    """Why people wait whose replies nobody can read, in words."""
+    if not looked.trouble:
+        return None
+    return f"contacts wait as replies_unread: {looked.trouble.message}; {looked.trouble.hint}"
 
 
 def to_be_stopped(database: Database) -> int:
@@ -220,7 +239,8 @@ class _Tick:
     def _stop_replied(self, stops: replies.StopsOnReply) -> None:
         """Who has written back leaves the sequences that stop on a reply.
 
-        Raises Cancelled and SchemaError rather than send to somebody who has replied.
+        Raises Cancelled rather than send to somebody who has replied. Where nobody can read who has, the
+        people of these sequences wait.
         """
 
         def work(transaction: Transaction) -> replied.Replied:
@@ -234,8 +254,10 @@ class _Tick:
                 f"nothing was sent: who has replied cannot be found: {error.message}",
                 "run the command again; an index on the time of what people write makes it quick",
             ) from error
-        if found.trouble:
-            self._trouble(f"stop_on_reply is set, but {found.trouble}: nobody is seen to reply")
+        if trouble := _unread(found):
+            self._trouble(trouble)
+            self._work = replace(self._work, unread=found.unread)
+            self._backlog.leave_out(self._work)
         for reason, number in found.refused.items():
             self._trouble(f"{number:,} rows of people who have replied could not be stopped: {reason}")
 
@@ -245,7 +267,7 @@ class _Tick:
         waiting = Counter[str]()
         try:
             decisions = self._database.retry(
-                lambda tx: decide(tx, tx.settings, work.due_by, passed.parents),
+                lambda tx: decide(tx, tx.settings, work.due_by, Closed(passed.parents, work.unread)),
                 read_only=True,
             )
         except Cancelled as error:

@@ -34,6 +34,8 @@ class Work:
     due_by: datetime
     group: Policy | None = None
     """Only for the users of this policy; None: of the usual one, which is all of them as a rule."""
+    unread: frozenset[UUID] = frozenset()
+    """Sequences that people leave when they write back, where nobody can read what they write."""
     floor: Floor | None = None
     """Where this batch begins to look; None: at the oldest that is not too late."""
 

@@ -5,6 +5,7 @@
 --   user      uuid    only what is blocked for this user, or for everybody
 --   national  text    regular expression of what begins a national number
 --   country   text    what stands for it in an international one
+--   at        timestamptz  as it was at that instant, by the journal; empty: as it is
 -- Row:
 --   user_id     uuid         whose person it is; null: everybody's
 --   since       timestamptz  since when
@@ -15,14 +16,36 @@
 \if :{?user} \else \set user '' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
+\if :{?at} \else \set at '' \endif
 select
     b.user_id,
     b.since,
     b.why,
     b.blocked_by
-from seqdev.blocked as b
+from (
+    select
+        kept.user_id,
+        kept.digits,
+        case when later.was ? 'since' then (later.was ->> 'since')::timestamptz else kept.since end as since,
+        case when later.was ? 'why' then later.was ->> 'why' else kept.why end as why,
+        case when later.was ? 'blocked_by' then later.was ->> 'blocked_by' else kept.blocked_by end as blocked_by
+    from seqdev.blocked as kept
+    -- What each first change since has replaced.
+    left join lateral (
+        select jsonb_object_agg(one.column_name, one.old_value) as was
+        from (
+            select distinct on (ch.column_name)
+                ch.column_name,
+                ch.old_value
+            from seqdev.change as ch
+            where ch.row_id = kept.id and ch.table_name = 'blocked' and ch.changed_at > nullif(:'at', '')::timestamptz
+            order by ch.column_name, ch.id
+        ) as one
+    ) as later on nullif(:'at', '')::timestamptz is not null
+) as b
 where
     b.since is not null
+    and (nullif(:'at', '')::timestamptz is null or b.since <= nullif(:'at', '')::timestamptz)
     and (nullif(:'user', '')::uuid is null or b.user_id is null or b.user_id = nullif(:'user', '')::uuid)
     and b.digits in (
         select person.digits

@@ -1,5 +1,8 @@
 -- The least loaded available devices of users, where fallback and reassign would go
 --
+-- Parameters:
+--   phones  text[]  the person's phone, in every writing that is tried
+--   failed  text[]  values of broadcast_messages.status of a message that will never be sent
 -- Gates: gates/devices.sql under strict, of the users
 -- Row:
 --   user_id      uuid     whose device it is
@@ -7,6 +10,8 @@
 --   device_name  text     its name
 --   room         integer  messages it can still take
 -- Locks: none
+\if :{?phones} \else \set phones '{}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with placed as (
@@ -17,8 +22,25 @@ with placed as (
         :'devices'::uuid [], :'device_users'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [],
         :'in_flight'::integer [], :'laid_out'::integer [], :'new_rooms'::integer []
     ) as d (id, user_id, reason, room, in_flight, laid_out, new_room)
-    -- Whoever comes there is a new chat.
-    where d.reason is null and coalesce(d.new_room, 1) > 0
+    where
+        d.reason is null
+        -- It may open no more chats, but has written to them before.
+        and (coalesce(d.new_room, 1) > 0 or exists (
+            select true
+            from unnest(:'phones'::text []) as w (contact_phone)
+            where (
+                -- known
+                select true
+                from broadcast_messages as m
+                where
+                    m.recipient_phone = w.contact_phone
+                    and m.device_id = d.id
+                    and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+                    and m.status <> 'failed'
+                    and m.status <> all(:'failed'::text [])
+                limit 1
+            ) is not null
+        ))
 )
 
 select

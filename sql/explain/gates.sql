@@ -86,11 +86,14 @@ chat as materialized (
     select
         device.id as device_id,
         own.contact_phone,
+        own.turn,
         own.next_trigger_time
     from device
     cross join lateral (
         select
             sc.contact_phone,
+            -- As in tick/claim.sql.
+            case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
             sc.next_trigger_time
         from sequence_contacts as sc
         where
@@ -139,6 +142,7 @@ chat as materialized (
     select
         l.device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
@@ -195,21 +199,22 @@ newcomer as materialized (
         fresh.device_id,
         fresh.contact_phone,
         fresh.reason,
-        -- What is left of new chats is for those who are due the longest.
+        -- What is left of new chats is dealt out in the order in which room is.
         row_number() over (
-            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+            partition by fresh.device_id order by fresh.turn, fresh.due_at, fresh.contact_phone
         ) > fresh.room as is_barred
     from (
-        select
+        select distinct on (chat.device_id, chat.contact_phone)
             chat.device_id,
             chat.contact_phone,
             device.new_room as room,
             device.new_reason as reason,
-            min(chat.next_trigger_time) as due_at
+            chat.turn,
+            chat.next_trigger_time as due_at
         from chat
         inner join device on chat.device_id = device.id
         where device.new_room is not null and coalesce(device.reason = 'device_full', true)
-        group by chat.device_id, chat.contact_phone, device.new_room, device.new_reason
+        order by chat.device_id, chat.contact_phone, chat.turn, chat.next_trigger_time
     ) as fresh
     where
         (

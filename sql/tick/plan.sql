@@ -11,6 +11,8 @@
 --   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 --   national      text         a regular expression that tells a number without a country code
 --   country       text         what stands for its match
+--   moved         uuid[]       contacts that go to another device (overflow.sql): they are not counted, and no new chats
+--     are left for them on their own
 --   many          integer      so many outside their windows are read as they lie in the table, not device by device
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict
 --   (overflow.sql says who goes to another device)
@@ -27,6 +29,7 @@
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
+\if :{?moved} \else \set moved '{}' \endif
 \if :{?many} \else \set many '30000' \endif
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -59,16 +62,23 @@ device as materialized (
     ) as d (id, user_id, reason, room, new_room, new_reason)
 ),
 
+moved as materialized (
+    select m.id from unnest(:'moved'::uuid []) as m (id)
+),
+
 -- Who is due on a device that may open only so many chats.
 chat as materialized (
     select
         device.id as device_id,
         own.contact_phone,
+        own.turn,
         own.next_trigger_time
     from device
     cross join lateral (
         select
             sc.contact_phone,
+            -- As in tick/claim.sql.
+            case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
             sc.next_trigger_time
         from sequence_contacts as sc
         where
@@ -108,6 +118,7 @@ chat as materialized (
             ) is not false)
             and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                 in (select step.user_id, step.sequence_id, step.id from step)) is true
+            and sc.id not in (select moved.id from moved)
         -- One by one, by index: else the planner may read all that are due.
         offset 0
     ) as own
@@ -117,6 +128,7 @@ chat as materialized (
     select
         l.device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
@@ -165,6 +177,7 @@ chat as materialized (
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
         and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
+        and sc.id not in (select moved.id from moved)
 ),
 
 -- Of those, who has never had a message from it, as their turn comes.
@@ -173,21 +186,22 @@ newcomer as materialized (
         fresh.device_id,
         fresh.contact_phone,
         fresh.reason,
-        -- What is left of new chats is for those who are due the longest.
+        -- What is left of new chats is dealt out in the order in which room is.
         row_number() over (
-            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+            partition by fresh.device_id order by fresh.turn, fresh.due_at, fresh.contact_phone
         ) > fresh.room as is_barred
     from (
-        select
+        select distinct on (chat.device_id, chat.contact_phone)
             chat.device_id,
             chat.contact_phone,
             device.new_room as room,
             device.new_reason as reason,
-            min(chat.next_trigger_time) as due_at
+            chat.turn,
+            chat.next_trigger_time as due_at
         from chat
         inner join device on chat.device_id = device.id
         where device.new_room is not null and coalesce(device.reason = 'device_full', true)
-        group by chat.device_id, chat.contact_phone, device.new_room, device.new_reason
+        order by chat.device_id, chat.contact_phone, chat.turn, chat.next_trigger_time
     ) as fresh
     where
         (
@@ -319,6 +333,7 @@ due as materialized (
             sc.assigned_device_id = a.device_id
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
+            and sc.id not in (select moved.id from moved)
             and case
                 when (select crowd.is_there from crowd)
                     then (sc.sequence_stepid in (select open_step.id from open_step)) is true
@@ -405,6 +420,7 @@ due as materialized (
         sc.assigned_device_id is null
         and sc.status = 'active'
         and sc.next_trigger_time <= :'due_by'::timestamptz
+        and sc.id not in (select moved.id from moved)
     group by 1, 2, 3, 4, 5, 6, 7, 9
 ),
 

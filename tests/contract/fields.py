@@ -37,7 +37,7 @@ writes this page from the code.
 - A phone is a string; `--mask` hides all but its first and last three digits.
 - `null` stands for what does not exist or is not known.
 - `jsonl`, `csv` and `tsv` hold one kind of row: the first table, and of repairs `rows`. Only `explain` differs: it
-  prints a story a line as `jsonl`, and a step a line as `csv` and `tsv`.
+  prints a story a line as `jsonl`, and a step a line as `csv` and `tsv`; with `--at` a step a line in all three.
 
 """
 

@@ -101,6 +101,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
 
     run("explain", "60120000000")
     run("explain", "9990120000000")
+    run("explain PHONE --at", host.value("select now()"), "60120000000")
 
     for phone, from_sequence in (("60120000000", sequence), ("60120000001", None)):
         host.rows(
@@ -132,6 +133,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
         "devices",
     ):
         run(f"audit {audit}")
+    run("audit mismatches --at", host.value("select now()"))
     run("audit devices --if-lost DEVICE", a)
     Inbox(host)
     host.rows("update broadcast_messages set status = 'sent', sent_at = created_at where device_id = %s", a)
@@ -177,6 +179,8 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("rules list")
     run("rules get", "policy")
     run("rules history")
+    for phone in ("60120000000", "60120000007"):
+        run("explain PHONE --at", host.value("select now()"), phone)
     run("config show")
 
     run("runs")

@@ -176,7 +176,8 @@ def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
 @pytest.mark.parametrize("name", ["chat", "newcomer", "barred"])
 def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -> None:
     found = {
-        path: common_table(source, name)
+        # The dry run leaves out whom it has counted on another device.
+        path: common_table(source, name).replace(" and sc.id not in (select moved.id from moved)", "")
         for path, source in SOURCES.items()
         if re.search(rf"^{name} as materialized", source, re.MULTILINE)
     }
@@ -194,7 +195,7 @@ def test_whom_a_device_knows_is_told_in_the_same_way_everywhere() -> None:
         for source in SOURCES.values()
         for known in mark.findall(source)
     ]
-    assert len(found) == 6
+    assert len(found) == 8
     assert len(set(found)) == 1
 
 

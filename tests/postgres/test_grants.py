@@ -91,6 +91,8 @@ READS = [
     "audit writers",
     "audit run {statement}",
     "explain 60120000001",
+    "explain 60120000001 --at 1s",
+    "audit mismatches --at 1s",
 ]
 WRITES = {
     "tick": ["tick", "tick --policy strict", "tick --policy fallback", "tick --policy reassign"],

@@ -214,6 +214,106 @@ def test_whom_the_device_may_not_write_to_another_takes_within_its_own_limit(
     assert tick(seqdev)["queued"] == 0
 
 
+@pytest.mark.parametrize("policy", ["fallback", "reassign"])
+@pytest.mark.parametrize(
+    ("older", "room", "queued", "new"),
+    [(NEW, 50, 14, 4), (KNOWN, 50, 14, 4), (NEW, 12, 12, 4), (KNOWN, 12, 12, 2), (KNOWN, 3, 3, 0)],
+)
+def test_whom_another_device_knows_is_no_new_chat_there(
+    host: Host, seqdev: Cli, device: UUID, policy: str, older: str, room: int, queued: int, new: int
+) -> None:
+    user = host.value("select user_id from user_devices where id = %s", device)
+    other = host.device(user, "B")
+    host.rows("update broadcast_messages set device_id = %s", other)
+    host.rows("update user_devices set status = 'offline' where id = %s", device)
+    host.rule("policy", policy)
+    host.rule("new_chats_per_day", 4, device=other)
+    host.rule("max_in_flight", room, device=other)
+    host.rows(
+        "update sequence_contacts set next_trigger_time = next_trigger_time - interval '1 day'"
+        " where contact_phone ~ %s",
+        older,
+    )
+    dry = tick(seqdev, "--dry-run")
+    done = tick(seqdev)
+    for found in (dry, done):
+        assert (found["queued"], found["moved"]) == (queued, queued)
+        assert found["waiting"] == {"device_offline": 20 - queued}
+    assert sent(host)[NEW] == new
+    assert tick(seqdev)["queued"] == 0
+
+
+def test_a_device_that_may_open_no_chats_takes_people_whom_it_knows(
+    host: Host, seqdev: Cli, device: UUID
+) -> None:
+    user = host.value("select user_id from user_devices where id = %s", device)
+    other = host.device(user, "B")
+    host.rows("update broadcast_messages set device_id = %s", other)
+    host.rows("update user_devices set status = 'offline' where id = %s", device)
+    host.rule("policy", "fallback")
+    host.rule("new_chats_per_day", 0, device=other)
+
+    def goes_to(phone: str) -> Any:
+        (story,) = json.loads(seqdev("explain", phone, "--format", "json").out)["stories"]
+        outcomes = {one["policy"]: one for one in story["waiting"][0]["policies"]}
+        return outcomes["fallback"]["device_name"]
+
+    assert [goes_to(f"{KNOWN}3"), goes_to(f"{NEW}3")] == ["B", None]
+    # Although all the others stand before them in the line.
+    for found in (tick(seqdev, "--dry-run"), tick(seqdev)):
+        assert (found["queued"], found["moved"]) == (10, 10)
+    assert sent(host) == {KNOWN: 10}
+
+
+@pytest.mark.parametrize("policy", ["fallback", "reassign"])
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_who_waits_for_room_alone_is_told_by_what_the_tick_leaves(
+    host: Host, seqdev: Cli, device: UUID, policy: str, first: str
+) -> None:
+    """Six new people of a full device, two of whom may not go even with room, and two places elsewhere."""
+    user = host.value("select user_id from user_devices where id = %s", device)
+    host.rows("delete from sequence_contacts where contact_phone ~ %s or contact_phone ~ '[6-9]$'", KNOWN)
+    # Whose turn comes first of equally old ones is told by the id, and must tell nothing else.
+    host.rows(
+        "update sequence_contacts set next_trigger_time = (select min(next_trigger_time) from sequence_contacts),"
+        " id = (case when (right(contact_phone, 1)::int < 3) = (%s = 'a') then 'a' else 'b' end"
+        " || right(gen_random_uuid()::text, 35))::uuid",
+        first,
+    )
+    host.rule("policy", policy)
+    host.rule("max_in_flight", 0, device=device)
+    host.rule("new_chats_per_day", 4, device=device)
+    assert explained(seqdev, f"{NEW}5")[0] == "new_chats_full"
+    other = host.device(user, "B")
+    host.rule("max_in_flight", 2, device=other)
+    for found in (tick(seqdev, "--dry-run"), tick(seqdev)):
+        assert (found["queued"], found["moved"]) == (2, 2)
+        # Four are left, and as many may be new.
+        assert found["waiting"] == {"device_full": 4}
+    for number in range(6):
+        waits = host.value("select status from sequence_contacts where contact_phone = %s", f"{NEW}{number}")
+        if waits == "active":
+            assert explained(seqdev, f"{NEW}{number}")[0] == "device_full"
+
+
+def test_new_chats_go_by_priority_as_room_does(host: Host, seqdev: Cli, device: UUID) -> None:
+    user = host.value("select user_id from user_devices where id = %s", device)
+    sequence, (step,) = host.simple_sequence(user, "URGENT")
+    host.rows("update sequences set priority = 5 where id = %s", sequence)
+    for number in range(3):
+        host.contact(sequence, step, f"601400000{number}", device)
+    host.rule("new_chats_per_day", 4)
+    assert explained(seqdev, f"{NEW}3")[0] is None
+    host.rule("host_columns", "true")
+    assert explained(seqdev, "6014000002")[0] is None
+    assert explained(seqdev, f"{NEW}1")[0] == "new_chats_full"
+    dry = tick(seqdev, "--dry-run")
+    done = tick(seqdev)
+    for found in (dry, done):
+        assert (found["queued"], found["waiting"]) == (14, {"new_chats_full": 9})
+    assert sent(host) == {KNOWN: 10, NEW: 1, "601400000": 3}
+
+
 def test_eight_ticks_at_once_open_no_chat_too_many(host: Host, seqdev: Cli, device: UUID) -> None:
     host.rule("new_chats_per_day", 5)
     running = [

@@ -329,8 +329,7 @@ def test_where_there_is_no_table_of_rules_yet_nothing_is_decided_and_the_upgrade
         assert ran.code == 10, command
         assert "seqdev db upgrade" in ran.err
     ran = seqdev("tick", "--dry-run")
-    assert (ran.code, ran.out) == (10, "")
-    assert "seqdev db upgrade" in ran.err
+    assert (ran.code, "seqdev db upgrade" in ran.err) == (0, True)
     checked = seqdev("db", "check")
     assert checked.code == 10
     assert "seqdev.rule" in checked.out

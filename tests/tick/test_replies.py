@@ -137,18 +137,29 @@ def test_what_a_device_brings_late_is_seen(host: Host, seqdev: Cli) -> None:
 
 
 @pytest.mark.parametrize("columns", [None, "id int", "chat_jid text, device_id text, timestamp text"])
-def test_without_such_a_table_the_tick_says_so_and_sends(
+def test_without_such_a_table_those_wait_who_may_have_replied_and_nobody_else(
     host: Host, seqdev: Cli, columns: str | None
 ) -> None:
-    Scene(host)
+    scene = Scene(host)
     if columns:
         host.rows(f"create table whatsapp_messages ({columns})")
-    assert tick(seqdev)["replied"] is None
-    host.make_all_due()
-    host.rule("stop_on_reply", "true")
+    host.rule("stop_on_reply", "true", sequence=scene.sequence)
+    said = "there is no table whatsapp_messages with the columns"
+    dry = seqdev("tick", "--dry-run", "--format", "json")
     ran = seqdev("tick", "--format", "json")
-    assert (ran.code, json.loads(ran.out)["replied"]) == (3, None)
-    assert "there is no table whatsapp_messages with the columns" in ran.err
+    assert (dry.code, ran.code) == (0, 3)
+    for one in (dry, ran):
+        found = json.loads(one.out)
+        assert (found["replied"], found["queued"], found["waiting"]) == (None, 1, {"replies_unread": 2})
+        assert said in one.err
+        assert "seqdev rules set replies_from NAME" in one.err
+    assert [scene.status(one) for one in (scene.to_come, scene.elsewhere)] == ["active", "completed"]
+    told = seqdev("explain", PHONE)
+    assert (told.code, "STOPPED: replies_unread" in told.out, said in told.out) == (0, True, True)
+    assert said in seqdev("db", "check", "--no-probe").out
+    # Nobody leaves a sequence on a reply: nobody needs to be known.
+    host.rule("stop_on_reply", None, sequence=scene.sequence)
+    assert tick(seqdev)["queued"] == 2
 
 
 def test_a_host_that_refuses_the_status_is_named_and_the_others_go(host: Host, seqdev: Cli) -> None:

@@ -136,15 +136,19 @@ def test_what_ticks_could_not_read_is_refused_when_it_is_set(
         ),
     ],
 )
-def test_a_tick_writes_to_nobody_while_it_cannot_be_read_and_db_check_says_so(
+def test_those_who_may_have_replied_wait_while_it_cannot_be_read_and_db_check_says_so(
     scene: Scene, host: Host, seqdev: Cli, breaks: str, said: str
 ) -> None:
     rule(seqdev, "answers")
+    host.rule("stop_on_reply", "false", sequence=scene.cold)
     host.rows(breaks)
-    for command in (["tick"], ["tick", "--dry-run"], ["audit", "replies"]):
+    for command, code in (["tick", "--dry-run"], 0), (["tick"], 3), (["audit", "replies"], 10):
         ran = seqdev(*command)
-        assert (ran.code, said in ran.err, "rules unset replies_from" in ran.err) == (10, True, True), ran.err
-    assert scene.status(scene.neighbour) == "active"
+        assert (ran.code, said in ran.err, "rules unset replies_from" in ran.err) == (code, True, True), (
+            ran.err
+        )
+    # What does not stop on replies goes on.
+    assert [scene.status(one) for one in (scene.neighbour, scene.elsewhere)] == ["active", "completed"]
     told = seqdev("explain", PHONE)
     assert (told.code, "STOPPED: replies_unread" in told.out) == (0, True), told.out
     if "fails" not in said:
@@ -164,7 +168,7 @@ def test_a_view_of_somebody_who_could_have_code_run_by_it_is_never_read(
         ran = seqdev("rules", "set", "replies_from", "answers", "--yes")
         assert (ran.code, "could have code run as whoever reads it" in ran.err) == (2, True), ran.err
         host.rule("replies_from", "public.answers")
-        assert seqdev("tick").code == 10
+        assert seqdev("tick").code == 3
     finally:
         host.rows("drop owned by seqdev_stranger; drop role seqdev_stranger")
     assert scene.status(scene.to_come) == "active"

@@ -6,7 +6,7 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -157,7 +157,9 @@ class Ticked:
     varies: bool = False
     """How many go to other devices depends on how many are claimed at a time."""
     reasons: dict[Key, str] = field(default_factory=dict)
-    """Why each of those waits who do."""
+    """Why each of those waits who do, as it is before the tick: what explain tells."""
+    left: dict[Key, str] = field(default_factory=dict)
+    """The same, as the tick leaves it: what its account and the dry run count."""
     replied: int = 0
     returned: set[Key] = field(default_factory=set)
     """Contacts that went back to their own device first."""
@@ -471,15 +473,13 @@ class Model:
                 own[device].append(key)
         news: dict[UUID, int] = {}
         """Of each device with a limit of them: new chats that its own people leave."""
+        newcomers: dict[UUID, list[Key]] = {}
+        """Of such a device: its people whom it does not know even now."""
         for device, one in self.devices.items():
             if policy_of(one.user) == "queue" or (new_room := self.new_room(device)) is None:
                 continue
             fresh = [key for key in own[device] if not self.knows(device, key[1])]
-            first = {
-                phone: min((turns or {}).get(key, self.contacts[key].due) for key in fresh if key[1] == phone)
-                for phone in {key[1] for key in fresh}
-            }
-            may = sorted(first, key=lambda phone: (first[phone], phone))[:new_room]
+            may = self._first_chats(fresh, turns or {})[:new_room]
             for key in fresh:
                 if key[1] not in may:
                     own[device].remove(key)
@@ -487,6 +487,7 @@ class Model:
                     waiting[key] = "device_restricted" if self.is_restricted(device) else "new_chats_full"
             went = {key[1] for key in own[device] if key in fresh and sent.get(key) == device}
             news[device] = new_room - len(went)
+            newcomers[device] = [key for key in fresh if key[1] not in went]
         room = {
             device: len(keys) if policy_of(self.devices[device].user) == "queue" else self.room(device)
             for device, keys in own.items()
@@ -527,7 +528,15 @@ class Model:
         for key, device in sent.items():
             waiting.pop(key, None)
             self._send(key, device, policy_of(self.sequences[key[0]].user) if key in moved else "")
-        summary.waiting, summary.reasons = Counter(waiting.values()), waiting
+        summary.reasons = dict(waiting)
+        for device, keys in newcomers.items():
+            # Whoever went to another device has left a new chat to those who stay: it is room that they wait for.
+            stay = [key for key in keys if key in waiting]
+            may = self._first_chats(stay, turns or {})[: news[device]]
+            for key in stay:
+                if key[1] in may:
+                    waiting[key] = "device_full"
+        summary.left, summary.waiting = waiting, Counter(waiting.values())
         self._end(sent, summary)
         return summary
 
@@ -630,12 +639,22 @@ class Model:
             for zone in zones or [ruled("zone", "recipient") or "UTC"]
         )
 
+    def _first_chats(self, keys: Iterable[Key], turns: Mapping[Key, Any]) -> list[str]:
+        """The phones of ``keys``, in the order in which a device opens chats with them."""
+        first: dict[str, Any] = {}
+        for key in keys:
+            turn = (-self._priority(key), turns.get(key, self.contacts[key].due))
+            first[key[1]] = min(turn, first.get(key[1], turn))
+        return sorted(first, key=lambda phone: (first[phone], phone))
+
+    def _priority(self, key: Key) -> int:
+        return self.sequences[key[0]].priority if self.limits.host_columns else 0
+
     def _first_first(self, gone: Collection[Key], left: Collection[Key], is_limited: bool = True) -> None:
         """The oldest go first, but for those of a sequence that comes before theirs."""
 
         def turn(key: Key) -> tuple[int, int]:
-            counts = is_limited and self.limits.host_columns
-            return -self.sequences[key[0]].priority if counts else 0, self.contacts[key].due
+            return -self._priority(key) if is_limited else 0, self.contacts[key].due
 
         if gone and left:
             assert max(map(turn, gone)) <= min(map(turn, left)), "not in the order of priority and age"
@@ -650,7 +669,7 @@ class Model:
         """How many could go to another device, at least and at most; fails where one went to a wrong one.
 
         ``limits``: whether not all could be sent; and the new chats that each device with a limit has left.
-        Whoever comes to it counts as one, until the next batch sees who was known, or came twice.
+        Whom it knows needs none of them, unless the next batch is the first to see that.
         """
         limited, news = limits
         assert set(moved) <= {key for keys in elsewhere.values() for key in keys}, "moved for no reason"
@@ -671,10 +690,12 @@ class Model:
             for device in taken.keys() & news.keys():
                 own_phones = {key[1] for key, at in sent.items() if at == device and key not in moved}
                 came = {key[1] for key in keys if moved.get(key) == device} - own_phones
-                assert news[device] > 0, "a device that may open no chat took somebody"
                 assert sum(not self.knows(device, phone) for phone in came) <= news[device], "too many chats"
             low += min(len(keys), sum(spare.values()))
-            high += min(len(keys), sum(rooms[one] if spare[one] > 0 else 0 for one in rooms))
+            welcome = {one for one in rooms if spare[one] > 0 or any(self.knows(one, key[1]) for key in keys)}
+            high += min(len(keys), sum(rooms[one] for one in welcome))
+            if not limited and len(news.keys() & rooms.keys()) == 1:
+                self._check_nobody_was_left(keys, moved, rooms, news)
             self._first_first(
                 [key for key in keys if key in moved], [key for key in keys if key not in moved]
             )
@@ -687,6 +708,21 @@ class Model:
                         lighter = self.load(other) + own[other] + taken[other]
                         assert heavier <= lighter + 1, "not to the least loaded device"
         return low, high
+
+    def _check_nobody_was_left(
+        self, keys: list[Key], moved: dict[Key, UUID], rooms: dict[UUID, int], news: dict[UUID, int]
+    ) -> None:
+        """Where one device of the user limits chats: who goes to no other device could go to none."""
+        came = [key for key in keys if key in moved]
+        for device, room in rooms.items():
+            if room == sum(moved[key] == device for key in came):
+                continue
+            fresh = [key for key in came if moved[key] == device and not self.knows(device, key[1])]
+            assert not [
+                key
+                for key in keys
+                if key not in moved and (self.knows(device, key[1]) or len(fresh) < news.get(device, room))
+            ], "a device with room takes nobody"
 
     def _check_layout(self, device: UUID, minutes: list[float], queues: bool) -> None:
         if queues or not self.limit("spread", device):

@@ -1,0 +1,174 @@
+"""``make bench-host``: what seqdev costs the application whose database it works on.
+
+    python -m tests.bench.host [--contacts N] [--messages N] [--due N] [--seconds N] [--rounds N]
+
+The host's own work, a row at a time by four connections and as one campaign's batch, on two databases that differ in
+seqdev's indexes alone, in pairs, by turns. Then single-row updates of the host's beside a tick on a backlog: how long each
+of them took. Writes docs/host-costs.md. Exit code 1: an aim is missed by more than noise.
+"""
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tabulate import tabulate
+
+from seqdev.postgres import binaries as server_binaries
+from tests.bench.bench import HERE, NOISE, ROOT, Server, say, started
+
+PAGE = ROOT / "docs" / "host-costs.md"
+WORK = {
+    "insert a message": "insert.sql",
+    "mark a message as sent": "sent.sql",
+    "claim and complete a contact": "contact.sql",
+    "edit a lead": "lead.sql",
+}
+"""What the host does a row at a time, and the script of pgbench that does it, in tests/bench/host."""
+COST, P99, MAX = 1.15, 50.0, 250.0
+"""The aims: times as long with the indexes, at most; milliseconds of a single-row update beside a tick, at most."""
+CLIENTS = 4
+
+
+def pgbench(server: Server, database: str, script: str, *options: str) -> str:
+    """What pgbench says of a ``script`` run by the host's connections."""
+    command = [
+        *(str(server_binaries.psql_path().with_name("pgbench")), "-n", "-M", "prepared"),
+        *("-c", str(CLIENTS), "-f", str(HERE / "host" / script), *options, server.url(database)),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode != 0:
+        sys.exit(f"pgbench {script} ended with {ran.returncode}: {ran.stderr}")
+    return ran.stdout
+
+
+def rate(server: Server, database: str, script: str, seconds: int) -> float:
+    """Transactions a second."""
+    said = pgbench(server, database, script, "-T", str(seconds))
+    return next(float(line.split()[2]) for line in said.splitlines() if line.startswith("tps"))
+
+
+def indexes(server: Server, database: str) -> list[str]:
+    """The names of the indexes that seqdev has made on the host's tables, and that no rule of the host's needs."""
+    found = server.run(
+        "select c.relname from pg_index as i inner join pg_class as c on i.indexrelid = c.oid"
+        " where c.relname like 'seqdev%' and c.relnamespace = 'public'::regnamespace and not i.indisunique"
+        " order by 1",
+        database,
+    )
+    return [name for (name,) in found]
+
+
+def cost(server: Server, seconds: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
+    """What the host does, and how many times as long it takes with the indexes, a number a pair."""
+    for name, script in WORK.items():
+        ratios = []
+        for number in range(rounds):
+            say(f"{name}: pair {number + 1} of {rounds}")
+            # By turns, so that neither is always the first.
+            turns = ("bare", "indexed") if number % 2 else ("indexed", "bare")
+            rates = {database: rate(server, database, script, seconds) for database in turns}
+            ratios.append(rates["bare"] / rates["indexed"])
+        yield name, ratios
+    ratios = []
+    for number in range(rounds):
+        say(f"a campaign of 10,000: pair {number + 1} of {rounds}")
+        turns = ("bare", "indexed") if number % 2 else ("indexed", "bare")
+        took = {}
+        for database in turns:
+            server.run("checkpoint", database)
+            took[database] = server.psql(database, "host/campaign.sql", first=number * 10_000).seconds
+        ratios.append(took["indexed"] / took["bare"])
+    yield "queue a campaign of 10,000, and mark it as sent", ratios
+
+
+def beside(server: Server, due: int) -> tuple[int, float, list[float]]:
+    """A tick on ``due`` contacts, and the host's updates meanwhile: how many, seconds of the tick, their milliseconds."""
+    say(f"a tick on {due:,} due contacts, and the host at work")
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        host = subprocess.Popen(
+            [
+                *(str(server_binaries.psql_path().with_name("pgbench")), "-n", "-M", "prepared"),
+                *("-c", str(CLIENTS), "-T", "600", "-l", f"--log-prefix={log}", "-R", "200"),
+                *("-f", str(HERE / "host" / "due_contact.sql"), "-f", str(HERE / "host" / "due_lead.sql")),
+                server.url("indexed"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(2)
+        began = time.time()
+        took = server.tick("indexed").seconds
+        ended = time.time()
+        host.terminate()
+        host.wait()
+        latencies = [
+            # client, transaction, latency, script, second, microseconds, lag: in microseconds, the lag in it.
+            (int(words[2]) - int(words[6])) / 1000
+            for file in Path(folder).iterdir()
+            for words in (line.split() for line in file.read_text().splitlines())
+            if len(words) > 6 and words[2].isdigit() and began <= int(words[4]) <= ended
+        ]
+    return len(latencies), took, latencies
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench.host", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--contacts", type=int, default=300_000, help="rows, of 3 a person [%(default)s]")
+    parser.add_argument("--devices", type=int, default=300, help="[%(default)s]")
+    parser.add_argument("--messages", type=int, default=900_000, help="[%(default)s]")
+    parser.add_argument("--due", type=int, default=200_000, help="of the tick [%(default)s]")
+    parser.add_argument("--seconds", type=int, default=10, help="of each run of the host's [%(default)s]")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs [%(default)s]")
+    given = parser.parse_args()
+    people = given.contacts // 3
+    with started() as server:
+        ((version,),) = server.run("show server_version")
+        say(
+            f"PostgreSQL {version}; {given.contacts:,} contacts, {given.messages:,} messages, {given.due:,} due"
+        )
+        server.make("bare", users=given.devices // 10, devices=given.devices, due=0)
+        server.psql("bare", "fill_history.sql", people=people, campaigns=given.messages - 2 * people)
+        server.psql("bare", "host/prepare.sql")
+        server.run("create database indexed template bare strategy file_copy")
+        dropped = indexes(server, "bare")
+        server.run("; ".join(f"drop index {name}" for name in dropped), "bare")
+        pairs = list(cost(server, given.seconds, given.rounds))
+        server.run("drop database bare with (force)")
+        server.psql("indexed", "host/due.sql", due=given.due)
+        count, took, latencies = beside(server, given.due)
+    cuts = statistics.quantiles(latencies, n=100)
+    p50, p99, most = cuts[49], cuts[98], max(latencies)
+    rows = [
+        (name, f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}")
+        for name, ratios in pairs
+    ]
+    text = f"""# What does seqdev cost its host?
+
+Written by `make bench-host` on {datetime.now(UTC):%Y-%m-%d}: PostgreSQL {version}, {platform.machine()}, {given.contacts:,}
+contacts, {given.messages:,} messages, {given.devices:,} devices; {given.rounds} pairs of {given.seconds} seconds, by turns.
+
+How many times as long the host's own work takes with seqdev's indexes ({", ".join(f"`{name}`" for name in dropped)}) as
+without; a row at a time means a transaction each, by {CLIENTS} connections:
+
+{tabulate(rows, ["the host's work", "median", "from, to"], tablefmt="github", disable_numparse=True)}
+
+Beside a tick on {given.due:,} due contacts, which took {took:.1f} s, {count:,} updates of single rows of contacts and leads
+took p50 {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.0f} ms.
+"""
+    PAGE.write_text(text)
+    print(text)
+    worst = max(statistics.median(ratios) for _, ratios in pairs)
+    aims = ((worst, COST), (p99, P99), (most, MAX))
+    return int(any(measured > aim * (1 + NOISE) for measured, aim in aims))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

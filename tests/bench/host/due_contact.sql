@@ -1,0 +1,2 @@
+\set n random(0, 199999)
+update sequence_contacts set contact_name = 'Person ' || :n::text || ', edited' where id = md5('due ' || :n::text)::uuid;

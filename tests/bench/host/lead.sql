@@ -1,0 +1,2 @@
+\set n random(0, 99999)
+update leads set name = 'Person ' || :n::text || ', edited' where phone = '6010' || lpad(:n::text, 8, '0') and user_id = md5('user ' || (:n % 300 % 30)::text)::uuid;
