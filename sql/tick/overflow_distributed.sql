@@ -4,7 +4,9 @@
 -- by one, to the least loaded device first; the oldest contacts come first, after those of sequences of a higher priority. The same state gives the same
 -- answer: a tick does what this says, and a dry run counts it. Who waits for a paused device stays with it.
 --
--- Whoever comes to a device that may open only so many chats counts as one of them, known to it or not.
+-- A device that may open only so many chats takes as many people of others as if all were new to it. What is left of its
+-- room then is for people whom it knows, and who has come and was known leaves a chat to somebody else. A person who comes
+-- with two rows counts twice.
 --
 -- Parameters:
 --   due_by        timestamptz  contacts are due that are due by then: the instant the run began
@@ -64,6 +66,7 @@ chat as materialized (
     select
         device.id as device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join device on sc.assigned_device_id = device.id
@@ -110,6 +113,7 @@ chat as materialized (
     select
         l.device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
@@ -156,7 +160,7 @@ chat as materialized (
 ),
 
 -- Whom these devices know.
-acquainted as materialized (
+known_person as materialized (
     select
         m.recipient_phone,
         m.device_id
@@ -176,28 +180,29 @@ newcomer as materialized (
         fresh.device_id,
         fresh.contact_phone,
         fresh.reason,
-        -- What is left of new chats is for those who are due the longest.
+        -- What is left of new chats is dealt out in the order in which room is.
         row_number() over (
-            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+            partition by fresh.device_id order by fresh.turn, fresh.due_at, fresh.contact_phone
         ) > fresh.room as is_barred
     from (
-        select
+        select distinct on (chat.device_id, chat.contact_phone)
             chat.device_id,
             chat.contact_phone,
             device.new_room as room,
             device.new_reason as reason,
-            min(chat.next_trigger_time) as due_at
+            chat.turn,
+            chat.next_trigger_time as due_at
         from chat
         inner join device on chat.device_id = device.id
         where device.new_room is not null and coalesce(device.reason = 'device_full', true)
-        group by chat.device_id, chat.contact_phone, device.new_room, device.new_reason
+        order by chat.device_id, chat.contact_phone, chat.turn, chat.next_trigger_time
     ) as fresh
     where
         (fresh.device_id, fresh.contact_phone) not in (
             select
-                acquainted.device_id,
-                acquainted.recipient_phone
-            from acquainted
+                known_person.device_id,
+                known_person.recipient_phone
+            from known_person
         )
 ),
 
@@ -220,6 +225,7 @@ free_device as materialized (
 unassigned as materialized (
     select
         sc.id,
+        sc.contact_phone,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time,
         s.user_id,
@@ -342,35 +348,39 @@ taken as materialized (
     left join borrowed on device.id = borrowed.device_id
 ),
 
--- The places that each user's devices have left, the least loaded first, as one array: "numbered" finds its place by
--- subscript. Joined row by row, where the planner expects few, each person would be compared with each place.
+-- What is left of each device: room, and how much of that is for people who are new to it.
+vacant as materialized (
+    select
+        taken.id,
+        taken.user_id,
+        taken.in_flight + taken.laid_out + taken.places as load,
+        taken.room - taken.places as room,
+        least(
+            taken.room - taken.places,
+            taken.new_room - (
+                select count(*)
+                from newcomer
+                where
+                    newcomer.device_id = taken.id
+                    and not newcomer.is_barred
+                    and taken.id <> all(:'emptied'::uuid [])
+            )
+        )::integer as chats
+    from taken
+    where taken.room > taken.places
+),
+
+-- The places that each user's devices have left for anybody, the least loaded first, as one array: "seated" finds its
+-- place by subscript. Joined row by row, where the planner expects few, each person would be compared with each place.
 spare as materialized (
     select
-        slot.user_id,
-        count(*)::integer as places,
-        array_agg(slot.device_id order by slot.load, slot.device_id) as device_ids
-    from (
-        select
-            taken.user_id,
-            taken.id as device_id,
-            taken.in_flight + taken.laid_out + taken.places + free.place as load
-        from taken
-        cross join lateral generate_series(
-            1,
-            least(
-                taken.room - taken.places,
-                taken.new_room - (
-                    select count(*)
-                    from newcomer
-                    where
-                        newcomer.device_id = taken.id
-                        and not newcomer.is_barred
-                        and taken.id <> all(:'emptied'::uuid [])
-                )
-            )::integer
-        ) as free (place)
-    ) as slot
-    group by slot.user_id
+        vacant.user_id,
+        count(free.place)::integer as places,
+        array_agg(vacant.id order by vacant.load + free.place, vacant.id) filter (where free.place > 0) as device_ids,
+        bool_or(vacant.chats < vacant.room) as asks_known
+    from vacant
+    left join lateral generate_series(1, vacant.chats) as free (place) on true
+    group by vacant.user_id
 ),
 
 -- Who is assigned to a device that there is not.
@@ -392,6 +402,7 @@ source as materialized (
         d.id as device_id,
         d.user_id,
         spare.places,
+        spare.asks_known,
         case when d.reason is null then d.room else 0 end as stays,
         coalesce(d.reason, 'device_full') as reason,
         d.new_reason
@@ -407,6 +418,7 @@ source as materialized (
         a.device_id,
         spare.user_id,
         spare.places,
+        spare.asks_known,
         0 as stays,
         'device_missing' as reason,
         null as new_reason
@@ -434,6 +446,7 @@ old as materialized (
         source.user_id,
         source.device_id,
         sc.id,
+        sc.contact_phone,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time,
         case
@@ -493,12 +506,14 @@ both_kinds as materialized (
         from old
     ) as old
     inner join source on old.user_id = source.user_id and old.device_id = source.device_id
-    where old.age <= source.stays + source.places
+    -- Whom a device knows may stand anywhere in the line.
+    where source.asks_known or old.age <= source.stays + source.places
     union all
     select
         u.user_id,
         u.device_id,
         u.id,
+        u.contact_phone,
         u.turn,
         u.next_trigger_time,
         u.barred,
@@ -534,17 +549,19 @@ pick as materialized (
         l.device_id as preferred,
         coalesce(l.barred, source.reason) as reason,
         l.id,
+        l.contact_phone,
         l.turn,
         l.next_trigger_time
     from leaving as l
     inner join source on l.user_id = source.user_id and l.device_id = source.device_id
-    where l.number <= source.places
+    where source.asks_known or l.number <= source.places
     union all
     select
         u.user_id,
         null as preferred,
         'no_device' as reason,
         u.id,
+        u.contact_phone,
         u.turn,
         u.next_trigger_time
     from unassigned as u
@@ -559,16 +576,108 @@ numbered as materialized (
 ),
 
 -- The place's device alone goes on: the array would be copied with each person.
-placed as materialized (
+seated as materialized (
     select
-        numbered.id,
-        numbered.turn,
-        numbered.next_trigger_time,
-        numbered.preferred,
-        numbered.reason,
+        numbered.*,
         spare.device_ids[numbered.place] as device_id
     from numbered
     inner join spare on numbered.user_id = spare.user_id
+),
+
+-- Whom devices with room for people they know do know.
+known_there as materialized (
+    select
+        m.recipient_phone,
+        m.device_id
+    from broadcast_messages as m
+    inner join seated as w on m.recipient_phone = w.contact_phone
+    inner join vacant as d on m.device_id = d.id and w.user_id = d.user_id
+    where
+        d.chats < d.room
+        -- known: as in tick/pick.sql
+        and (m.sent_at is not null or m.status in ('pending', 'queued', 'processing'))
+        and m.status <> 'failed'
+        and m.status <> all(:'failed'::text [])
+    group by m.recipient_phone, m.device_id
+),
+
+-- Whom a device with room for people it knows does know: of those who have no place, and of those whose place is there.
+acquainted as materialized (
+    select
+        w.id,
+        w.place,
+        w.device_id is not null as is_seated,
+        d.id as device_id,
+        d.load,
+        d.room - d.chats as known_places
+    from vacant as d
+    inner join seated as w on d.user_id = w.user_id
+    where
+        d.chats < d.room
+        and coalesce(w.device_id = d.id, true)
+        and (d.id, w.contact_phone) in (select known_there.device_id, known_there.recipient_phone from known_there)
+),
+
+-- Where anybody has no place, all places for anybody are taken.
+known_seat as materialized (
+    select
+        in_line.id,
+        in_line.device_id
+    from (
+        select
+            one.*,
+            row_number() over (partition by one.device_id order by one.place) as seat
+        from (
+            select distinct on (a.id) a.*
+            from acquainted as a
+            where not a.is_seated
+            order by a.id, a.load, a.device_id
+        ) as one
+    ) as in_line
+    where in_line.seat <= in_line.known_places
+),
+
+-- Chats that those have left who have a place for anybody, and are known there.
+chat_left as materialized (
+    select
+        vacant.user_id,
+        array_agg(vacant.id order by vacant.load + free.place, vacant.id) as device_ids
+    from vacant
+    cross join lateral generate_series(
+        1,
+        least(
+            (select count(*) from acquainted as a where a.is_seated and a.device_id = vacant.id),
+            vacant.room - vacant.chats - (select count(*) from known_seat where known_seat.device_id = vacant.id)
+        )::integer
+    ) as free (place)
+    where vacant.chats < vacant.room
+    group by vacant.user_id
+),
+
+placed as materialized (
+    select
+        seated.id,
+        seated.turn,
+        seated.next_trigger_time,
+        seated.preferred,
+        seated.reason,
+        coalesce(seated.device_id, known_seat.device_id, late.device_id) as device_id
+    from seated
+    left join known_seat on seated.id = known_seat.id
+    left join (
+        select
+            in_line.id,
+            chat_left.device_ids[in_line.place] as device_id
+        from (
+            select
+                w.id,
+                w.user_id,
+                row_number() over (partition by w.user_id order by w.place) as place
+            from seated as w
+            where w.device_id is null and w.id not in (select known_seat.id from known_seat)
+        ) as in_line
+        inner join chat_left on in_line.user_id = chat_left.user_id
+    ) as late on seated.id = late.id
 )
 
 select

@@ -70,6 +70,7 @@ chat as materialized (
     select
         device.id as device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join device on sc.assigned_device_id = device.id
@@ -116,6 +117,7 @@ chat as materialized (
     select
         l.device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
@@ -162,7 +164,7 @@ chat as materialized (
 ),
 
 -- Whom these devices know.
-acquainted as materialized (
+known_person as materialized (
     select
         m.recipient_phone,
         m.device_id
@@ -182,28 +184,29 @@ newcomer as materialized (
         fresh.device_id,
         fresh.contact_phone,
         fresh.reason,
-        -- What is left of new chats is for those who are due the longest.
+        -- What is left of new chats is dealt out in the order in which room is.
         row_number() over (
-            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+            partition by fresh.device_id order by fresh.turn, fresh.due_at, fresh.contact_phone
         ) > fresh.room as is_barred
     from (
-        select
+        select distinct on (chat.device_id, chat.contact_phone)
             chat.device_id,
             chat.contact_phone,
             device.new_room as room,
             device.new_reason as reason,
-            min(chat.next_trigger_time) as due_at
+            chat.turn,
+            chat.next_trigger_time as due_at
         from chat
         inner join device on chat.device_id = device.id
         where device.new_room is not null and coalesce(device.reason = 'device_full', true)
-        group by chat.device_id, chat.contact_phone, device.new_room, device.new_reason
+        order by chat.device_id, chat.contact_phone, chat.turn, chat.next_trigger_time
     ) as fresh
     where
         (fresh.device_id, fresh.contact_phone) not in (
             select
-                acquainted.device_id,
-                acquainted.recipient_phone
-            from acquainted
+                known_person.device_id,
+                known_person.recipient_phone
+            from known_person
         )
 ),
 

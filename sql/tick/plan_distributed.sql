@@ -11,6 +11,8 @@
 --   failed        text[]       values of broadcast_messages.status of a message that will never be sent
 --   national      text         a regular expression that tells a number without a country code
 --   country       text         what stands for its match
+--   moved         uuid[]       contacts that go to another device (overflow.sql): they are not counted, and no new chats
+--     are left for them on their own
 --   many          integer      so many outside their windows are read as they lie in the table, not device by device
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices; fallback and reassign as strict
 --   (overflow.sql says who goes to another device)
@@ -27,6 +29,7 @@
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
+\if :{?moved} \else \set moved '{}' \endif
 \if :{?many} \else \set many '30000' \endif
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
@@ -59,11 +62,16 @@ device as materialized (
     ) as d (id, user_id, reason, room, new_room, new_reason)
 ),
 
+moved as materialized (
+    select m.id from unnest(:'moved'::uuid []) as m (id)
+),
+
 -- Who is due on a device that may open only so many chats.
 chat as materialized (
     select
         device.id as device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join device on sc.assigned_device_id = device.id
@@ -105,11 +113,13 @@ chat as materialized (
         ) is not false)
         and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and sc.id not in (select moved.id from moved)
     union all
     -- Contacts without an assigned device are their lead's.
     select
         l.device_id,
         sc.contact_phone,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
         sc.next_trigger_time
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
@@ -153,10 +163,11 @@ chat as materialized (
         ) is not false)
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and sc.id not in (select moved.id from moved)
 ),
 
 -- Whom these devices know.
-acquainted as materialized (
+known_person as materialized (
     select
         m.recipient_phone,
         m.device_id
@@ -176,28 +187,29 @@ newcomer as materialized (
         fresh.device_id,
         fresh.contact_phone,
         fresh.reason,
-        -- What is left of new chats is for those who are due the longest.
+        -- What is left of new chats is dealt out in the order in which room is.
         row_number() over (
-            partition by fresh.device_id order by fresh.due_at, fresh.contact_phone
+            partition by fresh.device_id order by fresh.turn, fresh.due_at, fresh.contact_phone
         ) > fresh.room as is_barred
     from (
-        select
+        select distinct on (chat.device_id, chat.contact_phone)
             chat.device_id,
             chat.contact_phone,
             device.new_room as room,
             device.new_reason as reason,
-            min(chat.next_trigger_time) as due_at
+            chat.turn,
+            chat.next_trigger_time as due_at
         from chat
         inner join device on chat.device_id = device.id
         where device.new_room is not null and coalesce(device.reason = 'device_full', true)
-        group by chat.device_id, chat.contact_phone, device.new_room, device.new_reason
+        order by chat.device_id, chat.contact_phone, chat.turn, chat.next_trigger_time
     ) as fresh
     where
         (fresh.device_id, fresh.contact_phone) not in (
             select
-                acquainted.device_id,
-                acquainted.recipient_phone
-            from acquainted
+                known_person.device_id,
+                known_person.recipient_phone
+            from known_person
         )
 ),
 
@@ -281,6 +293,7 @@ own as materialized (
             sc.assigned_device_id is not null
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
+            and sc.id not in (select moved.id from moved)
     ) as looked
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9
 ),
@@ -340,6 +353,7 @@ unassigned as materialized (
             sc.assigned_device_id is null
             and sc.status = 'active'
             and sc.next_trigger_time <= :'due_by'::timestamptz
+            and sc.id not in (select moved.id from moved)
     ) as looked
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9
 ),

@@ -318,7 +318,7 @@ OTHERWISE = {
     "tick/find_blocked_distributed.sql": {"candidate"},
     "tick/find_replied_distributed.sql": {"candidate", "replied"},
     "tick/lock_distributed.sql": {"candidate", "locked", "ready"},
-    "tick/overflow_distributed.sql": {"chat", "newcomer", "pick", "source", "taken", "unassigned"},
+    "tick/overflow_distributed.sql": {"acquainted", "chat", "newcomer", "pick", "source", "taken", "unassigned"},
     "tick/pick_distributed.sql": {"chat", "newcomer"},
     "tick/plan_distributed.sql": {"chat", "due", "newcomer"},
     "tick/quarantine_distributed.sql": {"changed", "journal", "refused"},

@@ -106,7 +106,9 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
 ) -> None:
     crowd(host)
     if not citus.URL:
-        host.rows("alter table broadcast_messages add foreign key (sequence_stepid) references sequence_steps")
+        host.rows(
+            "alter table broadcast_messages add foreign key (sequence_stepid) references sequence_steps"
+        )
     dependent: set[UUID] = {
         row.id for row in host.rows(f"select id from sequence_contacts where {DEPEND[what]}")
     }
