@@ -1,7 +1,7 @@
 """The room of a device from tick to tick: what its limits leave, and when they leave more."""
 
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from math import ceil, floor
@@ -10,6 +10,36 @@ from seqdev.forecast.facts import Sender
 from seqdev.forecast.hours import NEVER, Span
 
 _WITHOUT_END = 1 << 40
+
+
+class _Sent:
+    """Messages by the tick in which they count first, as long as they count: so many ticks, in all."""
+
+    def __init__(self, long: int) -> None:
+        self.long = long
+        self.total = 0
+        self._ticks: list[int] = []
+        self._number: dict[int, int] = {}
+
+    def add(self, tick: int, messages: int) -> None:
+        if tick not in self._number:
+            heappush(self._ticks, tick)
+            self._number[tick] = 0
+        self._number[tick] += messages
+        self.total += messages
+
+    def forget(self, at: int) -> None:
+        """Leave out what counts no longer ``at`` this tick."""
+        while self._ticks and self._ticks[0] + self.long <= at:
+            self.total -= self._number.pop(heappop(self._ticks))
+
+    @property
+    def frees(self) -> int:
+        """The tick from which on the oldest count no longer."""
+        return self._ticks[0] + self.long if self._ticks else NEVER
+
+    def each(self) -> list[int]:
+        return [tick for tick, messages in self._number.items() for _ in range(messages)]
 
 
 class Room:
@@ -22,10 +52,10 @@ class Room:
     def __init__(self, sender: Sender, span: Span, sents: Sequence[int], queueds: Sequence[int]) -> None:
         self.sender = sender
         self._span = span
-        self._hour: list[int] = []
-        self._day: list[int] = []
-        for tick in sents if sender.is_limited else ():
-            self._count(tick, 1)
+        self._hour = _Sent(span.an_hour)
+        self._day = _Sent(span.a_day)
+        for tick, messages in Counter(sents if sender.is_limited else ()).items():
+            self._count(tick, messages)
         self._planned = sorted(queueds)
         self._reached = 0
         self._flying = 0
@@ -49,7 +79,7 @@ class Room:
     @property
     def messages(self) -> Sequence[int]:
         """When the messages that it begins with were sent, or leave."""
-        return [*self._day, *self._planned]
+        return [*self._day.each(), *self._planned]
 
     @property
     def chats(self) -> Sequence[int]:
@@ -75,9 +105,8 @@ class Room:
             self.at = at
             self._flying = 0
         self._reach(at)
-        for sent, long in ((self._hour, self._span.an_hour), (self._day, self._span.a_day)):
-            while sent and sent[0] + long <= at:
-                heappop(sent)
+        self._hour.forget(at)
+        self._day.forget(at)
         soon = ahead = 0
         places = _WITHOUT_END
         if self.sender.gap:
@@ -87,8 +116,8 @@ class Room:
             places = self._places_until(at, closes)
         self._limits = (
             self.sender.most_flying - self._flying - ahead,
-            self.sender.most_an_hour - len(self._hour) - soon,
-            min(self.sender.most_a_day, self.warmth(at)) - len(self._day) - soon,
+            self.sender.most_an_hour - self._hour.total - soon,
+            min(self.sender.most_a_day, self.warmth(at)) - self._day.total - soon,
         )
         self._places = places
         self.left = max(0, min(*self._limits, places))
@@ -140,9 +169,9 @@ class Room:
         flying, an_hour, a_day = self._limits
         times = [at + 1]
         if an_hour <= 0:
-            times.append(self._hour[0] + self._span.an_hour if self._hour else NEVER)
+            times.append(self._hour.frees)
         if a_day <= 0:
-            frees = self._day[0] + self._span.a_day if self._day else NEVER
+            frees = self._day.frees
             if self.sender.warm_first is not None and self._last is not None:
                 warmer = self._last + self._span.a_day
                 frees = min(frees, warmer if warmer > at else NEVER)
@@ -174,18 +203,19 @@ class Room:
         return max(0, self.sender.most_new - len(self._new) - queued)
 
     def _count(self, at: int, contacts: int) -> None:
-        for _ in range(contacts):
-            heappush(self._hour, at)
-            heappush(self._day, at)
+        self._hour.add(at, contacts)
+        self._day.add(at, contacts)
 
     def _reach(self, at: int) -> None:
         """Count what was queued for a time that has come: in flight in that tick, sent after it."""
         while self._reached < len(self._planned) and self._planned[self._reached] <= at:
             tick = self._planned[self._reached]
-            self._reached += 1
-            self._count(tick, 1)
+            messages = bisect_right(self._planned, tick, self._reached) - self._reached
+            self._reached += messages
+            self._count(tick, messages)
             self._warm(tick)
-            self._flying += tick == at
+            if tick == at:
+                self._flying += messages
 
     def _warm(self, at: int) -> None:
         """Count the days in which it sends; who has been silent for a week begins anew."""
