@@ -65,7 +65,7 @@ def prune(
     app: App = ctx.obj
     old = Old(keep, in_effect)
     writer = app.writer(output)
-    database = app.database("journal prune")
+    database = app.reading("journal prune") if dry_run else app.database("journal prune")
     found = pruning.plan(database, old)
     if dry_run or not found.runs:
         _show(writer, found)
