@@ -6,8 +6,8 @@ from seqdev.output.words import duration
 from seqdev.postgres.replica import Replica
 
 OF_A_PLAN = (
-    "a plan made on a standby may be out of date: carry it out at the primary; from a file, it changes nothing "
-    "there if a single row has changed since (exit code 14)"
+    "a plan made on a standby may be out of date: carry it out at the primary; from a file, it changes "
+    "nothing there if a single row has changed since (exit code 14)"
 )
 
 

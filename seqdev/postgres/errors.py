@@ -193,7 +193,7 @@ def translate(error: "psycopg.Error") -> SeqdevError:
         )
     if is_conflict(error):
         return Unavailable(
-            "the standby cancels the statement each time, since it stands in the way of what its primary sends",
+            "the standby cancels the statement each time: it stands in the way of what the primary sends",
             "run it at the primary; or have the standby wait longer: max_standby_streaming_delay",
         )
     if state in CONFLICT:

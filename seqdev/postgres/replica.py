@@ -32,7 +32,8 @@ _BETWEEN = 0.05
 """Seconds: whatever has arrived just now takes some time."""
 
 AT_THE_PRIMARY = (
-    "point seqdev at the primary; a URL that names all servers finds it: …@a,b/NAME?target_session_attrs=read-write"
+    "point seqdev at the primary; a URL that names all servers finds it: "
+    "…@a,b/NAME?target_session_attrs=read-write"
 )
 
 CANCELLED = (
@@ -67,7 +68,7 @@ def refuses_writes(error: "psycopg.Error") -> bool:
 def is_conflict(error: "psycopg.Error") -> bool:
     """Whether a standby has ended a statement or a session so that it can go on replaying.
 
-    By where the server raises it: other serialization failures have the same SQLSTATE, and its words may be in
-    any language.
+    By where the server raises it: other serialization failures have the same SQLSTATE, and its words may be
+    in any language.
     """
     return error.sqlstate == "40001" and error.diag.source_file == "postgres.c"

@@ -42,9 +42,7 @@ A_PLAN = (
     "seqdev: a plan made on a standby may be out of date: carry it out at the primary; from a file, it changes nothing "
     "there if a single row has changed since (exit code 14)\n"
 )
-PRIMARY = (
-    "point seqdev at the primary; a URL that names all servers finds it: …@a,b/NAME?target_session_attrs=read-write\n"
-)
+PRIMARY = "point seqdev at the primary; a URL that names all servers finds it: …@a,b/NAME?target_session_attrs=read-write\n"
 REFUSED = f"seqdev: this server is a standby, which takes no writes: nothing was changed\nseqdev: {PRIMARY}"
 
 
@@ -189,7 +187,8 @@ def test_how_far_it_lags_in_each_state(
     with standby.set(primary_conninfo="host=/nonexistent"):
         until(lambda: standby.value("select not exists (select from pg_stat_wal_receiver)"))
         assert re.search(
-            r"a standby, to which its primary streams nothing now: the last change that it knows is .* old\n", said()
+            r"a standby, to which its primary streams nothing now: the last change that it knows is .* old\n",
+            said(),
         )
 
 
@@ -215,7 +214,10 @@ def test_a_plan_made_there_says_so_also_in_its_file(
     assert seqdev(*repair, "--yes").code == 2
     file.write_text("\n".join([head, *rows, ""]))
     ran = seqdev(*repair, "--yes")
-    assert (ran.code, ran.err.count("seqdev: the plan was made on a standby, not behind its primary\n")) == (0, 1), ran
+    assert (ran.code, ran.err.count("seqdev: the plan was made on a standby, not behind its primary\n")) == (
+        0,
+        1,
+    ), ran
     assert host.value("select count(distinct assigned_device_id) from sequence_contacts") == 1
 
 
@@ -233,7 +235,9 @@ def test_a_statement_that_the_standby_cancels_is_tried_again_and_that_is_said(
         host.rows(statement)
 
     def at_the_primary() -> None:
-        until(lambda: standby.value("select exists (select from pg_stat_activity where wait_event = 'PgSleep')"))
+        until(
+            lambda: standby.value("select exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+        )
         host.rows("delete from marker")
         # The dead row goes, which the statement there could still see.
         host.rows("vacuum marker")
@@ -245,7 +249,10 @@ def test_a_statement_that_the_standby_cancels_is_tried_again_and_that_is_said(
         ran = seqdev("audit", "leads")
         other.join()
     assert ran.code in (0, 3), ran
-    assert ran.err.count(
-        "seqdev: the standby cancelled a statement, which stood in the way of what its primary sends: "
-        "it is tried again\n"
-    ) == 1, ran
+    assert (
+        ran.err.count(
+            "seqdev: the standby cancelled a statement, which stood in the way of what its primary sends: "
+            "it is tried again\n"
+        )
+        == 1
+    ), ran
