@@ -1,7 +1,7 @@
 """``seqdev tick``."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import (
     MOST,
     App,
@@ -36,10 +37,13 @@ from seqdev.tick import tick as ticks
 from seqdev.tick.decisions import Comparison, Decision
 from seqdev.tick.decisions import compare as compared
 from seqdev.tick.tick import Report, Summary
-from seqdev.tick.work import Limits
+from seqdev.tick.work import BATCH, BATCH_ON_CITUS, Limits
 
 _LATE = timedelta(hours=1)
 """How long somebody may be due before a person at a terminal is asked whether the backlog is to be sent."""
+
+_OF_CONTACTS = ("no_device", "device_missing", "device_of_other_user", "no_lead", "step_missing", "claimed")
+"""Reasons that audit contacts finds, person by person, with the repair that fits."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,11 @@ def tick(
         typer.Option(help="What happens to contacts whose device is not available. [default: queue]"),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Contacts in one transaction.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            min=1, max=100_000, help="Contacts in one transaction. [default: 10000; on Citus: 100000]"
+        ),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -141,7 +148,8 @@ def tick(
     if not yes and not _is_meant(app, database):
         note("nothing was changed")
         return Exit.DONE
-    limits = Limits(batch_size, max_messages, budget, jobs)
+    # What suits the database is put in for 0, as soon as it is known.
+    limits = Limits(batch_size or 0, max_messages, budget, jobs)
     with telling(app.settings.ping if ping is None else ping, metrics) as account:
         account.exit_code = _run(ctx, database, limits, (app.writer(output), account), why)
     return account.exit_code
@@ -167,6 +175,15 @@ def _show_plan(app: App, database: Database, output: Format) -> None:
         writer.write(
             Table("summary", Summary, [summary], single=True), shown(output, "devices", Decision, decisions)
         )
+    advise(output, in_earnest(app) if summary.queued else _more_about(summary.waiting or {}))
+
+
+def _more_about(waiting: Mapping[str, int]) -> str:
+    """What tells more of those who wait, by the reason of most of them; empty where time alone helps."""
+    reason = max(waiting, key=lambda name: waiting[name], default="")
+    if reason in _OF_CONTACTS:
+        return "seqdev audit contacts"
+    return "seqdev audit devices" if reason.startswith("device_") else ""
 
 
 def _run(
@@ -179,6 +196,8 @@ def _run(
     """One run: it is printed, and accounted for. Returns its exit code; raises what ended it early."""
     writer, account = told
     schema.require(database)
+    if not limits.batch_size:
+        limits = replace(limits, batch_size=BATCH_ON_CITUS if database.distributed else BATCH)
     stayed = _bring_home(ctx, database)
     with journaled(ctx, database, "tick", why) as run:
         with progress("contacts") as bar:
@@ -195,6 +214,7 @@ def _run(
             note(line)
         if report.error:
             raise report.error
+        advise(writer.format, _more_about(summary.waiting or {}))
         return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
 
 
