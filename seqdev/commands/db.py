@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from seqdev import replies
-from seqdev.commands import db_server, db_upgrade
+from seqdev.commands import db_server, db_upgrade, replica, sizes
 from seqdev.commands.db_upgrade import PlaceByOption, do, remaining
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
@@ -28,10 +28,12 @@ from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people, shown
 from seqdev.output.text import Phone, visible
 from seqdev.postgres import citus, grants, places, schema
+from seqdev.postgres import sizes as size
 from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.grants import Role
+from seqdev.postgres.replica import AT_THE_PRIMARY
 from seqdev.probe import probe, waits
 from seqdev.rules import rules
 
@@ -109,6 +111,8 @@ def check(
     application: App = ctx.obj
     database = application.database("db check")
     found = schema.check(database)
+    if database.replica:
+        note(f"this server is {replica.state(database.replica)}")
     usable = not any(finding.blocks for finding in found)
     if usable:
         found += waits.look(database)
@@ -125,10 +129,16 @@ def check(
                 note(rules.not_counted(idle))
     rows = [finding for finding in found if show_ok or finding.status != "ok"]
     application.writer(output).write(_table(output, "findings", rows))
+    for line in sizes.said(database.retry(size.look, read_only=True)):
+        note(line)
     in_order = sum(finding.status == "ok" for finding in found)
     note(f"{len(found)} checks, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
     if any(finding.blocks for finding in found):
-        note("commands that write will refuse: see the remedies, and run seqdev db upgrade")
+        note(
+            f"commands that write will refuse: {AT_THE_PRIMARY}"
+            if schema.only_standby(found)
+            else "commands that write will refuse: see the remedies, and run seqdev db upgrade"
+        )
         return Exit.SCHEMA
     return Exit.DONE if in_order == len(found) else Exit.FINDINGS
 

@@ -25,7 +25,7 @@ from seqdev.commands.options import (
     open_input,
 )
 from seqdev.commands.planned import BATCH, BatchOption, PlanOption, Ways, carry_out
-from seqdev.errors import Exit, UsageError
+from seqdev.errors import Exit, ReadOnly, UsageError
 from seqdev.leads.file import LeadFile
 from seqdev.leads.headers import Columns
 from seqdev.leads.importing import (
@@ -43,6 +43,7 @@ from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED
 from seqdev.postgres import lookup, schema
+from seqdev.postgres.replica import AT_THE_PRIMARY
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.jobs import Job
 from seqdev.repair.jobs import assign as assign_leads
@@ -123,6 +124,11 @@ def import_(
         database = application.reading("leads import") if dry_run else application.database("leads import")
         if not dry_run:
             schema.require(database)
+        elif database.replica:
+            raise ReadOnly(
+                "the dry run of an import reads the file into a temporary table, which a standby cannot make",
+                AT_THE_PRIMARY,
+            )
 
         def resolve(tx: Transaction) -> Target:
             owner = lookup.resolve(tx, lookup.Kind.USER, user)

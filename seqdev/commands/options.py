@@ -16,6 +16,7 @@ from uuid import UUID
 import typer
 
 from seqdev import moments
+from seqdev.commands import replica
 from seqdev.errors import UsageError
 from seqdev.files import awaited, opened
 from seqdev.moments import Moment, Window
@@ -75,6 +76,8 @@ class App:
         database = self.database(command, ruled)
         schema.require_trusted(database)
         database.stand_in()
+        if database.replica:
+            self._note_once(f"this server is {replica.state(database.replica)}")
         return database
 
     def _note_once(self, words: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from seqdev.commands import replica
 from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import App, ended, journaled
@@ -83,9 +84,14 @@ def carry_out(
         from_file = ways.plan is not None and not ways.dry_run
         if ways.plan and from_file:
             plan.load(ways.plan)
+            if plan.standby:
+                note(f"the plan was made on {plan.standby}")
         else:
             repair.make_plan(database, job, plan)
         if ways.dry_run:
+            if database.replica:
+                plan.standby = replica.state(database.replica)
+                note(replica.OF_A_PLAN)
             if ways.plan:
                 plan.save(ways.plan)
                 note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")

@@ -33,6 +33,16 @@ def share(value: float) -> str:
     return f"{value * 100:.1f}".removesuffix(".0") + " %"
 
 
+def size(value: int) -> str:
+    """Bytes as ``8 kB``, ``12 MB``, ``1.2 GB``: powers of a thousand."""
+    amount, units = float(value), ["TB", "GB", "MB", "kB", "bytes"]
+    while round(amount) >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop()
+    exact = round(amount, 1) < 10 and units[-1] in ("MB", "GB", "TB")
+    return f"{f'{amount:.1f}'.removesuffix('.0') if exact else f'{amount:,.0f}'} {units[-1]}"
+
+
 def duration(value: timedelta) -> str:
     """``684 ms``, ``6.2 s``, ``45 s``, ``4 min 5 s``, ``2 h 4 min``, ``3 d 4 h``."""
     sign, value = ("-", -value) if value < timedelta(0) else ("", value)

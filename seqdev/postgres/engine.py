@@ -20,9 +20,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.postgres import citus, conninfo, rules, stand_ins, zone
+from seqdev.postgres import citus, conninfo, replica, rules, stand_ins, zone
 from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
 from seqdev.postgres.queries import Query
+from seqdev.postgres.replica import CANCELLED, Replica, is_conflict
 from seqdev.postgres.transaction import Transaction, run_made
 from seqdev.settings import Settings
 
@@ -78,6 +79,8 @@ class Database:
         """Whether there is a connection that is not known to be lost."""
         self.name = ""
         """Server, port and name, as soon as there was a transaction."""
+        self.replica: Replica | None = None
+        """How far the server is behind its primary, where it is a standby."""
         self._conninfo: str | None = None
         self._engine: Engine | None = None
         self._passwords: SimpleQueue[str | None] = SimpleQueue()
@@ -146,6 +149,8 @@ class Database:
                 cut_short = error.sqlstate == "57014" and not begun
                 if not (lost or cut_short or error.sqlstate in CONFLICT):
                     raise translate(error) from error
+                if is_conflict(error):
+                    self._say(CANCELLED)
                 attempt += 1
                 pause = random.uniform(0.5, 1.0) * min(2.0, 0.05 * 2**attempt)
                 # At least once more: a process that was stopped all the while has not tried at all.
@@ -247,6 +252,8 @@ class Database:
         """At what is kept with the database, in the first transaction."""
         self.name = transaction.database
         readable = transaction.one(zone.READABLE)
+        if readable.standby:
+            self.replica = replica.look(transaction)
         if readable.rules and self._ruled:
             kept = transaction.one(rules.HELD)
             self._hold(kept)

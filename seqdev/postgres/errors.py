@@ -16,6 +16,7 @@ from seqdev.errors import (
     UnfitSchema,
     UsageError,
 )
+from seqdev.postgres.replica import AT_THE_PRIMARY, is_conflict, refusal, refuses_writes
 
 if TYPE_CHECKING:
     import psycopg
@@ -192,8 +193,10 @@ def translate(error: "psycopg.Error") -> SeqdevError:
             "the database role may not do this",
             "give it what the command needs: seqdev db grants tick|enroll|repair|audit|owner --to ROLE",
         )
+    if refuses_writes(error):
+        return refusal()
     if state == "25006":
-        return ReadOnly("the server is read-only", "point seqdev at the primary")
+        return ReadOnly("the server is read-only", AT_THE_PRIMARY)
     own = _OWN.search(diag.message_primary or "") if state == "42P01" and not _is_raised(error) else None
     if own:
         return UnfitSchema(
@@ -207,6 +210,11 @@ def translate(error: "psycopg.Error") -> SeqdevError:
     if state == "22023" and re.search(r'"timezone"|^time zone', str(diag.message_primary), re.IGNORECASE):
         return UsageError(
             "the server does not know the configured time zone", "write a name such as Asia/Jakarta"
+        )
+    if is_conflict(error):
+        return Unavailable(
+            "the standby cancels the statement each time: it stands in the way of what the primary sends",
+            "run it at the primary; or have the standby wait longer: max_standby_streaming_delay",
         )
     if state in CONFLICT:
         return Unavailable(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from seqdev.errors import PermissionRefused, SchemaError, SeqdevError
-from seqdev.postgres import citus, indexes, places, zone
+from seqdev.postgres import citus, indexes, places, replica, zone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.places import By
@@ -133,6 +133,8 @@ def _refuse(blocking: list[Finding], rest: bool = False) -> None:
     """Raise SchemaError where anything is ``blocking``. ``rest``: the key of the leads may come later."""
     if not blocking:
         return
+    if any(one.item == _WRITABLE for one in blocking):
+        raise replica.refusal()
     first = blocking[0]
     if isinstance(first, citus.Spread) and not first.remedy:
         raise SchemaError(
@@ -175,6 +177,12 @@ def _help(blocking: Sequence[Finding]) -> str:
 def pending(findings: list[Finding]) -> list[Finding]:
     """The findings that an upgrade would do something about, in the order it would."""
     return [finding for finding in findings if finding.remedy]
+
+
+def only_standby(findings: list[Finding]) -> bool:
+    """Whether all that keeps commands from writing is that the server is a standby."""
+    blocking = [one.item for one in findings if one.blocks]
+    return blocking == [_WRITABLE]
 
 
 def beyond_help(findings: list[Finding]) -> list[Finding]:

@@ -21,6 +21,7 @@ class Readable:
     zone: bool
     rules: bool
     blocked: bool
+    standby: bool
     citus: bool
 
 

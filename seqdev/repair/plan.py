@@ -113,6 +113,8 @@ class Plan:
     def __init__(self, header: Header) -> None:
         self.header = header
         self.left_alone = LeftAlone({})
+        self.standby: str | None = None
+        """Of a plan that was made on a standby: how far that was behind."""
         self.totals: Counter[Total] = Counter()
         self.refused: Counter[str] = Counter()
         self.people = 0
@@ -199,7 +201,7 @@ class Plan:
         try:
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             with os.fdopen(handle, "wb") as file:
-                file.write(json.dumps({**self._head(), "digest": self._seal()}).encode() + b"\n")
+                file.write(json.dumps({**self._sealed(), "digest": self._seal()}).encode() + b"\n")
                 file.writelines(self._blocks())
                 file.flush()
                 os.fsync(file.fileno())
@@ -224,6 +226,7 @@ class Plan:
                         f"{path} is the plan of another command: {_described(head)}",
                         "give the same command and options as for the dry run, or make a plan anew",
                     )
+                self.standby = head.get("standby")
                 self.fill(_row(json.loads(line)) for line in file)
         except OSError as error:
             raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
@@ -242,9 +245,12 @@ class Plan:
     def _head(self) -> dict[str, Any]:
         return {"seqdev_plan": VERSION, **asdict(self.header)}
 
+    def _sealed(self) -> dict[str, Any]:
+        return self._head() | ({"standby": self.standby} if self.standby else {})
+
     def _seal(self) -> str:
         sealed = self._digest.copy()
-        sealed.update(json.dumps(self._head(), sort_keys=True).encode())
+        sealed.update(json.dumps(self._sealed(), sort_keys=True).encode())
         return "sha256:" + sealed.hexdigest()
 
 
