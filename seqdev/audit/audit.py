@@ -245,7 +245,7 @@ class _Look:
             self._now = instant(transaction, criteria.at, criteria.window.zone)
         transaction.one(SETTINGS)
         user = (
-            lookup.resolve(transaction, lookup.Kind.USER, criteria.user)
+            lookup.resolve(transaction, lookup.Kind.USER, criteria.user, beginning=True)
             if criteria.user is not None
             else None
         )

@@ -1,5 +1,6 @@
 """``seqdev audit``."""
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -366,7 +367,9 @@ def all_(
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
         note(part.told(app.clock) + ("; that has ended by itself" if part.is_over else ""))
-    options = "".join(f" {option} {text}" for option, text in (("--user", user),) if text is not None)
+    options = "".join(
+        f" {option} {shlex.quote(text)}" for option, text in (("--user", user),) if text is not None
+    )
     if command := view.next_command(lines, graded, options):
         note(f"next: {command}")
     return Exit.FINDINGS if found else Exit.DONE
