@@ -150,6 +150,7 @@ def root(
         # These need no setting: one that is wrong is no reason to leave a person without help.
         ctx.obj = App(config.Settings())
         return
+    typed = tuple(ctx.obj or ())
     if database_url:
         refuse_secret(database_url)
     flags = {
@@ -158,7 +159,7 @@ def root(
     }
     settings = config.load(config_file, os.environ, flags, note)
     zone_named(settings.shown_zone)
-    ctx.obj = App(settings)
+    ctx.obj = App(settings, typed)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     escape_what_cannot_be_written(sys.stdout)
     caught: BaseException
     try:
-        code = int(app(args=arguments, prog_name="seqdev", standalone_mode=False) or 0)
+        code = int(app(args=arguments, prog_name="seqdev", standalone_mode=False, obj=arguments) or 0)
         # Typer takes any KeyboardInterrupt for itself, and makes this of it.
         if code != 128 + signal.SIGINT or signals.received() is None:
             return code

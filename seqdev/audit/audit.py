@@ -42,6 +42,8 @@ from seqdev.settings import Settings
 SEVERITIES = {1: "critical", 2: "warning", 3: "note"}
 """What the files below ``sql/audit/`` call 1, 2 and 3."""
 
+NOW = "now"
+"""The window of an audit that looks at things as they stand."""
 
 AUDITS: tuple[Query[Any], ...] = (
     MISMATCHES,
@@ -290,7 +292,7 @@ class _Look:
         """How far an audit looks back, in words."""
         since = query.statement.parameters.get("since")
         if since is None:
-            return "now"
+            return NOW
         begins, ends = self._window.since, self._window.until
         length = since.default or ""
         if begins:

@@ -1,11 +1,12 @@
 """What people see of an audit beside its rows: the summary before them, how late all is, what to type."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from seqdev.audit.audit import Line
+from seqdev.audit.audit import NOW, SEVERITIES, Line, Result
 from seqdev.audit.nagios import Thresholds, ages
-from seqdev.audit.rows import Health
+from seqdev.audit.rows import DEVICES, Health
 from seqdev.audit.summary import Summary, Worst
 from seqdev.output import words
 from seqdev.output.columns import Named, Verdict
@@ -14,6 +15,8 @@ from seqdev.output.screen import Said
 from seqdev.output.tones import Tone, Toned
 from seqdev.output.words import Clock
 
+_FINDINGS = ("finding", "trouble", "cause")
+"""The fields of rows that name what was found."""
 _GRADES = ("ok", "warning", "critical")
 """By the state that a threshold gives."""
 
@@ -44,15 +47,37 @@ def graded(health: Health, limits: Thresholds) -> Graded:
     )
 
 
-def next_command(lines: Sequence[Line], health: Graded, options: str) -> str:
+def advice(result: Result[Any]) -> Iterator[str]:
+    """What to do about what was found, the worst first; not about what is a mere note.
+
+    Of a device it is to be seen first whether others can take its work.
+    """
+    for kind in result.kinds:
+        if kind.severity == SEVERITIES[3]:
+            continue
+        rows = [
+            one for one in result.rows if kind.finding in (getattr(one, name, None) for name in _FINDINGS)
+        ]
+        if rows and all(getattr(one, "state", "open") != "open" for one in rows):
+            continue  # nothing can repair them
+        if result.query is DEVICES and rows:
+            yield f"seqdev audit devices --if-lost {str(rows[0].device_id)[:8]}"
+        yield from (one.repair for one in rows[:1] if one.repair)
+        yield kind.repair
+
+
+def next_command(lines: Sequence[Line], health: Graded, options: Mapping[str, str]) -> str:
     """What to type next: about a tick that is missing before all else; nothing where all is in order.
 
-    ``options``: those that narrow what was looked at, to be typed again.
+    ``options``: those that narrow what was looked at, to be typed again with an audit that takes them.
     """
     if health.tick_state == "critical" and health.backlog and not health.paused_at:
-        return "seqdev runs --command tick"
+        return "seqdev runs --command tick" if health.last_tick else "seqdev tick --dry-run"
     worst = next((line for line in lines if line.found), None)
-    return f"seqdev audit {worst.audit}{options}" if worst else ""
+    if not worst:
+        return ""
+    takes = ("--user",) if worst.window == NOW else tuple(options)
+    return f"seqdev audit {worst.audit}" + "".join(text for name, text in options.items() if name in takes)
 
 
 def said(name: str, found: Summary, clock: Clock, unicode: bool) -> Said:
@@ -78,7 +103,7 @@ def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[S
         )
         yield [
             Toned(goes_on, Tone.WARNING) if found.still_happens else Toned(over, Tone.OK),
-            f": {words.number(found.per_minute)} a minute; last {clock.with_age(found.last_at)}",
+            f": {words.rate(found.per_minute)} a minute; last {clock.with_age(found.last_at)}",
             f"; first {clock.shortest(found.first_at)}" if found.first_at else "",
         ]
     if any(found.buckets):

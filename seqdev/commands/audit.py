@@ -12,12 +12,13 @@ from seqdev.audit import audit, view
 from seqdev.audit import own as audit_run
 from seqdev.audit import replies as audit_replies
 from seqdev.audit import rows as audit_rows
-from seqdev.audit.audit import Criteria, Kind, Line
+from seqdev.audit.audit import Criteria, Kind, Line, Result
 from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, threshold
 from seqdev.audit.replies import Replies
 from seqdev.audit.rows import IfLost, Session
 from seqdev.audit.summary import Summary
 from seqdev.audit.view import Graded
+from seqdev.commands.following import advise, first_of
 from seqdev.commands.group import Group
 from seqdev.commands.options import (
     AllOption,
@@ -42,6 +43,12 @@ from seqdev.postgres.queries import Query
 from seqdev.rules import pauses
 
 """The formats for people: few columns, short ids."""
+
+_LOOK_BACK = (
+    *("seqdev repair assigned", "seqdev repair failed", "seqdev repair written-by-other"),
+    *("seqdev audit writers", "seqdev audit contacts", "seqdev audit mismatches"),
+)
+"""Commands that look at a time, as the audits do that name them."""
 
 app = typer.Typer(
     cls=Group,
@@ -154,6 +161,8 @@ def devices(
     app.writer(output).write(replace(fitted(output, "if_lost", IfLost, [row]), single=True))
     if not row.fits:
         note("the user's other devices cannot take its work: see room and due")
+    if row.people:
+        note(f"once it is lost: seqdev repair device {str(row.device_id)[:8]} --spread --queue --dry-run")
     return Exit.DONE if row.fits else Exit.FINDINGS
 
 
@@ -367,9 +376,8 @@ def all_(
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
         note(part.told(app.clock) + ("; that has ended by itself" if part.is_over else ""))
-    options = "".join(
-        f" {option} {shlex.quote(text)}" for option, text in (("--user", user),) if text is not None
-    )
+    given = (("--user", user), ("--since", since), ("--until", until))
+    options = {option: f" {option} {shlex.quote(str(text))}" for option, text in given if text is not None}
     if command := view.next_command(lines, graded, options):
         note(f"next: {command}")
     return Exit.FINDINGS if found else Exit.DONE
@@ -430,7 +438,26 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
         tables.append(Table("summary", Summary, [result.summary], single=True))
     app.writer(shown.output).write(*tables)
     _say(result.found, len(result.rows), result.total)
+    advise(shown.output, _following(result, criteria))
     return Exit.FINDINGS if result.found else Exit.DONE
+
+
+def _following(result: Result[Any], criteria: Criteria) -> str:
+    """The command that goes on from what an audit has found, for as much of it as was looked at."""
+    command = first_of(list(view.advice(result)))
+    window = criteria.window
+    narrow: list[tuple[str, object]] = [
+        ("--user", criteria.user),
+        ("--sequence", criteria.sequence),
+        ("--device", criteria.device),
+    ]
+    if command.startswith(_LOOK_BACK):
+        if window.until and not command.startswith("seqdev audit"):
+            return ""
+        narrow += [("--since", window.since), ("--until", window.until)]
+    elif not command.startswith("seqdev repair ") or command.startswith("seqdev repair device "):
+        narrow = []
+    return command + "".join(f" {option} {shlex.quote(str(one))}" for option, one in narrow if one)
 
 
 def _sessions(app: App, found: int, output: Format) -> list[Table | Said]:

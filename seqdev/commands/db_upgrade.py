@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.asking import Question, confirm
+from seqdev.commands.following import advise
 from seqdev.commands.options import App, FormatOption, WhyOption, YesOption, journaled
 from seqdev.errors import Exit, ReaderGoneError, UsageError
 from seqdev.output import words
@@ -118,7 +119,9 @@ def upgrade(
             done += do(database, plan, place_by)
         if run:
             run.counts = {"planned": len(plan) + len(done), "done": len(done)}
-    return remaining(schema.check(database, place_by))
+    if (code := remaining(schema.check(database, place_by))) == Exit.DONE:
+        advise(output, "seqdev enroll --dry-run")
+    return code
 
 
 def _agreed(application: App, plan: list[Finding], yes: bool) -> bool:

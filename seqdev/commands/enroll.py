@@ -9,6 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import (
     MOST,
     AllOption,
@@ -127,7 +128,12 @@ def enroll(
             result = run_enroll(database, selection, run, lambda r: bar(r.looked_at))
         result.unmatched[:0] = unmatched
         app.writer(output).write(*_tables(result, output))
-        return ended(run, _account(result, selection))
+        code = _account(result, selection)
+        if dry_run and result.enrolled:
+            advise(output, in_earnest(app))
+        elif any(one.enrolled or one.already_in for one in result.enrolments()):
+            advise(output, "seqdev tick --dry-run")
+        return ended(run, code)
 
 
 def _tables(result: Result, output: Format) -> tuple[Table, ...]:

@@ -20,8 +20,8 @@ from seqdev.commands.options import (
 from seqdev.errors import Exit, UsageError
 from seqdev.forecast import forecast as look
 from seqdev.forecast import view
-from seqdev.forecast.ask import LIMITS, Otherwise
 from seqdev.forecast.forecast import Question
+from seqdev.forecast.world import LIMITS, Otherwise
 from seqdev.journal import pause
 from seqdev.output.render import Format, note
 from seqdev.output.tables import for_people

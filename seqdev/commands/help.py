@@ -39,6 +39,11 @@ TOPICS = {
     "exit-codes": Topic("what an exit code means", "exit-codes.md"),
     "time-zones": Topic("in which time zone instants are read, decided and shown", "time-zones.md"),
     "rules": Topic("what every host obeys, and how it is set", "configuration.md", ("Rules",)),
+    "first-contact": Topic("a database that seqdev has never worked on", "runbooks/first-contact.md"),
+    "wrong-number": Topic("a message came from another number", "runbooks/wrong-number.md"),
+    "nothing-received": Topic("somebody got nothing", "runbooks/nothing-received.md"),
+    "banned-device": Topic("a device is banned", "runbooks/banned-device.md"),
+    "cron-stopped": Topic("no tick has run for a while", "runbooks/cron-stopped.md"),
 }
 
 
@@ -76,6 +81,7 @@ def text(topic: Topic) -> str:
     if topic.sections:
         parts = {part.partition("\n")[0]: part for part in re.split(r"^## ", page, flags=re.M)[1:]}
         page = "\n".join(f"## {parts[name].rstrip()}\n" for name in topic.sections)
+    page = re.sub(r"^<!-- .* -->\n", "", page, flags=re.M)
     return re.sub(r"\[([^\]]+)\]\([^)\s]+\)", r"\1", page)
 
 

@@ -46,6 +46,8 @@ class App:
     """What the global options say, handed to every command."""
 
     settings: Settings
+    typed: tuple[str, ...] = ()
+    """The whole command line."""
     instants: list[list[datetime]] = field(default_factory=list)
     """Of the last transaction of each database of the command. A database itself would stay open here."""
     noted: list[str] = field(default_factory=list)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import App, ended, journaled
 from seqdev.errors import Exit
 from seqdev.output.progress import progress
@@ -89,6 +90,8 @@ def carry_out(
                 plan.save(ways.plan)
                 note(f"plan written to {ways.plan}: to do it, --plan {ways.plan} without --dry-run")
             repair_view.show_plan(replace(application.writer(ways.output), pages=True), plan, ways.most)
+            if plan.changes and not ways.plan:
+                advise(ways.output, in_earnest(application))
             return _code(job, plan)
         if plan.changes and not ways.yes:
             if somebody_is_there():

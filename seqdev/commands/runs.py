@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from seqdev.commands.following import advise
 from seqdev.commands.options import (
     AllOption,
     App,
@@ -28,6 +29,9 @@ from seqdev.output.columns import Code, Prose, Verdict
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import published
 from seqdev.output.words import number
+
+_BAD = ("failed", "cut off")
+"""States of a run that are worth a look at it."""
 
 _ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
@@ -107,7 +111,10 @@ def runs(
     if every is not None:
         if every < timedelta(seconds=1) or command:
             raise UsageError("--every is about ticks, one second apart or more", "for example: --every 1m")
-        return _missed(writer, journal.missed(database, every, window, rows_listed), people)
+        code = _missed(writer, journal.missed(database, every, window, rows_listed), people)
+        if code == Exit.FINDINGS:
+            advise(output, "seqdev tick --dry-run")
+        return code
     rows = journal.list_runs(database, window, command, rows_listed)
     if people:
         writer.write(Table("runs", RunLine, list(_lines(rows))))
@@ -117,6 +124,9 @@ def runs(
         note("no such run is in the journal" if since or until or command else "no run is in the journal")
     elif len(rows) < rows[0].total:
         note(f"{rows[0].total:,} runs, {len(rows)} shown: --limit, or --all")
+    if command == "tick":
+        bad = rows and rows[0].state in _BAD
+        advise(output, f"seqdev runs {str(rows[0].run_id)[:8]}" if bad else "seqdev tick --dry-run")
     return Exit.DONE
 
 

@@ -1,7 +1,7 @@
 """``seqdev tick``."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import (
     MOST,
     App,
@@ -40,6 +41,9 @@ from seqdev.tick.work import Limits
 
 _LATE = timedelta(hours=1)
 """How long somebody may be due before a person at a terminal is asked whether the backlog is to be sent."""
+
+_OF_CONTACTS = ("no_device", "device_missing", "device_of_other_user", "no_lead", "step_missing", "claimed")
+"""Reasons that audit contacts finds, person by person, with the repair that fits."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,15 @@ def _show_plan(app: App, database: Database, output: Format) -> None:
         writer.write(
             Table("summary", Summary, [summary], single=True), shown(output, "devices", Decision, decisions)
         )
+    advise(output, in_earnest(app) if summary.queued else _more_about(summary.waiting or {}))
+
+
+def _more_about(waiting: Mapping[str, int]) -> str:
+    """What tells more of those who wait, by the reason of most of them; empty where time alone helps."""
+    reason = max(waiting, key=lambda name: waiting[name], default="")
+    if reason in _OF_CONTACTS:
+        return "seqdev audit contacts"
+    return "seqdev audit devices" if reason.startswith("device_") else ""
 
 
 def _run(
@@ -195,6 +208,7 @@ def _run(
             note(line)
         if report.error:
             raise report.error
+        advise(writer.format, _more_about(summary.waiting or {}))
         return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
 
 

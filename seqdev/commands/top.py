@@ -12,6 +12,7 @@ from seqdev.errors import Exit, UsageError
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said
 from seqdev.output.tables import LISTED, for_people
+from seqdev.output.text import is_unicode
 from seqdev.output.words import number
 from seqdev.top import view
 from seqdev.top.asking import Asking, Watched
@@ -71,7 +72,9 @@ def top(
         )
         return Exit.DONE
     devices = [view.line(one, found.at) for one in found.devices[:LISTED]]
-    writer.write(Said(view.head(found, app.clock)), Table("devices", DeviceLine, devices))
+    writer.write(
+        Said(view.head(found, app.clock, is_unicode(sys.stdout))), Table("devices", DeviceLine, devices)
+    )
     if len(found.devices) > LISTED:
         note(f"{number(len(found.devices))} devices, {LISTED} shown: --format json")
     return Exit.DONE

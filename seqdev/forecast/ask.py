@@ -1,141 +1,228 @@
-"""What a forecast asks the database: the gates now and at the end, the calendar, and what is sent."""
+"""What a forecast asks the database, once for all that it tries: facts, and devices under a policy."""
 
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, timedelta
+from functools import cached_property
+from typing import cast
 from uuid import UUID
 
-from seqdev import gates
-from seqdev.forecast.rows import CALENDAR, SENDS, WARMED, Sends, Warmed
+from seqdev import gates, replies
+from seqdev.errors import SchemaError
+from seqdev.forecast import facts
+from seqdev.forecast.facts import Sender, Warmed
+from seqdev.forecast.hours import Hours, Span
+from seqdev.forecast.world import Otherwise, World
 from seqdev.parameters import window
 from seqdev.phone import national
+from seqdev.postgres.queries import Query, Row
 from seqdev.postgres.transaction import Transaction
-from seqdev.settings import Policy, Settings
-
-LIMITS = {
-    "max_in_flight": "in_flight_instead",
-    "max_per_hour": "per_hour_instead",
-    "max_per_day": "per_day_instead",
-    "new_chats_per_day": "new_chats_instead",
-    "warm_up": "warm_up_instead",
-}
-"""The limits of a device, and the parameter that stands in for each."""
+from seqdev.settings import Policy
 
 
 @dataclass(frozen=True)
-class Otherwise:
-    """What is taken to be otherwise than it is.
-
-    ``limits``: what stands in for the limits of every device, by rule, as texts. ``window``: for every
-    window; empty: always open; None: they are as they are. ``doubled``: a limit that is twice as high.
-    ``one_more``: whether each user has one device more.
-    """
-
-    limits: Mapping[str, str] = field(default_factory=dict)
-    window: str | None = None
-    doubled: str = ""
-    one_more: bool = False
-
-
-@dataclass(frozen=True)
-class Span:
+class Grid:
     """How far to look, the time from tick to tick, and the people enrolled now, by sequence."""
 
-    hours: int
+    days: int
     every: timedelta
     enroll: Mapping[UUID, int]
 
-
-@dataclass
-class Group:
-    """The users of one policy: their settings, the steps of their sequences, and what is ahead."""
-
-    settings: Settings
-    steps: gates.Answers
-    rows: list[Sends] = field(default_factory=list)
+    @property
+    def span(self) -> Span:
+        """The same in ticks."""
+        return Span(self.days, timedelta(hours=1) // self.every)
 
 
 class Asking:
-    """The questions of one forecast, in its transaction."""
+    """The questions of one forecast, in its transaction. ``steps``: what their gate answers for all."""
 
-    def __init__(self, tx: Transaction, span: Span, user: UUID | None) -> None:
+    def __init__(
+        self, tx: Transaction, grid: Grid, user: UUID | None, steps: gates.Answers, otherwise: Otherwise
+    ) -> None:
         self._tx = tx
+        self._grid = grid
         self._users = [user] if user else []
-        self._hours = timedelta(hours=span.hours)
-        settings = tx.settings
-        self._grid: dict[str, object] = {"now": tx.now, "hours": span.hours, "every": span.every}
-        self._given: dict[str, object] = {
-            **self._grid,
-            "oldest": window(settings, tx.now)["oldest"],
-            "max_lateness": settings.max_lateness,
-            "claim_timeout": settings.claim_timeout,
-            "without_lead": settings.without_lead,
-            "failed": settings.failed_statuses,
-            "waiting": settings.waiting_statuses,
-            "enroll_sequences": list(span.enroll),
-            "enroll_people": list(span.enroll.values()),
-            **national(settings.region),
-        }
-        self._windows: dict[str | None, gates.Answers] = {}
-        self.is_rounded = False
-        """Whether windows and pauses were taken to change at the next five minutes."""
+        self._steps = steps
+        self._otherwise = otherwise
+        self._given: dict[str, object] = {"now": tx.now, "every": grid.every}
+        self._ahead: dict[str, object] = {**self._given, "hours": 24 * grid.days}
+        self._senders: dict[Policy, list[Sender]] = {}
+        self.world: World
+        """All that no policy changes."""
+        self.has_windows = False
+        """Whether a window is shut at any time."""
+        self.stopping: frozenset[UUID] = frozenset()
+        """The sequences that people leave when they write back."""
+        self.is_unread = False
+        """Whether people may have written back, and that cannot be read."""
+        self.may_enter_again = False
+        """Whether people may enter a sequence again that they have finished."""
 
-    def sends(
-        self, group: Group, policy: Policy, otherwise: Otherwise, users: Iterable[UUID] = ()
-    ) -> list[Sends]:
-        """What the users of ``group`` have ahead under ``policy``, or of these ``users`` of it."""
-        asked = list(users) or self._users
-        settings = group.settings
-        devices = gates.devices(self._tx, settings, policy, gates.Asked(users=asked))
-        at_the_end = gates.Asked(
-            users=asked, counted="no", told=False, at=self._tx.now.astimezone(UTC) + self._hours
+    def ask(self, policies: Iterable[Policy]) -> None:
+        """Everything, of devices under these policies: afterwards nothing more is asked."""
+        self._senders = {policy: self._devices(policy, self._users) for policy in set(policies)}
+        self.world = self._world()
+        self.has_windows = "f" in self._windows["change_opens"]
+        found = replies.stops(self._tx)
+        self.stopping = frozenset(found.sequences) if found else frozenset()
+        self.may_enter_again = self._tx.settings.rules_on("reenrol_after")
+
+    def _world(self) -> World:
+        """All that no policy changes."""
+        steps = self._tx.rows(facts.STEPS, users=self._users, **self._ahead, **self._handed(facts.STEPS))
+        by_place = {step.place: step for step in steps}
+        people: dict[UUID, list[facts.People]] = defaultdict(list)
+        for row in self._people():
+            people[by_place[row.place].user_id].append(
+                replace(row, dues=cast("list[int]", array("i", row.dues)))
+            )
+        of = {"users": self._users, "failed": self._tx.settings.failed_statuses, "replied": self._replied[1]}
+        messages = self._tx.rows(facts.MESSAGES, **self._ahead, **of)
+        windows = self._tx.rows(facts.WINDOWS, **self._given, **self._handed(facts.WINDOWS))
+        return World(
+            span=self._grid.span,
+            hours=Hours(self._grid.span, windows),
+            steps=by_place,
+            patience=self._patience,
+            people=people,
+            enrolled=self._enrolled(),
+            opened=self._opened(),
+            sents={row.device_id: row.sents for row in messages},
+            queueds={row.device_id: row.queueds for row in messages},
+            last_moved={row.home_id: row.last for row in self._moved},
         )
-        later = gates.devices(self._tx, settings, policy, at_the_end)
-        windows = self._windows_of(otherwise.window)
-        found = self._tx.one(
-            CALENDAR, **self._grid, **gates.handed_to(CALENDAR, windows, group.steps, devices)
-        )
-        self.is_rounded = self.is_rounded or found.rounding != "00:00:00"
-        instead = {LIMITS[name]: value for name, value in otherwise.limits.items()}
-        warm_up = instead.pop(LIMITS["warm_up"], "")
-        answers = (
-            windows,
-            group.steps,
-            devices,
-            asdict(found),
-            asdict(self._warmed(settings, devices, warm_up)),
-        )
-        return self._tx.rows(
-            SENDS,
-            **self._given,
-            **instead,
-            users=asked,
-            moves=policy.moves,
-            reassigns=policy is Policy.REASSIGN,
-            doubled=otherwise.doubled,
-            one_more=otherwise.one_more,
-            later_devices=later["devices"],
-            later_reasons=later["device_reasons"],
-            **gates.handed_to(SENDS, *answers),
-        )
+
+    def senders(self, policy: Policy) -> list[Sender]:
+        """The devices under ``policy``."""
+        return self._senders[policy]
 
     @property
-    def has_windows(self) -> bool:
-        """Whether a window is shut at any time, as things are."""
-        return "f" in self._windows_of(None)["change_opens"]
+    def _patience(self) -> int:
+        """Ticks after which a step is too late; 0: never."""
+        latest = self._tx.settings.max_lateness
+        return max(1, latest // self._grid.every) if latest else 0
 
-    def _windows_of(self, instead: str | None) -> gates.Answers:
-        if instead not in self._windows:
-            self._windows[instead] = gates.windows_within(self._tx, self._tx.settings, self._hours, instead)
-        return self._windows[instead]
+    def _devices(self, policy: Policy, users: list[UUID]) -> list[Sender]:
+        settings = self._tx.settings
+        devices = gates.devices(self._tx, settings, policy, gates.Asked(users=users))
+        at_the_end = gates.Asked(
+            users=users,
+            counted="no",
+            told=False,
+            at=self._tx.now.astimezone(UTC) + timedelta(days=self._grid.days),
+        )
+        later = gates.devices(self._tx, settings, policy, at_the_end)
+        return self._tx.rows(
+            facts.SENDERS,
+            **self._given,
+            users=users,
+            later_devices=later["devices"],
+            later_reasons=later["device_reasons"],
+            **gates.handed_to(facts.SENDERS, devices, asdict(self._warmed(devices))),
+        )
 
-    def _warmed(self, settings: Settings, devices: gates.Answers, instead: str) -> Warmed:
+    def _warmed(self, devices: gates.Answers) -> Warmed:
+        settings = self._tx.settings
+        instead = self._otherwise.limits.get("warm_up", "")
         if not instead and not settings.rules_on("warm_up"):
             return Warmed()
         return self._tx.one(
-            WARMED,
+            facts.WARMED,
             now=self._tx.now,
             failed=settings.failed_statuses,
             warm_up_instead=instead,
-            **gates.handed_to(WARMED, devices),
+            **gates.handed_to(facts.WARMED, devices),
         )
+
+    @cached_property
+    def _windows(self) -> gates.Answers:
+        within = timedelta(days=self._grid.days)
+        return gates.windows_within(self._tx, self._tx.settings, within, self._otherwise.window)
+
+    def _handed(self, query: Query[Row]) -> gates.Answers:
+        return gates.handed_to(query, self._windows, self._steps)
+
+    def _people(self) -> Iterable[facts.People]:
+        settings = self._tx.settings
+        return self._tx.stream(
+            facts.PEOPLE,
+            users=self._users,
+            oldest=window(settings, self._tx.now)["oldest"],
+            max_lateness=settings.max_lateness,
+            claim_timeout=settings.claim_timeout,
+            without_lead=settings.without_lead,
+            failed=settings.failed_statuses,
+            waiting=settings.waiting_statuses,
+            choosy=self._choosy,
+            replied=self._replied[0],
+            moved_rows=[row.row_id for row in self._moved],
+            moved_homes=[row.home_id for row in self._moved],
+            **self._ahead,
+            **national(settings.region),
+            **self._handed(facts.PEOPLE),
+        )
+
+    @cached_property
+    def _choosy(self) -> list[UUID]:
+        """Devices that may open only so many chats, under whatever policy is looked at."""
+        found = {
+            one.id
+            for senders in self._senders.values()
+            for one in senders
+            if (one.is_limited and (one.most_new is not None or one.restricted > 0))
+            or "new_chats_per_day" in self._otherwise.limits
+        }
+        return [one for one in found if one]
+
+    @cached_property
+    def _replied(self) -> tuple[list[UUID], list[UUID]]:
+        """Contacts and messages that the next tick stops, since people have written back."""
+        stopping = replies.stops(self._tx)
+        if not stopping:
+            return [], []
+        try:
+            kept = replies.inbox(self._tx, self._tx.settings)
+        except SchemaError:
+            self.is_unread = True
+            return [], []
+        if kept.trouble:
+            self.is_unread = True
+            return [], []
+        found = replies.found(self._tx, stopping, kept)
+        contacts, messages = (
+            [row.row_id for row in found if row.table_name == table]
+            for table in ("sequence_contacts", "broadcast_messages")
+        )
+        return contacts, messages
+
+    @cached_property
+    def _moved(self) -> list[facts.Away]:
+        settings = self._tx.settings
+        if not settings.rules_on("return_home") or Policy.REASSIGN not in self._senders:
+            return []
+        return self._tx.rows(facts.MOVED, **self._given, waiting=settings.waiting_statuses)
+
+    def _enrolled(self) -> list[facts.Enrolled]:
+        if not self._grid.enroll:
+            return []
+        return self._tx.rows(
+            facts.ENROLLED,
+            enroll_sequences=list(self._grid.enroll),
+            enroll_people=list(self._grid.enroll.values()),
+            **gates.handed_to(facts.ENROLLED, self._steps),
+        )
+
+    def _opened(self) -> dict[UUID, facts.Opened]:
+        if not self._choosy:
+            return {}
+        found = self._tx.rows(
+            facts.OPENED,
+            choosy=self._choosy,
+            replied=self._replied[1],
+            failed=self._tx.settings.failed_statuses,
+            **self._ahead,
+        )
+        return {row.device_id: row for row in found}

@@ -4,23 +4,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from seqdev import gates
 from seqdev.errors import UsageError
-from seqdev.forecast.ask import LIMITS, Asking, Group, Otherwise, Span
-from seqdev.forecast.rows import INACTIVE, SETTINGS, Ahead, Change, Day, Sends, Standing, Total, WhatIf
+from seqdev.forecast import doubts
+from seqdev.forecast.ask import Asking, Grid
+from seqdev.forecast.facts import INACTIVE, SETTINGS
+from seqdev.forecast.rows import Ahead, Change, Day, Sends, Standing, Total, WhatIf
+from seqdev.forecast.world import LIMITS, Otherwise
 from seqdev.postgres import lookup
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Policy
 
 AS_IT_IS = "as it is"
-
-NOT_FORETOLD = ("spread", "return_home", "stop_on_reply", "reenrol_after")
-"""Rules that a forecast leaves out: who will write back cannot be known, nor whom somebody will enrol."""
 
 _DAY = timedelta(days=1)
 
@@ -57,15 +56,25 @@ class Forecast:
 
 def forecast(database: Database, question: Question) -> Forecast:
     """What is ahead, read-only. Raises UsageError and NotFound for what cannot be looked at."""
-    return database.retry(lambda tx: _Look(tx, question).forecast(), read_only=True)
+    # The days pass after the transaction: whoever waits in one for so long is ended by the server.
+    return database.retry(lambda tx: _Look(tx, question), read_only=True).forecast()
+
+
+@dataclass
+class _Group:
+    """The users of one policy, and what is ahead of them."""
+
+    policy: Policy
+    users: set[UUID]
+    rows: list[Sends] = field(default_factory=list)
 
 
 class _Look:
-    """A forecast being made, in one transaction."""
+    """A forecast being made: all that it asks the database, in one transaction; then what comes of it."""
 
     def __init__(self, tx: Transaction, question: Question) -> None:
-        self._tx = tx
         self._days = question.days
+        self._every = question.every
         self._asks_changes = question.changes
         # In UTC: days of 24 hours, whatever the wall clock does.
         self._now = tx.now.astimezone(UTC)
@@ -81,24 +90,34 @@ class _Look:
         )
         self._user = device.user_id if device else user
         self._device = device.id if device else None
-        settings = tx.settings
-        self._groups = [
-            Group(own, gates.steps(tx, own)) for own in map(settings.of, settings.policies_in_use)
-        ]
-        self._plain = gates.steps(tx, settings)
+        self._plain = gates.steps(tx, tx.settings)
         tx.one(SETTINGS)
-        enroll = self._enrolled(question.enroll)
+        enroll = self._enrolled(tx, question.enroll)
         self._otherwise = question.otherwise
-        self._asking = Asking(tx, Span(24 * question.days, question.every, enroll), self._user)
-        self._people = sum(enroll.values())
+        grid = Grid(question.days, question.every, enroll)
+        self._asking = Asking(tx, grid, self._user, self._plain, question.otherwise)
+        self._enroll = enroll
+        self._doubts: dict[UUID, set[str]] = defaultdict(set)
+        in_use = [tx.settings.of(name).policy for name in tx.settings.policies_in_use]
+        # What would help is tried by what is known now.
+        self._asking.ask([*in_use, Policy.FALLBACK] if question.changes else in_use)
+        self._groups = list(self._divided(tx, in_use))
+        self._inactive = tx.rows(
+            INACTIVE,
+            now=tx.now,
+            hours=24 * question.days,
+            user=self._user,
+            **gates.handed_to(INACTIVE, self._plain),
+        )
 
     def forecast(self) -> Forecast:
+        """All of it."""
         for group in self._groups:
-            group.rows = self._asking.sends(group, group.settings.policy, self._otherwise)
+            group.rows = self._foreseen(group)
         changes = self._changes() if self._asks_changes else []
         helps = _best(changes)
         devices = [
-            self._ahead(rows, group.settings.policy, helps)
+            self._ahead(rows, group.policy, helps)
             for group in self._groups
             for rows in _by_device(group.rows)
             if self._is_asked(rows[0].device_id)
@@ -111,7 +130,7 @@ class _Look:
                 str(one.device_id),
             )
         )
-        place = {one.device_id: number for number, one in enumerate(devices)}
+        place = {(one.user_id, one.device_id): number for number, one in enumerate(devices)}
         days = [
             day
             for group in self._groups
@@ -119,18 +138,34 @@ class _Look:
             if self._is_asked(rows[0].device_id)
             for day in self._every_day(rows)
         ]
-        days.sort(key=lambda day: (place[day.device_id], day.day))
+        days.sort(key=lambda day: (place[day.user_id, day.device_id], day.day))
         standing = self._standing()
         return Forecast(days, devices, standing, changes, self._total(devices, standing))
 
-    def _enrolled(self, asked: Mapping[str, int]) -> dict[UUID, int]:
+    def _divided(self, tx: Transaction, policies: Sequence[Policy]) -> Iterator[_Group]:
+        """The users of each policy who have an active sequence."""
+        if len(policies) == 1:
+            yield _Group(policies[0], self._asking.world.users)
+            return
+        for policy in policies:
+            active = _ids(gates.steps(tx, tx.settings.of(policy))["active_sequences"])
+            steps = self._asking.world.steps.values()
+            yield _Group(policy, {step.user_id for step in steps if str(step.sequence_id) in active})
+
+    def _foreseen(self, group: _Group) -> list[Sends]:
+        rows: list[Sends] = []
+        senders = self._asking.senders(group.policy)
+        for user, own in self._asking.world.live(group.policy, senders, self._otherwise, group.users):
+            rows += own
+            self._doubts[user.id] |= doubts.of(user, self._asking, self._enroll)
+        return rows
+
+    def _enrolled(self, tx: Transaction, asked: Mapping[str, int]) -> dict[UUID, int]:
         people = Counter[UUID]()
         for text, number in asked.items():
-            sequence = lookup.find(self._tx, lookup.Kind.SEQUENCE, text, self._user, beginning=True)
+            sequence = lookup.find(tx, lookup.Kind.SEQUENCE, text, self._user, beginning=True)
             people[sequence.id] += number
-            # An array in the server's own words: of ids, it has nothing to unescape.
-            active = self._plain["active_sequences"].strip("{}").split(",")
-            if str(sequence.id) not in active:
+            if str(sequence.id) not in _ids(self._plain["active_sequences"]):
                 raise UsageError(
                     f"nobody can be enrolled in {text!r}: the sequence is not active",
                     "see seqdev audit sequences",
@@ -140,27 +175,21 @@ class _Look:
     def _is_asked(self, device: UUID | None) -> bool:
         return self._device in (None, device)
 
-    def _at(self, hours: int | None) -> datetime | None:
-        return None if hours is None else self._now + timedelta(hours=hours)
-
     def _every_day(self, rows: Sequence[Sends]) -> Iterable[Day]:
-        by_day = {row.day: row for row in rows}
-        first = rows[0]
-        for day in range(1, self._days + 1):
-            row = by_day.get(day)
+        for number, row in enumerate(rows):
             yield Day(
-                device_id=first.device_id,
-                device_name=first.device_name,
-                user_id=first.user_id,
-                day=day,
-                begins=self._now + (day - 1) * _DAY,
-                sends=row.sends or 0 if row else 0,
-                moved=row.moved or 0 if row else 0,
-                queued=row.queued or 0 if row else 0,
-                room=row.room if row else first.room,
-                waiting=row.waiting or 0 if row else 0,
-                shut=row.shut or 0 if row else 0,
-                held_by=row.held_by if row else None,
+                device_id=row.device_id,
+                device_name=row.device_name,
+                user_id=row.user_id,
+                day=number + 1,
+                begins=self._now + number * _DAY,
+                sends=row.sends,
+                moved=row.moved,
+                queued=row.queued,
+                room=row.room,
+                waiting=row.waiting,
+                shut=row.shut,
+                held_by=row.held_by,
             )
 
     def _ahead(self, rows: Sequence[Sends], policy: Policy, helps: Mapping[UUID, str]) -> Ahead:
@@ -172,16 +201,16 @@ class _Look:
             device_name=first.device_name,
             user_id=first.user_id,
             policy=policy.value,
-            sends=sum(row.sends or 0 for row in rows),
-            moved=sum(row.moved or 0 for row in rows),
-            queued=sum(row.queued or 0 for row in rows),
+            sends=sum(row.sends for row in rows),
+            moved=sum(row.moved for row in rows),
+            queued=sum(row.queued for row in rows),
             room=first.room,
             waiting=waiting,
-            shut=sum(row.shut or 0 for row in rows if row.day == self._days),
+            shut=sum(row.shut for row in rows if row.day == self._days),
             drained_at=drained_at,
             held_by=held[0][0] if held else None,
             helps=helps.get(first.user_id) if held else None,
-            is_exact=first.user_id not in self._moving,
+            is_exact=not self._doubts[first.user_id],
         )
 
     def _drained(self, rows: Iterable[Sends]) -> tuple[int, datetime | None]:
@@ -189,30 +218,22 @@ class _Look:
         waiting = until = 0
         for row in rows:
             until = max(until, row.held_until or 0)
-            waiting += (row.waiting or 0) if row.day == self._days else 0
-        return waiting, self._at(until) if until and not waiting else None
+            waiting += row.waiting if row.day == self._days else 0
+        return waiting, self._now + until * self._every if until and not waiting else None
 
     def _standing(self) -> list[Standing]:
         found = [
-            Standing(row.reason, row.device_id, row.device_name, row.user_id, row.contacts or 0)
+            Standing(row.reason, row.device_id, row.device_name, row.user_id, row.contacts)
             for group in self._groups
             for row in group.rows
             if row.reason is not None
         ]
-        given = {"now": self._tx.now, "hours": 24 * self._days}
         found += [
             Standing("sequence_inactive", row.device_id, row.device_name, row.user_id, row.contacts)
-            for row in self._tx.rows(
-                INACTIVE, **given, user=self._user, **gates.handed_to(INACTIVE, self._plain)
-            )
+            for row in self._inactive
         ]
         asked = [one for one in found if self._is_asked(one.device_id)]
         return sorted(asked, key=lambda one: (-one.contacts, one.reason, str(one.device_id)))
-
-    @cached_property
-    def _moving(self) -> set[UUID]:
-        """Users of whom people are moved: each device has a share of what all of them send."""
-        return {row.user_id for group in self._groups for row in group.rows if row.moved}
 
     def _changes(self) -> list[Change]:
         """What would become of the users of whom somebody waits, as things are and with one thing changed."""
@@ -225,7 +246,7 @@ class _Look:
             if not held_by:
                 continue
             found += self._told(AS_IT_IS, [row for row in group.rows if row.user_id in held_by])
-            policy = group.settings.policy
+            policy = group.policy
             moving = policy if policy.moves else Policy.FALLBACK
             also = "" if policy.moves else f"policy {moving.value}, "
             if not policy.moves:
@@ -240,11 +261,12 @@ class _Look:
         return sorted(found, key=lambda one: str(one.user_id))
 
     def _tried(
-        self, change: str, group: Group, users: Iterable[UUID], policy: Policy | None = None, **changed: Any
+        self, change: str, group: _Group, users: Iterable[UUID], policy: Policy | None = None, **changed: Any
     ) -> Iterable[Change]:
         otherwise = replace(self._otherwise, **changed)
-        policy = policy or group.settings.policy
-        return self._told(change, self._asking.sends(group, policy, otherwise, users))
+        policy = policy or group.policy
+        lived = self._asking.world.live(policy, self._asking.senders(policy), otherwise, users)
+        return self._told(change, [row for _, rows in lived for row in rows])
 
     def _told(self, change: str, rows: Iterable[Sends]) -> Iterable[Change]:
         by_user: dict[UUID, list[Sends]] = defaultdict(list)
@@ -253,7 +275,7 @@ class _Look:
                 by_user[row.user_id].append(row)
         for user, own in by_user.items():
             waiting, drained_at = self._drained(own)
-            yield Change(user, change, sum(row.sends or 0 for row in own), waiting, drained_at)
+            yield Change(user, change, sum(row.sends for row in own), waiting, drained_at)
 
     def _total(self, devices: Sequence[Ahead], standing: Sequence[Standing]) -> Total:
         waiting = sum(one.waiting for one in devices)
@@ -261,25 +283,16 @@ class _Look:
         return Total(
             begins=self._now,
             ends=self._now + self._days * _DAY,
-            enrolled=self._people,
+            enrolled=sum(self._enroll.values()),
             sends=sum(one.sends for one in devices),
             queued=sum(one.queued for one in devices),
             waiting=waiting,
             shut=sum(one.shut for one in devices),
             standing=sum(one.contacts for one in standing),
             drained_at=max(drained) if drained and not waiting else None,
-            inexact=list(self._inexact()),
-            not_foretold=[name for name in NOT_FORETOLD if self._tx.settings.rules_on(name)],
+            inexact=doubts.said(self._doubts.values(), doubts.INEXACT),
+            not_foretold=doubts.said(self._doubts.values(), doubts.UNKNOWN),
         )
-
-    def _inexact(self) -> Iterator[str]:
-        settings = self._tx.settings
-        if self._moving:
-            yield "each device, where people are moved: all of a user's devices together are exact"
-        if self._asking.is_rounded:
-            yield "windows and pauses begin and end at the next five minutes"
-        if settings.max_lateness:
-            yield "max_lateness counts in hours"
 
 
 def compared(found: Forecast, as_it_is: Forecast) -> Forecast:
@@ -313,6 +326,11 @@ def _days(one: Ahead | None, total: Total) -> float | None:
     if one is None or not (one.waiting or one.drained_at):
         return 0.0
     return round((one.drained_at - total.begins) / _DAY, 2) if one.drained_at else None
+
+
+def _ids(array: str) -> set[str]:
+    """The ids of an array in the server's own words: there is nothing to unescape."""
+    return set(array.strip("{}").split(","))
 
 
 def _by_device(rows: Iterable[Sends]) -> list[list[Sends]]:

@@ -1,79 +1,31 @@
-"""The rows of a forecast: what the statements return, and what is published."""
+"""The rows of a forecast: what came of each device, and what is published."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from seqdev.postgres.queries import Query
-
 
 @dataclass(frozen=True)
 class Sends:
-    """A row of ``forecast/sends.sql``: a day of a device, or contacts that wait for a reason."""
+    """A day of a device, or contacts that wait for a reason, whatever time it is.
+
+    ``held_until``: the first tick from which on nobody waits for a limit that day.
+    """
 
     user_id: UUID
     device_id: UUID | None
     device_name: str | None
-    reason: str | None
-    contacts: int | None
-    day: int | None
-    sends: int | None
-    moved: int | None
-    queued: int | None
-    room: int | None
-    waiting: int | None
-    shut: int | None
-    held_until: int | None
-    held_by: str | None
-
-
-@dataclass(frozen=True)
-class Inactive:
-    """A row of ``forecast/inactive.sql``: contacts of sequences that are not active."""
-
-    user_id: UUID
-    device_id: UUID | None
-    device_name: str | None
-    contacts: int
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """The row of ``forecast/calendar.sql``, as parameters of the others."""
-
-    parts: str
-    rounding: str
-    calendar_windows: str
-    calendar_zones: str
-    calendar_opens: str
-
-
-@dataclass(frozen=True)
-class Warmed:
-    """The row of ``forecast/warmed.sql``, the same."""
-
-    warm_devices: str = "{}"
-    warm_firsts: str = "{}"
-    warm_mores: str = "{}"
-    warm_tops: str = "{}"
-    warm_by: str = "{}"
-    warm_days: str = "{}"
-    warm_lasts: str = "{}"
-    warm_useds: str = "{}"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The row of ``forecast/settings.sql``."""
-
-    settings: int
-
-
-CALENDAR = Query("forecast/calendar.sql", Calendar)
-WARMED = Query("forecast/warmed.sql", Warmed)
-SENDS = Query("forecast/sends.sql", Sends)
-INACTIVE = Query("forecast/inactive.sql", Inactive)
-SETTINGS = Query("forecast/settings.sql", Asked)
+    reason: str | None = None
+    contacts: int = 0
+    day: int | None = None
+    sends: int = 0
+    moved: int = 0
+    queued: int = 0
+    room: int | None = None
+    waiting: int = 0
+    shut: int = 0
+    held_until: int | None = None
+    held_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +89,7 @@ class Ahead:
     helps: str | None
     """What lets its user's people wait least, of what was tried; null: nobody waits, or nothing helps."""
     is_exact: bool
-    """Whether its days are; where people are moved, only those of all of a user's devices together are."""
+    """Whether its days are: false, where anything of ``inexact`` or ``not_foretold`` is about its user."""
 
 
 @dataclass(frozen=True)
@@ -223,4 +175,4 @@ class Total:
     inexact: list[str]
     """Where the forecast is not exact to the message, in words."""
     not_foretold: list[str]
-    """Rules that are set, and that this leaves out: it is as if they were not."""
+    """What could change the numbers and cannot be foreseen, by the rule that makes it matter, in words."""

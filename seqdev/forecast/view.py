@@ -102,17 +102,30 @@ def _by_day(found: Forecast, shown: Sequence[Ahead], clock: Clock) -> Table:
         sends[day.user_id, day.device_id].append(day.sends)
     busy = max((day.day for day in found.days if day.sends), default=1)
     days = [f"{clock.at(found.total.begins) + place * _DAY:%b_%d}" for place in range(busy)]
-    columns = ["device", "room_a_day", "queued", *days]
+    columns = ["device", "exact", "room_a_day", "queued", *days]
     lines: list[list[object]] = [
-        [_named(one), one.room, one.queued, *sends[one.user_id, one.device_id][:busy]] for one in shown
+        [
+            _named(one),
+            "yes" if one.is_exact else "about",
+            one.room,
+            one.queued,
+            *sends[one.user_id, one.device_id][:busy],
+        ]
+        for one in shown
     ]
+    are_exact = all(one.is_exact for one in found.devices)
     if len(found.devices) > 1:
         every = list(map(sum, zip(*sends.values(), strict=True)))
-        lines.append(["all", None, found.total.queued, *every[:busy]])
-    if not found.total.queued:
-        del columns[2]
-        lines = [[*one[:2], *one[3:]] for one in lines]
-    return made("messages by day", {name: Named if name == "device" else int for name in columns}, lines)
+        lines.append(["all", "yes" if are_exact else "about", None, found.total.queued, *every[:busy]])
+    # What says nothing: that all is exact, and that nothing is queued.
+    left_out = {"exact": are_exact, "queued": not found.total.queued}
+    kept = [place for place, name in enumerate(columns) if not left_out.get(name)]
+    types = {"device": Named, "exact": str}
+    return made(
+        "messages by day",
+        {columns[place]: types.get(columns[place], int) for place in kept},
+        [[line[place] for place in kept] for line in lines],
+    )
 
 
 def _named(one: Ahead | WhatIf) -> Named | str:
@@ -182,4 +195,4 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
     for where in total.inexact:
         yield f"not exact: {where}"
     if total.not_foretold:
-        yield f"as if these rules were not set: {', '.join(total.not_foretold)}"
+        yield f"cannot be foreseen: {'; '.join(total.not_foretold)}"

@@ -6,6 +6,7 @@ piped output is plain, untruncated and free of escape codes.
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,8 @@ from seqdev.output.text import escape_json, is_unicode, mask, spreadsheet_cell, 
 from seqdev.output.tones import coloured
 from seqdev.output.words import Clock
 
+_COMMAND = re.compile("(?<=: )seqdev [^;,]*")
+"""A command in a line of narration."""
 _DIGITS = 300
 """Digits of the largest numbers that JSON shows as numbers."""
 
@@ -201,12 +204,16 @@ def _place(out: TextIO) -> AbstractContextManager[TextIO]:
 
 
 def note(text: str) -> None:
-    """A line of narration on stderr; on a terminal as many as it takes, broken between words."""
+    """A line of narration on stderr; on a terminal as many as it takes, broken between words.
+
+    Not within a command: half of one that is copied would be run without its --dry-run.
+    """
     line = f"seqdev: {visible(text)}"
     if sys.stderr.isatty():
+        line = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line)
         line = fill(
             line, width_of(sys.stderr), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-        )
+        ).replace("\0", " ")
     print(line, file=sys.stderr, flush=True)
 
 

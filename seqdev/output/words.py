@@ -23,6 +23,11 @@ def number(value: float) -> str:
     return f"{value:,}"
 
 
+def rate(value: float) -> str:
+    """``0.6``, ``268``."""
+    return f"{value:,.1f}".removesuffix(".0")
+
+
 def share(value: float) -> str:
     """A part of one as ``12.5 %``."""
     return f"{value * 100:.1f}".removesuffix(".0") + " %"

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.screen import Screen as Page
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from seqdev.errors import SeqdevError
 from seqdev.output.text import visible
@@ -21,6 +21,7 @@ from seqdev.output.tones import Tone, Toned, tone
 from seqdev.output.words import duration, number
 from seqdev.top import view
 from seqdev.top.asking import Asking
+from seqdev.top.keys import Foot
 from seqdev.top.people import People
 from seqdev.top.rows import Device
 from seqdev.top.top import Snapshot, look, people
@@ -44,7 +45,8 @@ _SORTS: dict[str, Callable[[Device], Any]] = {
     "in flight": lambda one: -one.in_flight,
     "hour": lambda one: -one.sent_hour,
     "day": lambda one: -one.sent_day,
-    "drained": lambda one: -(timedelta.max if one.drain is None else one.drain),
+    # What stands comes first.
+    "drained": lambda one: float("-inf") if one.drain is None else -one.drain.total_seconds(),
     "state": lambda one: one.state,
     "device": lambda one: one.device.casefold(),
 }
@@ -91,7 +93,7 @@ class Devices(Page[None]):
         yield Static("looking …", id="head", markup=False)
         yield Input(placeholder="letters of a name, an id or a state", id="filter")
         yield DataTable(cursor_type="row", zebra_stripes=True)
-        yield Footer()
+        yield Foot(*_FOOT)
 
     def on_mount(self) -> None:
         """Begin to look."""
@@ -139,7 +141,7 @@ class Devices(Page[None]):
             return
         watched = self._asking.watched
         since = timedelta(seconds=time.monotonic() - self._looked)
-        first, *others = view.head(self._snapshot, watched.clock)
+        first, *others = view.head(self._snapshot, watched.clock, unicode=True)
         text = _text(first)
         hidden = len(self._chosen()) - _LISTED
         if self._held:
@@ -221,6 +223,7 @@ class Keys(ModalScreen[None]):
         yield Static(_KEYS, markup=False)
 
 
+_FOOT = (("q", "end"), ("s", "sort"), ("r", "reverse"), ("/", "filter"), ("space", "hold"), ("?", "keys"))
 _COLUMNS = ("device", "state", "due", "overdue", "in flight", "hour", "day", "drained", "status")
 
 

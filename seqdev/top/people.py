@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen as Page
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from seqdev.explain import explain
 from seqdev.explain import view as explain_view
@@ -18,6 +18,7 @@ from seqdev.output.text import mask, visible
 from seqdev.output.words import number
 from seqdev.postgres.engine import Database
 from seqdev.top.asking import Asking, Watched
+from seqdev.top.keys import Foot
 from seqdev.top.rows import Device, Person
 from seqdev.top.top import PEOPLE_LISTED
 
@@ -43,7 +44,7 @@ class People(Page[None]):
             words += f"; the first {PEOPLE_LISTED} of them"
         yield Static(Text(visible(self._why or words), "bold"))
         yield DataTable(cursor_type="row", zebra_stripes=True)
-        yield Footer()
+        yield Foot(("Enter", "story"), ("Esc", "back"))
 
     def on_mount(self) -> None:
         """List them."""
@@ -84,7 +85,7 @@ class Story(Page[None]):
         """The words."""
         with VerticalScroll():
             yield Static(Text.from_ansi(self._words))
-        yield Footer()
+        yield Foot(("Esc", "back"))
 
 
 def _story(database: Database, person: Person, watched: Watched) -> str:

@@ -1,6 +1,7 @@
 """The page live on a terminal, with Textual."""
 
 from textual.app import App
+from textual.worker import WorkerFailed
 
 from seqdev.errors import Exit, SeqdevError
 from seqdev.top.asking import Asking
@@ -22,10 +23,17 @@ class Screen(App[SeqdevError]):
     def __init__(self, asking: Asking) -> None:
         super().__init__()
         self._asking = asking
+        self.failure: BaseException | None = None
 
     def on_mount(self) -> None:
         """Begin with the devices."""
         self.push_screen(Devices(self._asking))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End with ``error``, as every command does: Textual would show a traceback with what rows hold."""
+        if self.failure is None:
+            self.failure = error.error if isinstance(error, WorkerFailed) else error
+        self._close_messages_no_wait()
 
 
 def watch(asking: Asking) -> int:
@@ -35,6 +43,6 @@ def watch(asking: Asking) -> int:
         failed = screen.run()
     finally:
         asking.end()
-    if failed:
-        raise failed
-    return Exit.UNEXPECTED if screen.return_code else Exit.DONE
+    if ended := failed or screen.failure:
+        raise ended
+    return Exit.DONE

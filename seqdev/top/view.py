@@ -7,15 +7,17 @@ from enum import StrEnum
 from signal import SIGPIPE
 
 from seqdev.audit.nagios import DEFAULTS, Threshold
+from seqdev.audit.summary import Summary
 from seqdev.errors import Exit
 from seqdev.output.columns import Named, Verdict
 from seqdev.output.tones import Tone, Toned, toned
-from seqdev.output.words import Clock, ago, duration, number
+from seqdev.output.words import Clock, ago, duration, number, rate, sparkline
 from seqdev.top.rows import Device
 from seqdev.top.top import Snapshot
 
 _ONLINE, _STANDS = "online", "stands"
 _TICKED, _BROKEN, _NONE = "|", "!", "."
+_MINUTES = 60
 _GOOD = (None, Exit.DONE, Exit.FINDINGS, 128 + SIGPIPE)
 """Exit codes of a tick whose work was done; null: it was not kept. As in sql/journal/list.sql."""
 
@@ -78,6 +80,9 @@ class Service:
     """Messages of the last 60 minutes from another device than the one assigned, that need somebody."""
     mismatches_per_minute: float
     """How many from another device, repaired or not, there are a minute now: in the last five."""
+    mismatches: list[int]
+    """How many from another device, repaired or not, in each part of the last 60 minutes: parts of the same
+    length, the latest last."""
     ticks: str
     """The last 60 minutes, a sign each, the latest last: | a tick, ! one that came to no good end, . none."""
 
@@ -118,6 +123,7 @@ def line(device: Device, now: datetime) -> DeviceLine:
 def service(found: Snapshot) -> Service:
     """What ``found`` says, but for the devices."""
     health, last = found.health, found.last
+    wrong = found.mismatches.summary or Summary()
     now = found.minutes[-1]
     return Service(
         at=found.at,
@@ -140,13 +146,17 @@ def service(found: Snapshot) -> Service:
         failed_minute=now.failed,
         failed_hour=sum(one.failed for one in found.minutes),
         mismatches_hour=found.mismatches.to_do,
-        mismatches_per_minute=found.mismatches.summary.per_minute if found.mismatches.summary else 0.0,
+        mismatches_per_minute=wrong.per_minute,
+        mismatches=wrong.buckets,
         ticks="".join(_TICKED if one.ticks else _BROKEN if one.broken else _NONE for one in found.minutes),
     )
 
 
-def head(found: Snapshot, clock: Clock) -> list[Words]:
-    """The lines above the devices: what each is about, what there is to say, and how bad that is."""
+def head(found: Snapshot, clock: Clock, unicode: bool) -> list[Words]:
+    """The lines above the devices: what each is about, what there is to say, and how bad that is.
+
+    ``unicode``: the output has more than ASCII.
+    """
     one = service(found)
     lines: list[Words] = [
         [Toned(one.database, Tone.HEADING), f"  {clock.full(one.at)} {clock.zone_of([one.at])}"]
@@ -166,13 +176,25 @@ def head(found: Snapshot, clock: Clock) -> list[Words]:
     lines.append(_about("backlog", backlog, max(one.backlog_level, one.oldest_level, key=_bad)))
     wrong = ""
     if one.mismatches_hour:
-        rate = f"{number(one.mismatches_per_minute)} a minute now"
-        wrong = f", {number(one.mismatches_hour)} from another device than the assigned ({rate})"
+        pace = f"{rate(one.mismatches_per_minute)} a minute now"
+        wrong = f", {number(one.mismatches_hour)} from another device than the assigned ({pace})"
+    most = max(each.failed for each in found.minutes)
+    worst = f", at most {number(most)} in a minute" if most else ""
     lines += [
         _about("last minute", _sent(one.sent_minute, one.failed_minute)),
-        _about("last hour", _sent(one.sent_hour, one.failed_hour) + wrong, Level.WARNING if wrong else None),
+        _about(
+            "last hour",
+            _sent(one.sent_hour, one.failed_hour) + worst + wrong,
+            Level.WARNING if wrong else None,
+        ),
     ]
     lines.append(_about("ticks", f"{one.ticks} now"))
+    for what, numbers in (
+        ("failed", [each.failed for each in found.minutes]),
+        ("mismatched", one.mismatches),
+    ):
+        if any(numbers):
+            lines.append(_about(what, f"{_strip(numbers, unicode)} now"))
     if waits := sorted((one.waiting or {}).items(), key=lambda item: (-item[1], item[0])):
         words = ", ".join(f"{reason} {number(count)}" for reason, count in waits)
         lines.append(_about("waiting", f"{words} (as of the last tick)"))
@@ -184,6 +206,12 @@ def _about(what: str, words: str, level: str | None = None) -> Words:
     begin = Toned(f"{what:<12} ", Tone.USUAL)
     verdict: Words = ["  ", toned(level)] if level else []
     return [begin, words, *verdict]
+
+
+def _strip(numbers: Sequence[int], unicode: bool) -> str:
+    """A bar a minute, below the signs of the ticks; of fewer numbers each is that of several minutes."""
+    bars = sparkline(numbers, unicode).replace(" ", _NONE if unicode else " ")
+    return "".join(bar * (_MINUTES // len(numbers)) for bar in bars)
 
 
 def _end(found: Snapshot) -> str:

@@ -382,7 +382,9 @@ left join (
     from (
         select finding.*
         from finding
-        order by finding.kind is null, finding.kind = 'repaired', finding.created_at desc, finding.message_id
+        -- What can be repaired first.
+        order by
+            finding.kind is null, finding.state <> 'open', finding.kind = 'repaired', finding.created_at desc, finding.message_id
         limit nullif(:'limit', '')::integer
     ) as listed
 ) as f on true

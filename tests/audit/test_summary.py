@@ -171,6 +171,29 @@ def test_the_sessions_that_could_be_the_second_writer_are_named(crowd: Host, seq
     assert "old processor" in seqdev("audit", "writers").out
 
 
+def test_a_role_that_may_not_see_the_sessions_of_others_is_told_so(
+    crowd: Host, database: str, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd.rows("set application_name = 'old processor'")
+    crowd.rows(
+        "do $$ begin create role seqdev_blind login; exception when duplicate_object then null; end $$"
+    )
+    crowd.rows("grant usage on schema public, seqdev to seqdev_blind")
+    crowd.rows("grant select on all tables in schema public to seqdev_blind")
+    crowd.rows("grant select on all tables in schema seqdev to seqdev_blind")
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", database.replace("user=postgres", "user=seqdev_blind"))
+    (session,) = [
+        one for one in document(seqdev, "writers")["sessions"] if one["application"] == "old processor"
+    ]
+    assert (session["role"], session["hidden"]) == ("postgres", True)
+    assert (session["client"], session["since"], session["at_work"]) == (None, None, 0)
+    ran = seqdev("audit", "writers")
+    assert "old processor" in ran.out
+    assert "this role may not see where they come from" in ran.err
+    assert "pg_read_all_stats" in ran.err
+    crowd.rows("drop owned by seqdev_blind")
+
+
 def test_all_says_what_time_it_looks_at_grades_the_tick_and_names_the_next_command(
     crowd: Host, seqdev: Cli
 ) -> None:
@@ -178,7 +201,8 @@ def test_all_says_what_time_it_looks_at_grades_the_tick_and_names_the_next_comma
     windows = {line["audit"]: line["window"] for line in found["audits"]}
     assert (windows["mismatches"], windows["writers"], windows["leads"]) == ("1 hour", "1 day", "now")
     assert (found["health"]["tick_state"], found["health"]["due_state"]) == ("critical", "warning")
-    assert seqdev("audit", "all").err.splitlines()[-1] == "seqdev: next: seqdev runs --command tick"
+    # What a list of ticks would not tell: there was none.
+    assert seqdev("audit", "all").err.splitlines()[-1] == "seqdev: next: seqdev tick --dry-run"
     seqdev("tick")
     found = document(seqdev, "all", "--since", "2h")
     assert found["health"]["tick_state"] == "ok"

@@ -62,7 +62,7 @@ def test_what_makes_a_contact_due_is_the_same_everywhere() -> None:
 CLAIMS = {
     "tick/plan.sql": "counts the claimed as a reason to wait",
     "explain/gates.sql": "says until when the claim is respected",
-    "forecast/sends.sql": "says when the contact is due again, and which will be too late",
+    "forecast/people.sql": "says when the contact is due again, and which will be too late",
     "audit/contacts.sql": "finds what a processor has left claimed: the opposite",
     "repair/stuck.sql": "releases it",
     "repair/written_by_other.sql": "respects it, and makes one of another processor's message",
@@ -223,7 +223,7 @@ COUNTED = {
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_a_forecast_counts_the_messages_that_the_gate_counts(kind: str) -> None:
-    for path in ("gates/devices.sql", "forecast/sends.sql"):
+    for path in ("gates/devices.sql", "forecast/messages.sql"):
         assert COUNTED[kind] in plain(SOURCES[path]), path
 
 

@@ -36,6 +36,7 @@ PYTHON_TYPES = {
     "text": str,
     "timestamptz": datetime,
     "uuid": UUID,
+    "_int4": list,
     "_text": list,
     "_uuid": list,
 }

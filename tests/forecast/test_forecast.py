@@ -359,13 +359,37 @@ def test_of_an_empty_database_there_is_nothing_to_tell(database: str, seqdev: Cl
     assert "0 messages in 14 days" in ran.err
 
 
-def test_rules_that_a_forecast_leaves_out_are_named(host: Host, seqdev: Cli) -> None:
-    user = host.user()
-    device = host.device(user)
+def test_who_will_write_back_is_named_where_it_could_change_the_numbers(host: Host, seqdev: Cli) -> None:
+    users = [host.user() for _ in range(2)]
+    sequences = [host.simple_sequence(user, f"WARM {user}") for user in users]
+    devices = [host.device(user) for user in users]
+    host.rule("stop_on_reply", "true", user=users[0])
     assert ahead(seqdev)["total"]["not_foretold"] == []
-    host.rule("stop_on_reply", "true", user=user)
-    host.rule("warm_up", "20 +10", device=device)
-    assert ahead(seqdev)["total"]["not_foretold"] == ["stop_on_reply"]
+    for (sequence, (step,)), device in zip(sequences, devices, strict=True):
+        fill(host, sequence, step, device, 2)
+    found = ahead(seqdev)
+    (told,) = found["total"]["not_foretold"]
+    assert told.startswith("stop_on_reply: ")
+    assert {one["device_id"]: one["is_exact"] for one in found["devices"]} == {
+        str(devices[0]): False,
+        str(devices[1]): True,
+    }
     ran = seqdev("forecast")
     assert ran.code == 0
-    assert "as if these rules were not set: stop_on_reply\n" in ran.err
+    lines = [line.split() for line in ran.out.splitlines()]
+    marks = {line[2]: word for line in lines for word in ("yes", "about") if word in line and len(line) > 3}
+    assert marks == {str(devices[0])[:8]: "about", str(devices[1])[:8]: "yes"}
+    assert f"cannot be foreseen: {told}\n" in ran.err
+
+
+def test_people_who_come_again_are_named_where_new_chats_count(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    host.rule("policy", "strict")
+    device = host.device(user)
+    host.rule("reenrol_after", "30d")
+    host.simple_sequence(user, "WARM")
+    assert ahead(seqdev, "--enroll", "warm=3")["total"]["not_foretold"] == []
+    host.rule("new_chats_per_day", 2, device=device)
+    assert ahead(seqdev)["total"]["not_foretold"] == []
+    (told,) = ahead(seqdev, "--enroll", "warm=3")["total"]["not_foretold"]
+    assert told.startswith("reenrol_after: ")

@@ -8,7 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.world.command import Cli
+from tests.world.future import live
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 
 HOUR = timedelta(hours=1)
 
@@ -207,3 +209,63 @@ def test_what_a_change_would_do_is_told_for_each_device(
     assert told["days"] == days
     assert told["fewer_days"] == 2.0 - days
     assert "what it would change" in seqdev("forecast", *options).out or days == 2.0
+
+
+def test_who_has_written_back_is_left_out_now(host: Host, seqdev: Cli) -> None:
+    drip = Drip(host, "queue", steps=2)
+    host.rule("stop_on_reply", "true", sequence=drip.sequence)
+    inbox = Inbox(host)
+    drip.people(3)
+    host.rows(
+        "insert into broadcast_messages (user_id, device_id, sequence_id, recipient_phone, recipient_name, message_type,"
+        " content, media_url, status, sent_at, scheduled_at, created_at) select %s, %s, %s, '60120000000', '', 'text', '',"
+        " '', 'sent', at, at, at from (values (now() at time zone 'UTC' - interval '1 day')) as x (at)",
+        *(drip.user, drip.devices[0], drip.sequence),
+    )
+    inbox.receives(drip.devices[0], "60120000000@s.whatsapp.net", timedelta(hours=2))
+    found = ahead(seqdev)
+    assert by_day(found, drip.devices[0]) == [2, 2, 0]
+    assert [(one["reason"], one["contacts"]) for one in found["standing"]] == [("replied", 1)]
+    assert live(host, seqdev, 3) == {(drip.devices[0], 1): 2, (drip.devices[0], 2): 2}
+
+
+def test_people_go_back_to_a_device_that_has_room_again(host: Host, seqdev: Cli) -> None:
+    drip = Drip(host, "reassign", steps=2, devices=2)
+    host.rule("max_per_day", 2, device=drip.devices[0])
+    drip.people(4)
+    # Two stay, two go to the other one, and have their second step there; or they go back, and one of two has room.
+    assert by_day(ahead(seqdev), drip.devices[0]) == [2, 2, 0]
+    assert by_day(ahead(seqdev), drip.devices[0], "moved") == [0, 0, 0]
+    assert by_day(ahead(seqdev), drip.devices[1], "moved") == [2, 0, 0]
+    host.rule("return_home", "true", user=drip.user)
+    assert by_day(ahead(seqdev), drip.devices[1], "moved") == [2, 2, 0]
+    host.rule("grace", "25h", user=drip.user)
+    assert by_day(ahead(seqdev), drip.devices[1], "moved") == [2, 0, 0]
+
+
+def test_what_is_laid_out_has_its_place_in_the_hour(host: Host, seqdev: Cli) -> None:
+    drip = Drip(host)
+    host.rule("max_per_hour", 2)
+    host.rule("max_in_flight", 50)
+    # For three hours: of messages half an hour apart the last leaves before they are over.
+    now = datetime.now(UTC)
+    host.rule("window", f"{now:%a} {window(-HOUR, 3 * HOUR).removeprefix('daily ')}".lower(), user=drip.user)
+    drip.people(30)
+    assert by_day(ahead(seqdev), drip.devices[0])[0] == 6
+    host.rule("spread", "true", user=drip.user)
+    found = ahead(seqdev)
+    assert by_day(found, drip.devices[0])[0] in (5, 6, 7)
+    assert found["total"]["inexact"] == ["spread: each message may leave a quarter of a gap earlier or later"]
+    assert found["devices"][0]["is_exact"] is False
+
+
+def test_somebody_in_two_sequences_is_one_new_chat(host: Host, seqdev: Cli) -> None:
+    drip = Drip(host)
+    host.rule("new_chats_per_day", 1, device=drip.devices[0])
+    other, (step,) = host.simple_sequence(drip.user, "OTHER")
+    drip.people(3)
+    for number in range(3):
+        host.contact(other, step, f"6012{number:07}", drip.devices[0], -HOUR / 2)
+    found = ahead(seqdev)
+    assert by_day(found, drip.devices[0]) == [2, 2, 2]
+    assert found["total"]["inexact"] == []

@@ -173,7 +173,7 @@ def test_a_killed_run_is_cut_off_and_one_at_work_is_running(
     sequence, (step,) = host.simple_sequence(user)
     host.contact(sequence, step, PHONE, host.device(user))
     go_on = halt(host, connect, database)
-    process = start("tick")
+    process = start("tick", "--why", "cron is being moved")
     until(lambda: stopped(host) == 1, "the tick to be stopped", process=process)
     # However long it takes.
     host.rows("update seqdev.run set started_at = started_at - interval '2 days'")
@@ -192,6 +192,7 @@ def test_a_killed_run_is_cut_off_and_one_at_work_is_running(
     )
     (run,) = journal(seqdev)
     assert (run["state"], run["lasted"], run["exit_code"]) == ("cut off", None, None)
+    assert run["why"] == "cron is being moved"
     ran = seqdev("runs")
     assert (ran.code, "cut off" in ran.out) == (0, True)
 

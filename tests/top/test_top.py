@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,3 +194,20 @@ def test_without_a_database_the_live_screen_says_so_and_ends(
     with live("top") as screen:
         assert screen.end() == 13
         assert "Traceback" not in screen.shown
+
+
+@pytest.mark.thorough
+def test_what_nobody_expected_ends_the_live_screen_without_a_traceback_or_what_rows_hold(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.device(host.user(), "Anna")
+    (tmp_path / "sitecustomize.py").write_text(
+        "from seqdev.top import view\nview.line = lambda device, now: 1 / len(device.device[9:])\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with live("top") as screen:
+        assert screen.end() == 1
+        told = screen.shown
+    assert "unexpected error: ZeroDivisionError" in told
+    assert "Traceback" not in told
+    assert "locals" not in told

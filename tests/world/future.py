@@ -21,6 +21,8 @@ _MOVE = (
     "update broadcast_messages set scheduled_at = scheduled_at - %(by)s, sent_at = sent_at - %(by)s,"
     " created_at = created_at - %(by)s",
     "update user_devices set last_seen = last_seen - %(by)s",
+    "update seqdev.run set started_at = started_at - %(by)s",
+    "update seqdev.change set changed_at = changed_at - %(by)s",
     "update seqdev.rule set value = regexp_replace(value, '^until [^:]+:..:..Z', to_char("
     "substring(value from '^until (.*Z)')::timestamptz at time zone 'UTC' - %(by)s, '\"until \"YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))"
     " where name = 'paused' and value ~ '^until '",

@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from seqdev.forecast.rows import CALENDAR, WARMED
+from seqdev.forecast.facts import WARMED
 from seqdev.gate_rows import (
     AGAIN,
     BLOCKED,
@@ -27,7 +27,7 @@ _GATES = {
     gate.path: gate
     for gate in (
         *(STEPS, DEVICES, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES),
-        *(CALENDAR, WARMED),
+        WARMED,
     )
 }
 
