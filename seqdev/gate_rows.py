@@ -140,6 +140,16 @@ class Causes:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """The row of ``gates/sent.sql``, which ``gates/devices.sql`` takes; where nothing is counted, nothing."""
+
+    sent_devices: str = "{}"
+    sent_flying: str = "{}"
+    sent_hours: str = "{}"
+    sent_days: str = "{}"
+
+
+@dataclass(frozen=True)
 class Ramps:
     """The row of ``gates/ramps.sql``, which ``gates/devices.sql`` takes; without such a rule, nothing."""
 
@@ -175,6 +185,7 @@ HOST_HOURS = Query("gates/host_hours.sql", HostHours)
 WINDOWS = Query("gates/windows.sql", Windows)
 STEPS = Query("gates/steps.sql", Steps)
 DEVICES = Query("gates/devices.sql", Devices)
+SENT = Query("gates/sent.sql", Sent)
 RAMPS = Query("gates/ramps.sql", Ramps)
 SPREAD = Query("gates/spread.sql", Spread)
 PERSONS = Query("enroll/persons.sql", Persons)

@@ -22,11 +22,13 @@ from seqdev.gate_rows import (
     PERSONS,
     PHONE_ZONES,
     RAMPS,
+    SENT,
     SPREAD,
     STEPS,
     WINDOWS,
     ZONES,
     Ramps,
+    Sent,
     Spread,
     Windows,
 )
@@ -230,6 +232,16 @@ def devices(
         "users": list(asked.users),
         "counted": asked.counted,
     }
+    sent = Sent()
+    if asked.counted == "all" or (asked.counted == "limit" and policy is not Policy.QUEUE):
+        sent = transaction.one(
+            SENT,
+            policy=policy.value,
+            max_in_flight=settings.max_in_flight,
+            max_per_hour=settings.max_per_hour,
+            max_per_day=settings.max_per_day,
+            **given,
+        )
     counted = Ramps()
     # Uncounted, only a grace may decide, and only where others take the people of a device that is away.
     ramped = RAMPED if asked.counted != "no" else ("grace",) if policy.moves else ()
@@ -244,7 +256,7 @@ def devices(
         told=asked.told,
         **given,
         **capacity(settings),
-        **handed_to(DEVICES, asdict(counted), asdict(laid_out)),
+        **handed_to(DEVICES, asdict(sent), asdict(counted), asdict(laid_out)),
     )
     unread = [
         *json.loads(counted.unread_ramps),

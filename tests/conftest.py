@@ -14,11 +14,14 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from seqdev.cli import main
+from seqdev.output import progress
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres import embedded
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
-from tests.world import worker
+from tests.world import citus, worker
 from tests.world.cases import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.world.citus import pytest_runtest_setup as pytest_runtest_setup
+from tests.world.citus import pytest_terminal_summary as pytest_terminal_summary
 from tests.world.command import ROOT, Cli, Ran, Start, command, url
 from tests.world.folders import folder_in_memory
 from tests.world.forked import Forked
@@ -37,6 +40,9 @@ def _clean_environment() -> Iterator[None]:
             if not name.startswith("SEQDEV_TEST_"):
                 patch.delenv(name, raising=False)
         patch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+        if citus.URL:
+            # What takes a moment elsewhere may take long there, and says so.
+            patch.setattr(progress, "_EVERY", 3600.0)
         yield
 
 
@@ -44,8 +50,12 @@ def _clean_environment() -> Iterator[None]:
 def server(_clean_environment: None) -> Iterator[str]:
     """The conninfo of a server that is quick because it need not survive a power cut.
 
-    SEQDEV_TEST_BINARIES names the folder of another server's binaries, to test on that version.
+    SEQDEV_TEST_BINARIES names the folder of another server's binaries, to test on that version;
+    SEQDEV_TEST_CITUS_URL a Citus that runs already, of one node or more.
     """
+    if citus.URL:
+        yield citus.server()
+        return
     home = folder_in_memory("seqdev-tests-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQDEV_HOME", str(home / "home"))
@@ -63,18 +73,27 @@ def server(_clean_environment: None) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(server: str) -> str:
-    """The name of a database with the host's tables, as ``seqdev db init`` makes them."""
+def template(server: str) -> Iterator[str]:
+    """The name of a database with the host's tables, as ``seqdev db init`` makes them; on Citus, distributed."""
     with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
-        connection.execute("create database host_template")
-    code = main(["--database-url", url(server, "host_template"), "db", "init"])
+        connection.execute(f"create database {_TEMPLATE}".encode())
+    made = url(server, _TEMPLATE)
+    if citus.URL:
+        citus.extend(made)
+    code = main(["--database-url", made, "db", "init", *(["--distributed"] if citus.URL else [])])
     assert code == 0
     if generation := os.environ.get("SEQDEV_TEST_GENERATION"):
-        with psycopg.connect(url(server, "host_template"), autocommit=True) as connection:
+        with psycopg.connect(made, autocommit=True) as connection:
             connection.execute(GENERATIONS[generation].encode())
-    return "host_template"
+    if citus.URL:
+        citus.leave(server, _TEMPLATE)
+    yield _TEMPLATE
+    if citus.URL:
+        with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"drop database {_TEMPLATE} with (force)".encode())
 
 
+_TEMPLATE = f"host_template{citus.OWN}"
 _numbers = count(1)
 
 
@@ -84,7 +103,7 @@ def make_database(server: str) -> Iterator[Callable[[str], str]]:
     made: list[str] = []
 
     def make(template: str = "template1") -> str:
-        name = f"test_{next(_numbers)}"
+        name = f"test{citus.OWN}_{next(_numbers)}"
         with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
             connection.execute(f"create database {name} template {template} strategy file_copy".encode())
         made.append(name)
@@ -116,6 +135,9 @@ def empty_database(make_database: Callable[[str], str], monkeypatch: pytest.Monk
 def host(database: str) -> Iterator[Host]:
     """The host application: its tables, and what it writes to them."""
     with psycopg.connect(database, autocommit=True, row_factory=namedtuple_row) as connection:
+        if citus.URL:
+            # What some hosts have, and no Citus has unless it is told to.
+            connection.execute("set citus.enable_unsafe_triggers = on")
         host = Host(connection)
         yield host
         # A test may have taken the tables away, or the connection.

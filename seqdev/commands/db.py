@@ -27,7 +27,7 @@ from seqdev.output.columns import Prose, Verdict
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people, shown
 from seqdev.output.text import Phone, visible
-from seqdev.postgres import grants, places, schema
+from seqdev.postgres import citus, grants, places, schema
 from seqdev.postgres import zone as zones
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
@@ -199,17 +199,28 @@ def places_(
 
 
 @app.command()
-def init(ctx: typer.Context) -> int:
+def init(
+    ctx: typer.Context,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Let Citus distribute them; the database has its extension.")
+    ] = False,
+) -> int:
     """Create the host's tables in an empty database.
 
     For a demo, for tests, or for a new installation.
     """
     application: App = ctx.obj
     database = application.database("db init")
+    if distributed:
+        database.retry(citus.pending, read_only=True)
     schema.init(database)
     done: list[Finding] = []
     while plan := schema.following(database, done):
         done += do(database, plan, None)
+    if distributed:
+        for finding in schema.distribute(database):
+            note(f"distribute: {finding.item}")
+        database = application.database("db init")
     return remaining(schema.check(database))
 
 

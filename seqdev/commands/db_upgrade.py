@@ -19,7 +19,8 @@ from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people
 from seqdev.output.text import visible
-from seqdev.postgres import effort, places, schema
+from seqdev.postgres import citus, effort, places, schema
+from seqdev.postgres.citus import Spread
 from seqdev.postgres.effort import Step
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
@@ -64,6 +65,13 @@ def upgrade(
     sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL of the plan for psql, and change nothing.")
     ] = False,
+    distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="Print the SQL that lets Citus distribute the host's tables; change nothing.",
+        ),
+    ] = False,
     yes: YesOption = False,
     why: WhyOption = None,
     output: FormatOption = Format.TABLE,
@@ -81,6 +89,8 @@ def upgrade(
     """
     application: App = ctx.obj
     database = application.database("db upgrade")
+    if distributed:
+        return _print_distribution(database.retry(citus.pending, read_only=True))
     asked_for = schema.but_duplicates if leave_duplicates else list[Finding]
     found = asked_for(schema.check(database, place_by))
     plan = schema.pending(found)
@@ -152,6 +162,18 @@ def _print(steps: list[Step]) -> int:
     except BrokenPipeError as error:
         raise ReaderGoneError from error
     note(f"nothing was changed: {len(steps)} steps; after them, seqdev db upgrade --sql shows what is left")
+    return Exit.DONE
+
+
+def _print_distribution(pending: list[Spread]) -> int:
+    """What lets Citus distribute the tables, as SQL on stdout."""
+    try:
+        for one in pending:
+            typer.echo(visible(f"-- {one.item}: {one.why}"))
+            typer.echo(visible(f"{one.statement};"))
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    note(f"nothing was changed: {len(pending)} statements, in this order; first read docs/citus.md")
     return Exit.DONE
 
 

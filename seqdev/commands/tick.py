@@ -37,7 +37,7 @@ from seqdev.tick import tick as ticks
 from seqdev.tick.decisions import Comparison, Decision
 from seqdev.tick.decisions import compare as compared
 from seqdev.tick.tick import Report, Summary
-from seqdev.tick.work import Limits
+from seqdev.tick.work import BATCH, BATCH_ON_CITUS, Limits
 
 _LATE = timedelta(hours=1)
 """How long somebody may be due before a person at a terminal is asked whether the backlog is to be sent."""
@@ -73,8 +73,11 @@ def tick(
         typer.Option(help="What happens to contacts whose device is not available. [default: queue]"),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Contacts in one transaction.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            min=1, max=100_000, help="Contacts in one transaction. [default: 10000; on Citus: 100000]"
+        ),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -145,7 +148,8 @@ def tick(
     if not yes and not _is_meant(app, database):
         note("nothing was changed")
         return Exit.DONE
-    limits = Limits(batch_size, max_messages, budget, jobs)
+    # What suits the database is put in for 0, as soon as it is known.
+    limits = Limits(batch_size or 0, max_messages, budget, jobs)
     with telling(app.settings.ping if ping is None else ping, metrics) as account:
         account.exit_code = _run(ctx, database, limits, (app.writer(output), account), why)
     return account.exit_code
@@ -192,6 +196,8 @@ def _run(
     """One run: it is printed, and accounted for. Returns its exit code; raises what ended it early."""
     writer, account = told
     schema.require(database)
+    if not limits.batch_size:
+        limits = replace(limits, batch_size=BATCH_ON_CITUS if database.distributed else BATCH)
     stayed = _bring_home(ctx, database)
     with journaled(ctx, database, "tick", why) as run:
         with progress("contacts") as bar:

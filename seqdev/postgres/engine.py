@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.postgres import conninfo, rules, stand_ins, zone
+from seqdev.postgres import citus, conninfo, rules, stand_ins, zone
 from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction, run_made
@@ -89,6 +89,13 @@ class Database:
         """That of the last transaction, by the server's clock. Who shows instants may keep the list."""
         self._zone: str | None = None
         """In which naive timestamps are read; None: not yet known."""
+        self._distributed = False
+        """Citus has spread the host's tables over its nodes; known as soon as the zone is."""
+
+    @property
+    def distributed(self) -> bool:
+        """Whether Citus has spread the host's tables over its nodes, as soon as that is known."""
+        return self._distributed
 
     @contextmanager
     def transaction(
@@ -214,7 +221,7 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             begun = connection.begin()
             try:
-                transaction = Transaction(connection, self.session)
+                transaction = Transaction(connection, self.session, self._distributed)
                 transaction.stand_ins = self._stand_ins or {}
                 begin = {
                     "schema": self.settings.schema,
@@ -231,6 +238,7 @@ class Database:
                     self._look(transaction)
                     if self._zone != begin["timezone"]:
                         transaction.one(BEGIN, **begin | {"timezone": self._zone})
+                transaction.propagate()
                 if guard:
                     self._hold(guard(transaction))
                 transaction.settings = self.settings
@@ -255,6 +263,8 @@ class Database:
             self._hold(kept)
             for words in rules.overridden(kept, self._given):
                 self._say(words)
+        if readable.citus:
+            self._distributed = transaction.distributed = citus.is_distributed(transaction)
         self._zone = zone.decide(transaction, self.settings, readable.zone)
 
     def _hold(self, kept: rules.Held) -> None:

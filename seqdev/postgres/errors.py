@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CONFLICT = {"40001", "40P01", "55P03"}
 """Serialization, deadlock, lock timeout: the same transaction may get through another time."""
 
+NOT_ON_CITUS = {"0A000", "42P10"}
+"""What Citus does not support; or ON CONFLICT, whose key holds the phone there."""
+
 TOO_MUCH = {
     "57014": "time limit or a person",
     "53200": "out of memory or locks: see max_locks_per_transaction",
@@ -59,6 +62,10 @@ _LOST = {
 }
 
 
+_BETWEEN_NODES = {"remote_transaction.c", "remote_commands.c"}
+"""Where Citus speaks to its nodes."""
+
+
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Raise the driver's own errors, not SQLAlchemy's around them, whose text repeats the statement."""
@@ -79,7 +86,12 @@ def is_lost(error: "psycopg.Error") -> bool:
 
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError) and not _is_final(error)
-    return error.sqlstate in _LOST
+    return error.sqlstate in _LOST or _is_of_a_lost_node(error)
+
+
+def _is_of_a_lost_node(error: "psycopg.Error") -> bool:
+    """Whether Citus has lost a node in the middle of a transaction, and has given it no code of its own."""
+    return error.sqlstate == "XX000" and error.diag.source_file in _BETWEEN_NODES
 
 
 def _is_final(error: "psycopg.Error") -> bool:
@@ -142,6 +154,14 @@ def _unknown(error: "psycopg.Error", what: str) -> PermissionRefused:
     return PermissionRefused(f"the server at {host}, port {port}, has no {wanted} (tried with {other})", hint)
 
 
+def unsupported(path: str) -> SeqdevError:
+    """What to say where Citus does not run the statement of the file ``path`` below ``sql/``."""
+    return UnfitSchema(
+        f"Citus, which has distributed the host's tables, does not run sql/{path}",
+        "see whether they are distributed as they should be: seqdev db check; what works: docs/citus.md",
+    )
+
+
 _OWN = re.compile(r"\bseqdev\.[a-z]+")
 """A table of seqdev's own, in the words of the server."""
 
@@ -194,7 +214,7 @@ def translate(error: "psycopg.Error") -> SeqdevError:
         )
     if state in TOO_MUCH:
         return Cancelled(f"the server cancelled a statement ({TOO_MUCH[state]})", "run the command again")
-    if state in _LOST or state.startswith("53"):
+    if state in _LOST or state.startswith("53") or _is_of_a_lost_node(error):
         return Unavailable(f"the database is not available ({_condition(error)})", "run the command again")
     if is_refusal(state):
         return Refused(reason(error))
@@ -236,7 +256,16 @@ def locked_table(error: "psycopg.Error") -> str:
     if _is_raised(error):
         return ""
     found = _LOCKED.search((error.diag.context or "").split("\n")[0])
-    return found[1] if found else ""
+    return _whole(found[1]) or "" if found else ""
+
+
+_SHARD = re.compile(r"_1[0-9]{5,}$")
+"""The end of the name of a shard's table or constraint on Citus: shards are numbered from 102008."""
+
+
+def _whole(name: str | None) -> str | None:
+    """The name of the whole table, or of its constraint, where it is that of a shard's."""
+    return _SHARD.sub("", name) if name else name
 
 
 # Data, constraints and views; and what triggers raise: RAISE itself, or a code of their own.
@@ -282,7 +311,7 @@ def _names(error: "psycopg.Error") -> _Names:
     diag = error.diag
     if _is_raised(error):
         return _Names()
-    return _Names(diag.table_name, diag.column_name, diag.constraint_name)
+    return _Names(_whole(diag.table_name), diag.column_name, _whole(diag.constraint_name))
 
 
 def reason(error: "psycopg.Error") -> str:

@@ -4,11 +4,14 @@ A statement lives in a file below ``sql/``, one statement a file, in psql's own 
 ``psql -v since='2 hours' -f sql/audit/mismatches.sql`` runs the very text that seqdev runs. A
 :class:`Query` ties a file to the dataclass of its row; everything that can be wrong with the file is
 found when it is loaded.
+
+Where the host's tables are distributed by Citus, a file ``NAME_distributed.sql`` stands in for ``NAME.sql``
+beside it, if there is one.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -21,6 +24,12 @@ Row = TypeVar("Row")
 _PACKAGED = Path(__file__).parents[1] / "sql"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "sql"
 """The folder of the statements: inside the installed package, beside it in a source tree."""
+
+_DISTRIBUTED = "_distributed.sql"
+"""The end of the name of a file that stands in for another where the tables are distributed."""
+
+_STATEMENT_ENDS = "\0"
+"""Between the statements of such a file: no text that a server takes has it."""
 
 _GATE = re.compile(r"^\\if :\{\?(\w+)\} \\else \\ir \.\./(\S+) \\endif$")
 _DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set (\w+) '((?:[^']|'')*)' \\endif$")
@@ -59,6 +68,7 @@ class Statement:
 
     ``gates`` are the files whose row it takes as parameters; psql runs them first where it is not given.
     ``asks`` are the parameters of theirs that the file sets, since its own meaning depends on them.
+    ``before`` are the statements that run before it, with the same parameters, and whose rows nobody takes.
     """
 
     path: str
@@ -67,6 +77,7 @@ class Statement:
     text: str
     gates: tuple[str, ...] = ()
     asks: Mapping[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
 
     def bind(self, given: Mapping[str, object]) -> dict[str, str | None]:
         """Values for every bind: what is given, as text that SQL casts; else the file's default.
@@ -114,8 +125,10 @@ def parse(source: str, path: str) -> Statement:
     """The statement in ``source``, the text of the file ``path`` below ``sql/``.
 
     Raises StatementError where the file breaks a rule: no title, a bare ``:name``, parameters declared,
-    defaulted and used that are not the same, more than one statement.
+    defaulted and used that are not the same, more than one statement. One for distributed tables may have
+    several, and need not use all that it declares: its header is that of the file that it stands in for.
     """
+    distributed = path.endswith(_DISTRIBUTED)
 
     def refuse(why: str) -> StatementError:
         return StatementError(f"sql/{path}: {why}")
@@ -138,7 +151,7 @@ def parse(source: str, path: str) -> Statement:
                 raise refuse(f"{match[2]} has no column {match[1]}")
             gates |= columns
             asked |= _declared(_header(_read(match[2]))).keys()
-            read.append(match[2])
+            read.append(match[2].replace(_DISTRIBUTED, ".sql"))
         elif line == "\\gset":
             # The row becomes psql's variables: this ends the statement there as a semicolon does.
             body.append(";")
@@ -158,7 +171,7 @@ def parse(source: str, path: str) -> Statement:
             raise refuse(f"bare {match['bare']}: write :'name' with a cast")
         if match["semicolon"]:
             statements += 1
-            return ""
+            return _STATEMENT_ENDS
         if match["bind"]:
             used.add(match["name"])
             return f"%({match['name']})s"
@@ -167,19 +180,21 @@ def parse(source: str, path: str) -> Statement:
             return match[0].encode("ascii", "replace").decode().replace("%", "%%")
         return match[0].replace("%", "%%")
 
-    text = _substitute("\n".join(body), replace).strip()
-    if statements != 1:
+    *before, text, rest = ["", *_substitute("\n".join(body), replace).split(_STATEMENT_ENDS)]
+    if statements != 1 and not (distributed and statements):
         raise refuse(f"one statement a file, ended by a semicolon; found {statements}")
     handed_on = used & gates.keys()
     asks = {name: defaults.pop(name) for name in asked & defaults.keys() - declared.keys()}
-    if not used - handed_on == declared.keys() == defaults.keys():
+    own = used - handed_on | (declared.keys() if distributed else set())
+    if not own == declared.keys() == defaults.keys():
         raise refuse(
             f"parameters declared {sorted(declared)}, defaulted {sorted(defaults)}, used {sorted(used)}"
         )
     parameters = {
         name: Parameter(name, kind, meaning, defaults[name]) for name, (kind, meaning) in declared.items()
     } | {name: gates[name] for name in sorted(handed_on)}
-    return Statement(path, lines[0][3:].strip(), parameters, f"/* seqdev {path} */ {text}", tuple(read), asks)
+    named = [f"/* seqdev {path} */ {one.strip()}" for one in (*before[1:], text + rest)]
+    return Statement(path, lines[0][3:].strip(), parameters, named[-1], tuple(read), asks, tuple(named[:-1]))
 
 
 def _header(source: str) -> list[str]:
@@ -250,3 +265,17 @@ class Query(Generic[Row]):
     def statement(self) -> Statement:
         """The loaded file. Raises StatementError when it is missing or breaks a rule."""
         return parse(_read(self.path), self.path)
+
+    @cached_property
+    def distributed(self) -> Statement:
+        """What runs where the tables are distributed: the file beside it for that, if there is one.
+
+        It is called with the parameters of the other. Raises StatementError where it wants more than these.
+        """
+        path = self.path.removesuffix(".sql") + _DISTRIBUTED
+        if not (ROOT / path).is_file():
+            return self.statement
+        found = parse(_read(path), path)
+        if more := found.parameters.keys() - self.statement.parameters.keys():
+            raise StatementError(f"sql/{path} takes {', '.join(sorted(more))}, and sql/{self.path} does not")
+        return replace(found, parameters=self.statement.parameters)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from seqdev.errors import PermissionRefused, SchemaError, SeqdevError
-from seqdev.postgres import indexes, places, zone
+from seqdev.postgres import citus, indexes, places, zone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.places import By
@@ -64,8 +64,8 @@ def check(database: Database, by: By | None = None) -> list[Finding]:
     schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
-        checked = indexes.judge(transaction, transaction.rows(CHECK, schema=schema))
-        found = [*checked, *transaction.rows(OWNERS, schema=schema)]
+        checked = indexes.judge(transaction, _catalogue(transaction))
+        found = [*citus.distribution(transaction), *checked, *transaction.rows(OWNERS, schema=schema)]
         found += transaction.rows(CHECK_UNSUPPORTED, schema=schema)
         # A standby lacks nothing but writability, so its data can be looked at.
         if all(finding.item == _WRITABLE for finding in beyond_help(found)):
@@ -78,9 +78,16 @@ def check(database: Database, by: By | None = None) -> list[Finding]:
             found += _look(transaction, CHECK_LENGTHS)
             found += transaction.rows(CHECK_ZONE, kept=zone.kept(transaction) or "")
             found += transaction.rows(CHECK_STATUSES, **meanings(transaction.settings))
+            if transaction.distributed:
+                found += transaction.rows(citus.CHECK_NODES)
         return found
 
     return database.retry(work, read_only=True)
+
+
+def _catalogue(transaction: Transaction) -> list[Checked]:
+    schema = transaction.settings.schema
+    return transaction.rows(CHECK, schema=schema, distributed=transaction.distributed)
 
 
 def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
@@ -114,8 +121,8 @@ def _blocking(database: Database) -> list[Finding]:
     schema = database.settings.schema
 
     def work(transaction: Transaction) -> list[Finding]:
-        found = [*transaction.rows(OWNERS, schema=schema), *transaction.rows(CHECK, schema=schema)]
-        return found + transaction.rows(CHECK_UNSUPPORTED, schema=schema)
+        found = [*transaction.rows(OWNERS, schema=schema), *_catalogue(transaction)]
+        return [*citus.distribution(transaction), *found, *transaction.rows(CHECK_UNSUPPORTED, schema=schema)]
 
     # Not by the configured time limit, which is for statements over the host's rows.
     found = database.retry(work, read_only=True, statement_timeout=CHECK_TIMEOUT)
@@ -127,6 +134,11 @@ def _refuse(blocking: list[Finding], rest: bool = False) -> None:
     if not blocking:
         return
     first = blocking[0]
+    if isinstance(first, citus.Spread) and not first.remedy:
+        raise SchemaError(
+            f"seqdev cannot write here: Citus has not {first.item} as it should be",
+            f"see all of it: seqdev db check; by hand, with seqdev paused: {first.statement}",
+        )
     others = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
     help_ = _help(blocking)
     if rest and help_.endswith(_UPGRADE):
@@ -232,6 +244,14 @@ def _make_index(database: Database, finding: Finding, remedy: str) -> None:
                 if isinstance(now, Checked) and now.item == finding.item and now.remedy == now.unmake:
                     database.autocommit(now.unmake or "")
         raise
+
+
+def distribute(database: Database) -> Iterator[Finding]:
+    """Let Citus distribute the host's tables, for those that are empty; yields what was done."""
+    for one in database.retry(citus.pending, read_only=True):
+        assert one.statement is not None
+        _change(database, one.statement)
+        yield one
 
 
 def init(database: Database) -> None:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from seqdev.errors import Held, Refused
 from seqdev.postgres.errors import (
     CONFLICT,
+    NOT_ON_CITUS,
     TOO_MUCH,
     driver_errors,
     is_refusal,
     locked_table,
     reason,
     translate,
+    unsupported,
 )
-from seqdev.postgres.queries import Query, Row
+from seqdev.postgres.queries import Query, Row, Statement
 from seqdev.postgres.stand_ins import used
 from seqdev.settings import Settings
 
@@ -36,6 +38,7 @@ class LockTimeout:
 
 T = TypeVar("T")
 
+PROPAGATE: Query[None] = Query("postgres/propagate.sql", type(None))
 IMMEDIATE: Query[None] = Query("postgres/immediate.sql", type(None))
 LOCK_TIMEOUT = Query("postgres/lock_timeout.sql", LockTimeout)
 
@@ -46,12 +49,15 @@ _STREAMED = 5_000
 class Transaction:
     """An open transaction. ``now`` is its one instant, by the server's clock; ``session`` its name.
 
-    ``settings``: with the rules that hold in it. ``stand_ins``: for tables of seqdev's own that are missing.
+    ``settings``: with the rules that hold in it. ``distributed``: Citus has spread the host's tables over its
+    nodes, and statements run as their files for that have them. ``stand_ins``: for missing tables of
+    seqdev's own.
     """
 
-    def __init__(self, connection: "Connection", session: str) -> None:
+    def __init__(self, connection: "Connection", session: str, distributed: bool = False) -> None:
         self._connection = connection
         self.session = session
+        self.distributed = distributed
         self.now = datetime.min
         self.settings = Settings()
         self.stand_ins: Mapping[str, str] = {}
@@ -71,9 +77,16 @@ class Transaction:
 
     def execute(self, query: Query[None], **given: object) -> int:
         """Run a statement that returns no rows; the number of rows it touched."""
-        statement = query.statement
-        with driver_errors():
-            return self._connection.exec_driver_sql(statement.text, statement.bind(given)).rowcount
+        statement = self._statement(query)
+        binds = statement.bind(given)
+        with self._errors(statement):
+            self._before(statement, binds)
+            return self._connection.exec_driver_sql(statement.text, binds).rowcount
+
+    def propagate(self) -> None:
+        """Let the transaction's settings hold on all nodes: Citus passes on no others than it is told to."""
+        if self.distributed:
+            self.execute(PROPAGATE)
 
     def made(self, text: str, row: Callable[..., T]) -> list[T]:
         """The rows of a SELECT that another statement has made, each as a ``row`` of its columns.
@@ -116,6 +129,7 @@ class Transaction:
     def wait_at_most(self, wait: timedelta) -> None:
         """From now on no statement waits longer for a lock: a shorter limit of the settings stays."""
         self.one(LOCK_TIMEOUT, most=wait)
+        self.propagate()
 
     @contextmanager
     def savepoint(self, *, passes_by: bool = False) -> Iterator[None]:
@@ -172,7 +186,7 @@ class Transaction:
     @contextmanager
     def copy(self, query: Query[None]) -> "Iterator[Copy]":
         """A COPY … FROM STDIN to write rows to."""
-        with self._driver.cursor() as cursor, cursor.copy(query.statement.text.encode()) as copy:
+        with self._driver.cursor() as cursor, cursor.copy(self._statement(query).text.encode()) as copy:
             yield copy
 
     @property
@@ -182,15 +196,34 @@ class Transaction:
         return driver
 
     def _run(self, query: Query[Row], given: Mapping[str, object], **options: Any) -> Iterator[Row]:
-        statement = query.statement
-        text = used(statement.text, self.stand_ins) if self.stand_ins else statement.text
-        with (
-            driver_errors(),
-            self._connection.exec_driver_sql(
-                text, statement.bind(given), execution_options=options
-            ) as result,
-        ):
-            yield from starmap(query.make(*result.keys()), result)
+        statement = self._statement(query)
+        binds = statement.bind(given)
+        with self._errors(statement):
+            self._before(statement, binds)
+            text = used(statement.text, self.stand_ins) if self.stand_ins else statement.text
+            with self._connection.exec_driver_sql(text, binds, execution_options=options) as result:
+                yield from starmap(query.make(*result.keys()), result)
+
+    def _statement(self, query: Query[Any]) -> Statement:
+        return query.distributed if self.distributed else query.statement
+
+    @contextmanager
+    def _errors(self, statement: Statement) -> Iterator[None]:
+        """The driver's own errors; of a statement that Citus does not run, that it is Citus."""
+        import psycopg
+
+        try:
+            with driver_errors():
+                yield
+        except psycopg.Error as error:
+            if self.distributed and error.sqlstate in NOT_ON_CITUS:
+                raise unsupported(statement.path) from error
+            raise
+
+    def _before(self, statement: Statement, binds: Mapping[str, str | None]) -> None:
+        for text in statement.before:
+            made = used(text, self.stand_ins) if self.stand_ins else text
+            self._connection.exec_driver_sql(made, dict(binds))
 
 
 def run_made(connection: "Connection", text: str) -> "CursorResult[Any]":

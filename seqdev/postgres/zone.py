@@ -16,11 +16,12 @@ DEFAULT = "UTC"
 
 @dataclass(frozen=True)
 class Readable:
-    """The row of ``postgres/kept.sql``: what of all that is kept with the database can be read."""
+    """The row of ``postgres/kept.sql``: what is kept with the database and can be read, and is it Citus."""
 
     zone: bool
     rules: bool
     blocked: bool
+    citus: bool
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,18 @@ class Work:
         return found | {"oldest": self.floor.oldest} if self.floor else found
 
 
+BATCH = 10_000
+"""Contacts a transaction, unless somebody wants another number."""
+
+BATCH_ON_CITUS = 100_000
+"""The same on Citus, where each statement goes to every shard, and one transaction at a time claims."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one run may take: contacts a transaction, messages in all (None: no limit), time, connections."""
 
-    batch_size: int = 10_000
+    batch_size: int = BATCH
     max_messages: int | None = None
     budget: timedelta = timedelta(seconds=50)
     jobs: int = 2

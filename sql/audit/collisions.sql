@@ -51,24 +51,8 @@ with kind (kind, severity, repair) as (
         ('repaired', 3, 'nothing: the steps to come were assigned since')
 ),
 
--- From each device straight to what is due from it; what no device can send collides with nothing.
-due as materialized (
-    select
-        sc.sequence_id,
-        sc.contact_phone,
-        sc.assigned_device_id,
-        sc.user_id
-    from user_devices as device
-    cross join lateral (
-        select c.*
-        from sequence_contacts as c
-        where
-            c.status = 'active'
-            and c.assigned_device_id = device.id
-            and c.next_trigger_time <= :'now'::timestamptz
-        offset 0
-    ) as sc
-    union all
+-- What is due; what no device can send collides with nothing.
+due as (
     select
         sc.sequence_id,
         sc.contact_phone,
@@ -77,11 +61,11 @@ due as materialized (
     from sequence_contacts as sc
     where
         sc.status = 'active'
-        and sc.assigned_device_id is null
+        and (sc.assigned_device_id is null or sc.assigned_device_id in (select d.id from user_devices as d))
         and sc.next_trigger_time <= :'now'::timestamptz
 ),
 
-contact as materialized (
+contact as (
     select
         m.user_id,
         m.recipient_phone as phone,
@@ -114,19 +98,25 @@ contact as materialized (
         and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
 ),
 
+-- A person with each device, where there is more than one.
 pair as materialized (
-    select
-        c.user_id,
-        c.phone,
-        c.device_id,
-        count(c.at)::integer as messages,
-        (count(*) - count(c.at))::integer as due,
-        min(c.at) filter (where isfinite(c.at)) as first_at,
-        max(c.at) filter (where isfinite(c.at)) as last_at,
-        (array_agg(c.sequence_id order by c.at desc nulls last, c.sequence_id))[1] as sequence_id,
-        coalesce(bool_or(c.sequence_id = nullif(:'sequence', '')::uuid), false) as is_asked
-    from contact as c
-    group by c.user_id, c.phone, c.device_id
+    select p.*
+    from (
+        select
+            c.user_id,
+            c.phone,
+            c.device_id,
+            count(c.at)::integer as messages,
+            (count(*) - count(c.at))::integer as due,
+            min(c.at) filter (where isfinite(c.at)) as first_at,
+            max(c.at) filter (where isfinite(c.at)) as last_at,
+            (array_agg(c.sequence_id order by c.at desc nulls last, c.sequence_id))[1] as sequence_id,
+            coalesce(bool_or(c.sequence_id = nullif(:'sequence', '')::uuid), false) as is_asked,
+            count(*) over (partition by c.user_id, c.phone) as devices
+        from contact as c
+        group by c.user_id, c.phone, c.device_id
+    ) as p
+    where p.devices > 1
 ),
 
 person as materialized (
@@ -143,9 +133,43 @@ person as materialized (
     from pair as p
     group by p.user_id, p.phone
     having
-        count(*) > 1
-        and (nullif(:'sequence', '')::uuid is null or bool_or(p.is_asked))
+        (nullif(:'sequence', '')::uuid is null or bool_or(p.is_asked))
         and (nullif(:'device', '')::uuid is null or bool_or(p.device_id = nullif(:'device', '')::uuid))
+),
+
+row_there as materialized (
+    select
+        c.id,
+        c.contact_phone,
+        s.user_id,
+        c.status = 'active' or c.status = any(:'waiting'::text []) as is_to_come
+    from sequence_contacts as c
+    inner join sequences as s on c.sequence_id = s.id
+    where c.contact_phone in (select p.phone from person as p)
+),
+
+rows_of as materialized (
+    select
+        p.user_id,
+        p.phone,
+        bool_or(c.is_to_come) as is_to_come,
+        bool_or(last.command ~ '^repair (?!undo)') as is_repaired
+    from person as p
+    inner join row_there as c on p.user_id = c.user_id and p.phone = c.contact_phone
+    left join lateral (
+        -- What is in effect: the last change of its device.
+        select r.command
+        from seqdev.change as ch
+        inner join seqdev.run as r on ch.run_id = r.id
+        where
+            ch.row_id = c.id
+            and ch.table_name = 'sequence_contacts'
+            and ch.column_name = 'assigned_device_id'
+            and ch.changed_at > p.last_at
+        order by ch.id desc
+        limit 1
+    ) as last on true
+    group by p.user_id, p.phone
 ),
 
 finding as materialized (
@@ -166,27 +190,7 @@ finding as materialized (
             else 'irreparable'
         end as state
     from person as p
-    left join lateral (
-        select
-            bool_or(c.status = 'active' or c.status = any(:'waiting'::text [])) as is_to_come,
-            bool_or(last.command ~ '^repair (?!undo)') as is_repaired
-        from sequence_contacts as c
-        inner join sequences as s on c.sequence_id = s.id
-        left join lateral (
-            -- What is in effect: the last change of its device.
-            select r.command
-            from seqdev.change as ch
-            inner join seqdev.run as r on ch.run_id = r.id
-            where
-                ch.row_id = c.id
-                and ch.table_name = 'sequence_contacts'
-                and ch.column_name = 'assigned_device_id'
-                and ch.changed_at > p.last_at
-            order by ch.id desc
-            limit 1
-        ) as last on true
-        where c.contact_phone = p.phone and s.user_id = p.user_id
-    ) as rows_of on true
+    left join rows_of on p.user_id = rows_of.user_id and p.phone = rows_of.phone
 ),
 
 happened as materialized (

@@ -139,21 +139,52 @@ began as materialized (
     where r.command = 'tick'
 ),
 
+-- Rows that are done, without what belongs to them: seqdev's own message, or the row of the next step.
 done as materialized (
     select
         sc.id,
         sc.sequence_id,
         sc.contact_phone,
-        sc.sequence_stepid,
-        s.user_id
+        s.user_id,
+        own.is_there is null as is_unsent,
+        step.next_id is not null and next_row.is_there is null as is_orphan,
+        any_message.is_there as is_written
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
+    left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
+    left join lateral (
+        select true as is_there
+        from broadcast_messages as m
+        where m.recipient_phone = sc.contact_phone and m.id = md5('seqdev message ' || sc.id)::uuid
+        limit 1
+    ) as own on true
+    left join lateral (
+        select true as is_there
+        from sequence_contacts as n
+        where
+            n.sequence_id = sc.sequence_id
+            and n.contact_phone = sc.contact_phone
+            and n.sequence_stepid = step.next_id
+        limit 1
+    ) as next_row on true
+    -- Few are looked at, unless another processor did the past.
+    left join lateral (
+        select true as is_there
+        from broadcast_messages as m
+        where
+            own.is_there is null
+            and m.recipient_phone = sc.contact_phone
+            and m.sequence_id = sc.sequence_id
+            and (m.sequence_stepid is null or m.sequence_stepid = sc.sequence_stepid)
+        limit 1
+    ) as any_message on true
     where
         sc.status = any(:'done'::text [])
         and sc.completed_at >= :'now'::timestamptz - :'since'::interval
         and (nullif(:'until', '')::timestamptz is null or sc.completed_at < nullif(:'until', '')::timestamptz)
         and sc.completed_at >= (select began.at from began)
         and coalesce(sc.last_error !~ '^ended', true)
+        and (own.is_there is null or step.next_id is not null and next_row.is_there is null)
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
@@ -162,42 +193,29 @@ done as materialized (
         and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
 ),
 
--- Without seqdev's own message: few, unless another processor did the past.
-unsent as materialized (
-    select done.*
-    from done
-    left join lateral (
-        select true as is_there
-        from broadcast_messages as m
-        where m.id = md5('seqdev message ' || done.id)::uuid
-        limit 1
-    ) as own on true
-    where own.is_there is null
-),
-
--- Without the row of the next step.
-orphan as materialized (
-    select done.*
-    from done
-    inner join step on done.sequence_stepid = step.id and done.sequence_id = step.sequence_id
-    left join lateral (
-        select true as is_there
-        from sequence_contacts as n
-        where
-            n.sequence_id = done.sequence_id
-            and n.contact_phone = done.contact_phone
-            and n.sequence_stepid = step.next_id
-        limit 1
-    ) as next_row on true
-    where step.next_id is not null and next_row.is_there is null
+-- Who can still enter the sequence of such a row.
+entering as materialized (
+    select distinct
+        l.user_id,
+        l.phone,
+        entry.sequence_id
+    from leads as l
+    cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
+    inner join entry on btrim(m.member) = entry.trigger
+    where l.phone in (
+        select done.contact_phone
+        from done
+        where done.is_orphan
+    )
 ),
 
 -- Messages of the window whose row is not done.
-early as materialized (
+written as materialized (
     select
         sc.id,
-        bool_or(m.id = md5('seqdev message ' || sc.id)::uuid) as is_own,
-        bool_or(m.id <> md5('seqdev message ' || sc.id)::uuid) and min(sc.status) = 'active' as is_foreign
+        sc.status,
+        m.created_at,
+        m.id = md5('seqdev message ' || sc.id)::uuid as is_own
     from broadcast_messages as m
     inner join sequences as s on m.sequence_id = s.id
     inner join sequence_contacts as sc
@@ -209,19 +227,28 @@ early as materialized (
         m.created_at >= :'now'::timestamptz - :'since'::interval
         and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and (sc.status = any(:'done'::text [])) is not true
-        -- Of an earlier time round, before the person began anew.
-        and not exists (
-            select 1
-            from seqdev.change as ch
-            where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-        )
         and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
         )
         and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
         and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
-    group by sc.id
+),
+
+early as materialized (
+    select
+        w.id,
+        bool_or(w.is_own) as is_own,
+        bool_or(not w.is_own) and min(w.status) = 'active' as is_foreign
+    from written as w
+    where
+        -- Of an earlier time round, before the person began anew.
+        not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = w.id and ch.column_name = 'id' and ch.changed_at >= w.created_at
+        )
+    group by w.id
 ),
 
 -- Rows that are not done, and give cause to look at them.
@@ -280,6 +307,7 @@ standing as materialized (
 stranded as materialized (
     select distinct on (sc.sequence_id, sc.contact_phone)
         sc.id,
+        sc.contact_phone,
         before.completed_at,
         coalesce(
             last.next_hours,
@@ -311,45 +339,45 @@ stranded as materialized (
 
 rescheduled as materialized (
     select
-        sc.id,
-        due.at as due_at
-    from sequence_contacts as sc
-    inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
-    inner join sequence_contacts as before
-        on
-            sc.sequence_id = before.sequence_id
-            and sc.contact_phone = before.contact_phone
-            and step.id = before.sequence_stepid
-    cross join lateral (
+        paired.id,
+        paired.contact_phone,
+        paired.due_at
+    from (
         select
+            sc.id,
+            sc.contact_phone,
+            sc.next_trigger_time,
             case
                 when isfinite(before.completed_at) and isfinite(sc.next_trigger_time)
                     -- A hundred years are more than any calendar here needs.
                     then before.completed_at::timestamptz + least(step.next_hours, 876000) * interval '1 hour'
-            end as at
-    ) as due
+            end as due_at
+        from sequence_contacts as sc
+        inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
+        inner join sequence_contacts as before
+            on
+                sc.sequence_id = before.sequence_id
+                and sc.contact_phone = before.contact_phone
+                and step.id = before.sequence_stepid
+        where
+            sc.status = 'active'
+            and before.status = any(:'done'::text [])
+            -- Only what seqdev has made: it was due exactly then.
+            and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
+    ) as paired
     where
-        sc.status = 'active'
-        and before.status = any(:'done'::text [])
-        -- Only what seqdev has made: it was due exactly then.
-        and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
-        and (due.at > :'now'::timestamptz or sc.next_trigger_time > :'now'::timestamptz)
-        and abs(extract(epoch from due.at) - extract(epoch from sc.next_trigger_time::timestamptz)) > 60
+        (paired.due_at > :'now'::timestamptz or paired.next_trigger_time > :'now'::timestamptz)
+        and abs(
+            extract(epoch from paired.due_at) - extract(epoch from paired.next_trigger_time::timestamptz)
+        ) > 60
 ),
 
 finding (kind, id) as materialized (
     select
         'done_no_message',
-        unsent.id
-    from unsent
-    where not exists (
-        select 1
-        from broadcast_messages as m
-        where
-            m.recipient_phone = unsent.contact_phone
-            and m.sequence_id = unsent.sequence_id
-            and (m.sequence_stepid is null or m.sequence_stepid = unsent.sequence_stepid)
-    )
+        done.id
+    from done
+    where done.is_unsent and done.is_written is null
     union all
     select
         'message_not_done',
@@ -365,16 +393,15 @@ finding (kind, id) as materialized (
     union all
     select
         'next_step_missing',
-        orphan.id
-    from orphan
+        done.id
+    from done
     -- When a sequence is over its trigger leaves the lead: a step that was added later is not missing.
-    where exists (
-        select 1
-        from leads as l
-        cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
-        inner join entry on btrim(m.member) = entry.trigger
-        where l.user_id = orphan.user_id and l.phone = orphan.contact_phone and entry.sequence_id = orphan.sequence_id
-    )
+    inner join entering
+        on
+            done.user_id = entering.user_id
+            and done.contact_phone = entering.phone
+            and done.sequence_id = entering.sequence_id
+    where done.is_orphan
     union all
     select
         one.kind,
@@ -624,7 +651,7 @@ summary as (
     group by recent.number
 ),
 
-listed as (
+listed as materialized (
     select
         p.*,
         row_number() over () as place
@@ -635,12 +662,33 @@ listed as (
         order by kind.severity, placed.kind, placed.at nulls first, placed.id
         limit nullif(:'limit', '')::integer
     ) as p
+),
+
+owner as materialized (
+    select distinct on (l.user_id, l.phone)
+        l.user_id,
+        l.phone,
+        l.device_id
+    from leads as l
+    where l.phone in (select listed.contact_phone from listed)
+    order by l.user_id, l.phone
+),
+
+told as materialized (
+    select
+        listed.*,
+        s.name as sequence_name,
+        s.user_id,
+        owner.device_id as lead_device_id
+    from listed
+    left join sequences as s on listed.sequence_id = s.id
+    left join owner on s.user_id = owner.user_id and listed.contact_phone = owner.phone
 )
 
 select
     f.kind as finding,
     f.contact_phone::text as phone,
-    s.name::text as sequence,
+    f.sequence_name::text as sequence,
     f.sequence_id,
     coalesce(st.day_number, f.current_step)::integer as step,
     f.sequence_stepid as step_id,
@@ -652,8 +700,8 @@ select
     case when isfinite(f.at) then f.at end as at,
     f.id as contact_id,
     replace(
-        replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, l.device_id::text, 'DEVICE')),
-        'USER', coalesce(s.user_id::text, 'USER')
+        replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, f.lead_device_id::text, 'DEVICE')),
+        'USER', coalesce(f.user_id::text, 'USER')
     ) as repair,
     tally.total,
     tally.found,
@@ -661,15 +709,8 @@ select
 from summary
 cross join tally
 -- A row at least: where all is repaired, nothing is listed.
-left join listed as f on true
+left join told as f on true
 left join kind on f.kind = kind.kind
-left join sequences as s on f.sequence_id = s.id
 left join sequence_steps as st on f.sequence_stepid = st.id
 left join user_devices as d on f.assigned_device_id = d.id
-left join lateral (
-    select lead.device_id
-    from leads as lead
-    where lead.user_id = s.user_id and lead.phone = f.contact_phone
-    limit 1
-) as l on true
 order by f.place;

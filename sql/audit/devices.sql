@@ -86,46 +86,39 @@ assigned as materialized (
     group by person.assigned_device_id
 ),
 
-due_row as materialized (
-    select
-        device.id as device_id,
-        sc.sequence_id,
-        sc.next_trigger_time
-    from user_devices as device
-    cross join lateral (
-        select c.*
-        from sequence_contacts as c
-        where
-            c.status = 'active'
-            and c.assigned_device_id = device.id
-            and c.next_trigger_time <= :'now'::timestamptz
-        offset 0
-    ) as sc
-    union all
-    -- Contacts without an assigned device are their lead's.
-    select
-        l.device_id,
-        sc.sequence_id,
-        sc.next_trigger_time
-    from sequence_contacts as sc
-    inner join sequences as s on sc.sequence_id = s.id
-    inner join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
-    where
-        sc.status = 'active'
-        and sc.assigned_device_id is null
-        and sc.next_trigger_time <= :'now'::timestamptz
-),
-
 due as materialized (
     select
         r.device_id,
         count(*)::integer as contacts,
         min(r.next_trigger_time) filter (where isfinite(r.next_trigger_time))::timestamptz as oldest
-    from due_row as r
-    inner join sequences as s on r.sequence_id = s.id
-    where
-        s.id = any(:'active_sequences'::uuid [])
-        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+    from (
+        select
+            sc.contact_phone,
+            sc.assigned_device_id as device_id,
+            sc.next_trigger_time
+        from sequence_contacts as sc
+        where
+            sc.status = 'active'
+            and sc.assigned_device_id in (select device.id from user_devices as device)
+            and sc.next_trigger_time <= :'now'::timestamptz
+            and sc.sequence_id = any(:'active_sequences'::uuid [])
+            and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+        union all
+        -- Contacts without an assigned device are their lead's.
+        select
+            sc.contact_phone,
+            l.device_id,
+            sc.next_trigger_time
+        from sequence_contacts as sc
+        inner join sequences as s on sc.sequence_id = s.id
+        inner join leads as l on s.user_id = l.user_id and sc.contact_phone = l.phone
+        where
+            sc.status = 'active'
+            and sc.assigned_device_id is null
+            and sc.next_trigger_time <= :'now'::timestamptz
+            and sc.sequence_id = any(:'active_sequences'::uuid [])
+            and (nullif(:'sequence', '')::uuid is null or sc.sequence_id = nullif(:'sequence', '')::uuid)
+    ) as r
     group by r.device_id
 ),
 
@@ -164,56 +157,69 @@ device as materialized (
         and (nullif(:'sequence', '')::uuid is null or assigned.device_id is not null)
 ),
 
+-- What is in the queue of devices that may be in trouble: whether it waits, and since 15 minutes.
+queue as materialized (
+    select
+        m.device_id,
+        bool_or(m.status = 'pending') as is_pending,
+        bool_or(coalesce(m.scheduled_at, m.created_at) <= :'now'::timestamptz - interval '15 minutes') as is_late
+    from broadcast_messages as m
+    where
+        m.status in ('pending', 'queued', 'processing')
+        and m.device_id in (
+            select d.id
+            from device as d
+            where not d.is_online or d.in_flight > 0
+        )
+    group by m.device_id
+),
+
+sending as materialized (
+    select distinct m.device_id
+    from broadcast_messages as m
+    where
+        m.sent_at > :'now'::timestamptz - interval '15 minutes'
+        and m.status not in ('pending', 'queued', 'processing', 'failed')
+        and m.status <> all(:'failed'::text [])
+        and m.device_id in (
+            select d.id
+            from device as d
+            where d.is_online and d.in_flight > 0
+        )
+),
+
+owner as materialized (
+    select distinct l.device_id
+    from leads as l
+    where
+        l.device_id in (
+            select d.id
+            from device as d
+            where d.is_gone
+        )
+),
+
 finding as materialized (
     select
         d.*,
         case
-            when d.is_gone and (d.has_people or d.due > 0 or owns.leads or waits.pending) then 'gone'
-            when d.pause is not null then 'paused'
             when
-                d.is_online
-                and d.in_flight > 0
-                and exists (
-                    select 1
-                    from broadcast_messages as m
-                    where
-                        m.device_id = d.id
-                        and m.status in ('pending', 'queued', 'processing')
-                        and coalesce(m.scheduled_at, m.created_at) <= :'now'::timestamptz - interval '15 minutes'
-                )
-                and not exists (
-                    select 1
-                    from broadcast_messages as m
-                    where
-                        m.device_id = d.id
-                        and m.sent_at > :'now'::timestamptz - interval '15 minutes'
-                        and m.status not in ('pending', 'queued', 'processing', 'failed')
-                        and m.status <> all(:'failed'::text [])
-                )
-                then 'zombie'
-            when not d.is_online and (d.due > 0 or waits.pending) and not d.is_gone then 'offline_with_work'
+                d.is_gone and (d.has_people or d.due > 0 or owner.device_id is not null or coalesce(queue.is_pending, false))
+                then 'gone'
+            when d.pause is not null then 'paused'
+            when d.is_online and d.in_flight > 0 and queue.is_late and sending.device_id is null then 'zombie'
+            when
+                not d.is_online and (d.due > 0 or coalesce(queue.is_pending, false)) and not d.is_gone
+                then 'offline_with_work'
             when d.out_of_service and d.due + d.in_flight > 0 then 'out_of_service'
             when d.is_online and d.new_reason = 'device_restricted' then 'restricted'
             when d.room = 0 and d.due > 0 then 'full'
             when not d.is_online and d.in_flight > 0 then 'begun_only'
         end as kind
     from device as d
-    cross join lateral (
-        select
-            not d.is_online and exists (
-                select 1
-                from broadcast_messages as m
-                where m.device_id = d.id and m.status = 'pending'
-            ) as pending
-    ) as waits
-    cross join lateral (
-        select
-            d.is_gone and d.id in (
-                select l.device_id
-                from leads as l
-                where l.device_id is not null
-            ) as leads
-    ) as owns
+    left join queue on d.id = queue.device_id
+    left join sending on d.id = sending.device_id
+    left join owner on d.id = owner.device_id
 ),
 
 -- tally: as in audit/contacts.sql

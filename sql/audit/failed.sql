@@ -88,7 +88,7 @@ cause as materialized (
         as c (name, pattern, outlook, place)
 ),
 
-failed as materialized (
+unsent as materialized (
     select
         m.id,
         m.user_id,
@@ -98,10 +98,24 @@ failed as materialized (
         m.recipient_phone,
         m.status,
         m.error_message,
-        m.created_at,
+        m.created_at
+    from broadcast_messages as m
+    where
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
+        and m.status = any(:'failed'::text [])
+        and m.sequence_id is not null
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
+),
+
+failed as materialized (
+    select
+        m.*,
         coalesce(told.name, case when m.error_message ~ '\S' then 'other' else 'no_reason' end) as cause,
         coalesce(told.outlook, 'unsure') as outlook
-    from broadcast_messages as m
+    from unsent as m
     left join lateral (
         select
             cause.name,
@@ -111,14 +125,6 @@ failed as materialized (
         order by cause.place
         limit 1
     ) as told on true
-    where
-        m.created_at >= :'now'::timestamptz - :'since'::interval
-        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
-        and m.status = any(:'failed'::text [])
-        and m.sequence_id is not null
-        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
-        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
-        and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
 ),
 
 finding as materialized (

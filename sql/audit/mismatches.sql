@@ -90,7 +90,7 @@ gone as materialized (
     where d.is_gone
 ),
 
-written as materialized (
+written as (
     select
         sc.id as contact_id,
         sc.contact_phone,
@@ -129,7 +129,7 @@ written as materialized (
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
-looked_at as (
+looked_at as materialized (
     select w.*
     from written as w
     where
@@ -142,6 +142,48 @@ looked_at as (
         )
 ),
 
+-- The person's other rows in the sequence.
+other as materialized (
+    select distinct
+        w.contact_id,
+        other.id
+    from looked_at as w
+    inner join sequence_contacts as other
+        on w.contact_phone = other.contact_phone and w.sequence_id = other.sequence_id and w.contact_id <> other.id
+    where w.assigned_device_id is distinct from w.device_id
+),
+
+repaired as materialized (
+    select distinct w.message_id
+    from looked_at as w
+    inner join other on w.contact_id = other.contact_id
+    cross join lateral (
+        -- What is in effect: the last change of its device.
+        select r.command
+        from seqdev.change as ch
+        inner join seqdev.run as r on ch.run_id = r.id
+        where
+            ch.row_id = other.id
+            and ch.table_name = 'sequence_contacts'
+            and ch.column_name = 'assigned_device_id'
+            and ch.changed_at > w.created_at
+        order by ch.id desc
+        limit 1
+    ) as last
+    where w.assigned_device_id is distinct from w.device_id and last.command ~ '^repair (?!undo)'
+),
+
+owner as materialized (
+    select distinct on (l.user_id, l.phone)
+        l.user_id,
+        l.phone,
+        l.device_id
+    from looked_at as w
+    inner join leads as l on w.contact_phone = l.phone and w.user_id = l.user_id
+    where w.assigned_device_id is distinct from w.device_id
+    order by l.user_id, l.phone, l.id
+),
+
 judged as materialized (
     select
         w.*,
@@ -149,29 +191,7 @@ judged as materialized (
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
-        (w.assigned_device_id is distinct from w.device_id)
-        and exists (
-            select 1
-            from sequence_contacts as other
-            cross join lateral (
-                -- What is in effect: the last change of its device.
-                select r.command
-                from seqdev.change as ch
-                inner join seqdev.run as r on ch.run_id = r.id
-                where
-                    ch.row_id = other.id
-                    and ch.table_name = 'sequence_contacts'
-                    and ch.column_name = 'assigned_device_id'
-                    and ch.changed_at > w.created_at
-                order by ch.id desc
-                limit 1
-            ) as last
-            where
-                other.sequence_id = w.sequence_id
-                and other.contact_phone = w.contact_phone
-                and other.id <> w.contact_id
-                and last.command ~ '^repair (?!undo)'
-        ) as is_repaired,
+        w.message_id in (select repaired.message_id from repaired) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
             when used.user_id <> w.user_id then 'other_users_device'
@@ -200,13 +220,7 @@ judged as materialized (
     from looked_at as w
     left join user_devices as assigned on w.assigned_device_id = assigned.id
     left join user_devices as used on w.device_id = used.id
-    -- One look into the index a message, however wrong the estimate of their number is.
-    left join lateral (
-        select lead.device_id
-        from leads as lead
-        where lead.user_id = w.user_id and lead.phone = w.contact_phone
-        limit 1
-    ) as l on true
+    left join owner as l on w.user_id = l.user_id and w.contact_phone = l.phone
 ),
 
 told as materialized (
@@ -216,25 +230,32 @@ told as materialized (
     from judged as j
 ),
 
+-- Whose next message is still to come.
+to_come as materialized (
+    select distinct
+        c.sequence_id,
+        c.contact_phone
+    from sequence_contacts as c
+    where
+        (c.status = 'active' or c.status = any(:'waiting'::text []))
+        and c.contact_phone in (
+            select t.contact_phone
+            from told as t
+            where t.kind is not null
+        )
+),
+
 finding as materialized (
     select
         t.*,
         case
             when t.kind is null then null
             when t.kind = 'repaired' then 'repaired'
-            when t.kind in ('assigned_since', 'used_device_deleted') or next_row.is_there is null then 'irreparable'
+            when t.kind in ('assigned_since', 'used_device_deleted') or next_row.contact_phone is null then 'irreparable'
             else 'open'
         end as state
     from told as t
-    left join lateral (
-        select true as is_there
-        from sequence_contacts as c
-        where
-            c.sequence_id = t.sequence_id
-            and c.contact_phone = t.contact_phone
-            and (c.status = 'active' or c.status = any(:'waiting'::text []))
-        limit 1
-    ) as next_row on true
+    left join to_come as next_row on t.sequence_id = next_row.sequence_id and t.contact_phone = next_row.contact_phone
 ),
 
 happened as materialized (

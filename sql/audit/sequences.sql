@@ -39,7 +39,7 @@
 \if :{?active} \else \set active '{active}' \endif
 \if :{?limit} \else \set limit '20' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
-with recursive kind (kind, severity, repair) as (
+with kind (kind, severity, repair) as (
     values
         ('no_entry_step', 1, 'flag the first step as is_entry_point, and give it a trigger'),
         ('looping_trigger', 2, 'let next_trigger of this step name another step, or nothing'),
@@ -88,21 +88,42 @@ step as materialized (
 ),
 
 -- The way that a person goes, from each entry step to the end, or to a step that they had before.
-way (step_id, next_id, before) as (
+way as materialized (
+    with recursive gone (step_id, next_id, before) as (
+        select
+            step.id,
+            step.next_id,
+            array[step.id]
+        from step
+        where step.is_entry
+        union all
+        select
+            step.id,
+            step.next_id,
+            gone.before || step.id
+        from gone
+        inner join step on gone.next_id = step.id
+        where step.id <> all(gone.before)
+    )
+
+    select gone.*
+    from gone
+),
+
+waiting as materialized (
     select
-        step.id,
-        step.next_id,
-        array[step.id]
-    from step
-    where step.is_entry
-    union all
-    select
-        step.id,
-        step.next_id,
-        way.before || step.id
-    from way
-    inner join step on way.next_id = step.id
-    where step.id <> all(way.before)
+        sc.sequence_id,
+        count(distinct sc.contact_phone) as people
+    from sequence_contacts as sc
+    where
+        sc.status = 'active'
+        and sc.sequence_id in (
+            select s.id
+            from sequence as s
+            left join gate as g on s.id = g.sequence_id and g.id is null
+            where not s.runs or g.pause is not null
+        )
+    group by sc.sequence_id
 ),
 
 finding (kind, sequence_id, step_id, detail, people) as (
@@ -215,26 +236,18 @@ finding (kind, sequence_id, step_id, detail, people) as (
         null,
         waiting.people
     from sequence as s
-    cross join lateral (
-        select count(distinct sc.contact_phone) as people
-        from sequence_contacts as sc
-        where sc.sequence_id = s.id and sc.status = 'active'
-    ) as waiting
-    where not s.runs and waiting.people > 0
+    inner join waiting on s.id = waiting.sequence_id
+    where not s.runs
     union all
     select
         'paused',
         s.id,
         null,
         g.pause,
-        waiting.people
+        coalesce(waiting.people, 0)
     from sequence as s
     inner join gate as g on s.id = g.sequence_id and g.id is null
-    cross join lateral (
-        select count(distinct sc.contact_phone) as people
-        from sequence_contacts as sc
-        where sc.sequence_id = s.id and sc.status = 'active'
-    ) as waiting
+    left join waiting on s.id = waiting.sequence_id
     where g.pause is not null
     union all
     select

@@ -49,13 +49,9 @@ with kind (kind, severity, repair) as (
         ('no_contact', 2, 'find out who writes to people that are not enrolled')
 ),
 
-finding as materialized (
+-- Each message of the window with the rows that it may belong to.
+written as materialized (
     select
-        case
-            when sc.has_own then 'written_twice'
-            when sc.contacts > 0 then 'other_writer'
-            else 'no_contact'
-        end as kind,
         m.id,
         m.created_at,
         m.recipient_phone,
@@ -64,30 +60,26 @@ finding as materialized (
         m.device_id,
         m.status,
         m.user_id,
-        s.name as sequence_name
+        s.name as sequence_name,
+        sc.contact_ids,
+        sc.has_own,
+        sc.is_others
     from broadcast_messages as m
     left join sequences as s on m.sequence_id = s.id
-    cross join lateral (
+    left join lateral (
         select
-            count(*) as contacts,
-            coalesce(bool_or(
-                m.id = md5('seqdev message ' || c.id)::uuid
-                -- Of an earlier time round, before the person began anew.
-                or exists (
-                    select 1
-                    from seqdev.change as ch
-                    where ch.row_id = c.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-                )
-            ), false) as is_own,
+            array_agg(c.id) as contact_ids,
+            coalesce(bool_or(m.id = md5('seqdev message ' || c.id)::uuid), false) as is_own,
             coalesce(bool_or(m.sequence_stepid is not null and own.id is not null), false) as has_own,
             coalesce(bool_or(c.user_id <> m.user_id), false) as is_others
         from sequence_contacts as c
-        left join broadcast_messages as own on own.id = md5('seqdev message ' || c.id)::uuid
+        left join broadcast_messages as own
+            on c.contact_phone = own.recipient_phone and own.id = md5('seqdev message ' || c.id)::uuid
         where
             c.sequence_id = m.sequence_id
             and c.contact_phone = m.recipient_phone
             and (m.sequence_stepid is null or c.sequence_stepid = m.sequence_stepid)
-    ) as sc
+    ) as sc on true
     where
         m.created_at >= :'now'::timestamptz - :'since'::interval
         and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
@@ -103,22 +95,56 @@ finding as materialized (
         and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
 ),
 
+finding as materialized (
+    select
+        case
+            when w.has_own then 'written_twice'
+            when w.contact_ids is not null then 'other_writer'
+            else 'no_contact'
+        end as kind,
+        w.id,
+        w.created_at,
+        w.recipient_phone,
+        w.sequence_id,
+        w.sequence_stepid,
+        w.device_id,
+        w.status,
+        w.user_id,
+        w.sequence_name,
+        w.contact_ids
+    from written as w
+    where
+        -- Of an earlier time round, before the person began anew.
+        not exists (
+            select 1
+            from unnest(w.contact_ids) as c (id)
+            inner join seqdev.change as ch on c.id = ch.row_id
+            where ch.column_name = 'id' and ch.changed_at >= w.created_at
+        )
+),
+
+standing as materialized (
+    select c.id
+    from sequence_contacts as c
+    where c.status = 'active' and c.contact_phone in (select f.recipient_phone from finding as f)
+),
+
 -- Whether anything can still be done about it.
 stated as materialized (
     select
         f.*,
         case
             when f.kind = 'written_twice' then case when f.status = 'pending' then 'open' else 'irreparable' end
-            when coalesce(row_there.stands, false) then 'open'
-            when coalesce(row_there.is_repaired, false) then 'repaired'
+            when row_there.stands then 'open'
+            when row_there.is_repaired then 'repaired'
             else 'irreparable'
         end as state
     from finding as f
-    left join lateral (
+    cross join lateral (
         select
-            bool_or(c.status = 'active') as stands,
-            bool_or(last.command = 'repair written-by-other') as is_repaired
-        from sequence_contacts as c
+            coalesce(bool_or(c.id in (select standing.id from standing)), false) as stands,
+            coalesce(bool_or(last.command = 'repair written-by-other'), false) as is_repaired
+        from unnest(f.contact_ids) as c (id)
         left join lateral (
             -- What is in effect: the last change of its status.
             select r.command
@@ -132,11 +158,7 @@ stated as materialized (
             order by ch.id desc
             limit 1
         ) as last on true
-        where
-            c.sequence_id = f.sequence_id
-            and c.contact_phone = f.recipient_phone
-            and (f.sequence_stepid is null or c.sequence_stepid = f.sequence_stepid)
-    ) as row_there on true
+    ) as row_there
 ),
 
 happened as materialized (

@@ -76,8 +76,27 @@ chunk as materialized (
         and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
         and (nullif(:'device', '')::uuid is null or l.device_id = nullif(:'device', '')::uuid)
         and (:'leads'::uuid [] = '{}' or l.id = any(:'leads'::uuid []))
+        -- Nothing is read where there is no such rule.
+        and exists (select 1 from reopened)
     order by l.id
     limit :'batch'::integer
+),
+
+called as materialized (
+    select
+        l.id as lead_id,
+        l.phone,
+        r.id as sequence_id,
+        r.after
+    from reopened as r
+    inner join chunk as l on r.user_id = l.user_id
+    where
+        exists (
+            select 1
+            from unnest(string_to_array(l.trigger, ',')) as m (member)
+            inner join step as entry on btrim(m.member) = btrim(entry.entry_trigger)
+            where entry.sequence_id = r.id
+        )
 )
 
 select
@@ -85,26 +104,16 @@ select
     coalesce(array_agg(found.sequence_id), '{}')::text as again_sequences
 from (
     select
-        l.id as lead_id,
-        r.id as sequence_id
-    from reopened as r
-    inner join chunk as l on r.user_id = l.user_id
-    inner join sequence_contacts as sc on r.id = sc.sequence_id and l.phone = sc.contact_phone
+        c.lead_id,
+        c.sequence_id
+    from called as c
+    inner join sequence_contacts as sc on c.phone = sc.contact_phone and c.sequence_id = sc.sequence_id
     left join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.id
-    where
-        -- Nothing is read where there is no such rule.
-        exists (select 1 from reopened)
-        and exists (
-            select 1
-            from unnest(string_to_array(l.trigger, ',')) as m (member)
-            inner join step as entry on btrim(m.member) = btrim(entry.entry_trigger)
-            where entry.sequence_id = r.id
-        )
-    group by l.id, r.id, r.after
+    group by c.lead_id, c.sequence_id, c.after
     having
         bool_and(coalesce(sc.status = any(:'done'::text []), false))
         and bool_or(step.entry_trigger is not null)
         and bool_or(step.id is not null and step.next_id is null or sc.last_error ~ '^ended')
-        and max(sc.completed_at)::timestamptz <= :'now'::timestamptz - r.after
+        and max(sc.completed_at)::timestamptz <= :'now'::timestamptz - c.after
 ) as found
 \gset

@@ -133,7 +133,7 @@ candidate as materialized (
         inner join leads as plain on person.user_id = plain.user_id and person.digits = plain.phone
         where plain.phone !~ :'national'::text
     ) as own
-    inner join leads as l on own.id = l.id
+    inner join leads as l on own.phone = l.phone and own.id = l.id
     cross join lateral unnest(string_to_array(l.trigger, ',')) as m (member)
     inner join entry as e on own.user_id = e.user_id and btrim(m.member) = e.trigger
     left join user_devices as d on l.device_id = d.id

@@ -65,6 +65,33 @@ contact as materialized (
         )
 ),
 
+lead as materialized (
+    select
+        l.user_id,
+        l.phone,
+        l.device_id
+    from leads as l
+    where l.phone = any(:'phones'::text [])
+),
+
+message as materialized (
+    select
+        m.id,
+        m.recipient_phone,
+        m.user_id,
+        m.sequence_id,
+        m.sequence_stepid,
+        m.status,
+        m.sent_at,
+        m.scheduled_at,
+        m.created_at,
+        m.error_message,
+        m.device_id,
+        m.content
+    from broadcast_messages as m
+    where m.recipient_phone = any(:'phones'::text []) and m.sequence_id is not null
+),
+
 place as (
     select
         c.owner_id,
@@ -160,7 +187,7 @@ select
     coalesce(b.id in (select gone.id from gone), false) as message_device_gone,
     left(regexp_replace(left(m.content, 400), '\s+', ' ', 'g'), 40) as preview
 from place as p
-left join leads as l on p.lead_user_id = l.user_id and p.contact_phone = l.phone
+left join lead as l on p.lead_user_id = l.user_id and p.contact_phone = l.phone
 cross join lateral (
     select
         coalesce(p.assigned_device_id, l.device_id) as id,
@@ -183,7 +210,7 @@ left join lateral (
             own.error_message,
             own.device_id,
             own.content
-        from broadcast_messages as own
+        from message as own
         where own.id = md5('seqdev message ' || p.contact_id)::uuid
         union all
         select
@@ -196,7 +223,7 @@ left join lateral (
             other.error_message,
             other.device_id,
             other.content
-        from broadcast_messages as other
+        from message as other
         where
             other.recipient_phone = p.contact_phone
             and other.user_id = p.owner_id

@@ -33,6 +33,21 @@ with same as materialized (
         s.is_in
     from unnest(:'same_leads'::uuid [], :'same_sequences'::uuid [], :'same_are_in'::boolean [])
         as s (lead_id, sequence_id, is_in)
+),
+
+lead as materialized (
+    select l.*
+    from leads as l
+    where l.phone = any(:'phones'::text [])
+),
+
+contact as materialized (
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        coalesce(sc.status <> all(:'waiting'::text []), true) as is_in
+    from sequence_contacts as sc
+    where sc.contact_phone = any(:'phones'::text [])
 )
 
 select
@@ -47,11 +62,8 @@ select
             when e.sequence_id is null then 'nobody_listens'
             when l.phone ~ '\S' and exists (
                 select 1
-                from sequence_contacts as sc
-                where
-                    sc.sequence_id = e.sequence_id
-                    and sc.contact_phone = l.phone
-                    and coalesce(sc.status <> all(:'waiting'::text []), true)
+                from contact as sc
+                where sc.sequence_id = e.sequence_id and sc.contact_phone = l.phone and sc.is_in
             ) or same.is_in then 'already_in'
             when not e.is_active then 'sequence_inactive'
             when :'blocked'::boolean or l.user_id = any(:'blocked_for'::uuid []) then 'blocked'
@@ -69,25 +81,24 @@ select
     case when not same.is_in then coalesce(
         (
             select sc.contact_phone
-            from sequence_contacts as sc
-            where sc.sequence_id = e.sequence_id and sc.contact_phone = any(:'phones'::text []) and sc.contact_phone <> l.phone
-            order by coalesce(sc.status <> all(:'waiting'::text []), true) desc, sc.contact_phone
+            from contact as sc
+            where sc.sequence_id = e.sequence_id and sc.contact_phone <> l.phone
+            order by sc.is_in desc, sc.contact_phone
             limit 1
         ),
         (
             select x.phone
-            from leads as x
+            from lead as x
             cross join lateral unnest(string_to_array(x.trigger, ',')) as m (member)
             where
                 x.user_id = l.user_id
-                and x.phone = any(:'phones'::text [])
                 and btrim(m.member) = called.trigger
                 and (x.id, e.sequence_id) not in (select same.lead_id, same.sequence_id from same)
             order by x.phone
             limit 1
         )
     ) end::text as same_as
-from leads as l
+from lead as l
 left join lateral (
     select
         btrim(m.member) as trigger,
@@ -110,7 +121,5 @@ left join lateral (
 ) as e on true
 left join user_devices as d on l.device_id = d.id
 left join same on l.id = same.lead_id and e.sequence_id = same.sequence_id
-where
-    l.phone = any(:'phones'::text [])
-    and (nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid)
+where nullif(:'user', '')::uuid is null or l.user_id = nullif(:'user', '')::uuid
 order by l.user_id, l.phone, called.place, e.name, e.sequence_id;

@@ -1,10 +1,10 @@
 -- Whether each device may send, and how many messages it has room for
 --
--- Decided from small tables and the devices' own messages. Of the limits the most specific holds: the rule of the
--- device, of its user, for all. A tick asks before its locks without counting, and again
--- after them: what the holder before has written is counted. The row goes on to other statements as it is: they take
--- these columns as parameters of the same names, and hold none of these rules. A new reason why a device may not send
--- is a line of the case expression.
+-- Decided from small tables, and from what gates/sent.sql and those beside it count. Of the limits the most specific
+-- holds: the rule of the device, of its user, for all. A tick asks before its locks without counting, and again after
+-- them: what the holder before has written is counted. The row goes on to other statements as it is: they take these
+-- columns as parameters of the same names, and hold none of these rules. A new reason why a device may not send is a
+-- line of the case expression.
 --
 -- A rule that cannot be read is zero here, never "no limit"; who asks is told of it, and does nothing.
 --
@@ -72,6 +72,7 @@
 \if :{?grace} \else \set grace '0' \endif
 \if :{?return_home} \else \set return_home 'false' \endif
 \if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
+\if :{?sent_devices} \else \ir ../gates/sent.sql \endif
 \if :{?ramp_devices} \else \ir ../gates/ramps.sql \endif
 \if :{?spread_devices} \else \ir ../gates/spread.sql \endif
 with kept as materialized (
@@ -105,6 +106,13 @@ ruled as materialized (
         max(kept.value) filter (where kept.name = 'return_home')::boolean as return_home
     from kept
     group by kept.scope, kept.scope_id
+),
+
+sent as materialized (
+    select s.*
+    from unnest(
+        :'sent_devices'::uuid [], :'sent_flying'::integer [], :'sent_hours'::integer [], :'sent_days'::integer []
+    ) as s (id, in_flight, in_hour, in_day)
 ),
 
 ramp as materialized (
@@ -254,9 +262,9 @@ from (
             held.ends as pause_ends,
             case
                 when :'policy'::text <> 'queue' and :'counted'::text <> 'no' then greatest(0, least(
-                    most.flying - sent.in_flight - coalesce(spread.laid_out, 0),
-                    most.an_hour - sent.in_flight - sent.in_hour - coalesce(spread.due_soon, 0),
-                    most.a_day - sent.in_flight - sent.in_day - coalesce(spread.due_soon, 0),
+                    most.flying - coalesce(sent.in_flight, 0) - coalesce(spread.laid_out, 0),
+                    most.an_hour - coalesce(sent.in_flight + sent.in_hour, 0) - coalesce(spread.due_soon, 0),
+                    most.a_day - coalesce(sent.in_flight + sent.in_day, 0) - coalesce(spread.due_soon, 0),
                     spread.places
                 ))
             end as room,
@@ -297,53 +305,7 @@ from (
                 coalesce(own.grace, owner.grace, :'grace'::interval) as grace,
                 coalesce(owner.return_home, :'return_home'::boolean) as return_home
         ) as rule
-        left join lateral (
-            select
-                (
-                    select count(*)::integer
-                    from (
-                        select 1
-                        from broadcast_messages as m
-                        where
-                            m.device_id = d.id
-                            and m.status in ('pending', 'queued', 'processing')
-                            -- What was to be sent at once is in flight, whatever its naive instant reads: in the hour
-                            -- that the end of summer time repeats, or when the clock has gone back, that lies ahead.
-                            and (
-                                m.scheduled_at is null
-                                or m.scheduled_at <= :'now'::timestamptz
-                                or m.scheduled_at <= m.created_at
-                            )
-                        limit case :'counted'::text when 'limit' then rule.flying end
-                    ) as m
-                ) as in_flight,
-                (
-                    select count(*)::integer
-                    from (
-                        select 1
-                        from broadcast_messages as m
-                        where
-                            m.device_id = d.id
-                            and m.sent_at > :'now'::timestamptz - interval '60 minutes'
-                            and m.status not in ('pending', 'queued', 'processing', 'failed')
-                            and m.status <> all(:'failed'::text [])
-                        limit case :'counted'::text when 'limit' then rule.an_hour end
-                    ) as m
-                ) as in_hour,
-                (
-                    select count(*)::integer
-                    from (
-                        select 1
-                        from broadcast_messages as m
-                        where
-                            m.device_id = d.id
-                            and m.sent_at > :'now'::timestamptz - interval '24 hours'
-                            and m.status not in ('pending', 'queued', 'processing', 'failed')
-                            and m.status <> all(:'failed'::text [])
-                        limit case :'counted'::text when 'limit' then rule.a_day end
-                    ) as m
-                ) as in_day
-        ) as sent on :'counted'::text = 'all' or :'counted'::text = 'limit' and :'policy'::text <> 'queue'
+        left join sent on d.id = sent.id
         left join ramp on d.id = ramp.id
         left join spread on d.id = spread.id
         cross join lateral (

@@ -173,7 +173,7 @@ pace as materialized (
             where
                 m.device_id = device.id
                 and m.status in ('pending', 'queued', 'processing')
-                -- The others are in flight: gates/devices.sql.
+                -- The others are in flight: gates/sent.sql.
                 and m.scheduled_at > device.now
                 and m.scheduled_at <= device.now + interval '135 minutes'
                 and (m.scheduled_at <= m.created_at) is not true

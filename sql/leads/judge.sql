@@ -21,7 +21,9 @@
 \if :{?existing} \else \set existing 'skip' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
-insert into pg_temp.lead_outcome (line, outcome, rejected, of_line, lead_id, device_id, needs_device)
+insert into pg_temp.lead_outcome (
+    line, outcome, rejected, of_line, lead_id, lead_phone, device_id, needs_device
+)
 with width as (
     select
         max(a.atttypmod - 4) filter (where a.attname = 'phone') as phone,
@@ -45,7 +47,7 @@ device_named as (
     group by d.device_name::text
 ),
 
-numbered as (
+numbered as materialized (
     select
         s.line,
         s.phone,
@@ -58,9 +60,26 @@ numbered as (
     from pg_temp.lead_line as s
 ),
 
+own_lead as materialized (
+    select
+        l.id,
+        l.phone,
+        l.device_id,
+        l.name,
+        l.niche,
+        l.trigger
+    from leads as l
+    where l.user_id = :'user'::uuid and l.phone in (select numbered.phone from numbered)
+),
+
 odd_lead as materialized (
     select distinct on (person.digits)
         l.id,
+        l.phone,
+        l.device_id,
+        l.name,
+        l.niche,
+        l.trigger,
         person.digits
     from leads as l
     cross join lateral (
@@ -91,10 +110,11 @@ judged as (
         s.niche,
         s.first_line,
         lead.id as lead_id,
+        lead.phone as lead_phone,
         lead.device_id as owner_id,
         lead.name as lead_name,
         lead.niche as lead_niche,
-        lead.missing,
+        added.missing,
         case when s.device is null then nullif(:'device', '')::uuid else coalesce(d.id, n.id) end as device_id,
         case
             when s.reason is not null then s.reason
@@ -105,8 +125,8 @@ judged as (
                 or length(s.niche) > width.niche
                 or length(s.trigger) > width.trigger
                 or :'existing'::text = 'update'
-                and lead.missing is not null
-                and length(concat_ws(',', lead.kept, lead.missing)) > width.trigger
+                and added.missing is not null
+                and length(concat_ws(',', nullif(btrim(lead.trigger, ', '), ''), added.missing)) > width.trigger
                 then 'too_long'
             when s.device is null and nullif(:'device', '')::uuid is null and not :'distribute'::boolean
                 then 'no_device'
@@ -119,27 +139,27 @@ judged as (
     cross join width
     left join user_devices as d on lower(s.device) = d.id::text
     left join device_named as n on s.device = n.name
-    left join leads as exact on exact.user_id = :'user'::uuid and s.phone = exact.phone
-    left join odd_lead as odd on s.phone = odd.digits
-    left join lateral (
+    left join own_lead as exact on s.phone = exact.phone
+    left join odd_lead as odd on exact.id is null and s.phone = odd.digits
+    cross join lateral (
         select
-            l.id,
-            l.device_id,
-            l.name,
-            l.niche,
-            nullif(btrim(l.trigger, ', '), '') as kept,
-            -- The members of the line that the lead's list has not got.
-            (
-                select string_agg(m.member, ',' order by m.place)
-                from unnest(string_to_array(s.trigger, ',')) with ordinality as m (member, place)
-                where m.member not in (
-                    select btrim(had.member)
-                    from unnest(string_to_array(coalesce(l.trigger, ''), ',')) as had (member)
-                )
-            ) as missing
-        from leads as l
-        where l.id = coalesce(exact.id, odd.id)
-    ) as lead on true
+            coalesce(exact.id, odd.id) as id,
+            coalesce(exact.phone, odd.phone) as phone,
+            coalesce(exact.device_id, odd.device_id) as device_id,
+            coalesce(exact.name, odd.name) as name,
+            coalesce(exact.niche, odd.niche) as niche,
+            coalesce(exact.trigger, odd.trigger) as trigger
+    ) as lead
+    -- The members of the line that the lead's list has not got.
+    left join lateral (
+        select string_agg(m.member, ',' order by m.place) as missing
+        from unnest(string_to_array(s.trigger, ',')) with ordinality as m (member, place)
+        where
+            m.member not in (
+                select btrim(had.member)
+                from unnest(string_to_array(coalesce(lead.trigger, ''), ',')) as had (member)
+            )
+    ) as added on lead.id is not null
 ),
 
 decided as (
@@ -166,6 +186,7 @@ select
     d.reason is not null as rejected,
     case when d.outcome = 'duplicate_phone' then d.first_line end as of_line,
     case when d.reason is null then d.lead_id end as lead_id,
+    case when d.reason is null then d.lead_phone end as lead_phone,
     case when d.outcome in ('new', 'update') and d.owner_id is null then d.device_id end as device_id,
     :'distribute'::boolean
     and d.outcome in ('new', 'update')

@@ -7,6 +7,7 @@ create temporary table pg_temp.lead_outcome (
     rejected boolean not null,
     of_line bigint,
     lead_id uuid,
+    lead_phone text,
     device_id uuid,
     needs_device boolean not null
 ) on commit drop;

@@ -8,40 +8,39 @@
 --   leads/stage.sql
 --   leads/outcome.sql
 -- Locks: the rows it updates; KEY SHARE on the rows of their devices, for the foreign key
+with line as materialized (
+    select
+        o.lead_id,
+        o.lead_phone,
+        o.device_id,
+        s.name,
+        s.niche,
+        coalesce(string_to_array(s.trigger, ','), '{}') as members
+    from pg_temp.lead_outcome as o
+    inner join pg_temp.lead_line as s on o.line = s.line
+    where o.outcome = 'update'
+)
+
 update leads as l
 set
     name = coalesce(s.name, l.name),
     niche = coalesce(s.niche, l.niche),
-    trigger = coalesce(
-        (
-            select concat_ws(
-                ',', nullif(btrim(l.trigger, ', '), ''), string_agg(m.member, ',' order by m.place)
-            )
-            from unnest(string_to_array(s.trigger, ',')) with ordinality as m (member, place)
-            where m.member not in (
-                select btrim(had.member)
-                from unnest(string_to_array(coalesce(l.trigger, ''), ',')) as had (member)
-            )
-            having count(*) > 0
-        ),
-        l.trigger
-    ),
-    device_id = coalesce(l.device_id, o.device_id)
-from pg_temp.lead_outcome as o
-inner join pg_temp.lead_line as s on o.line = s.line
+    trigger = case
+        when s.members <@ regexp_split_to_array(coalesce(btrim(l.trigger, ', '), ''), ' *, *') then l.trigger
+        else coalesce(nullif(btrim(l.trigger, ', '), '') || ',', '') || (
+            select string_agg(m.member, ',' order by m.place)
+            from unnest(s.members) with ordinality as m (member, place)
+            where m.member <> all(regexp_split_to_array(coalesce(btrim(l.trigger, ', '), ''), ' *, *'))
+        )
+    end,
+    device_id = coalesce(l.device_id, s.device_id)
+from line as s
 where
-    o.outcome = 'update'
-    and l.id = o.lead_id
+    l.id = s.lead_id
+    and l.phone = s.lead_phone
     and (
         s.name <> coalesce(l.name, '')
         or s.niche <> coalesce(l.niche, '')
         or l.device_id is null
-        or exists (
-            select 1
-            from unnest(string_to_array(s.trigger, ',')) as m (member)
-            where m.member not in (
-                select btrim(had.member)
-                from unnest(string_to_array(coalesce(l.trigger, ''), ',')) as had (member)
-            )
-        )
+        or not s.members <@ regexp_split_to_array(coalesce(btrim(l.trigger, ', '), ''), ' *, *')
     );

@@ -5,7 +5,8 @@
 -- names: seqdev db check reads those that are there, and compares.
 --
 -- Parameters:
---   schema    text  schema of the host's tables
+--   schema       text     schema of the host's tables
+--   distributed  boolean  Citus has spread the tables over its nodes: a key has to hold the phone that decides where
 -- Row:
 --   item          text     what is looked at: table, table.column, key or index
 --   status        text     ok, missing, wrong (required, and not there) or advised (works without, but slowly)
@@ -21,6 +22,7 @@
 --   building      boolean  another session is making it now
 -- Locks: none
 \if :{?schema} \else \set schema 'public' \endif
+\if :{?distributed} \else \set distributed 'false' \endif
 with column_needed (position, schema_name, table_name, column_name, kind, definition, why) as (
     select
         needed.position,
@@ -253,8 +255,16 @@ key_needed (position, table_name, index_name, column_names, why) as (
     -- No name: without that key it is not the host's table, and none can be made for it. In the order of the names.
     values
         (301, 'leads', 'seqdev_leads_user_phone', '{phone, user_id}'::text [], 'one lead per user and phone'),
-        (302, 'sequence_contacts', null, '{id}', 'the message id is derived from it'),
-        (303, 'broadcast_messages', null, '{id}', 'a message that exists is never queued again'),
+        (
+            302, 'sequence_contacts', null,
+            case when :'distributed'::boolean then '{contact_phone, id}'::text [] else '{id}' end,
+            'the message id is derived from it'
+        ),
+        (
+            303, 'broadcast_messages', null,
+            case when :'distributed'::boolean then '{id, recipient_phone}'::text [] else '{id}' end,
+            'a message that exists is never queued again'
+        ),
         (
             311, 'sequence_contacts', 'seqdev_contacts_step', '{contact_phone, sequence_id, sequence_stepid}',
             'one row per person and step'

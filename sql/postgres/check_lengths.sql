@@ -45,34 +45,39 @@ room as materialized (
     from narrowed as n
 ),
 
--- A condition on none of its rows is asked once: where it does not hold, the table is not read.
+-- Where no column of a table is wider, the table is not read.
+long_lead as materialized (
+    select
+        count(*) filter (where length(l.phone) > room.lead_phone) as phones,
+        count(*) filter (where length(l.name) > room.lead_name) as names
+    from room
+    cross join leads as l
+    where room.lead_phone is not null or room.lead_name is not null
+),
+
+long_contact as materialized (
+    select
+        count(*) filter (where length(sc.contact_phone) > room.contact_phone) as phones,
+        count(*) filter (where length(sc.contact_name) > room.contact_name) as names
+    from room
+    cross join sequence_contacts as sc
+    where (room.contact_phone is not null or room.contact_name is not null) and sc.completed_at is null
+),
+
 too_long (origin, rows_found) as (
     select
         long.origin,
-        count(*)
-    from leads as l
+        long.rows_found
+    from long_lead
+    cross join long_contact
     cross join lateral (
         values
-            ('leads.phone', length(l.phone) > (select room.lead_phone from room)),
-            ('leads.name', length(l.name) > (select room.lead_name from room))
-    ) as long (origin, is_too_long)
-    where (select coalesce(room.lead_phone, room.lead_name) is not null from room) and long.is_too_long
-    group by long.origin
-    union all
-    select
-        long.origin,
-        count(*)
-    from sequence_contacts as sc
-    cross join lateral (
-        values
-            ('sequence_contacts.contact_phone', length(sc.contact_phone) > (select room.contact_phone from room)),
-            ('sequence_contacts.contact_name', length(sc.contact_name) > (select room.contact_name from room))
-    ) as long (origin, is_too_long)
-    where
-        (select coalesce(room.contact_phone, room.contact_name) is not null from room)
-        and long.is_too_long
-        and sc.completed_at is null
-    group by long.origin
+            ('leads.phone', long_lead.phones),
+            ('leads.name', long_lead.names),
+            ('sequence_contacts.contact_phone', long_contact.phones),
+            ('sequence_contacts.contact_name', long_contact.names)
+    ) as long (origin, rows_found)
+    where long.rows_found > 0
 )
 
 select

@@ -12,31 +12,37 @@
 --   mode    text  nothing
 -- Locks: none
 with latest as materialized (
-    select to_jsonb(m) as message
+    select
+        m.id,
+        m.sequence_id,
+        m.sequence_stepid,
+        m.recipient_phone,
+        to_jsonb(m) as message
     from (
         select *
         from broadcast_messages
         order by created_at desc nulls last
         limit 10000
     ) as m
-    where
-        not exists (
-            select 1
-            from sequence_contacts as sc
-            where
-                sc.sequence_id = m.sequence_id
-                and sc.contact_phone = m.recipient_phone
-                and sc.sequence_stepid = m.sequence_stepid
-                and m.id = md5('seqdev message ' || sc.id)::uuid
-        )
+),
+
+own as materialized (
+    select l.id
+    from latest as l
+    inner join sequence_contacts as sc
+        on l.sequence_id = sc.sequence_id
+        and l.recipient_phone = sc.contact_phone
+        and l.sequence_stepid = sc.sequence_stepid
+    where l.id = md5('seqdev message ' || sc.id)::uuid
 ),
 
 always as (
     select
         field.name,
         count(*) as messages
-    from latest
-    cross join lateral jsonb_each_text(latest.message) as field (name, value)
+    from latest as l
+    cross join lateral jsonb_each_text(l.message) as field (name, value)
+    where not exists (select from own where own.id = l.id)
     group by field.name
     having bool_and(field.value is not null)
 ),

@@ -7,11 +7,13 @@
 --   zone     boolean  whether sql/postgres/zone.sql can run: there is a table of settings, and this role may read it
 --   rules    boolean  whether there is a table of rules; a role that may not read it must not decide without them
 --   blocked  boolean  whether sql/gates/blocked.sql can run: what only reads takes the list to be empty where it cannot
+--   citus    boolean  whether the database has the extension Citus, so that sql/postgres/distributed.sql can run
 -- Locks: none
 select
     coalesce(bool_or(own.name = 'setting' and own.is_readable), false) as zone,
     coalesce(bool_or(own.name = 'rule'), false) as rules,
-    coalesce(bool_or(own.name = 'blocked' and own.is_readable), false) as blocked
+    coalesce(bool_or(own.name = 'blocked' and own.is_readable), false) as blocked,
+    to_regclass('pg_catalog.pg_dist_partition') is not null as citus
 from (
     select
         c.relname as name,

@@ -57,7 +57,7 @@ gone as materialized (
     where d.is_gone
 ),
 
-written as materialized (
+written as (
     select
         sc.id as contact_id,
         sc.contact_phone,
@@ -106,7 +106,7 @@ placed as (
     from written as w
 ),
 
-looked_at as (
+looked_at as materialized (
     select p.*
     from placed as p
     where
@@ -119,6 +119,48 @@ looked_at as (
         )
 ),
 
+-- The person's other rows in the sequence.
+other as materialized (
+    select distinct
+        w.contact_id,
+        other.id
+    from looked_at as w
+    inner join sequence_contacts as other
+        on w.contact_phone = other.contact_phone and w.sequence_id = other.sequence_id and w.contact_id <> other.id
+    where w.assigned_device_id is distinct from w.device_id
+),
+
+repaired as materialized (
+    select distinct w.message_id
+    from looked_at as w
+    inner join other on w.contact_id = other.contact_id
+    cross join lateral (
+        -- What is in effect: the last change of its device.
+        select r.command
+        from seqdev.change as ch
+        inner join seqdev.run as r on ch.run_id = r.id
+        where
+            ch.row_id = other.id
+            and ch.table_name = 'sequence_contacts'
+            and ch.column_name = 'assigned_device_id'
+            and ch.changed_at > w.created_at
+        order by ch.id desc
+        limit 1
+    ) as last
+    where w.assigned_device_id is distinct from w.device_id and last.command ~ '^repair (?!undo)'
+),
+
+owner as materialized (
+    select distinct on (l.user_id, l.phone)
+        l.user_id,
+        l.phone,
+        l.device_id
+    from looked_at as w
+    inner join leads as l on w.contact_phone = l.phone and w.user_id = l.user_id
+    where w.assigned_device_id is distinct from w.device_id
+    order by l.user_id, l.phone, l.id
+),
+
 judged as materialized (
     select
         w.*,
@@ -126,29 +168,7 @@ judged as materialized (
         used.id as used_id,
         used.user_id as used_user_id,
         used.device_name as used_name,
-        (w.assigned_device_id is distinct from w.device_id)
-        and exists (
-            select 1
-            from sequence_contacts as other
-            cross join lateral (
-                -- What is in effect: the last change of its device.
-                select r.command
-                from seqdev.change as ch
-                inner join seqdev.run as r on ch.run_id = r.id
-                where
-                    ch.row_id = other.id
-                    and ch.table_name = 'sequence_contacts'
-                    and ch.column_name = 'assigned_device_id'
-                    and ch.changed_at > w.created_at
-                order by ch.id desc
-                limit 1
-            ) as last
-            where
-                other.sequence_id = w.sequence_id
-                and other.contact_phone = w.contact_phone
-                and other.id <> w.contact_id
-                and last.command ~ '^repair (?!undo)'
-        ) as is_repaired,
+        w.message_id in (select repaired.message_id from repaired) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
             when used.user_id <> w.user_id then 'other_users_device'
@@ -177,13 +197,7 @@ judged as materialized (
     from looked_at as w
     left join user_devices as assigned on w.assigned_device_id = assigned.id
     left join user_devices as used on w.device_id = used.id
-    -- One look into the index a message, however wrong the estimate of their number is.
-    left join lateral (
-        select lead.device_id
-        from leads as lead
-        where lead.user_id = w.user_id and lead.phone = w.contact_phone
-        limit 1
-    ) as l on true
+    left join owner as l on w.user_id = l.user_id and w.contact_phone = l.phone
 )
 
 select

@@ -22,19 +22,24 @@
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
+with due as materialized (
+    select
+        sc.assigned_device_id as device_id,
+        count(*)::integer as people
+    from sequence_contacts as sc
+    where
+        sc.status = 'active'
+        and sc.assigned_device_id = any(:'targets'::uuid [])
+        and sc.next_trigger_time <= :'now'::timestamptz
+        and sc.sequence_id = any(:'active_sequences'::uuid [])
+    group by sc.assigned_device_id
+)
+
 select
     target.id as device_id,
     d.device_name::text as device,
     target.people,
-    (
-        select count(*)::integer
-        from sequence_contacts as sc
-        where
-            sc.status = 'active'
-            and sc.assigned_device_id = target.id
-            and sc.next_trigger_time <= :'now'::timestamptz
-            and sc.sequence_id = any(:'active_sequences'::uuid [])
-    ) as due,
+    coalesce(due.people, 0) as due,
     g.room,
     g.an_hour,
     g.reason
@@ -43,4 +48,5 @@ inner join unnest(
     :'devices'::uuid [], :'device_reasons'::text [], :'device_rooms'::integer [], :'most_in_hour'::integer []
 ) as g (id, reason, room, an_hour) on target.id = g.id
 left join user_devices as d on target.id = d.id
+left join due on target.id = due.device_id
 order by target.people desc, target.id;

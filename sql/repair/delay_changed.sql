@@ -43,30 +43,37 @@ with step as materialized (
 
 rescheduled as materialized (
     select
-        sc.id,
-        due.at as due_at
-    from sequence_contacts as sc
-    inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
-    inner join sequence_contacts as before
-        on
-            sc.sequence_id = before.sequence_id
-            and sc.contact_phone = before.contact_phone
-            and step.id = before.sequence_stepid
-    cross join lateral (
+        paired.id,
+        paired.contact_phone,
+        paired.due_at
+    from (
         select
+            sc.id,
+            sc.contact_phone,
+            sc.next_trigger_time,
             case
                 when isfinite(before.completed_at) and isfinite(sc.next_trigger_time)
                     -- A hundred years are more than any calendar here needs.
                     then before.completed_at::timestamptz + least(step.next_hours, 876000) * interval '1 hour'
-            end as at
-    ) as due
+            end as due_at
+        from sequence_contacts as sc
+        inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.next_id
+        inner join sequence_contacts as before
+            on
+                sc.sequence_id = before.sequence_id
+                and sc.contact_phone = before.contact_phone
+                and step.id = before.sequence_stepid
+        where
+            sc.status = 'active'
+            and before.status = any(:'done'::text [])
+            -- Only what seqdev has made: it was due exactly then.
+            and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
+    ) as paired
     where
-        sc.status = 'active'
-        and before.status = any(:'done'::text [])
-        -- Only what seqdev has made: it was due exactly then.
-        and sc.id = md5('seqdev contact ' || before.id || ' ' || step.next_id)::uuid
-        and (due.at > :'now'::timestamptz or sc.next_trigger_time > :'now'::timestamptz)
-        and abs(extract(epoch from due.at) - extract(epoch from sc.next_trigger_time::timestamptz)) > 60
+        (paired.due_at > :'now'::timestamptz or paired.next_trigger_time > :'now'::timestamptz)
+        and abs(
+            extract(epoch from paired.due_at) - extract(epoch from paired.next_trigger_time::timestamptz)
+        ) > 60
 )
 
 select
@@ -84,7 +91,7 @@ select
     jsonb_build_object('status', sc.status, 'next_trigger_time', sc.next_trigger_time) as expected,
     jsonb_build_object('next_trigger_time', r.due_at) as becomes
 from rescheduled as r
-inner join sequence_contacts as sc on r.id = sc.id
+inner join sequence_contacts as sc on r.contact_phone = sc.contact_phone and r.id = sc.id
 inner join sequences as s on sc.sequence_id = s.id
 where
     true

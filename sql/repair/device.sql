@@ -107,18 +107,38 @@ target as materialized (
         end
 ),
 
+written_to as materialized (
+    select distinct
+        t.user_id,
+        t.phone
+    from theirs as t
+    inner join broadcast_messages as m on t.phone = m.recipient_phone and t.user_id = m.user_id
+),
+
+owner as materialized (
+    select
+        l.user_id,
+        l.phone,
+        l.device_id
+    from leads as l
+    where
+        (l.user_id, l.phone) in (
+            select
+                t.user_id,
+                t.phone
+            from theirs as t
+        )
+),
+
 judged as materialized (
     select
         t.*,
         own.id as device_id,
         t.user_id in (select target.user_id from target) as served,
-        exists (
-            select 1
-            from broadcast_messages as m
-            where m.recipient_phone = t.phone and m.user_id = t.user_id
-        ) as written
+        w.phone is not null as written
     from theirs as t
-    left join leads as l on t.user_id = l.user_id and t.phone = l.phone
+    left join written_to as w on t.user_id = w.user_id and t.phone = w.phone
+    left join owner as l on t.user_id = l.user_id and t.phone = l.phone
     left join target as own
         on l.device_id = own.id and l.user_id = own.user_id and nullif(:'to', '')::uuid is null
 ),

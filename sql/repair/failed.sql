@@ -77,7 +77,7 @@ cause as materialized (
         as c (name, pattern, outlook, place)
 ),
 
-failed as materialized (
+unsent as materialized (
     select
         m.id,
         m.user_id,
@@ -87,10 +87,24 @@ failed as materialized (
         m.recipient_phone,
         m.status,
         m.error_message,
-        m.created_at,
+        m.created_at
+    from broadcast_messages as m
+    where
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
+        and m.status = any(:'failed'::text [])
+        and m.sequence_id is not null
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
+),
+
+failed as materialized (
+    select
+        m.*,
         coalesce(told.name, case when m.error_message ~ '\S' then 'other' else 'no_reason' end) as cause,
         coalesce(told.outlook, 'unsure') as outlook
-    from broadcast_messages as m
+    from unsent as m
     left join lateral (
         select
             cause.name,
@@ -100,14 +114,29 @@ failed as materialized (
         order by cause.place
         limit 1
     ) as told on true
-    where
-        m.created_at >= :'now'::timestamptz - :'since'::interval
-        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
-        and m.status = any(:'failed'::text [])
-        and m.sequence_id is not null
-        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
-        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
-        and (nullif(:'device', '')::uuid is null or m.device_id = nullif(:'device', '')::uuid)
+),
+
+-- Who has a row in the sequence that was stopped.
+stopped as materialized (
+    select distinct
+        sc.sequence_id,
+        sc.contact_phone
+    from failed as f
+    inner join sequence_contacts as sc on f.sequence_id = sc.sequence_id and f.recipient_phone = sc.contact_phone
+    where sc.status = any(:'stopped'::text [])
+),
+
+-- A later step has gone out, or is about to: they would come in the wrong order.
+overtaken as materialized (
+    select distinct f.id
+    from failed as f
+    inner join broadcast_messages as m
+        on
+            f.recipient_phone = m.recipient_phone
+            and f.sequence_id = m.sequence_id
+            and f.user_id = m.user_id
+            and f.created_at < m.created_at
+    where m.status <> all(:'failed'::text [])
 ),
 
 judged as materialized (
@@ -119,28 +148,14 @@ judged as materialized (
             when f.outlook = 'unsure' and :'only'::text [] = '{}' then 'may_be_sent'
             when person.is_blocked then 'blocked'
             when
-                exists (
-                    select 1
-                    from sequence_contacts as sc
-                    where
-                        sc.sequence_id = f.sequence_id
-                        and sc.contact_phone = f.recipient_phone
-                        and sc.status = any(:'stopped'::text [])
+                (f.sequence_id, f.recipient_phone) in (
+                    select
+                        stopped.sequence_id,
+                        stopped.contact_phone
+                    from stopped
                 )
                 then 'stopped'
-            -- A later step has gone out, or is about to: they would come in the wrong order.
-            when
-                exists (
-                    select 1
-                    from broadcast_messages as m
-                    where
-                        m.recipient_phone = f.recipient_phone
-                        and m.sequence_id = f.sequence_id
-                        and m.user_id = f.user_id
-                        and m.created_at > f.created_at
-                        and m.status <> all(:'failed'::text [])
-                )
-                then 'overtaken'
+            when f.id in (select overtaken.id from overtaken) then 'overtaken'
             when tried.times >= :'attempts'::integer then 'attempts_used'
             when tried.last_at > :'now'::timestamptz - 2 ^ (tried.times - 1) * interval '15 minutes' then 'tried_lately'
             when target.id is null then 'device_missing'

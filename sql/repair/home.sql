@@ -39,7 +39,7 @@
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-with recursive undoing as materialized (
+with undoing as materialized (
     select
         r.id,
         substring(r.command from 13)::uuid as undoes
@@ -49,19 +49,24 @@ with recursive undoing as materialized (
 ),
 
 -- From each undo to all that it undoes, in turn.
-ancestry (run_id, ancestor_id, depth) as (
-    select
-        u.id as run_id,
-        u.undoes as ancestor_id,
-        1 as depth
-    from undoing as u
-    union all
-    select
-        a.run_id,
-        u.undoes as ancestor_id,
-        a.depth + 1 as depth
-    from ancestry as a
-    inner join undoing as u on a.ancestor_id = u.id
+ancestry as materialized (
+    with recursive hop (run_id, ancestor_id, depth) as (
+        select
+            u.id as run_id,
+            u.undoes as ancestor_id,
+            1 as depth
+        from undoing as u
+        union all
+        select
+            a.run_id,
+            u.undoes as ancestor_id,
+            a.depth + 1 as depth
+        from hop as a
+        inner join undoing as u on a.ancestor_id = u.id
+    )
+
+    select hop.*
+    from hop
 ),
 
 root as materialized (
@@ -128,20 +133,15 @@ dated as materialized (
 ),
 
 -- What ticks have assigned anew. The row is done; the one of the next step has the new device from the start.
-moved as materialized (
+reassigned as materialized (
     select
-        sc.sequence_id,
-        sc.contact_phone,
         ch.id,
+        ch.row_id,
         ch.old_value,
         ch.new_value,
-        ch.changed_at,
-        coalesce(
-            lag(ch.new_value) over (partition by sc.sequence_id, sc.contact_phone order by ch.id) <> ch.old_value, true
-        ) as begins
+        ch.changed_at
     from seqdev.run as r
     inner join seqdev.change as ch on r.id = ch.run_id
-    inner join sequence_contacts as sc on ch.row_id = sc.id
     where
         :'by_tick'::boolean
         and r.command = 'tick'
@@ -152,6 +152,21 @@ moved as materialized (
         and ch.column_name = 'assigned_device_id'
         and ch.old_value is not null
         and ch.new_value is not null
+),
+
+moved as materialized (
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        r.id,
+        r.old_value,
+        r.new_value,
+        r.changed_at,
+        coalesce(
+            lag(r.new_value) over (partition by sc.sequence_id, sc.contact_phone order by r.id) <> r.old_value, true
+        ) as begins
+    from reassigned as r
+    inner join sequence_contacts as sc on r.row_id = sc.id
 ),
 
 -- The last way of each person from device to device, from its begin to its end.
@@ -174,34 +189,78 @@ way as materialized (
     group by w.sequence_id, w.contact_phone
 ),
 
+with_stand_in as materialized (
+    select
+        sc.id,
+        way.id as way_id,
+        way.home,
+        way.stand_in
+    from way
+    inner join sequence_contacts as sc on way.sequence_id = sc.sequence_id and way.contact_phone = sc.contact_phone
+    where way.home <> way.stand_in and sc.assigned_device_id::text = way.stand_in
+),
+
+contact as materialized (
+    select
+        sc.id,
+        sc.contact_phone,
+        sc.status,
+        sc.assigned_device_id,
+        s.user_id,
+        s.name
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    where
+        sc.id in (
+            select w.id
+            from with_stand_in as w
+            union all
+            select e.row_id
+            from dated as e
+            where e.table_name = 'sequence_contacts' and e.leaves
+        )
+),
+
+lead as materialized (
+    select
+        l.id,
+        l.user_id,
+        l.phone,
+        l.device_id
+    from leads as l
+    where
+        l.id in (
+            select e.row_id
+            from dated as e
+            where e.table_name = 'leads' and e.leaves
+        )
+),
+
 left_home as materialized (
     select
         'sequence_contacts' as table_name,
-        sc.id as row_id,
+        w.id as row_id,
         'assigned_device_id' as column_name,
-        way.home::uuid as home_id,
-        way.stand_in::uuid as stand_in_id
-    from way
-    inner join sequence_contacts as sc on way.sequence_id = sc.sequence_id and way.contact_phone = sc.contact_phone
+        w.home::uuid as home_id,
+        w.stand_in::uuid as stand_in_id
+    from with_stand_in as w
     inner join (
         select
             moved.old_value as home,
             max(moved.changed_at) as at
         from moved
         group by moved.old_value
-    ) as last on way.home = last.home
+    ) as last on w.home = last.home
     inner join unnest(:'devices'::uuid [], :'home_after'::interval []) as g (id, home_after)
-        on way.home = g.id::text and last.at <= :'now'::timestamptz - g.home_after
+        on w.home = g.id::text and last.at <= :'now'::timestamptz - g.home_after
     where
-        way.home <> way.stand_in
-        and sc.assigned_device_id::text = way.stand_in
         -- Where nobody has put the person since.
-        and not exists (
+        not exists (
             select 1
             from seqdev.change as ch
             where
-                ch.row_id = sc.id
-                and ch.id > way.id
+                ch.row_id = w.id
+                and ch.id > w.way_id
                 and ch.table_name = 'sequence_contacts'
                 and ch.column_name = 'assigned_device_id'
         )
@@ -214,8 +273,8 @@ left_home as materialized (
         e.home::uuid as home_id,
         e.stand_in::uuid as stand_in_id
     from dated as e
-    left join sequence_contacts as sc on e.table_name = 'sequence_contacts' and e.row_id = sc.id
-    left join leads as l on e.table_name = 'leads' and e.row_id = l.id
+    left join contact as sc on e.table_name = 'sequence_contacts' and e.row_id = sc.id
+    left join lead as l on e.table_name = 'leads' and e.row_id = l.id
     where
         e.leaves
         and e.stand_in = coalesce(sc.assigned_device_id, l.device_id)::text
@@ -228,9 +287,9 @@ left_home as materialized (
 select
     h.table_name,
     h.row_id,
-    coalesce(s.user_id, l.user_id) as user_id,
+    coalesce(sc.user_id, l.user_id) as user_id,
     coalesce(sc.contact_phone, l.phone)::text as phone,
-    s.name::text as sequence,
+    sc.name::text as sequence,
     h.stand_in_id as from_device,
     stand_in.device_name::text as from_name,
     h.home_id as to_device,
@@ -238,7 +297,7 @@ select
     'back_online' as why,
     case
         when home.id is null then 'device_missing'
-        when not coalesce(home.user_id = coalesce(s.user_id, l.user_id), false) then 'device_of_other_user'
+        when not coalesce(home.user_id = coalesce(sc.user_id, l.user_id), false) then 'device_of_other_user'
         when home_gate.reason is not null then home_gate.reason
     end as refused,
     case
@@ -247,20 +306,19 @@ select
     end as expected,
     jsonb_build_object(h.column_name, h.home_id) as becomes
 from left_home as h
-left join sequence_contacts as sc on h.table_name = 'sequence_contacts' and h.row_id = sc.id
-left join sequences as s on sc.sequence_id = s.id
-left join leads as l on h.table_name = 'leads' and h.row_id = l.id
+left join contact as sc on h.table_name = 'sequence_contacts' and h.row_id = sc.id
+left join lead as l on h.table_name = 'leads' and h.row_id = l.id
 left join user_devices as home on h.home_id = home.id
 left join unnest(:'devices'::uuid [], :'device_reasons'::text []) as home_gate (id, reason) on h.home_id = home_gate.id
 left join user_devices as stand_in on h.stand_in_id = stand_in.id
 where
     (l.id is not null or sc.status = 'active' or sc.status = any(:'waiting'::text []))
-    and (nullif(:'user', '')::uuid is null or coalesce(s.user_id, l.user_id) = nullif(:'user', '')::uuid)
+    and (nullif(:'user', '')::uuid is null or coalesce(sc.user_id, l.user_id) = nullif(:'user', '')::uuid)
     and (nullif(:'device', '')::uuid is null or h.home_id = nullif(:'device', '')::uuid)
     -- For a tick, only who goes back. That a device is full is none of its being there.
     and (
         not :'by_tick'::boolean
-        or home.user_id = s.user_id and coalesce(home_gate.reason, 'device_full') = 'device_full'
+        or home.user_id = sc.user_id and coalesce(home_gate.reason, 'device_full') = 'device_full'
     )
-order by coalesce(s.user_id, l.user_id), coalesce(sc.contact_phone, l.phone), h.table_name desc, h.row_id
+order by coalesce(sc.user_id, l.user_id), coalesce(sc.contact_phone, l.phone), h.table_name desc, h.row_id
 limit nullif(:'most', '')::integer;

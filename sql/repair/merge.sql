@@ -52,6 +52,7 @@ odd_lead as materialized (
     select
         l.id,
         l.user_id,
+        l.phone,
         person.digits
     from leads as l
     cross join lateral (
@@ -76,6 +77,7 @@ odd_lead as materialized (
 odd_contact as materialized (
     select
         sc.id,
+        sc.contact_phone,
         s.user_id,
         person.digits
     from sequence_contacts as sc
@@ -124,7 +126,7 @@ member as materialized (
     select
         own.user_id,
         own.digits,
-        l as lead,
+        to_jsonb(l) ->> 'created_at' as created_at,
         l.id,
         l.device_id,
         l.phone::text as phone,
@@ -135,18 +137,20 @@ member as materialized (
         select
             odd_lead.user_id,
             odd_lead.digits,
-            odd_lead.id
+            odd_lead.id,
+            odd_lead.phone
         from odd_lead
         union all
         select
             suspect.user_id,
             suspect.digits,
-            plain.id
+            plain.id,
+            plain.phone
         from suspect
         inner join leads as plain on suspect.user_id = plain.user_id and suspect.digits = plain.phone
         where plain.id not in (select odd_lead.id from odd_lead)
     ) as own
-    inner join leads as l on own.id = l.id
+    inner join leads as l on own.phone = l.phone and own.id = l.id
 ),
 
 -- All rows of those people, in whatever spelling.
@@ -167,19 +171,21 @@ standing as materialized (
         select
             odd_contact.user_id,
             odd_contact.digits,
-            odd_contact.id
+            odd_contact.id,
+            odd_contact.contact_phone
         from odd_contact
         union all
         select
             suspect.user_id,
             suspect.digits,
-            plain.id
+            plain.id,
+            plain.contact_phone
         from suspect
         inner join sequences as s on suspect.user_id = s.user_id
         inner join sequence_contacts as plain on s.id = plain.sequence_id and suspect.digits = plain.contact_phone
         where plain.id not in (select odd_contact.id from odd_contact)
     ) as own
-    inner join sequence_contacts as sc on own.id = sc.id
+    inner join sequence_contacts as sc on own.contact_phone = sc.contact_phone and own.id = sc.id
 ),
 
 spelling as materialized (
@@ -224,7 +230,7 @@ ranked as materialized (
             coalesce(s.done, 0) desc,
             coalesce(d.user_id = m.user_id, false) desc,
             m.phone = m.digits desc,
-            to_jsonb(m.lead) ->> 'created_at',
+            m.created_at,
             m.id
     )
 ),
@@ -346,6 +352,32 @@ survivor as materialized (
     where r.rank = 1
 ),
 
+-- Messages of another processor, which may have no row.
+foreign_message as materialized (
+    select
+        l.user_id,
+        l.digits,
+        st.id as contact_id,
+        m.created_at
+    from leader as l
+    inner join standing as st
+        on
+            l.user_id = st.user_id
+            and l.digits = st.digits
+            and l.sequence_id = st.sequence_id
+            and l.phone = st.phone
+    cross join unnest(l.phones) as known (phone)
+    inner join broadcast_messages as m
+        on
+            known.phone = m.recipient_phone
+            and l.sequence_id = m.sequence_id
+            and st.sequence_stepid = m.sequence_stepid
+    where
+        st.is_to_come
+        and (l.moves or known.phone <> l.phone)
+        and m.id <> md5('seqdev message ' || st.id)::uuid
+),
+
 refusal as materialized (
     select distinct on (why.user_id, why.digits)
         why.user_id,
@@ -370,34 +402,18 @@ refusal as materialized (
             on l.user_id = other.user_id and l.digits = other.digits and l.sequence_id = other.sequence_id
         where l.is_to_come and l.phone <> other.phone and not other.done_steps <@ l.done_steps
         union all
-        -- Another processor's, which may have no row.
         select
             2,
-            l.user_id,
-            l.digits,
+            f.user_id,
+            f.digits,
             'already_sent'
-        from leader as l
-        inner join standing as st
-            on
-                l.user_id = st.user_id
-                and l.digits = st.digits
-                and l.sequence_id = st.sequence_id
-                and l.phone = st.phone
-        cross join unnest(l.phones) as known (phone)
-        inner join broadcast_messages as m
-            on
-                known.phone = m.recipient_phone
-                and l.sequence_id = m.sequence_id
-                and st.sequence_stepid = m.sequence_stepid
+        from foreign_message as f
         where
-            st.is_to_come
-            and (l.moves or known.phone <> l.phone)
-            and m.id <> md5('seqdev message ' || st.id)::uuid
             -- Of an earlier time round, before the person began anew.
-            and not exists (
+            not exists (
                 select 1
                 from seqdev.change as ch
-                where ch.row_id = st.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
+                where ch.row_id = f.contact_id and ch.column_name = 'id' and ch.changed_at >= f.created_at
             )
         union all
         select

@@ -39,7 +39,20 @@
 \if :{?to} \else \set to '{}' \endif
 \if :{?ends} \else \set ends 'false' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
-with moved as materialized (
+with respelt as materialized (
+    select
+        ch.id,
+        ch.table_name,
+        ch.row_id,
+        ch.old_value,
+        ch.new_value
+    from seqdev.change as ch
+    where
+        ch.table_name = 'leads' and ch.column_name = 'phone'
+        or ch.table_name = 'sequence_contacts' and ch.column_name = 'contact_phone'
+),
+
+moved as materialized (
     select distinct on (known.user_id, known.old_phone) known.*
     from (
         select
@@ -47,11 +60,10 @@ with moved as materialized (
             ch.old_value as old_phone,
             l.phone::text as new_phone,
             ch.id
-        from seqdev.change as ch
+        from respelt as ch
         inner join leads as l on ch.row_id = l.id
         where
             ch.table_name = 'leads'
-            and ch.column_name = 'phone'
             -- Set aside by leads merge.
             and l.phone !~ '^merged [-0-9a-f]{36}$'
         union all
@@ -60,12 +72,21 @@ with moved as materialized (
             ch.old_value,
             sc.contact_phone::text,
             ch.id
-        from seqdev.change as ch
+        from respelt as ch
         inner join sequence_contacts as sc on ch.row_id = sc.id and ch.new_value = sc.contact_phone
         inner join sequences as s on sc.sequence_id = s.id
-        where ch.table_name = 'sequence_contacts' and ch.column_name = 'contact_phone'
+        where ch.table_name = 'sequence_contacts'
     ) as known
     order by known.user_id, known.old_phone, known.id desc
+),
+
+named as materialized (
+    select distinct on (l.user_id)
+        l.user_id,
+        l.phone::text as phone
+    from leads as l
+    where l.phone = any(:'to'::text [])
+    order by l.user_id, l.phone
 ),
 
 leadless as materialized (
@@ -78,13 +99,7 @@ leadless as materialized (
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
     left join moved on s.user_id = moved.user_id and sc.contact_phone = moved.old_phone
-    left join lateral (
-        select l.phone::text as phone
-        from leads as l
-        where l.user_id = s.user_id and l.phone = any(:'to'::text [])
-        order by l.phone
-        limit 1
-    ) as named on true
+    left join named on s.user_id = named.user_id
     where
         (sc.status = 'active' or sc.status = any(:'waiting'::text []))
         and (:'phones'::text [] = '{}' or sc.contact_phone = any(:'phones'::text []))
@@ -151,6 +166,31 @@ respelled as materialized (
     from spelled as own
     inner join spelled as other on own.user_id = other.user_id and own.digits = other.digits
     inner join leads as l on other.user_id = l.user_id and other.phone = l.phone
+),
+
+-- What there is under the new phones.
+lead_there as materialized (
+    select
+        l.user_id,
+        l.phone
+    from leads as l
+    where l.phone in (select leadless.new_phone from leadless)
+),
+
+row_there as materialized (
+    select
+        x.sequence_id,
+        x.contact_phone
+    from sequence_contacts as x
+    where x.contact_phone in (select leadless.new_phone from leadless)
+),
+
+message_there as materialized (
+    select
+        m.sequence_id,
+        m.recipient_phone
+    from broadcast_messages as m
+    where m.recipient_phone in (select leadless.new_phone from leadless)
 )
 
 select
@@ -179,24 +219,27 @@ select
         when p.new_phone is null and p.is_named then 'no_lead'
         when p.new_phone is null then 'new_phone_unknown'
         when
-            not exists (
-                select 1
-                from leads as l
-                where l.user_id = p.owner_id and l.phone = p.new_phone
+            (p.owner_id, p.new_phone) not in (
+                select
+                    l.user_id,
+                    l.phone
+                from lead_there as l
             )
             then 'no_lead'
         when
-            exists (
-                select 1
-                from sequence_contacts as x
-                where x.sequence_id = p.sequence_id and x.contact_phone = p.new_phone
+            (p.sequence_id, p.new_phone) in (
+                select
+                    x.sequence_id,
+                    x.contact_phone
+                from row_there as x
             )
             then 'already_in'
         when
-            exists (
-                select 1
-                from broadcast_messages as m
-                where m.recipient_phone = p.new_phone and m.sequence_id = p.sequence_id
+            (p.sequence_id, p.new_phone) in (
+                select
+                    m.sequence_id,
+                    m.recipient_phone
+                from message_there as m
             )
             then 'message_exists'
     end as refused,

@@ -28,53 +28,76 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+with found as materialized (
+    select
+        sc.id,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.sequence_stepid,
+        sc.status,
+        sc.last_error,
+        sc.next_trigger_time,
+        s.user_id,
+        s.name
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    where
+        sc.status = 'set_aside'
+        and (
+            nullif(:'user', '')::uuid is null
+            or s.user_id = nullif(:'user', '')::uuid
+            and coalesce(sc.user_id, s.user_id) = s.user_id
+        )
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+        and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+message as materialized (
+    select
+        found.id as contact_id,
+        m.created_at
+    from found
+    inner join broadcast_messages as m
+        on
+            found.contact_phone = m.recipient_phone
+            and found.sequence_id = m.sequence_id
+            and coalesce(found.sequence_stepid = m.sequence_stepid, found.next_trigger_time <= m.created_at)
+            and m.id <> md5('seqdev message ' || found.id)::uuid
+),
+
+-- written: as in repair/stranded.sql
+written as materialized (
+    select
+        message.contact_id,
+        min(message.created_at) as created_at
+    from message
+    where
+        -- Of an earlier time round, before the person began anew.
+        not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = message.contact_id and ch.column_name = 'id' and ch.changed_at >= message.created_at
+        )
+    group by message.contact_id
+)
+
 select
     'sequence_contacts' as table_name,
-    sc.id as row_id,
-    s.user_id,
-    sc.contact_phone::text as phone,
-    s.name::text as sequence,
+    found.id as row_id,
+    found.user_id,
+    found.contact_phone::text as phone,
+    found.name::text as sequence,
     null::uuid as from_device,
     null::text as from_name,
     null::uuid as to_device,
     null::text as to_name,
-    coalesce(sc.last_error, 'quarantined')::text as why,
+    coalesce(found.last_error, 'quarantined')::text as why,
     null::text as refused,
-    jsonb_build_object('status', sc.status, 'last_error', sc.last_error) as expected,
+    jsonb_build_object('status', found.status, 'last_error', found.last_error) as expected,
     '{"status": "active", "last_error": null}'::jsonb || case
-        when written.is_there then jsonb_build_object(
-            'processing_started_at', least(written.created_at::timestamptz, :'now'::timestamptz)
-        )
-        else '{}'
+        when written.contact_id is null then '{}'
+        else jsonb_build_object('processing_started_at', least(written.created_at::timestamptz, :'now'::timestamptz))
     end as becomes
-from sequence_contacts as sc
-left join sequences as s on sc.sequence_id = s.id
--- written: as in repair/stranded.sql
-left join lateral (
-    select
-        true as is_there,
-        m.created_at
-    from broadcast_messages as m
-    where
-        m.recipient_phone = sc.contact_phone
-        and m.sequence_id = sc.sequence_id
-        and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.next_trigger_time)
-        and m.id <> md5('seqdev message ' || sc.id)::uuid
-        -- Of an earlier time round, before the person began anew.
-        and not exists (
-            select 1
-            from seqdev.change as ch
-            where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-        )
-    limit 1
-) as written on true
-where
-    sc.status = 'set_aside'
-    and (
-        nullif(:'user', '')::uuid is null
-        or s.user_id = nullif(:'user', '')::uuid
-        and coalesce(sc.user_id, s.user_id) = s.user_id
-    )
-    and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
-    and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
-order by s.user_id, sc.contact_phone, sc.id;
+from found
+left join written on found.id = written.contact_id
+order by found.user_id, found.contact_phone, found.id;

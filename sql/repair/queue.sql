@@ -16,9 +16,20 @@
 \if :{?policy} \else \set policy 'strict' \endif
 \if :{?counted} \else \set counted 'no' \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
+with waiting as (
+    select
+        (count(*) filter (where m.status = 'pending'))::integer as pending,
+        (count(*) filter (where m.status <> 'pending'))::integer as begun
+    from broadcast_messages as m
+    where
+        m.device_id = :'device'::uuid
+        and m.status in ('pending', 'queued', 'processing')
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
+)
+
 select
-    (count(*) filter (where m.status = 'pending'))::integer as pending,
-    (count(*) filter (where m.status <> 'pending'))::integer as begun,
+    waiting.pending,
+    waiting.begun,
     coalesce(
         (
             select d.is_online
@@ -26,8 +37,4 @@ select
             where d.id = :'device'::uuid
         ), false
     ) as is_online
-from broadcast_messages as m
-where
-    m.device_id = :'device'::uuid
-    and m.status in ('pending', 'queued', 'processing')
-    and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid);
+from waiting;

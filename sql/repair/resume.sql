@@ -51,14 +51,16 @@ with asked as materialized (
 own as materialized (
     select
         asked.digits,
-        sc.id
+        sc.id,
+        sc.contact_phone
     from asked
     inner join sequence_contacts as sc on asked.digits = sc.contact_phone
     where sc.status in ('stopped', 'replied') and sc.last_error ~ '^(stopped|blocked|replied): ' and sc.contact_phone !~ :'national'::text
     union
     select
         person.digits,
-        sc.id
+        sc.id,
+        sc.contact_phone
     from sequence_contacts as sc
     cross join lateral (
         -- digits: as in enroll/persons.sql
@@ -83,14 +85,16 @@ own as materialized (
 own_message as materialized (
     select
         asked.digits,
-        m.id
+        m.id,
+        m.recipient_phone
     from asked
     inner join broadcast_messages as m on asked.digits = m.recipient_phone
     where m.status = 'cancelled' and m.error_message ~ '^(stopped|blocked|replied): ' and m.recipient_phone !~ :'national'::text
     union
     select
         person.digits,
-        m.id
+        m.id,
+        m.recipient_phone
     from broadcast_messages as m
     cross join lateral (
         -- digits: as in enroll/persons.sql
@@ -145,13 +149,83 @@ stop as materialized (
     order by ch.table_name, ch.row_id, ch.id desc
 ),
 
+contact as materialized (
+    select
+        own.digits,
+        sc.id,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.sequence_stepid,
+        sc.status,
+        sc.last_error,
+        sc.next_trigger_time,
+        s.user_id,
+        s.name
+    from own
+    inner join sequence_contacts as sc on own.contact_phone = sc.contact_phone and own.id = sc.id
+    inner join sequences as s on sc.sequence_id = s.id
+    where
+        (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+),
+
+message as materialized (
+    select
+        contact.id as contact_id,
+        m.created_at
+    from contact
+    inner join broadcast_messages as m
+        on
+            contact.contact_phone = m.recipient_phone
+            and contact.sequence_id = m.sequence_id
+            and coalesce(contact.sequence_stepid = m.sequence_stepid, contact.next_trigger_time <= m.created_at)
+            and m.id <> md5('seqdev message ' || contact.id)::uuid
+),
+
+-- written: as in repair/stranded.sql
+written as materialized (
+    select distinct message.contact_id
+    from message
+    where
+        -- Of an earlier time round, before the person began anew.
+        not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = message.contact_id and ch.column_name = 'id' and ch.changed_at >= message.created_at
+        )
+),
+
+active as materialized (
+    select distinct
+        x.sequence_id,
+        x.contact_phone
+    from contact
+    inner join sequence_contacts as x
+        on contact.sequence_id = x.sequence_id and contact.contact_phone = x.contact_phone and x.status = 'active'
+),
+
+cancelled as materialized (
+    select
+        own_message.digits,
+        m.id,
+        m.user_id,
+        m.status,
+        m.error_message
+    from own_message
+    inner join broadcast_messages as m on own_message.recipient_phone = m.recipient_phone and own_message.id = m.id
+    where
+        m.sent_at is null
+        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
+),
+
 change as (
     select
         'sequence_contacts' as table_name,
         sc.id,
-        s.user_id,
-        own.digits,
-        s.name::text as sequence,
+        sc.user_id,
+        sc.digits,
+        sc.name::text as sequence,
         stop.status,
         case
             when
@@ -159,21 +233,18 @@ change as (
                     select 1
                     from seqdev.blocked as b
                     where
-                        b.digits = own.digits
+                        b.digits = sc.digits
                         and b.since is not null
-                        and (b.user_id is null or b.user_id = s.user_id)
+                        and (b.user_id is null or b.user_id = sc.user_id)
                 )
                 then 'blocked'
             when stop.status <> 'active' then null
-            when written.is_there then 'message_exists'
+            when written.contact_id is not null then 'message_exists'
             when
                 exists (
                     select 1
-                    from sequence_contacts as x
-                    where
-                        x.sequence_id = sc.sequence_id
-                        and x.contact_phone = sc.contact_phone
-                        and x.status = 'active'
+                    from active
+                    where active.sequence_id = sc.sequence_id and active.contact_phone = sc.contact_phone
                 )
                 then 'already_active'
         end as refused,
@@ -187,36 +258,15 @@ change as (
             'status', stop.status,
             'last_error', case when stop.has_words then stop.words else sc.last_error end
         ) as becomes
-    from own
-    inner join sequence_contacts as sc on own.id = sc.id
-    inner join sequences as s on sc.sequence_id = s.id
+    from contact as sc
     inner join stop on stop.table_name = 'sequence_contacts' and sc.id = stop.row_id
-    -- written: as in repair/stranded.sql
-    left join lateral (
-        select true as is_there
-        from broadcast_messages as m
-        where
-            m.recipient_phone = sc.contact_phone
-            and m.sequence_id = sc.sequence_id
-            and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.next_trigger_time)
-            and m.id <> md5('seqdev message ' || sc.id)::uuid
-            -- Of an earlier time round, before the person began anew.
-            and not exists (
-                select 1
-                from seqdev.change as ch
-                where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-            )
-        limit 1
-    ) as written on true
-    where
-        (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
-        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+    left join written on sc.id = written.contact_id
     union all
     select
         'broadcast_messages',
         m.id,
         m.user_id,
-        own_message.digits,
+        m.digits,
         null,
         stop.status,
         case
@@ -225,7 +275,7 @@ change as (
                     select 1
                     from seqdev.blocked as b
                     where
-                        b.digits = own_message.digits
+                        b.digits = m.digits
                         and b.since is not null
                         and (b.user_id is null or b.user_id = m.user_id)
                 )
@@ -236,13 +286,8 @@ change as (
             'status', stop.status,
             'error_message', case when stop.has_words then stop.words else m.error_message end
         )
-    from own_message
-    inner join broadcast_messages as m on own_message.id = m.id
+    from cancelled as m
     inner join stop on stop.table_name = 'broadcast_messages' and m.id = stop.row_id
-    where
-        m.sent_at is null
-        and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
-        and (nullif(:'sequence', '')::uuid is null or m.sequence_id = nullif(:'sequence', '')::uuid)
 )
 
 select

@@ -24,13 +24,54 @@ with listed as materialized (
     where ch.run_id = :'run'::uuid
     order by ch.id
     limit nullif(:'most', '')::integer
+),
+
+contact as materialized (
+    select
+        sc.id,
+        sc.contact_phone,
+        s.name
+    from sequence_contacts as sc
+    left join sequences as s on sc.sequence_id = s.id
+    where
+        sc.id in (
+            select listed.row_id
+            from listed
+            where listed.table_name = 'sequence_contacts'
+        )
+),
+
+lead as materialized (
+    select
+        l.id,
+        l.phone
+    from leads as l
+    where
+        l.id in (
+            select listed.row_id
+            from listed
+            where listed.table_name = 'leads'
+        )
+),
+
+message as materialized (
+    select
+        m.id,
+        m.recipient_phone
+    from broadcast_messages as m
+    where
+        m.id in (
+            select listed.row_id
+            from listed
+            where listed.table_name = 'broadcast_messages'
+        )
 )
 
 select
     ch.table_name,
     ch.row_id,
     coalesce(sc.contact_phone, l.phone, m.recipient_phone, b.digits)::text as phone,
-    coalesce(s.name, r.name)::text as sequence,
+    coalesce(sc.name, r.name)::text as sequence,
     ch.column_name,
     ch.old_value,
     was.device_name::text as old_device,
@@ -44,10 +85,9 @@ cross join (
     from seqdev.change as x
     where x.run_id = :'run'::uuid
 ) as counted
-left join sequence_contacts as sc on ch.table_name = 'sequence_contacts' and ch.row_id = sc.id
-left join sequences as s on sc.sequence_id = s.id
-left join leads as l on ch.table_name = 'leads' and ch.row_id = l.id
-left join broadcast_messages as m on ch.table_name = 'broadcast_messages' and ch.row_id = m.id
+left join contact as sc on ch.row_id = sc.id
+left join lead as l on ch.row_id = l.id
+left join message as m on ch.row_id = m.id
 left join seqdev.blocked as b on ch.table_name = 'blocked' and ch.row_id = b.id
 left join seqdev.rule as r on ch.table_name = 'rule' and ch.row_id = r.id
 left join user_devices as was on ch.column_name like '%device_id' and ch.old_value = was.id::text

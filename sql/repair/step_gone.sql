@@ -49,71 +49,22 @@ with step as materialized (
     inner join sequence_steps as st on g.id = st.id
 ),
 
-waits as materialized (
+gone as materialized (
     select
-        sc.*,
+        sc.id,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.sequence_stepid,
+        sc.current_step,
+        sc.current_trigger,
+        sc.status,
+        sc.last_error,
+        sc.next_trigger_time,
         s.user_id as owner_id,
-        s.name as sequence_name,
-        sc.status = 'active' as goes_on,
-        had.steps as had,
-        -- The first day that comes into question.
-        coalesce(named.day_number, sc.current_step) + case when written.is_there then 1 else 0 end as from_day,
-        named.day_number is not null as is_named,
-        named.day_number is not null
-        or sc.current_step > 1
-        or had.steps > 0
-        or coalesce(btrim(sc.current_trigger) = any(lead.triggers), false) as has_place
+        s.name as sequence_name
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
     left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
-    left join lateral (
-        select min(st.day_number) as day_number
-        from step as st
-        where st.sequence_id = sc.sequence_id and st.trigger = sc.current_trigger and st.trigger ~ '\S'
-    ) as named on true
-    cross join lateral (
-        -- Asked only where neither the trigger nor the day tells the place.
-        select case when named.day_number is null and coalesce(sc.current_step, 0) <= 1 then greatest(
-            (
-                select count(*)
-                from sequence_contacts as x
-                where
-                    x.sequence_id = sc.sequence_id
-                    and x.contact_phone = sc.contact_phone
-                    and x.status = any(:'done'::text [])
-            ),
-            (
-                select count(distinct coalesce(m.sequence_stepid, m.id))
-                from broadcast_messages as m
-                where m.recipient_phone = sc.contact_phone and m.sequence_id = sc.sequence_id
-            )
-        ) end as steps
-    ) as had
-    left join lateral (
-        select true as is_there
-        from broadcast_messages as m
-        where
-            m.recipient_phone = sc.contact_phone
-            and m.sequence_id = sc.sequence_id
-            and m.sequence_stepid = sc.sequence_stepid
-            and m.id <> md5('seqdev message ' || sc.id)::uuid
-            -- Of an earlier time round, before the person began anew.
-            and not exists (
-                select 1
-                from seqdev.change as ch
-                where ch.row_id = sc.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-            )
-        limit 1
-    ) as written on true
-    left join lateral (
-        select array(
-            select btrim(m.member)
-            from unnest(string_to_array(l.trigger, ',')) as m (member)
-        ) as triggers
-        from leads as l
-        where l.user_id = s.user_id and l.phone = sc.contact_phone
-        limit 1
-    ) as lead on true
     where
         step.id is null
         and (sc.status = 'active' or sc.status = any(:'waiting'::text []))
@@ -124,6 +75,148 @@ waits as materialized (
         )
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
         and (nullif(:'device', '')::uuid is null or sc.assigned_device_id = nullif(:'device', '')::uuid)
+),
+
+-- What the person has in that sequence: rows, messages; and the lead's triggers.
+person_row as materialized (
+    select
+        gone.id as of_id,
+        x.id,
+        x.sequence_stepid,
+        x.current_step,
+        x.current_trigger,
+        x.status,
+        x.last_error,
+        x.next_trigger_time
+    from gone
+    inner join sequence_contacts as x on gone.contact_phone = x.contact_phone and gone.sequence_id = x.sequence_id
+),
+
+message as materialized (
+    select
+        gone.id as of_id,
+        m.id,
+        m.sequence_stepid,
+        m.created_at
+    from gone
+    inner join broadcast_messages as m on gone.contact_phone = m.recipient_phone and gone.sequence_id = m.sequence_id
+),
+
+lead as materialized (
+    select distinct on (gone.id)
+        gone.id as of_id,
+        l.trigger
+    from gone
+    inner join leads as l on gone.contact_phone = l.phone and gone.owner_id = l.user_id
+    order by gone.id, l.id
+),
+
+-- written: as in repair/stranded.sql
+written as materialized (
+    select distinct gone.id as of_id
+    from gone
+    inner join message on gone.id = message.of_id and gone.sequence_stepid = message.sequence_stepid
+    where
+        message.id <> md5('seqdev message ' || gone.id)::uuid
+        -- Of an earlier time round, before the person began anew.
+        and not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = gone.id and ch.column_name = 'id' and ch.changed_at >= message.created_at
+        )
+),
+
+waits as materialized (
+    select
+        gone.*,
+        gone.status = 'active' as goes_on,
+        had.steps as had,
+        -- The first day that comes into question.
+        coalesce(named.day_number, gone.current_step) + case when written.of_id is null then 0 else 1 end as from_day,
+        named.day_number is not null as is_named,
+        named.day_number is not null
+        or gone.current_step > 1
+        or had.steps > 0
+        or coalesce(btrim(gone.current_trigger) = any(
+            array(
+                select btrim(m.member)
+                from unnest(string_to_array(lead.trigger, ',')) as m (member)
+            )
+        ), false) as has_place
+    from gone
+    left join written on gone.id = written.of_id
+    left join lead on gone.id = lead.of_id
+    left join (
+        select
+            person_row.of_id,
+            count(*) as steps
+        from person_row
+        where person_row.status = any(:'done'::text [])
+        group by person_row.of_id
+    ) as done on gone.id = done.of_id
+    left join (
+        select
+            message.of_id,
+            count(distinct coalesce(message.sequence_stepid, message.id)) as steps
+        from message
+        group by message.of_id
+    ) as sent on gone.id = sent.of_id
+    left join lateral (
+        select min(st.day_number) as day_number
+        from step as st
+        where st.sequence_id = gone.sequence_id and st.trigger = gone.current_trigger and st.trigger ~ '\S'
+    ) as named on true
+    cross join lateral (
+        -- Asked only where neither the trigger nor the day tells the place.
+        select
+            case
+                when named.day_number is null and coalesce(gone.current_step, 0) <= 1
+                    then greatest(coalesce(done.steps, 0), coalesce(sent.steps, 0))
+            end as steps
+    ) as had
+),
+
+-- The steps from there on, of which nobody has had the message; nor by another row, whose step is deleted as well.
+target as materialized (
+    select distinct on (w.id)
+        w.id as of_id,
+        step.id,
+        step.day_number,
+        step.trigger,
+        there.id as there_id,
+        there.status = any(:'waiting'::text []) as there_waits,
+        coalesce(step.trigger = w.current_trigger and step.trigger ~ '\S', false) as is_named
+    from waits as w
+    inner join step on w.sequence_id = step.sequence_id
+    left join person_row as there on w.id = there.of_id and step.id = there.sequence_stepid
+    where
+        (there.id is null or there.status = 'active' or there.status = any(:'waiting'::text []))
+        and coalesce(w.has_place, false)
+        and step.day_number >= w.from_day
+        and (w.is_named or w.current_step > 1 or step.place > w.had)
+        and not exists (
+            select 1
+            from message
+            where message.of_id = w.id and message.sequence_stepid = step.id
+        )
+        and not exists (
+            select 1
+            from person_row as x
+            where
+                x.of_id = w.id
+                and x.id <> w.id
+                and (x.current_trigger = step.trigger or x.current_step = step.day_number)
+                and (
+                    x.status = any(:'done'::text [])
+                    or (x.of_id, x.sequence_stepid) in (
+                        select
+                            message.of_id,
+                            message.sequence_stepid
+                        from message
+                    )
+                )
+        )
+    order by w.id, is_named desc, step.day_number, step.id
 ),
 
 placed as materialized (
@@ -151,58 +244,7 @@ placed as materialized (
             else 'following'
         end as why
     from waits as w
-    left join lateral (
-        select
-            step.id,
-            step.day_number,
-            step.trigger,
-            there.id as there_id,
-            there.status = any(:'waiting'::text []) as there_waits,
-            coalesce(step.trigger = w.current_trigger and step.trigger ~ '\S', false) as is_named
-        from step
-        left join sequence_contacts as there
-            on
-                w.sequence_id = there.sequence_id
-                and w.contact_phone = there.contact_phone
-                and step.id = there.sequence_stepid
-        where
-            step.sequence_id = w.sequence_id
-            and (there.id is null or there.status = 'active' or there.status = any(:'waiting'::text []))
-            and coalesce(w.has_place, false)
-            and step.day_number >= w.from_day
-            and (w.is_named or w.current_step > 1 or step.place > w.had)
-            and not exists (
-                select 1
-                from broadcast_messages as m
-                where
-                    m.recipient_phone = w.contact_phone
-                    and m.sequence_id = w.sequence_id
-                    and m.sequence_stepid = step.id
-            )
-            -- Nor by another row of the person, whose step is deleted as well.
-            and not exists (
-                select 1
-                from sequence_contacts as x
-                where
-                    x.sequence_id = w.sequence_id
-                    and x.contact_phone = w.contact_phone
-                    and x.id <> w.id
-                    and (x.current_trigger = step.trigger or x.current_step = step.day_number)
-                    and (
-                        x.status = any(:'done'::text [])
-                        or exists (
-                            select 1
-                            from broadcast_messages as m
-                            where
-                                m.recipient_phone = x.contact_phone
-                                and m.sequence_id = x.sequence_id
-                                and m.sequence_stepid = x.sequence_stepid
-                        )
-                    )
-            )
-        order by is_named desc, step.day_number, step.id
-        limit 1
-    ) as target on true
+    left join target on w.id = target.of_id
 ),
 
 change as (
@@ -248,7 +290,7 @@ change as (
             'next_trigger_time', greatest(there.next_trigger_time, p.next_trigger_time)
         ) as becomes
     from placed as p
-    inner join sequence_contacts as there on p.there_id = there.id
+    inner join person_row as there on p.id = there.of_id and p.there_id = there.id
     where p.why = 'step_there' and p.goes_on and p.there_waits
 )
 

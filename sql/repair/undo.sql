@@ -33,7 +33,7 @@
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?national} \else \set national '(?!)' \endif
 \if :{?country} \else \set country '' \endif
-with recursive undoing as materialized (
+with undoing as materialized (
     select
         r.id,
         substring(r.command from 13)::uuid as undoes
@@ -43,19 +43,24 @@ with recursive undoing as materialized (
 ),
 
 -- From each undo to all that it undoes, in turn.
-ancestry (run_id, ancestor_id, depth) as (
-    select
-        u.id as run_id,
-        u.undoes as ancestor_id,
-        1 as depth
-    from undoing as u
-    union all
-    select
-        a.run_id,
-        u.undoes as ancestor_id,
-        a.depth + 1 as depth
-    from ancestry as a
-    inner join undoing as u on a.ancestor_id = u.id
+ancestry as materialized (
+    with recursive hop (run_id, ancestor_id, depth) as (
+        select
+            u.id as run_id,
+            u.undoes as ancestor_id,
+            1 as depth
+        from undoing as u
+        union all
+        select
+            a.run_id,
+            u.undoes as ancestor_id,
+            a.depth + 1 as depth
+        from hop as a
+        inner join undoing as u on a.ancestor_id = u.id
+    )
+
+    select hop.*
+    from hop
 ),
 
 root as materialized (
@@ -146,6 +151,40 @@ leads_key as (
         ) as is_there
 ),
 
+-- The rows as they are.
+contact as materialized (
+    select sc.*
+    from sequence_contacts as sc
+    where
+        sc.id in (
+            select t.row_id
+            from target as t
+            where t.table_name = 'sequence_contacts'
+        )
+),
+
+lead as materialized (
+    select l.*
+    from leads as l
+    where
+        l.id in (
+            select t.row_id
+            from target as t
+            where t.table_name = 'leads'
+        )
+),
+
+message as materialized (
+    select m.*
+    from broadcast_messages as m
+    where
+        m.id in (
+            select t.row_id
+            from target as t
+            where t.table_name = 'broadcast_messages'
+        )
+),
+
 -- The rows of the steps at which a merge has ended people, who may have been there in another spelling since.
 spelled as materialized (
     select
@@ -176,7 +215,7 @@ spelled as materialized (
                 x.sequence_stepid
             from target as t
             cross join origin
-            inner join sequence_contacts as x on t.row_id = x.id
+            inner join contact as x on t.row_id = x.id
             where t.column_name = 'status' and origin.is_merge
         )
 ),
@@ -194,6 +233,47 @@ gone_on as materialized (
         t.column_name = 'status'
         and other.status = any(:'done'::text [])
         and other.completed_at > t.changed_at
+),
+
+-- When the person was last done with a step of the sequence.
+done as materialized (
+    select
+        x.sequence_id,
+        x.contact_phone,
+        max(x.completed_at) as last_at
+    from contact
+    inner join sequence_contacts as x
+        on contact.sequence_id = x.sequence_id and contact.contact_phone = x.contact_phone
+    where x.status = any(:'done'::text [])
+    group by x.sequence_id, x.contact_phone
+),
+
+-- Who has the old phones now.
+phone_taken as materialized (
+    select
+        x.user_id,
+        x.phone
+    from leads as x
+    where
+        x.phone in (
+            select t.old_value
+            from target as t
+            where t.column_name = 'phone'
+        )
+),
+
+contact_phone_taken as materialized (
+    select
+        x.sequence_id,
+        x.contact_phone,
+        x.sequence_stepid
+    from sequence_contacts as x
+    where
+        x.contact_phone in (
+            select t.old_value
+            from target as t
+            where t.column_name = 'contact_phone'
+        )
 ),
 
 judged as materialized (
@@ -257,28 +337,12 @@ judged as materialized (
             when
                 t.column_name = 'status'
                 and sc.last_error ~ '^skipped: '
-                and exists (
-                    select 1
-                    from sequence_contacts as x
-                    where
-                        x.sequence_id = sc.sequence_id
-                        and x.contact_phone = sc.contact_phone
-                        and x.status = any(:'done'::text [])
-                        and x.completed_at > t.changed_at
-                )
+                and done.last_at > t.changed_at
                 then 'done_since'
             -- Who has begun anew was written to since.
             when
                 t.column_name = 'id'
-                and exists (
-                    select 1
-                    from sequence_contacts as x
-                    where
-                        x.sequence_id = sc.sequence_id
-                        and x.contact_phone = sc.contact_phone
-                        and x.status = any(:'done'::text [])
-                        and x.completed_at > t.changed_at
-                )
+                and done.last_at > t.changed_at
                 then 'done_since'
             -- The sender has begun it. Where the run has changed the status, that it is still this one is enough.
             when m.status <> 'pending' and not t.has_status then 'done_since'
@@ -296,28 +360,29 @@ judged as materialized (
             when
                 t.column_name = 'phone'
                 and leads_key.is_there
-                and exists (
-                    select 1
-                    from leads as x
-                    where x.user_id = l.user_id and x.phone = old.value
+                and (l.user_id, old.value) in (
+                    select
+                        x.user_id,
+                        x.phone
+                    from phone_taken as x
                 )
                 or t.column_name = 'contact_phone'
-                and exists (
-                    select 1
-                    from sequence_contacts as x
-                    where
-                        x.sequence_id = sc.sequence_id
-                        and x.contact_phone = old.value
-                        and x.sequence_stepid = sc.sequence_stepid
+                and (sc.sequence_id, old.value, sc.sequence_stepid) in (
+                    select
+                        x.sequence_id,
+                        x.contact_phone,
+                        x.sequence_stepid
+                    from contact_phone_taken as x
                 )
                 then 'phone_taken'
         end as verdict
     from target as t
     cross join origin
     cross join leads_key
-    left join sequence_contacts as sc on t.table_name = 'sequence_contacts' and t.row_id = sc.id
-    left join leads as l on t.table_name = 'leads' and t.row_id = l.id
-    left join broadcast_messages as m on t.table_name = 'broadcast_messages' and t.row_id = m.id
+    left join contact as sc on t.table_name = 'sequence_contacts' and t.row_id = sc.id
+    left join lead as l on t.table_name = 'leads' and t.row_id = l.id
+    left join message as m on t.table_name = 'broadcast_messages' and t.row_id = m.id
+    left join done on sc.sequence_id = done.sequence_id and sc.contact_phone = done.contact_phone
     left join seqdev.blocked as b on t.table_name = 'blocked' and t.row_id = b.id
     left join seqdev.rule as r on t.table_name = 'rule' and t.row_id = r.id
     left join sequences as s on sc.sequence_id = s.id
@@ -374,6 +439,46 @@ verdict as materialized (
     from judged as j
     window a_row as (partition by j.table_name, j.row_id)
     order by j.table_name, j.row_id, j.column_name
+),
+
+becoming as materialized (
+    select
+        v.row_id,
+        becoming.id,
+        becoming.sequence_id,
+        becoming.contact_phone,
+        becoming.sequence_stepid,
+        becoming.next_trigger_time
+    from verdict as v
+    inner join contact as sc on v.row_id = sc.id
+    cross join lateral jsonb_populate_record(null::sequence_contacts, to_jsonb(sc) || v.becomes) as becoming
+    where v.table_name = 'sequence_contacts' and v.becomes ->> 'status' = 'active'
+),
+
+message_to as materialized (
+    select
+        b.id as contact_id,
+        m.created_at
+    from becoming as b
+    inner join broadcast_messages as m
+        on
+            b.contact_phone = m.recipient_phone
+            and b.sequence_id = m.sequence_id
+            and coalesce(b.sequence_stepid = m.sequence_stepid, b.next_trigger_time <= m.created_at)
+            and m.id <> md5('seqdev message ' || b.id)::uuid
+),
+
+-- written: as in repair/stranded.sql
+written as materialized (
+    select distinct message_to.contact_id
+    from message_to
+    where
+        -- Of an earlier time round, before the person began anew.
+        not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = message_to.contact_id and ch.column_name = 'id' and ch.changed_at >= message_to.created_at
+        )
 )
 
 select
@@ -389,7 +494,7 @@ select
     'undo' as why,
     coalesce(
         v.row_verdict,
-        case when written.is_there then 'message_exists' when is_blocked.is_there then 'blocked' end
+        case when written.contact_id is not null then 'message_exists' when is_blocked.is_there then 'blocked' end
     ) as refused,
     v.expected
     || case when v.table_name in ('leads', 'rule') then '{}' else jsonb_build_object('status', v.status) end as expected,
@@ -402,26 +507,8 @@ cross join lateral (
 ) as is_device
 left join user_devices as was on is_device.from_device = was.id
 left join user_devices as d on is_device.to_device = d.id
-left join sequence_contacts as sc
-    on v.table_name = 'sequence_contacts' and v.row_id = sc.id and v.becomes ->> 'status' = 'active'
-left join lateral jsonb_populate_record(sc, v.becomes) as becoming on sc.id is not null
--- written: as in repair/stranded.sql
-left join lateral (
-    select true as is_there
-    from broadcast_messages as m
-    where
-        m.recipient_phone = becoming.contact_phone
-        and m.sequence_id = becoming.sequence_id
-        and coalesce(m.sequence_stepid = becoming.sequence_stepid, m.created_at >= becoming.next_trigger_time)
-        and m.id <> md5('seqdev message ' || becoming.id)::uuid
-        -- Of an earlier time round, before the person began anew.
-        and not exists (
-            select 1
-            from seqdev.change as ch
-            where ch.row_id = becoming.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-        )
-    limit 1
-) as written on true
+left join becoming on v.table_name = 'sequence_contacts' and v.row_id = becoming.row_id
+left join written on becoming.id = written.contact_id
 -- What this very undo takes off the list is not blocked.
 left join lateral (
     select true as is_there

@@ -33,6 +33,41 @@
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
+with message as materialized (
+    select
+        c.id as contact_id,
+        c.contact_phone,
+        m.created_at
+    from broadcast_messages as m
+    inner join sequence_contacts as c
+        on
+            m.sequence_id = c.sequence_id
+            and m.recipient_phone = c.contact_phone
+            and m.sequence_stepid = c.sequence_stepid
+    where
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
+        and c.status = 'active'
+        and m.id <> md5('seqdev message ' || c.id)::uuid
+),
+
+written as materialized (
+    select
+        message.contact_id,
+        message.contact_phone,
+        -- Some hosts have instants without an end.
+        least(min(message.created_at)::timestamptz, :'now'::timestamptz) as created_at
+    from message
+    where
+        -- Of an earlier time round, before the person began anew.
+        not exists (
+            select 1
+            from seqdev.change as ch
+            where ch.row_id = message.contact_id and ch.column_name = 'id' and ch.changed_at >= message.created_at
+        )
+    group by message.contact_id, message.contact_phone
+)
+
 select
     'sequence_contacts' as table_name,
     sc.id as row_id,
@@ -54,34 +89,8 @@ select
         'processing_device_id', null,
         'processing_started_at', written.created_at
     ) as becomes
-from (
-    select
-        m.sequence_id,
-        m.sequence_stepid,
-        m.recipient_phone,
-        c.id as contact_id,
-        -- Some hosts have instants without an end.
-        least(min(m.created_at)::timestamptz, :'now'::timestamptz) as created_at
-    from broadcast_messages as m
-    inner join sequence_contacts as c
-        on
-            m.sequence_id = c.sequence_id
-            and m.recipient_phone = c.contact_phone
-            and m.sequence_stepid = c.sequence_stepid
-    where
-        m.created_at >= :'now'::timestamptz - :'since'::interval
-        and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
-        and c.status = 'active'
-        and m.id <> md5('seqdev message ' || c.id)::uuid
-        -- Of an earlier time round, before the person began anew.
-        and not exists (
-            select 1
-            from seqdev.change as ch
-            where ch.row_id = c.id and ch.column_name = 'id' and ch.changed_at >= m.created_at
-        )
-    group by m.sequence_id, m.sequence_stepid, m.recipient_phone, c.id
-) as written
-inner join sequence_contacts as sc on written.contact_id = sc.id
+from written
+inner join sequence_contacts as sc on written.contact_phone = sc.contact_phone and written.contact_id = sc.id
 inner join sequences as s on sc.sequence_id = s.id
 where
     -- Those with an old claim are taken over without.

@@ -142,7 +142,7 @@ claimed as materialized (
                         ) as person
                         cross join generate_series(9, 0, -1) as prefix (size)
                         cross join lateral (
-                            select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                            select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                         ) as of
                         where :'recipient_hours'::jsonb ? of.key
                         limit 1
@@ -207,7 +207,7 @@ claimed as materialized (
                             ) as person
                             cross join generate_series(9, 0, -1) as prefix (size)
                             cross join lateral (
-                                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                             ) as of
                             where :'recipient_hours'::jsonb ? of.key
                             limit 1

@@ -19,7 +19,7 @@
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
---   waiting    integer      devices, or users, with due contacts, locked or not
+--   waiting    integer      devices, or users, with due contacts, as far as each has a lock of its own
 --   locked_at  timestamptz  the clock when the lock was taken: what the holder before wrote is older
 --   oldest     text         timestamptz: when the first of all that are due was due, of whatever device; null: none is
 --   unassigned boolean      whether any of those has no assigned device
@@ -175,7 +175,7 @@ candidate as materialized (
                     ) as person
                     cross join generate_series(9, 0, -1) as prefix (size)
                     cross join lateral (
-                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                     ) as of
                     where :'recipient_hours'::jsonb ? of.key
                     limit 1
@@ -231,7 +231,7 @@ candidate as materialized (
                 ) as person
                 cross join generate_series(9, 0, -1) as prefix (size)
                 cross join lateral (
-                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                 ) as of
                 where :'recipient_hours'::jsonb ? of.key
                 limit 1

@@ -106,7 +106,7 @@ chat as materialized (
                 ) as person
                 cross join generate_series(9, 0, -1) as prefix (size)
                 cross join lateral (
-                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                 ) as of
                 where :'recipient_hours'::jsonb ? of.key
                 limit 1
@@ -163,7 +163,7 @@ chat as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1
@@ -273,7 +273,7 @@ unassigned as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1
@@ -325,7 +325,7 @@ taken as materialized (
                     ) as person
                     cross join generate_series(9, 0, -1) as prefix (size)
                     cross join lateral (
-                        select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                     ) as of
                     where :'recipient_hours'::jsonb ? of.key
                     limit 1
@@ -520,7 +520,7 @@ pick as materialized (
                             ) as person
                             cross join generate_series(9, 0, -1) as prefix (size)
                             cross join lateral (
-                                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                             ) as of
                             where :'recipient_hours'::jsonb ? of.key
                             limit 1

@@ -111,7 +111,7 @@ chat as materialized (
                 ) as person
                 cross join generate_series(9, 0, -1) as prefix (size)
                 cross join lateral (
-                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                 ) as of
                 where :'recipient_hours'::jsonb ? of.key
                 limit 1
@@ -169,7 +169,7 @@ chat as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1
@@ -308,7 +308,7 @@ due as materialized (
                 ) as person
                 cross join generate_series(9, 0, -1) as prefix (size)
                 cross join lateral (
-                    select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                    select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
                 ) as of
                 where :'recipient_hours'::jsonb ? of.key
                 limit 1
@@ -399,7 +399,7 @@ due as materialized (
             ) as person
             cross join generate_series(9, 0, -1) as prefix (size)
             cross join lateral (
-                select concat(:'recipient_hours'::jsonb ->> sc.sequence_stepid::text, ' ', left(person.digits, prefix.size)) as key
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
             ) as of
             where :'recipient_hours'::jsonb ? of.key
             limit 1

@@ -61,8 +61,10 @@ def test_what_makes_a_contact_due_is_the_same_everywhere() -> None:
 
 CLAIMS = {
     "tick/plan.sql": "counts the claimed as a reason to wait",
+    "tick/plan_distributed.sql": "the same",
     "explain/gates.sql": "says until when the claim is respected",
     "forecast/people.sql": "says when the contact is due again, and which will be too late",
+    "explain/gates_distributed.sql": "the same",
     "audit/contacts.sql": "finds what a processor has left claimed: the opposite",
     "repair/stuck.sql": "releases it",
     "repair/written_by_other.sql": "respects it, and makes one of another processor's message",
@@ -108,8 +110,12 @@ RULES = {
         r":'max_(in_flight|per_hour|per_day)'|:'(warm_up|new_chats|grace)'",
         "gates/devices.sql",
         {
+            "gates/sent.sql": "counts no further than the limits",
+            "gates/sent_distributed.sql": "the same",
             "gates/ramps.sql": "counts what the rules are about that not everybody sets",
+            "gates/ramps_distributed.sql": "the same",
             "gates/spread.sql": "lays messages out by the limit of an hour",
+            "gates/spread_distributed.sql": "the same",
         },
     ),
 }
@@ -176,8 +182,11 @@ def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -
         for path, source in SOURCES.items()
         if re.search(rf"^{name} as materialized", source, re.MULTILINE)
     }
+    distributed = {path: found.pop(path) for path in DISTRIBUTED & found.keys()}
     assert found.keys() == {"tick/pick.sql", "tick/plan.sql", "tick/overflow.sql", "explain/gates.sql"}
     assert len(set(found.values())) == 1
+    assert {f"tick/{one}_distributed.sql" for one in ("pick", "plan", "overflow")} <= distributed.keys()
+    assert len({told for path, told in distributed.items() if path.startswith("tick/")}) == 1
 
 
 def test_whom_a_device_knows_is_told_in_the_same_way_everywhere() -> None:
@@ -223,7 +232,7 @@ COUNTED = {
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_a_forecast_counts_the_messages_that_the_gate_counts(kind: str) -> None:
-    for path in ("gates/devices.sql", "forecast/messages.sql"):
+    for path in ("gates/sent.sql", "forecast/messages.sql"):
         assert COUNTED[kind] in plain(SOURCES[path]), path
 
 
@@ -262,7 +271,9 @@ def test_a_phone_is_refused_by_the_same_rule_everywhere() -> None:
     rules = {rule for _, rule in found}
     assert {path for path, _ in found} == {
         "enroll/apply.sql",
+        "enroll/apply_distributed.sql",
         "enroll/plan.sql",
+        "enroll/plan_distributed.sql",
         "explain/triggers.sql",
         "audit/leads.sql",
     }
@@ -287,6 +298,52 @@ def test_audit_and_repair_agree(repair: str) -> None:
         assert common_table(SOURCES[repair], name) == common_table(SOURCES[audit], name)
 
 
+DISTRIBUTED = {path for path in SOURCES if path.endswith("_distributed.sql")}
+OTHERWISE = {
+    "explain/gates_distributed.sql": {"ahead", "asked"},
+    "audit/health_distributed.sql": {"due_row"},
+    "enroll/apply_distributed.sql": {"adopted", "begun", "finished", "fit", "journal", "judged", "matched"},
+    "enroll/plan_distributed.sql": {"fit", "judged", "matched"},
+    "probe/make_leads_distributed.sql": {"person", "place"},
+    "repair/apply_distributed.sql": {
+        *("blocked_changed", "blocked_entered", "blocked_fit", "changed", "contact", "contact_activated"),
+        *("contact_fit", "contact_moved", "journal", "lead", "lead_changed", "lead_fit", "message"),
+        *("message_changed", "message_fit", "rule_changed", "rule_fit", "wanted"),
+    },
+    "repair/return_distributed.sql": {"returned"},
+    "tick/claim_distributed.sql": {
+        *("activated", "completed", "given", "lead_changed", "message", "next_step", "reassigned"),
+        *("step", "trigger_change"),
+    },
+    "tick/find_blocked_distributed.sql": {"candidate"},
+    "tick/find_replied_distributed.sql": {"candidate", "replied"},
+    "tick/lock_distributed.sql": {"candidate", "locked", "ready"},
+    "tick/overflow_distributed.sql": {"acquainted", "chat", "newcomer", "pick", "source", "taken", "unassigned"},
+    "tick/pick_distributed.sql": {"chat", "newcomer"},
+    "tick/plan_distributed.sql": {"chat", "due", "newcomer"},
+    "tick/quarantine_distributed.sql": {"changed", "journal", "refused"},
+    "tick/stop_blocked_distributed.sql": {"picked", "stopped"},
+    "tick/stop_replied_distributed.sql": {"cancelled", "picked", "queued", "stopped"},
+    "gates/spread_distributed.sql": {"pace"},
+}
+"""What a file for distributed tables finds in another way than the file that it stands in for."""
+
+
+def common_tables(source: str) -> dict[str, str]:
+    """The common table expressions of a statement by name."""
+    names = re.findall(
+        r"^(?:with (?:recursive )?)?(\w+)(?: \([^)\n]*\))? as (?:materialized )?\($", source, re.MULTILINE
+    )
+    return {name: common_table(source, rf"{name}(?: \([^)\n]*\))?") for name in names}
+
+
+@pytest.mark.parametrize("path", sorted(DISTRIBUTED))
+def test_what_distributed_tables_do_not_change_is_the_same(path: str) -> None:
+    theirs, own = (common_tables(SOURCES[one]) for one in (path.replace("_distributed", ""), path))
+    both = theirs.keys() & own.keys()
+    assert {name for name in both if theirs[name] != own[name]} == OTHERWISE.get(path, set())
+
+
 def test_both_gates_read_a_pause_in_the_same_way() -> None:
     steps, devices = (common_table(SOURCES[f"gates/{name}.sql"], "paused") for name in ("steps", "devices"))
     assert steps == devices
@@ -294,7 +351,7 @@ def test_both_gates_read_a_pause_in_the_same_way() -> None:
 
 def test_repairs_look_for_the_message_of_another_processor_in_the_same_way() -> None:
     looks = re.compile(
-        r"m\.recipient_phone = (\w+)\.contact_phone and m\.sequence_id = \w+\.sequence_id and coalesce\(.*?"
+        r"(\w+)\.contact_phone = m\.recipient_phone and \w+\.sequence_id = m\.sequence_id and coalesce\(.*?"
         r"m\.id <> md5\('seqdev message ' \|\| \w+\.id\)::uuid"
     )
     found = {

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from uuid import UUID
 
@@ -19,11 +20,18 @@ import seqdev
 from seqdev.postgres import binaries as server_binaries
 from seqdev.postgres.queries import ROOT, Statement, StatementError, literal, parse
 from tests.contract.owners import OWNERS, owner
+from tests.world import citus
 from tests.world.command import url
 from tests.world.inbox import SHAPES
-from tests.world.statements import binds
+from tests.world.statements import at, binds
 
 FILES = sorted(str(file.relative_to(ROOT)) for file in ROOT.rglob("*.sql"))
+DISTRIBUTED = [path for path in FILES if path.endswith("_distributed.sql")]
+OF_CITUS = {
+    *DISTRIBUTED,
+    *("postgres/distributed.sql", "postgres/distribution.sql", "postgres/check_nodes.sql"),
+}
+"""What only runs on Citus."""
 
 PYTHON_TYPES = {
     "bool": bool,
@@ -50,6 +58,23 @@ HOSTS_OWN = {
 """Tables and columns that only some hosts have, by the statements that are about them."""
 
 
+def base(path: str) -> str:
+    """The file that a file for distributed tables stands in for; of another, itself."""
+    return path.removesuffix("_distributed.sql") + ".sql" if path in DISTRIBUTED else path
+
+
+def here(path: str) -> str:
+    """The file that runs on the engine of the tests. Skips what does not run on it."""
+    if not citus.URL:
+        if path in OF_CITUS:
+            pytest.skip("NOT TESTED: runs on Citus only, and SEQDEV_TEST_CITUS_URL names none")
+        return path
+    distributed = path.removesuffix(".sql") + "_distributed.sql"
+    if distributed in DISTRIBUTED:
+        pytest.skip(f"{distributed} runs on Citus")
+    return path
+
+
 def needed(path: str) -> list[str]:
     """The files that must run before this one, in the same transaction."""
     lines = (ROOT / path).read_text().splitlines()
@@ -65,13 +90,32 @@ def needed(path: str) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES)
 def test_every_file_belongs_to_exactly_one_query(path: str) -> None:
-    assert [query.path for query in OWNERS].count(path) == 1
+    assert [query.path for query in OWNERS].count(base(path)) == 1
+
+
+@pytest.mark.parametrize("path", DISTRIBUTED)
+def test_a_file_for_distributed_tables_has_the_header_of_the_file_it_stands_in_for(path: str) -> None:
+    def contract(of: str) -> list[str]:
+        header = takewhile(lambda line: line.startswith("--"), (ROOT / of).read_text().split("\n"))
+        kept, section = [], ""
+        for line in header:
+            section = line if re.match(r"-- \S", line) else section
+            if section in ("-- Parameters:", "-- Row:"):
+                kept.append(line)
+        return kept
+
+    assert contract(path) == contract(base(path))
+    # It takes no more than the other: that is refused when it is loaded.
+    assert owner(base(path)).distributed.path == path
 
 
 @pytest.mark.parametrize("path", FILES)
 def test_declared_types_are_the_casts(path: str) -> None:
     source = (ROOT / path).read_text()
-    for parameter in owner(path).statement.parameters.values():
+    statement = parse(source, path)
+    for parameter in statement.parameters.values():
+        if path in DISTRIBUTED and f":'{parameter.name}'" not in source:
+            continue
         casts = re.findall(rf"(?:nullif\()?:'{parameter.name}'(?:, ''\))?::(\w+(?: \[\])?)", source)
         assert casts, f"{parameter.name} is used without a cast"
         assert {cast.replace(" ", "") for cast in casts} <= {parameter.type, "text"}
@@ -82,14 +126,16 @@ def test_declared_types_are_the_casts(path: str) -> None:
 def untouched(server: str, template: str) -> Iterator[str]:
     """A database with the host's tables, for statements that are rolled back."""
     with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"create database untouched template {template}".encode())
-        yield url(server, "untouched")
-        connection.execute("drop database untouched with (force)")
+        name = f"untouched_{os.getpid()}"
+        connection.execute(f"create database {name} template {template}".encode())
+        yield url(server, name)
+        connection.execute(f"drop database {name} with (force)".encode())
 
 
 @pytest.mark.cases(40)
 @pytest.mark.parametrize("path", FILES)
 def test_psql_runs_the_file_on_its_defaults(path: str, untouched: str) -> None:
+    path = here(path)
     files = [item for name in (*needed(path), path) for item in ("-f", str(ROOT / name))]
     done = subprocess.run(
         [
@@ -115,15 +161,20 @@ def python_type(hint: object) -> object:
 
 @pytest.mark.parametrize("path", FILES)
 def test_columns_and_types_are_the_fields_of_the_dataclass(path: str, untouched: str) -> None:
-    query = owner(path)
+    query = owner(base(here(path)))
     if query.statement.text.split("*/")[1].strip().lower().startswith("copy"):
         pytest.skip("COPY takes rows, it returns none")
     with psycopg.connect(untouched) as connection:
         connection.execute(HOSTS_OWN.get(path, "select").encode())
         for name in needed(path):
-            statement = owner(name).statement
-            connection.execute(statement.text.encode(), statement.bind({}))
-        cursor = connection.execute(query.statement.text.encode(), binds(connection, query))
+            statement = at(owner(name))
+            for text in (*statement.before, statement.text):
+                connection.execute(text.encode(), statement.bind({}))
+        statement = at(query)
+        given = binds(connection, query)
+        for text in statement.before:
+            connection.execute(text.encode(), given)
+        cursor = connection.execute(statement.text.encode(), given)
         columns = [(column.name, PYTHON_TYPES[type_name(column)]) for column in cursor.description or ()]
         connection.rollback()
     if query.row is types.NoneType:
@@ -172,6 +223,20 @@ def test_a_bind_in_a_comment_string_or_dollar_quote_is_none() -> None:
 def test_a_file_that_breaks_a_rule_is_refused(body: str, complaint: str) -> None:
     with pytest.raises(StatementError, match=re.escape(complaint)):
         parse(f"-- Title\n--\n{body}\n", "x.sql")
+
+
+def test_only_a_file_for_distributed_tables_may_have_several_statements() -> None:
+    body = "select :'a'::text;\nselect '10%', ';';\n"
+    header = "-- Title\n--\n-- Parameters:\n--   a  text  something\n\\if :{?a} \\else \\set a 'it' \\endif\n"
+    statement = parse(header + body, "x_distributed.sql")
+    assert statement.before == ("/* seqdev x_distributed.sql */ select %(a)s::text",)
+    assert statement.text == "/* seqdev x_distributed.sql */ select '10%%', ';'"
+    # Its header is another's: it need not use all of it.
+    assert parse(header + "select 1;\n", "x_distributed.sql").bind({"a": "b"}) == {"a": "b"}
+    with pytest.raises(StatementError, match="declared"):
+        parse(header + "select :'a'::text, :'b'::text;\n", "x_distributed.sql")
+    with pytest.raises(StatementError, match="one statement"):
+        parse("-- Title\nselect 1", "x_distributed.sql")
 
 
 def test_what_a_gate_decides_has_to_be_given() -> None:

@@ -14,10 +14,13 @@ from psycopg.rows import namedtuple_row
 from seqdev.cli import main
 from seqdev.errors import Exit
 from seqdev.postgres import binaries as server_binaries
+from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.inbox import Inbox
 from tests.world.repairs import message
+
+TEMPLATE = f"grants_template{citus.OWN}"
 
 HOST_TABLES = [
     "users",
@@ -197,8 +200,8 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
     """The world that the tests have copies of."""
     tmp_path = tmp_path_factory.mktemp("grants")
     with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"create database grants_template template {template}".encode())
-    database = f"{server} dbname=grants_template"
+        connection.execute(f"create database {TEMPLATE} template {template}".encode())
+    database = f"{server} dbname={TEMPLATE}"
 
     def seqdev(*argv: str) -> int:
         return main(["--database-url", database, *argv])
@@ -273,7 +276,7 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
         for status in ("sent", "pending"):
             host.rows(
                 "insert into broadcast_messages (user_id, device_id, recipient_phone, sequence_id, status, sent_at)"
-                " values (%s, %s, '60120000907', %s, %s, case %s when 'sent' then timestamp '2026-01-01' end)",
+                " values (%s, %s, '60120000907', %s, %s, case when %s::text = 'sent' then timestamp '2026-01-01' end)",
                 *(user, first, sequence, status, status),
             )
         Inbox(host).receives(first, "60120000907@s.whatsapp.net")
@@ -291,6 +294,8 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
             " insert into seqdev.change (run_id, table_name, row_id, column_name, changed_at)"
             " select id, 'sequence_contacts', gen_random_uuid(), 'status', started_at from run"
         )
+    if citus.URL:
+        citus.leave(server, TEMPLATE)
     leads = tmp_path / "leads.csv"
     leads.write_text("phone,name\n60120000800,New\n60120000801,Newer\n60120000201,Known\nx,Bad\n")
     statement = tmp_path / "own.sql"
@@ -313,7 +318,7 @@ def prepared(server: str, template: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def world(prepared: World, make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> World:
     """A copy of it, which every command works on unless told otherwise."""
-    url = make_database("grants_template")
+    url = make_database(TEMPLATE)
     monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
     return World(url, prepared.words)
 
@@ -364,7 +369,7 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
     seqdev: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    by_role, by_owner = world.url, make_database("grants_template")
+    by_role, by_owner = world.url, make_database(TEMPLATE)
     url = login(by_role)
     assert seqdev("db", "grants", role, "--to", "seqdev_tester", "--yes").code == 0
     before = state(by_owner)

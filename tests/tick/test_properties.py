@@ -645,7 +645,7 @@ class Ticking(RuleBasedStateMachine):
 def ticking(host: Host) -> type[Ticking]:
     """The machine, on a database of the host's."""
     # Some installations have no foreign keys, and leads of devices that are gone.
-    host.rows("alter table leads drop constraint leads_device_id_fkey")
+    host.rows("alter table leads drop constraint if exists leads_device_id_fkey")
     Inbox(host)
     return type("Ticking", (Ticking,), {"host": host})
 

@@ -105,6 +105,7 @@ def test_what_is_quarantined_is_in_the_journal_of_that_very_run(host: Host, seqd
     assert host.value("select counts ->> 'quarantined' from seqdev.run") == "1"
 
 
+@pytest.mark.plain("it changes phones, by which the tables are distributed")
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
@@ -317,6 +318,7 @@ def test_a_failed_send_that_cannot_be_shown_does_not_stop_the_tick(host: Host, s
     assert not host.broken_promises()
 
 
+@pytest.mark.plain("it changes phones, by which the tables are distributed")
 def test_a_reason_that_cannot_be_written_does_not_stop_the_tick(host: Host, seqdev: Cli) -> None:
     device = host.device(host.user())
     people(host, 3, device)

@@ -27,7 +27,9 @@ class Host:
     def url(self) -> str:
         """The URL of its database, for more sessions."""
         info = self.connection.info
-        return psycopg.conninfo.make_conninfo(host=info.host, user=info.user, dbname=info.dbname)
+        return psycopg.conninfo.make_conninfo(
+            host=info.host, port=info.port, user=info.user, dbname=info.dbname
+        )
 
     def rows(self, statement: str, *values: object) -> list[Any]:
         """The rows of a statement, as named tuples; an empty list where it returns none."""
@@ -158,12 +160,12 @@ class Host:
             select 'done, message missing', sc.contact_phone
             from sequence_contacts sc
             where sc.status in ('completed', 'failed')
-              and not exists (select 1 from broadcast_messages m where m.id = {MESSAGE_ID})
+              and {MESSAGE_ID} not in (select m.id from broadcast_messages m)
             union all
             select 'message exists, not done', sc.contact_phone
             from sequence_contacts sc
             where sc.status not in ('completed', 'failed')
-              and exists (select 1 from broadcast_messages m where m.id = {MESSAGE_ID})
+              and {MESSAGE_ID} in (select m.id from broadcast_messages m)
             union all
             select 'done, next step missing', sc.contact_phone
             from sequence_contacts sc

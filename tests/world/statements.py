@@ -15,18 +15,20 @@ from seqdev.gate_rows import (
     PERSONS,
     PHONE_ZONES,
     RAMPS,
+    SENT,
     SPREAD,
     STEPS,
     WINDOWS,
     ZONES,
 )
-from seqdev.postgres.queries import Query
+from seqdev.postgres.queries import Query, Statement
+from tests.world import citus
 from tests.world.host import Host
 
 _GATES = {
     gate.path: gate
     for gate in (
-        *(STEPS, DEVICES, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES),
+        *(STEPS, DEVICES, SENT, RAMPS, SPREAD, CAUSES, PERSONS, BLOCKED, AGAIN, WINDOWS, ZONES, PHONE_ZONES),
         WARMED,
     )
 }
@@ -34,7 +36,16 @@ _GATES = {
 
 def run(session: Host, query: Query[Any], **given: object) -> list[Any]:
     """The rows of a statement. What is given goes to its gates, too, where they take it."""
-    return session.rows(query.statement.text, binds(session.connection, query, **given))
+    statement = at(query)
+    values = binds(session.connection, query, **given)
+    for text in statement.before:
+        session.rows(text, values)
+    return session.rows(statement.text, values)
+
+
+def at(query: Query[Any]) -> Statement:
+    """What runs of a query on the engine of the tests."""
+    return query.distributed if citus.URL else query.statement
 
 
 def binds(connection: Connection[Any], query: Query[Any], **given: object) -> dict[str, str | None]:
@@ -45,7 +56,10 @@ def binds(connection: Connection[Any], query: Query[Any], **given: object) -> di
         gate = _GATES[path]
         with connection.cursor(row_factory=dict_row) as cursor:
             # A gate may have one of its own.
-            cursor.execute(gate.statement.text.encode(), binds(connection, gate, **(answers | given)))
+            values = binds(connection, gate, **(answers | given))
+            for text in at(gate).before:
+                cursor.execute(text.encode(), values)
+            cursor.execute(at(gate).text.encode(), values)
             (answer,) = cursor.fetchall()
         answers |= answer
     return statement.bind(_taken(statement.parameters, answers | given))

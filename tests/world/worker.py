@@ -37,7 +37,7 @@ PASSED_OVER = """
     from broadcast_messages as m
     where m.status = 'pending' and num_nulls(m.device_id, m.recipient_phone, m.recipient_name, m.message_type,
             m.content, m.media_url, m.scheduled_at) > 0
-        and exists (select from sequence_contacts as sc where m.id = md5('seqdev message ' || sc.id)::uuid)
+        and m.id in (select md5('seqdev message ' || sc.id)::uuid from sequence_contacts as sc)
 """
 
 

@@ -83,7 +83,8 @@ needed (position, schema_name, table_name, privilege, why) as (
         (174, 'seqdev', 'rule', 'select', 'the rules that every host obeys'),
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
-        (180, 'seqdev', 'change', 'insert', 'who enters again is journaled')
+        (180, 'seqdev', 'change', 'insert', 'who enters again is journaled'),
+        (181, 'seqdev', 'change_id_seq', 'usage', 'Citus asks for the number of a change by itself')
 )
 
 select
@@ -93,6 +94,7 @@ select
         case
             when n.schema_name is null then format('database %I', current_database())
             when n.table_name is null then format('schema %I', n.schema_name)
+            when t.relkind = 'S' then format('sequence %I.%I', n.schema_name, n.table_name)
             else format('table %I.%I', n.schema_name, n.table_name)
         end,
         :'to'::text
@@ -100,7 +102,12 @@ select
     n.why
 from needed as n
 left join pg_namespace as s on n.schema_name = s.nspname
-left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname and t.relkind in ('r', 'p')
+left join pg_class as t on s.oid = t.relnamespace and n.table_name = t.relname
+    and (
+        t.relkind in ('r', 'p')
+        -- Elsewhere the right to insert is enough.
+        or t.relkind = 'S' and to_regclass('pg_catalog.pg_dist_partition') is not null
+    )
 where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)

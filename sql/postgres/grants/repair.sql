@@ -79,7 +79,8 @@ needed (position, schema_name, table_name, privilege, why) as (
         (168, 'seqdev', 'rule', 'insert', 'rules are set'),
         (169, 'seqdev', 'rule', 'update (value)', 'and changed'),
         (170, 'seqdev', 'change', 'select', 'what to undo'),
-        (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change')
+        (180, 'seqdev', 'change', 'insert', 'the journal: old and new value of every change'),
+        (181, 'seqdev', 'change_id_seq', 'usage', 'Citus asks for the number of a change by itself')
 ),
 
 -- What the rule replies_from names, as tick/inbox.sql reads it.
@@ -129,6 +130,7 @@ select
         case
             when n.schema_name is null then format('database %I', current_database())
             when n.table_name is null then format('schema %I', n.schema_name)
+            when t.relkind = 'S' then format('sequence %I.%I', n.schema_name, n.table_name)
             else format('table %I.%I', n.schema_name, n.table_name)
         end,
         :'to'::text
@@ -137,7 +139,12 @@ select
 from wanted as n
 left join pg_namespace as s on n.schema_name = s.nspname
 left join pg_class as t
-    on s.oid = t.relnamespace and n.table_name = t.relname and (t.relkind in ('r', 'p') or n.position = 149)
+    on s.oid = t.relnamespace and n.table_name = t.relname and (
+        t.relkind in ('r', 'p')
+        or n.position = 149
+        -- Elsewhere the right to insert is enough.
+        or t.relkind = 'S' and to_regclass('pg_catalog.pg_dist_partition') is not null
+    )
 where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)

@@ -77,6 +77,7 @@ with needed (position, schema_name, table_name, privilege, why) as (
         (175, 'seqdev', 'pause', 'select', 'whether seqdev is paused'),
         (176, 'seqdev', 'blocked', 'select', 'phones that are never written to'),
         (180, 'seqdev', 'change', 'insert', 'policy reassign journals whom it assigns anew'),
+        (181, 'seqdev', 'change_id_seq', 'usage', 'Citus asks for the number of a change by itself'),
         (190, 'seqdev', 'change', 'select', 'the rule return_home: whom it has moved; who has replied, and was brought back')
 ),
 
@@ -127,6 +128,7 @@ select
         case
             when n.schema_name is null then format('database %I', current_database())
             when n.table_name is null then format('schema %I', n.schema_name)
+            when t.relkind = 'S' then format('sequence %I.%I', n.schema_name, n.table_name)
             else format('table %I.%I', n.schema_name, n.table_name)
         end,
         :'to'::text
@@ -135,7 +137,12 @@ select
 from wanted as n
 left join pg_namespace as s on n.schema_name = s.nspname
 left join pg_class as t
-    on s.oid = t.relnamespace and n.table_name = t.relname and (t.relkind in ('r', 'p') or n.position = 149)
+    on s.oid = t.relnamespace and n.table_name = t.relname and (
+        t.relkind in ('r', 'p')
+        or n.position = 149
+        -- Elsewhere the right to insert is enough.
+        or t.relkind = 'S' and to_regclass('pg_catalog.pg_dist_partition') is not null
+    )
 where
     (n.schema_name is null or s.oid is not null)
     and (n.table_name is null or t.oid is not null)
