@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic
+from uuid import UUID
 
 from seqdev import gates
 from seqdev.audit.rows import (
@@ -106,7 +107,8 @@ class Kind:
 class Result(Generic[Row]):
     """What an audit found: the rows listed, the number of rows in all, and what was found, worst first.
 
-    ``window``: how far it looked back, in words. ``summary``: None where the audit has none.
+    ``window``: how far it looked back, in words. ``summary``: None where the audit has none. ``narrow``: the
+    options that say for whom, as commands that write take them too: not by the beginning of a name.
     """
 
     query: Query[Row]
@@ -115,6 +117,7 @@ class Result(Generic[Row]):
     total: int = 0
     kinds: Sequence[Kind] = ()
     summary: Summary | None = None
+    narrow: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -246,18 +249,20 @@ class _Look:
         if criteria.at:
             self._now = instant(transaction, criteria.at, criteria.window.zone)
         transaction.one(SETTINGS)
-        user = (
-            lookup.resolve(transaction, lookup.Kind.USER, criteria.user)
-            if criteria.user is not None
-            else None
-        )
+        self.narrow: dict[str, str] = {}
 
-        def known(kind: lookup.Kind, text: str | None) -> lookup.Found | None:
-            return lookup.find(transaction, kind, text, user, beginning=True) if text is not None else None
+        def known(kind: lookup.Kind, text: str | None, user: UUID | None = None) -> lookup.Found | None:
+            if text is None:
+                return None
+            found = lookup.find(transaction, kind, text, user, beginning=True)
+            is_whole = text.strip().lower() == (found.name or "").strip().lower()
+            self.narrow[f"--{kind.name.lower()}"] = text if is_whole else str(found.id)
+            return found
 
-        sequence = known(lookup.Kind.SEQUENCE, criteria.sequence)
-        self._user = user
-        self._device = known(lookup.Kind.DEVICE, criteria.device)
+        owner = known(lookup.Kind.USER, criteria.user)
+        self._user = user = owner.id if owner else None
+        sequence = known(lookup.Kind.SEQUENCE, criteria.sequence, user)
+        self._device = known(lookup.Kind.DEVICE, criteria.device, user)
         self._given: dict[str, object] = {
             "now": self._now,
             **window(settings, transaction.now),
@@ -338,6 +343,7 @@ def _find(look: _Look, query: Query[Row]) -> Result[Row]:
         first.total,
         [Kind(name, SEVERITIES[one["severity"]], one["found"], one["repair"]) for name, one in kinds],
         summary,
+        look.narrow,
     )
 
 

@@ -49,13 +49,12 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
     """
 
     def work(tx: Transaction) -> Sequence[Replies]:
-        user = lookup.resolve(tx, lookup.Kind.USER, criteria.user) if criteria.user is not None else None
-
-        def named(kind: lookup.Kind, text: str | None) -> UUID | None:
+        def named(kind: lookup.Kind, text: str | None, user: UUID | None = None) -> UUID | None:
             return lookup.resolve(tx, kind, text, user, beginning=True) if text is not None else None
 
-        sequence = named(lookup.Kind.SEQUENCE, criteria.sequence)
-        device = named(lookup.Kind.DEVICE, criteria.device)
+        user = named(lookup.Kind.USER, criteria.user)
+        sequence = named(lookup.Kind.SEQUENCE, criteria.sequence, user)
+        device = named(lookup.Kind.DEVICE, criteria.device, user)
         kept = replies.inbox(tx, tx.settings)
         window = criteria.window.given(tx.now, REPLIES.statement.parameters["since"].default)
         # Up to now: to what was sent within the window, somebody may have replied after it.

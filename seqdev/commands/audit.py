@@ -445,13 +445,11 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
 
 def _following(result: Result[Any], criteria: Criteria) -> str:
     """The command that goes on from what an audit has found, for as much of it as was looked at."""
+    if criteria.at:
+        return ""
     command = first_of(list(view.advice(result)))
     window = criteria.window
-    narrow: list[tuple[str, object]] = [
-        ("--user", criteria.user),
-        ("--sequence", criteria.sequence),
-        ("--device", criteria.device),
-    ]
+    narrow: list[tuple[str, object]] = list(result.narrow.items())
     if command.startswith(_LOOK_BACK):
         if window.until and not command.startswith("seqdev audit"):
             return ""

@@ -56,7 +56,9 @@ app = typer.Typer(cls=Group, help="Import leads, give them devices, merge those 
 def import_(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="CSV file with a header line; - is stdin.")],
-    user: Annotated[str, typer.Option(metavar="ID", help="Whose leads they become (id or prefix).")],
+    user: Annotated[
+        str, typer.Option(metavar="NAME|ID", help="Whose leads they become (name, id or prefix).")
+    ],
     device: Annotated[
         str | None,
         typer.Option(metavar="NAME|ID", help="Device that owns the leads whose line names none."),

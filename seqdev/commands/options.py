@@ -162,7 +162,7 @@ AtOption = Annotated[
     ),
 ]
 UserOption = Annotated[
-    str | None, typer.Option("--user", metavar="ID", help="Only this user (id or prefix).")
+    str | None, typer.Option("--user", metavar="NAME|ID", help="Only this user (name, id or prefix).")
 ]
 LimitOption = Annotated[
     int | None,

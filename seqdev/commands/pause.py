@@ -33,7 +33,8 @@ def pause(
         str | None, typer.Option("--device", metavar="NAME|ID", help="Pause this device only.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", metavar="ID", help="Pause this user only (id or prefix).")
+        str | None,
+        typer.Option("--user", metavar="NAME|ID", help="Pause this user only (name, id or prefix)."),
     ] = None,
     until: Annotated[
         str | None,

@@ -39,7 +39,7 @@ def resume(
         str | None, typer.Option("--device", metavar="NAME|ID", help="Resume this device.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", metavar="ID", help="Resume this user (id or prefix).")
+        str | None, typer.Option("--user", metavar="NAME|ID", help="Resume this user (name, id or prefix).")
     ] = None,
     spread: Annotated[
         timedelta,

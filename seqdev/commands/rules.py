@@ -33,7 +33,9 @@ from seqdev.rules.rules import Change, PastChange, Rule
 app = typer.Typer(cls=Group, help="Show and set the rules that every host obeys.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The rule.")]
-UserOption = Annotated[str | None, typer.Option("--user", metavar="ID", help="For this user (id or prefix).")]
+UserOption = Annotated[
+    str | None, typer.Option("--user", metavar="NAME|ID", help="For this user (name, id or prefix).")
+]
 SequenceOption = Annotated[
     str | None, typer.Option("--sequence", metavar="NAME|ID", help="For this sequence.")
 ]

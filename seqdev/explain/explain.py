@@ -72,7 +72,9 @@ def explain(database: Database, typed: str, user: str | None) -> Explanation:
     """
 
     def work(transaction: Transaction) -> Explanation:
-        owner = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
+        owner = (
+            lookup.resolve(transaction, lookup.Kind.USER, user, beginning=True) if user is not None else None
+        )
         asked = {"phone": unwrapped(typed), **national(transaction.settings.region)}
         spellings = [row.phone for row in transaction.rows(SPELLINGS, **asked)]
         phones = list(dict.fromkeys([*writings(typed), *spellings]))

@@ -45,7 +45,7 @@ def stood(database: Database, typed: str, user: str | None, window: Window) -> P
     assert at is not None
 
     def work(tx: Transaction) -> Past:
-        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
+        owner = lookup.resolve(tx, lookup.Kind.USER, user, beginning=True) if user is not None else None
         asked = {"phone": unwrapped(typed), **national(tx.settings.region)}
         spellings = [row.phone for row in tx.rows(SPELLINGS, **asked)]
         phones = list(dict.fromkeys([*writings(typed), *spellings]))

@@ -78,7 +78,11 @@ class _Look:
         self._asks_changes = question.changes
         # In UTC: days of 24 hours, whatever the wall clock does.
         self._now = tx.now.astimezone(UTC)
-        user = lookup.resolve(tx, lookup.Kind.USER, question.user) if question.user is not None else None
+        user = (
+            lookup.resolve(tx, lookup.Kind.USER, question.user, beginning=True)
+            if question.user is not None
+            else None
+        )
         device = (
             lookup.find(tx, lookup.Kind.DEVICE, question.device, user, beginning=True)
             if question.device is not None

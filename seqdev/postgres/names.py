@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from time import monotonic
+from typing import Any
 
 from seqdev.postgres.queries import Query
 
@@ -115,7 +116,7 @@ def _ask(question: Question) -> list[tuple[str, str]]:
     """The rows, through the driver alone: SQLAlchemy takes longer to import than anybody waits for a word."""
     import psycopg
 
-    from seqdev.postgres import conninfo, embedded, zone
+    from seqdev.postgres import conninfo, embedded, lookup, zone
     from seqdev.postgres.engine import BEGIN
     from seqdev.postgres.schema import OWNERS
 
@@ -133,6 +134,19 @@ def _ask(question: Question) -> list[tuple[str, str]]:
         owners = OWNERS.statement
         if connection.execute(owners.text.encode(), owners.bind({"schema": question.schema})).fetchall():
             return []
-        return connection.execute(
-            query.statement.text.encode(), query.statement.bind(question.given)
-        ).fetchall()
+
+        def rows(one: Query[Any], given: Mapping[str, object]) -> list[Any]:
+            return connection.execute(one.statement.text.encode(), one.statement.bind(given)).fetchall()
+
+        given: dict[str, object] = dict(question.given)
+        user = question.given.get("user")
+        if user or question.kind == "users":
+            ((statement, _),) = rows(lookup.USER_NAMES, {})
+            known = connection.execute(statement.encode()).fetchall() if statement else []
+            users = lookup.named([lookup.UserName(*one) for one in known])
+            if question.kind == "users":
+                given |= users
+            else:
+                found = rows(lookup.Kind.USER.value, {"text": user, "beginning": True, **users})
+                given["user"] = str(found[0][0]) if len(found) == 1 else user
+        return rows(query, given)

@@ -104,7 +104,7 @@ def list_blocked(database: Database, user: str | None, most: int | None) -> list
     """The phones that are blocked, for ``user`` and for all, the latest first."""
 
     def work(tx: Transaction) -> list[BlockedPhone]:
-        owner = lookup.resolve(tx, lookup.Kind.USER, user) if user is not None else None
+        owner = lookup.resolve(tx, lookup.Kind.USER, user, beginning=True) if user is not None else None
         return tx.rows(BLOCKED, user=owner, most=most)
 
     return database.retry(work, read_only=True)

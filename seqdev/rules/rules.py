@@ -204,7 +204,8 @@ def target(
         raise UsageError(f"{options}: a rule is for one of them", "give one of --user, --sequence, --device")
     ((scope, text),) = named
     found = lookup.find(tx, lookup.Kind[scope.upper()], text, beginning=beginning)
-    return Target(scope, found.id, found.name, found.user_id)
+    # A user by its id alone, as wherever rules and pauses are listed.
+    return Target(scope, found.id, None if scope == "user" else found.name, found.user_id)
 
 
 def listed(tx: Transaction, whose: Target, name: str | None = None) -> list[Rule]:

@@ -134,11 +134,10 @@ def _replied(database: Database, asked: Asked) -> dict[str, object]:
 
 
 def _count(tx: Transaction, asked: Asked, replied: dict[str, object]) -> list[Numbers]:
-    user = lookup.resolve(tx, lookup.Kind.USER, asked.user) if asked.user is not None else None
+    def known(kind: lookup.Kind, text: str | None, user: UUID | None = None) -> UUID | None:
+        return lookup.resolve(tx, kind, text, user, beginning=True) if text is not None else None
 
-    def known(kind: lookup.Kind, text: str | None) -> UUID | None:
-        return lookup.resolve(tx, kind, text, user) if text is not None else None
-
+    user = known(lookup.Kind.USER, asked.user)
     means = meanings(tx.settings)
     steps = gates.handed_to(COUNT, gates.steps(tx, tx.settings))
     return tx.rows(
@@ -146,8 +145,8 @@ def _count(tx: Transaction, asked: Asked, replied: dict[str, object]) -> list[Nu
         now=tx.now,
         by=asked.by,
         user=user,
-        sequence=known(lookup.Kind.SEQUENCE, asked.sequence),
-        device=known(lookup.Kind.DEVICE, asked.device),
+        sequence=known(lookup.Kind.SEQUENCE, asked.sequence, user),
+        device=known(lookup.Kind.DEVICE, asked.device, user),
         limit="" if asked.limit is None else asked.limit,
         **{name: means[name] for name in ("waiting", "stopped", "done", "sent", "failed")},
         **_time(asked, tx.now),

@@ -37,14 +37,16 @@ class Snapshot:
 
 
 def look(database: Database, user: str | None) -> Snapshot:
-    """The service as it stands, or what it does for ``user`` (an id, or its beginning).
+    """The service as it stands, or what it does for ``user`` (a name, an id, or its beginning).
 
     Raises UsageError where there is no such user, Unavailable where the database takes too long.
     """
 
     def work(transaction: Transaction) -> Snapshot:
         settings = transaction.settings
-        whose = lookup.resolve(transaction, lookup.Kind.USER, user) if user is not None else None
+        whose = (
+            lookup.resolve(transaction, lookup.Kind.USER, user, beginning=True) if user is not None else None
+        )
         given = {"now": transaction.now, "user": whose or ""}
         steps = gates.steps(transaction, settings)
         asked = gates.Asked(users=[whose] if whose else ())

@@ -111,6 +111,24 @@ def test_with_a_user_typed_only_their_devices_are_offered(host: Host, process: C
     assert offered(process, *line) == ["values", "mine"]
 
 
+def test_users_are_offered_by_name_and_never_by_email(host: Host, process: Cli) -> None:
+    host.rows("alter table users add full_name text, add email text")
+    alice, carol, *twins = (host.user() for _ in range(4))
+    names = (("Alice Tan", alice), ("carol@example.com", carol), *(("Twin", twin) for twin in twins))
+    for name, user in names:
+        host.rows("update users set full_name = %s, email = 'e@example.com' where id = %s", name, user)
+        host.device(user, f"of {name}")
+    found = offered(process, "seqdev", "explain", "--user", "")
+    assert found[0] == "values"
+    assert set(found[1:]) == {"Alice Tan", str(carol), *map(str, twins)}
+    assert offered(process, "seqdev", "explain", "--user", "ALI") == ["values", "Alice Tan"]
+    for email in ("e@", "carol@"):
+        assert offered(process, "seqdev", "explain", "--user", email) == ["values"]
+    assert offered(process, "seqdev", "repair", "missing", "--user", "alice tan", "--device", "") == [
+        *("values", "of Alice Tan")
+    ]
+
+
 @pytest.mark.thorough
 def test_users_rules_and_runs_are_offered(host: Host, seqdev: Cli, process: Cli) -> None:
     user = str(host.user())

@@ -72,6 +72,24 @@ def test_a_wrong_number(host: Host, service: Service, seqdev: Cli) -> None:
     assert "0 open, 3 repaired" in seqdev("audit", "mismatches").out
 
 
+@pytest.mark.parametrize("typed", ["ali", "ALICE tan"])
+def test_a_repair_is_told_for_whom_by_a_whole_name_or_an_id(
+    host: Host, service: Service, seqdev: Cli, typed: str
+) -> None:
+    host.rows("alter table users add full_name text")
+    host.rows("update users set full_name = 'Alice Tan'")
+    service.enrolled()
+    service.away()
+    assert seqdev("tick", "--policy", "fallback").code == 0
+    service.sent()
+    user = host.value("select id from users") if typed == "ali" else "'ALICE tan'"
+    options = f"--user {user} --sequence {service.sequence} --since 3h"
+    first = f"audit mismatches --since 3h --user '{typed}' --sequence welc"
+    assert followed(first) == [
+        *(first, f"repair assigned --dry-run {options}", f"repair assigned {options}"),
+    ]
+
+
 def test_what_nothing_can_repair_is_followed_by_nothing(host: Host, service: Service, seqdev: Cli) -> None:
     service.enrolled()
     service.away()

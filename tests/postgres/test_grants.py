@@ -392,6 +392,47 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
         before = after
 
 
+@pytest.mark.parametrize(
+    ("role", "command"),
+    [
+        ("audit", "audit devices --user"),
+        ("enroll", "enroll --dry-run --user"),
+        ("repair", "repair missing --dry-run --user"),
+    ],
+)
+def test_a_role_may_read_a_name_of_users_where_there_is_one_and_never_an_email(
+    role: str,
+    command: str,
+    world: World,
+    login: Callable[..., str],
+    seqdev: Cli,
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    connect: Callable[[str], Any],
+) -> None:
+    url = login(world.url)
+    assert seqdev("db", "grants", role, "--to", "seqdev_tester", "--yes").code == 0
+    # What the host has added since.
+    host.rows("alter table users add full_name varchar(255), add username text, add password_hash text")
+    host.rows("update users set full_name = 'Alice Tan', email = 'alice@example.com', username = 'at'")
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
+    ran = seqdev(*command.split(), "alice tan")
+    assert (ran.code, ran.out) == (2, "")
+    assert "this role may not read users.full_name, users.username, users.email: give its id, or" in ran.err
+    assert seqdev(*command.split(), world.words["user"][:8]).code in (0, 3)
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", world.url)
+    ran = seqdev("db", "grants", role, "--to", "seqdev_tester", "--yes")
+    assert "grant select (id, full_name) on table public.users to seqdev_tester;" in ran.out
+    monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
+    assert seqdev(*command.split(), "alice tan").code in (0, 3)
+    ran = seqdev(*command.split(), "alice@example.com")
+    assert (ran.code, "may not read users.username, users.email" in ran.err) == (2, True)
+    with connect(url) as session:
+        for column in ("email", "username", "password_hash"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(f"select {column} from users".encode())
+
+
 def test_who_repairs_can_do_all_that_an_auditor_can(database: str, seqdev: Cli) -> None:
     audit, repair = (
         set(re.findall("^grant .*?;", seqdev("db", "grants", role, "--to", "postgres").out, re.M))
@@ -486,7 +527,7 @@ def test_a_role_that_may_not_read_what_a_rule_names_is_named_and_its_grants_come
     host.rows("revoke all on schema inbox from seqdev_tester; revoke all on inbox.replies from seqdev_tester")
     monkeypatch.setenv("SEQDEV_DATABASE_URL", url)
     ran = seqdev("tick")
-    assert (ran.code, "give it the right: seqdev db grants" in ran.err) == (10, True), ran.err
+    assert (ran.code, "give it the right: seqdev db grants" in ran.err) == (3, True), ran.err
     for role, command in (("tick", "tick"), ("audit", "audit replies"), ("repair", "audit replies")):
         monkeypatch.setenv("SEQDEV_DATABASE_URL", world.url)
         host.rows("drop owned by seqdev_tester")

@@ -66,7 +66,10 @@ def test_where_several_fit_equally_they_are_listed(named: Named, seqdev: Cli, ty
         (["--sequence", "weclome"], "did you mean 'welcome'?"),
         (["--device", "zzz"], "give its name, its id, or the first four characters of the id or more"),
         (["--device", ""], "give its name, its id, or the first four characters of the id or more"),
-        (["--user", "zzzz"], "give its id, or the first four characters of it or more"),
+        (
+            ["--user", "zzzz"],
+            "users have no names here: give its id, or the first four characters of the id or more",
+        ),
     ],
 )
 def test_where_none_fits_the_nearest_are_offered(

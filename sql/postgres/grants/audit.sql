@@ -14,13 +14,35 @@
 -- Locks: none
 \if :{?to} \else \set to 'seqdev_audit' \endif
 \if :{?schema} \else \set schema 'public' \endif
-with needed (position, schema_name, table_name, privilege, why) as (
+-- Of users no more than a name, where the host has one: an email is personal, and what people log in with.
+with users_by as (
+    select
+        format(
+            'select (%s)',
+            concat_ws(
+                ', ', 'id',
+                (array_agg(quote_ident(a.attname) order by array_position(possible.names, a.attname::text)))[1]
+            )
+        ) as privilege
+    from (select array['full_name', 'name', 'username'] as names) as possible
+    left join pg_class as c
+        on c.relname = 'users' and c.relkind in ('r', 'p') and c.relnamespace = to_regnamespace(quote_ident(:'schema'::text))
+    left join pg_attribute as a
+        on
+            c.oid = a.attrelid
+            and a.attnum > 0
+            and not a.attisdropped
+            and a.attname = any(possible.names)
+            and a.atttypid in (select t.oid from pg_type as t where t.typcategory = 'S')
+),
+
+needed (position, schema_name, table_name, privilege, why) as (
     -- No table: the schema; no schema: the database.
     values
         (10, null, null, 'connect', 'to log in'),
         (20, :'schema'::text, null, 'usage', 'to see the host''s tables'),
         (30, 'seqdev', null, 'usage', 'to see seqdev''s own tables'),
-        (40, :'schema'::text, 'users', 'select (id)', 'users are named by the beginning of their id'),
+        (40, :'schema'::text, 'users', (select u.privilege from users_by as u), 'users are found by id, or by name'),
         (50, :'schema'::text, 'user_devices', 'select', 'the devices'),
         (60, :'schema'::text, 'device_load_balance', 'select', 'devices taken out of service'),
         (70, :'schema'::text, 'sequences', 'select', 'the sequences'),

@@ -1,18 +1,20 @@
--- The names of devices or sequences that come nearest to a text
+-- The names of devices, sequences or users that come nearest to a text
 --
 -- By the pairs of neighbouring letters that the two have in common, whatever their case. A name that the text begins
--- comes first.
+-- comes first. Emails of users are never among them.
 --
 -- Parameters:
---   text  text  what was typed
---   kind  text  device or sequence
---   user  uuid  only those of this user
+--   text   text    what was typed
+--   kind   text    device, sequence or user
+--   user   uuid    only those of this user
+--   names  text[]  names of users, which seqdev knows no column for
 -- Row:
 --   name  text  the name
 -- Locks: none
 \if :{?text} \else \set text '' \endif
 \if :{?kind} \else \set kind 'device' \endif
 \if :{?user} \else \set user '' \endif
+\if :{?names} \else \set names '{}' \endif
 with named as (
     select d.device_name::text as name
     from user_devices as d
@@ -21,6 +23,10 @@ with named as (
     select s.name::text as name
     from sequences as s
     where :'kind'::text = 'sequence' and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
+    union
+    select u.name
+    from unnest(:'names'::text []) as u (name)
+    where :'kind'::text = 'user' and position('@' in u.name) = 0
 ),
 
 typed as (
