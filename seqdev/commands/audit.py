@@ -438,7 +438,8 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
         tables.append(Table("summary", Summary, [result.summary], single=True))
     app.writer(shown.output).write(*tables)
     _say(result.found, len(result.rows), result.total)
-    advise(shown.output, _following(result, criteria))
+    if not criteria.at:  # what to do about it, an audit of now says
+        advise(shown.output, _following(result, criteria))
     return Exit.FINDINGS if result.found else Exit.DONE
 
 

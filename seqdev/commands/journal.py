@@ -22,6 +22,7 @@ from seqdev.journal.prune import Old, Pruned
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.words import number
+from seqdev.postgres import schema
 
 app = typer.Typer(no_args_is_help=True, help="Keep the journal of runs and changes from growing for ever.")
 
@@ -65,7 +66,9 @@ def prune(
     app: App = ctx.obj
     old = Old(keep, in_effect)
     writer = app.writer(output)
-    database = app.database("journal prune")
+    database = app.reading("journal prune") if dry_run else app.database("journal prune")
+    if not dry_run:
+        schema.require(database)
     found = pruning.plan(database, old)
     if dry_run or not found.runs:
         _show(writer, found)

@@ -73,8 +73,8 @@ class App:
         from seqdev.postgres import schema
 
         database = self.database(command, ruled)
-        database.only_reads = True
         schema.require_trusted(database)
+        database.stand_in()
         return database
 
     def _note_once(self, words: str) -> None:

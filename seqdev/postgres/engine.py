@@ -71,10 +71,8 @@ class Database:
         self.guard: Callable[[Transaction], rules.Held] | None = None
         """What each transaction that writes has to pass: it is a batch, and raises to end here; else it
         returns the rules of the database."""
-        self.only_reads = False
-        """The command writes nothing: what the upgrade has not made yet is empty to it."""
-        self._stand_ins: dict[str, str] | None = None
-        """For those; None: none was missing so far."""
+        self._stand_ins: dict[str, str] = {}
+        """By table: for a command that only reads."""
         self._say = say
         self.connected = False
         """Whether there is a connection that is not known to be lost."""
@@ -143,8 +141,6 @@ class Database:
                     begun = True
                     return work(transaction)
             except psycopg.Error as error:
-                if self.only_reads and error.sqlstate in stand_ins.MISSING and self._stands_in():
-                    continue
                 lost = is_lost(error)
                 # Until the first statement has set our own, the time limit is the role's.
                 cut_short = error.sqlstate == "57014" and not begun
@@ -158,19 +154,14 @@ class Database:
                     raise translate(error) from error
                 signals.sleep(pause)
 
-    def _stands_in(self) -> bool:
-        """Whether what the upgrade makes was found missing now: from here on something stands in for it."""
-        if self._stand_ins is not None:
-            return False
-        with self._transaction(read_only=True) as transaction:
-            return self._look_for_stand_ins(transaction)
-
-    def _look_for_stand_ins(self, transaction: Transaction) -> bool:
-        found = transaction.rows(stand_ins.STAND_INS, schema=self.settings.schema)
-        self._stand_ins = transaction.stand_ins = {one.table_name: one.stand_in for one in found}
+    def stand_in(self) -> None:
+        """From now on, what the upgrade has not made yet is empty: for commands that only read."""
+        # Not once a statement fails: who has written a part of the answer cannot begin anew.
+        schema = self.settings.schema
+        found = self.retry(lambda tx: tx.rows(stand_ins.STAND_INS, schema=schema), read_only=True)
+        self._stand_ins = {one.table_name: one.stand_in for one in found}
         if found:
             self._say(stand_ins.said(found))
-        return bool(found)
 
     def autocommit(self, text: str) -> None:
         """Run one statement outside any transaction, as CREATE INDEX CONCURRENTLY demands."""
@@ -222,7 +213,7 @@ class Database:
             begun = connection.begin()
             try:
                 transaction = Transaction(connection, self.session, self._distributed)
-                transaction.stand_ins = self._stand_ins or {}
+                transaction.stand_ins = self._stand_ins
                 begin = {
                     "schema": self.settings.schema,
                     "timezone": self._zone or self.settings.timezone or zone.DEFAULT,
@@ -256,8 +247,6 @@ class Database:
         """At what is kept with the database, in the first transaction."""
         self.name = transaction.database
         readable = transaction.one(zone.READABLE)
-        if self.only_reads and self._stand_ins is None and not readable.rules:
-            self._look_for_stand_ins(transaction)
         if readable.rules and self._ruled:
             kept = transaction.one(rules.HELD)
             self._hold(kept)

@@ -2,7 +2,7 @@
 
 Audits and dry runs have to work at night on a database that nobody has upgraded yet, or an older seqdev has.
 There a statement that names such a table is run with a query in its place, which ``postgres/stand_ins.sql``
-makes.
+makes: it is asked beforehand.
 """
 
 import re
@@ -22,9 +22,6 @@ class StandIn:
 
 
 STAND_INS = Query("postgres/stand_ins.sql", StandIn)
-
-MISSING = frozenset({"42P01", "42703", "3F000"})
-"""SQLSTATE of a table, column or schema that is not there."""
 
 _TABLE = re.compile(r"\b(from|join)(\s+)((?:seqdev\.)?(\w+))\b(?![.(])(?P<alias> as )?")
 

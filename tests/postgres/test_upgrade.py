@@ -35,22 +35,6 @@ def test_what_shows_only_after_the_first_things_is_shown_and_asked_for_too(broke
     assert len(re.findall("upgrade: ", ran.err)) == 2
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["audit contacts", "audit devices", "explain 6012000001", "tick --dry-run", "forecast", "rules list"],
-)
-def test_what_only_reads_names_the_missing_table_and_what_adds_it(
-    host: Host, seqdev: Cli, command: str
-) -> None:
-    sequence, (step,) = host.simple_sequence(host.user())
-    host.contact(sequence, step, "6012000001", None)
-    host.rows("drop table seqdev.rule")
-    ran = seqdev(*command.split())
-    assert (ran.code, ran.out) == (10, "")
-    assert "its own table seqdev.rule is missing" in ran.err
-    assert "seqdev db upgrade" in ran.err
-
-
 def test_what_follows_can_be_declined(broken: str, seqdev: Cli, connect: Connect) -> None:
     ran = at_terminal(["db", "upgrade"], ["y", "n"])
     assert len(re.findall("upgrade: ", ran.err)) == 1

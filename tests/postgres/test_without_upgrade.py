@@ -10,42 +10,8 @@ import pytest
 from seqdev.postgres.queries import ROOT
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.reading import READS
 
-READS = [
-    "tick --dry-run",
-    "tick --compare",
-    "forecast",
-    "top --once",
-    "enroll --dry-run",
-    "repair assigned --dry-run",
-    "repair missing --dry-run",
-    "repair device B --to A --dry-run",
-    "repair stranded --dry-run",
-    "repair step-gone --dry-run",
-    "repair list",
-    "metrics --by device",
-    "stats --by step,status",
-    "runs",
-    "report --format json",
-    "rules list",
-    "rules get max_per_hour --device A",
-    "rules history",
-    "block list",
-    "contacts stop 60120000001 --why x --dry-run",
-    "leads assign --distribute --dry-run",
-    "leads merge --dry-run",
-    "audit all",
-    "audit mismatches",
-    "audit devices",
-    "audit devices --if-lost A",
-    "audit contacts",
-    "audit sequences",
-    "audit leads",
-    "audit collisions",
-    "audit failed",
-    "audit writers",
-    "explain 60120000001",
-]
 NEVER = "drop schema seqdev cascade"
 HOSTS = (
     "alter table user_devices drop column platform; drop table device_load_balance;"
