@@ -7,7 +7,8 @@ from tests.world.host import Host
 
 GROUPS = {
     "": (
-        *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs", "rules"),
+        *("enroll", "tick", "audit", "explain", "repair", "contacts", "block", "leads", "runs"),
+        *("journal", "rules"),
         *("forecast", "stats", "metrics", "top", "report", "pause", "resume", "db", "demo"),
     ),
     "rules": ("list", "get", "set", "unset", "adopt", "history"),

@@ -108,7 +108,8 @@ def test_whoever_asks_for_less_gets_it_and_nothing_is_said(
         service(tls, monkeypatch, tmp_path, "sslmode=require\n")
         url = "service=far"
     ran = seqdev("--database-url", url, "db", "check")
-    assert (ran.code, ran.err.count("\n")) == (0, 1)
+    assert ran.code == 0
+    assert "sslmode" not in ran.err
 
 
 def service(tls: Tcp, monkeypatch: pytest.MonkeyPatch, folder: Path, more: str = "") -> None:
