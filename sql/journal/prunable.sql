@@ -31,34 +31,35 @@
 \if :{?after_run} \else \set after_run '00000000-0000-0000-0000-000000000000' \endif
 \if :{?most} \else \set most '10000' \endif
 \if :{?most_changes} \else \set most_changes '50000' \endif
-with recursive undoing as materialized (
-    select
-        r.id,
-        r.started_at,
-        substring(r.command from 13)::uuid as undoes
-    from seqdev.run as r
-    -- The first is what its index is about.
-    where r.command like 'repair undo %' and r.command ~ '^repair undo [-0-9a-f]{36}$'
-),
+-- The recursion is a statement of its own: Citus does not run it beside distributed tables.
+with undo as materialized (
+    with recursive undoing as materialized (
+        select
+            r.id,
+            r.started_at,
+            substring(r.command from 13)::uuid as undoes
+        from seqdev.run as r
+        -- The first is what its index is about.
+        where r.command like 'repair undo %' and r.command ~ '^repair undo [-0-9a-f]{36}$'
+    ),
 
-ancestry (run_id, started_at, ancestor_id, depth) as (
-    select
-        u.id,
-        u.started_at,
-        u.undoes,
-        1
-    from undoing as u
-    union all
-    select
-        a.run_id,
-        a.started_at,
-        u.undoes,
-        a.depth + 1
-    from ancestry as a
-    inner join undoing as u on a.ancestor_id = u.id
-),
+    ancestry (run_id, started_at, ancestor_id, depth) as (
+        select
+            u.id,
+            u.started_at,
+            u.undoes,
+            1
+        from undoing as u
+        union all
+        select
+            a.run_id,
+            a.started_at,
+            u.undoes,
+            a.depth + 1
+        from ancestry as a
+        inner join undoing as u on a.ancestor_id = u.id
+    )
 
-undo as materialized (
     select distinct on (a.run_id)
         a.run_id,
         a.started_at,
