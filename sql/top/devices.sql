@@ -32,22 +32,19 @@
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with due_row as materialized (
     select
-        device.id as device_id,
+        sc.assigned_device_id as device_id,
         sc.sequence_id,
         sc.next_trigger_time
-    from user_devices as device
-    cross join lateral (
-        select
-            c.sequence_id,
-            c.next_trigger_time
-        from sequence_contacts as c
-        where
-            c.status = 'active'
-            and c.assigned_device_id = device.id
-            and c.next_trigger_time <= :'now'::timestamptz
-        offset 0
-    ) as sc
-    where nullif(:'user', '')::uuid is null or device.user_id = nullif(:'user', '')::uuid
+    from sequence_contacts as sc
+    where
+        sc.status = 'active'
+        and sc.next_trigger_time <= :'now'::timestamptz
+        -- Each device by the index of who is due.
+        and sc.assigned_device_id in (
+            select device.id
+            from user_devices as device
+            where nullif(:'user', '')::uuid is null or device.user_id = nullif(:'user', '')::uuid
+        )
     union all
     -- Contacts without an assigned device are their lead's.
     select

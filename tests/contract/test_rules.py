@@ -300,6 +300,7 @@ def test_audit_and_repair_agree(repair: str) -> None:
 
 DISTRIBUTED = {path for path in SOURCES if path.endswith("_distributed.sql")}
 OTHERWISE = {
+    "explain/candidates_distributed.sql": {"placed"},
     "explain/gates_distributed.sql": {"ahead", "asked"},
     "audit/health_distributed.sql": {"due_row"},
     "enroll/apply_distributed.sql": {"adopted", "begun", "finished", "fit", "journal", "judged", "matched"},
