@@ -51,7 +51,7 @@ lint: $(READY) ## Check style, types, import directions and SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/sqlfluff lint sql
+	@$(BIN)/sqlfluff lint --processes 0 sql
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv

@@ -83,6 +83,7 @@ def test_the_source_distribution_has_what_the_readme_leads_to(tmp_path: Path) ->
     (built,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(built) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
+    names |= {f"{folder}/" for name in names for folder in map(str, Path(name).parents)}
     linked = set(re.findall(r"\]\(([^):#]+)\)", (ROOT / "README.md").read_text()))
     assert len(linked) > 10
     assert linked | {"README.md", "Makefile"} <= names

@@ -477,7 +477,9 @@ def test_a_command_of_another_role_is_refused_and_nothing_is_written(
     assert [row for row in state(world.url) if row[0] != "run"] == before
     with connect(url) as session:
         for table in [*HOST_TABLES, *OWN_TABLES]:
-            for statement in (f"delete from {table}", f"truncate {table}", f"drop table {table}"):
+            pruned = role == "prune" and table in ("seqdev.run", "seqdev.change")
+            deleting = [] if pruned else [f"delete from {table}"]
+            for statement in (*deleting, f"truncate {table}", f"drop table {table}"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     session.execute(statement.encode())
         statements = [
