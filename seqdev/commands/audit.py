@@ -438,13 +438,15 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
         tables.append(Table("summary", Summary, [result.summary], single=True))
     app.writer(shown.output).write(*tables)
     _say(result.found, len(result.rows), result.total)
-    if not criteria.at:  # what to do about it, an audit of now says
-        advise(shown.output, _following(result, criteria))
+    advise(shown.output, _following(result, criteria))
     return Exit.FINDINGS if result.found else Exit.DONE
 
 
 def _following(result: Result[Any], criteria: Criteria) -> str:
-    """The command that goes on from what an audit has found, for as much of it as was looked at."""
+    """The command that goes on from what an audit has found, for as much of it as was looked at.
+
+    Of the past none: what to do about it, an audit of now says.
+    """
     if criteria.at:
         return ""
     command = first_of(list(view.advice(result)))

@@ -90,13 +90,8 @@ class Database:
         """That of the last transaction, by the server's clock. Who shows instants may keep the list."""
         self._zone: str | None = None
         """In which naive timestamps are read; None: not yet known."""
-        self._distributed = False
-        """Citus has spread the host's tables over its nodes; known as soon as the zone is."""
-
-    @property
-    def distributed(self) -> bool:
-        """Whether Citus has spread the host's tables over its nodes, as soon as that is known."""
-        return self._distributed
+        self.distributed = False
+        """Citus has spread the host's tables over its nodes; known as soon as there was a transaction."""
 
     @contextmanager
     def transaction(
@@ -217,7 +212,7 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             begun = connection.begin()
             try:
-                transaction = Transaction(connection, self.session, self._distributed)
+                transaction = Transaction(connection, self.session, self.distributed)
                 transaction.stand_ins = self._stand_ins
                 begin = {
                     "schema": self.settings.schema,
@@ -260,7 +255,7 @@ class Database:
             for words in rules.overridden(kept, self._given):
                 self._say(words)
         if readable.citus:
-            self._distributed = transaction.distributed = citus.is_distributed(transaction)
+            self.distributed = transaction.distributed = citus.is_distributed(transaction)
         self._zone = zone.decide(transaction, self.settings, readable.zone)
 
     def _hold(self, kept: rules.Held) -> None:

@@ -34,7 +34,7 @@ def used(text: str, stand_ins: Mapping[str, str]) -> str:
             return match[0]
         return f"{match[1]}{match[2]}{stand_in}{match['alias'] or f' as {match[4]}'}"
 
-    return _TABLE.sub(one, text)
+    return _TABLE.sub(one, text) if stand_ins else text
 
 
 def said(found: Sequence[StandIn]) -> str:

@@ -200,7 +200,7 @@ class Transaction:
         binds = statement.bind(given)
         with self._errors(statement):
             self._before(statement, binds)
-            text = used(statement.text, self.stand_ins) if self.stand_ins else statement.text
+            text = used(statement.text, self.stand_ins)
             with self._connection.exec_driver_sql(text, binds, execution_options=options) as result:
                 yield from starmap(query.make(*result.keys()), result)
 
@@ -222,8 +222,7 @@ class Transaction:
 
     def _before(self, statement: Statement, binds: Mapping[str, str | None]) -> None:
         for text in statement.before:
-            made = used(text, self.stand_ins) if self.stand_ins else text
-            self._connection.exec_driver_sql(made, dict(binds))
+            self._connection.exec_driver_sql(used(text, self.stand_ins), dict(binds))
 
 
 def run_made(connection: "Connection", text: str) -> "CursorResult[Any]":

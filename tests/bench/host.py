@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tabulate import tabulate
 
@@ -36,22 +37,34 @@ COST, P99, MAX = 1.15, 50.0, 250.0
 CLIENTS = 4
 
 
-def pgbench(server: Server, database: str, script: str, *options: str) -> str:
-    """What pgbench says of a ``script`` run by the host's connections."""
-    command = [
-        *(str(server_binaries.psql_path().with_name("pgbench")), "-n", "-M", "prepared"),
-        *("-c", str(CLIENTS), "-f", str(HERE / "host" / script), *options, server.url(database)),
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ran.returncode != 0:
-        sys.exit(f"pgbench {script} ended with {ran.returncode}: {ran.stderr}")
-    return ran.stdout
+class Host(NamedTuple):
+    """The host application at work: its connections are pgbench's. How many it has of what, its scripts are told."""
 
+    server: Server
+    sizes: Mapping[str, int]
 
-def rate(server: Server, database: str, script: str, seconds: int) -> float:
-    """Transactions a second."""
-    said = pgbench(server, database, script, "-T", str(seconds))
-    return next(float(line.split()[2]) for line in said.splitlines() if line.startswith("tps"))
+    def command(self, database: str, *options: str) -> list[str]:
+        program = server_binaries.psql_path().with_name("pgbench")
+        told = [part for name, number in self.sizes.items() for part in ("-D", f"{name}={number}")]
+        return [
+            str(program),
+            "-n",
+            "-M",
+            "prepared",
+            "-c",
+            str(CLIENTS),
+            *told,
+            *options,
+            self.server.url(database),
+        ]
+
+    def rate(self, database: str, script: str, seconds: int) -> float:
+        """Transactions a second of a script in tests/bench/host."""
+        command = self.command(database, "-f", str(HERE / "host" / script), "-T", str(seconds))
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ran.returncode != 0:
+            sys.exit(f"pgbench {script} ended with {ran.returncode}: {ran.stderr}")
+        return next(float(line.split()[2]) for line in ran.stdout.splitlines() if line.startswith("tps"))
 
 
 def indexes(server: Server, database: str) -> list[str]:
@@ -65,7 +78,7 @@ def indexes(server: Server, database: str) -> list[str]:
     return [name for (name,) in found]
 
 
-def cost(server: Server, seconds: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
+def cost(host: Host, seconds: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
     """What the host does, and how many times as long it takes with the indexes, a number a pair."""
     for name, script in WORK.items():
         ratios = []
@@ -73,7 +86,7 @@ def cost(server: Server, seconds: int, rounds: int) -> Iterator[tuple[str, list[
             say(f"{name}: pair {number + 1} of {rounds}")
             # By turns, so that neither is always the first.
             turns = ("bare", "indexed") if number % 2 else ("indexed", "bare")
-            rates = {database: rate(server, database, script, seconds) for database in turns}
+            rates = {database: host.rate(database, script, seconds) for database in turns}
             ratios.append(rates["bare"] / rates["indexed"])
         yield name, ratios
     ratios = []
@@ -82,33 +95,32 @@ def cost(server: Server, seconds: int, rounds: int) -> Iterator[tuple[str, list[
         turns = ("bare", "indexed") if number % 2 else ("indexed", "bare")
         took = {}
         for database in turns:
-            server.run("checkpoint", database)
-            took[database] = server.psql(database, "host/campaign.sql", first=number * 10_000).seconds
+            host.server.run("checkpoint", database)
+            took[database] = host.server.psql(database, "host/campaign.sql", first=number * 10_000).seconds
         ratios.append(took["indexed"] / took["bare"])
     yield "queue a campaign of 10,000, and mark it as sent", ratios
 
 
-def beside(server: Server, due: int) -> tuple[int, float, list[float]]:
-    """A tick on ``due`` contacts, and the host's updates meanwhile: how many, seconds of the tick, their milliseconds."""
-    say(f"a tick on {due:,} due contacts, and the host at work")
+def beside(host: Host) -> tuple[int, float, list[float]]:
+    """A tick on who is due, and the host's updates meanwhile: how many, seconds of the tick, their milliseconds."""
+    say(f"a tick on {host.sizes['due']:,} due contacts, and the host at work")
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        host = subprocess.Popen(
-            [
-                *(str(server_binaries.psql_path().with_name("pgbench")), "-n", "-M", "prepared"),
-                *("-c", str(CLIENTS), "-T", "600", "-l", f"--log-prefix={log}", "-R", "200"),
-                *("-f", str(HERE / "host" / "due_contact.sql"), "-f", str(HERE / "host" / "due_lead.sql")),
-                server.url("indexed"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        scripts = [
+            part
+            for name in ("due_contact", "due_lead")
+            for part in ("-f", str(HERE / "host" / f"{name}.sql"))
+        ]
+        options = ("-T", "600", "-l", f"--log-prefix={log}", "-R", "200")
+        working = subprocess.Popen(
+            host.command("indexed", *options, *scripts), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(2)
         began = time.time()
-        took = server.tick("indexed").seconds
+        took = host.server.tick("indexed").seconds
         ended = time.time()
-        host.terminate()
-        host.wait()
+        working.terminate()
+        working.wait()
         latencies = [
             # client, transaction, latency, script, second, microseconds, lag: in microseconds, the lag in it.
             (int(words[2]) - int(words[6])) / 1000
@@ -129,21 +141,23 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="pairs [%(default)s]")
     given = parser.parse_args()
     people = given.contacts // 3
+    users = given.devices // 10
     with started() as server:
         ((version,),) = server.run("show server_version")
         say(
             f"PostgreSQL {version}; {given.contacts:,} contacts, {given.messages:,} messages, {given.due:,} due"
         )
-        server.make("bare", users=given.devices // 10, devices=given.devices, due=0)
+        server.make("bare", users=users, devices=given.devices, due=0)
         server.psql("bare", "fill_history.sql", people=people, campaigns=given.messages - 2 * people)
         server.psql("bare", "host/prepare.sql")
         server.run("create database indexed template bare strategy file_copy")
         dropped = indexes(server, "bare")
         server.run("; ".join(f"drop index {name}" for name in dropped), "bare")
-        pairs = list(cost(server, given.seconds, given.rounds))
+        host = Host(server, {"people": people, "users": users, "devices": given.devices, "due": given.due})
+        pairs = list(cost(host, given.seconds, given.rounds))
         server.run("drop database bare with (force)")
         server.psql("indexed", "host/due.sql", due=given.due)
-        count, took, latencies = beside(server, given.due)
+        count, took, latencies = beside(host)
     cuts = statistics.quantiles(latencies, n=100)
     p50, p99, most = cuts[49], cuts[98], max(latencies)
     rows = [

@@ -200,11 +200,22 @@ def test_whom_a_device_knows_is_told_in_the_same_way_everywhere() -> None:
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("name", ["chunk", "entry", "matched", "judged", "fit"])
-def test_the_dry_run_of_an_enrolment_judges_as_the_enrolment_does(name: str) -> None:
-    enrolment = common_table(SOURCES["enroll/apply.sql"], name)
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *(("", name) for name in ("chunk", "entry", "matched", "judged", "fit")),
+        *(("_distributed", name) for name in ("batch", "entry", "matched", "judged", "fit")),
+    ],
+)
+def test_the_dry_run_of_an_enrolment_judges_as_the_enrolment_does(where: str, name: str) -> None:
+    enrolment = common_table(SOURCES[f"enroll/apply{where}.sql"], name)
     only_written = " when :'refused'::boolean then 'refused_by_database'"
-    assert common_table(SOURCES["enroll/plan.sql"], name) == enrolment.replace(only_written, "")
+    assert common_table(SOURCES[f"enroll/plan{where}.sql"], name) == enrolment.replace(only_written, "")
+
+
+def test_the_roles_that_find_users_by_name_read_the_same_column() -> None:
+    grants = [(ROOT / f"postgres/grants/{role}.sql").read_text() for role in ("audit", "enroll", "repair")]
+    assert len({common_table(source, "users_by") for source in grants}) == 1
 
 
 IDENTITIES = {

@@ -1,2 +1,3 @@
-\set n random(0, 99999)
-update leads set name = 'Person ' || :n::text || ', edited' where phone = '6010' || lpad(:n::text, 8, '0') and user_id = md5('user ' || (:n % 300 % 30)::text)::uuid;
+\set n random(0, :people - 1)
+\set u :n % :devices % :users
+update leads set name = 'Person ' || :n::text || ', edited' where phone = '6010' || lpad(:n::text, 8, '0') and user_id = md5('user ' || :u::text)::uuid;
