@@ -24,7 +24,7 @@ from tests.world import citus, worker
 from tests.world.cases import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.world.citus import pytest_runtest_setup as pytest_runtest_setup
 from tests.world.citus import pytest_terminal_summary as pytest_terminal_summary
-from tests.world.command import ROOT, Cli, Ran, Start, command, url
+from tests.world.command import Cli, Ran, Start, url
 from tests.world.folders import folder_in_memory
 from tests.world.forked import Forked
 from tests.world.generations import GENERATIONS
@@ -224,17 +224,13 @@ def process() -> Cli:
     """The command line as a process of its own."""
 
     def run(*argv: str, stdin: str = "", **environment: str) -> Ran:
-        done = subprocess.run(
-            command(*argv),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env=os.environ | environment,
-            timeout=120,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        ended = Forked([str(argument) for argument in argv], **pipes, env=os.environ | environment)
+        try:
+            out, err = ended.communicate(stdin, timeout=120)
+        finally:
+            ended.kill()
+        return Ran(ended.returncode, out, err)
 
     return run
 
