@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where the person's shell forbids it, each of thousands of processes would compile all of seqdev and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-audits bench-rules lint lock docs clean
 
