@@ -204,8 +204,8 @@ add to it. What the campaign costs with one of them alone:
 
 None of them can go. `seqdev_messages_person` finds a person's messages, those of campaigns too, for `explain`, the audits,
 the repairs and the limit on new chats; the limits of devices count by `seqdev_messages_in_flight` and
-`seqdev_messages_sent`, as do `audit devices`, `top` and `forecast` under the policy `queue`. And a message that is marked
-as sent has a new entry in every index, the host's own too, because of its changed status.
+`seqdev_messages_sent`, as do `audit devices`, `explain` and `forecast` under the policy `queue`. And as their conditions name
+the status, a message that is marked as sent has a new entry in every index, the host's own too.
 
 Beside a tick on {given.due:,} due contacts, which took {took:.1f} s, {count:,} updates of single rows of contacts and leads
 took p50 {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.0f} ms. An update of a contact that a batch has claimed waits for the
