@@ -161,7 +161,8 @@ def _refusal(
             f"{file}: the role {role} may not read what it asks for",
             f"grant it select, or first: seqdev db grants audit --to {role}",
         )
-    if state == "42501" or state[:2] not in ("0A", "22", "42"):
+    # XX000: what Citus has no other word for.
+    if state == "42501" or state[:2] not in ("0A", "22", "42", "XX"):
         return None
     # Class 22 complains of values, and repeats them: they may be phones.
     why = type(error).__name__ if state.startswith("22") else error.diag.message_primary

@@ -32,7 +32,9 @@ _STATEMENT_ENDS = "\0"
 """Between the statements of such a file: no text that a server takes has it."""
 
 _GATE = re.compile(r"^\\if :\{\?(\w+)\} \\else \\ir \.\./(\S+) \\endif$")
-_ON_CITUS = re.compile(r"^\\if :\{\?distributed\} \\if :\{\?\w+\} \\else \\ir \.\./\S+_distributed\.sql \\endif \\endif$")
+_ON_CITUS = re.compile(
+    r"^\\if :\{\?distributed\} \\if :\{\?\w+\} \\else \\ir \.\./\S+_distributed\.sql \\endif \\endif$"
+)
 """The gate that psql takes where it was told that the tables are distributed: seqdev knows by itself."""
 
 _DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set (\w+) '((?:[^']|'')*)' \\endif$")

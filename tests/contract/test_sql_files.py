@@ -122,7 +122,9 @@ def test_declared_types_are_the_casts(path: str) -> None:
         assert parameter.type in {cast.replace(" ", "") for cast in casts}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path[:-4] + "_distributed.sql" not in DISTRIBUTED])
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path[:-4] + "_distributed.sql" not in DISTRIBUTED]
+)
 def test_psql_takes_the_gate_for_distributed_tables_where_there_is_one(path: str) -> None:
     lines = (ROOT / path).read_text().splitlines()
     for before, line in pairwise(lines):

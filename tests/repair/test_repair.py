@@ -323,7 +323,7 @@ def test_a_plan_file_is_private_and_does_exactly_what_it_says(
 @pytest.mark.parametrize(
     "change",
     [
-        "update sequence_contacts set assigned_device_id = gen_random_uuid() where id = %s",
+        "update sequence_contacts set assigned_device_id = '00000000-0000-4000-8000-000000000001' where id = %s",
         "update sequence_contacts set status = 'completed' where id = %s",
         "delete from sequence_contacts where id = %s",
     ],
