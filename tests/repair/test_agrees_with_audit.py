@@ -66,7 +66,9 @@ def populate(host: Host, world: World, draw: random.Random) -> None:
             own = draw.choice([None, None, *rows.values()])
             if own:
                 made = host.value(f"select {MESSAGE_ID} from sequence_contacts sc where id = %s", own)
-                one = host.value("select id from broadcast_messages where recipient_phone = %s limit 1", phone)
+                one = host.value(
+                    "select id from broadcast_messages where recipient_phone = %s limit 1", phone
+                )
                 host.rows("update broadcast_messages set id = %s where id = %s", made, one)
             for row in draw.choices([*rows.values()], k=draw.choice([0, 0, 1, 2])):
                 change(host, draw, row, draw.choice(assigned))
