@@ -157,7 +157,9 @@ def test_a_phone_of_blanks_is_bad(host: Host, seqdev: Cli) -> None:
 
 
 def test_a_sequence_that_is_gone_stops_too(scene: Scene, seqdev: Cli) -> None:
-    scene.host.rows("alter table sequence_contacts drop constraint if exists sequence_contacts_sequence_id_fkey")
+    scene.host.rows(
+        "alter table sequence_contacts drop constraint if exists sequence_contacts_sequence_id_fkey"
+    )
     scene.set("sequence_contacts", user_id=scene.user)
     scene.host.rows("delete from sequences")
     assert waiting(seqdev)["reason"] == "sequence_missing"
