@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqdev.errors import PermissionRefused, SeqdevError, UsageError
+from seqdev.errors import PermissionRefused, SeqdevError, UnfitSchema, UsageError
 from seqdev.files import opened
 from seqdev.output.render import note
 from seqdev.output.text import Phone
@@ -104,8 +104,12 @@ def run(database: Database, file: Path, given: Mapping[str, str], limit: int | N
             rows = transaction.stream(query, **given)
             kept = list(islice(rows, limit))
             total = len(kept) + sum(1 for _ in rows)
-        except psycopg.Error as error:
-            raise _refusal(file, statement, error, role) or error from error
+        except (psycopg.Error, UnfitSchema) as error:
+            # What Citus does not run is told as its own; here it is the operator's text.
+            refused = error if isinstance(error, psycopg.Error) else error.__cause__
+            if isinstance(refused, psycopg.Error):
+                raise _refusal(file, statement, refused, role) or error from error
+            raise
     return Found(type(kept[0]) if kept else make_dataclass("Row", []), kept, total)
 
 
@@ -150,17 +154,18 @@ def _refusal(
 ) -> SeqdevError | None:
     """What the server has against the operator's text; None where the text is not to blame."""
     state = error.sqlstate or ""
-    if state == "25006" or state == "0A000":
+    if state == "25006" or error.diag.source_function == "transformDeclareCursorStmt":
         return UsageError(f"{file} writes", "audit run is read-only: one SELECT a file")
     if state == "42501" and role:
         return PermissionRefused(
             f"{file}: the role {role} may not read what it asks for",
             f"grant it select, or first: seqdev db grants audit --to {role}",
         )
-    if state == "42501" or state[:2] not in ("42", "22"):
+    # XX000: what Citus has no other word for.
+    if state == "42501" or state[:2] not in ("0A", "22", "42", "XX"):
         return None
     # Class 22 complains of values, and repeats them: they may be phones.
-    why = error.diag.message_primary if state.startswith("42") else type(error).__name__
+    why = type(error).__name__ if state.startswith("22") else error.diag.message_primary
     position = int(error.diag.statement_position or 0)
     lines = statement.text[:position].splitlines()
     place = f", in: {statement.text.splitlines()[len(lines) - 1].strip()}" if lines else ""

@@ -32,6 +32,11 @@ _STATEMENT_ENDS = "\0"
 """Between the statements of such a file: no text that a server takes has it."""
 
 _GATE = re.compile(r"^\\if :\{\?(\w+)\} \\else \\ir \.\./(\S+) \\endif$")
+_ON_CITUS = re.compile(
+    r"^\\if :\{\?distributed\} \\if :\{\?\w+\} \\else \\ir \.\./\S+_distributed\.sql \\endif \\endif$"
+)
+"""The gate that psql takes where it was told that the tables are distributed: seqdev knows by itself."""
+
 _DEFAULT = re.compile(r"^\\if :\{\?(\w+)\} \\else \\set (\w+) '((?:[^']|'')*)' \\endif$")
 _PARAMETER = re.compile(r"^--   (\w+)  +(\S+)  +(\S.*)$")
 _TOKEN = re.compile(
@@ -155,6 +160,8 @@ def parse(source: str, path: str) -> Statement:
         elif line == "\\gset":
             # The row becomes psql's variables: this ends the statement there as a semicolon does.
             body.append(";")
+        elif _ON_CITUS.match(line):
+            continue
         elif line.startswith("\\"):
             match = _DEFAULT.match(line)
             if not match or match[1] != match[2]:

@@ -228,15 +228,25 @@ queue as materialized (
 
 -- Who is due on one that may open only so many chats.
 due_chat as materialized (
-    select
-        queue.device_id,
-        queue.contact_phone,
-        device.new_room as room,
-        min(queue.next_trigger_time) as due_at
-    from queue
-    inner join device on queue.device_id = device.id
-    where device.new_room is not null and coalesce(device.reason = 'device_full', true)
-    group by queue.device_id, queue.contact_phone, device.new_room
+    select distinct on (chat.device_id, chat.contact_phone)
+        chat.device_id,
+        chat.contact_phone,
+        chat.room,
+        chat.turn,
+        chat.next_trigger_time as due_at
+    from (
+        select
+            queue.device_id,
+            queue.contact_phone,
+            device.new_room as room,
+            -- As in tick/claim.sql.
+            case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> queue.sequence_id::text)::integer, 0) end as turn,
+            queue.next_trigger_time
+        from queue
+        inner join device on queue.device_id = device.id
+        where device.new_room is not null and coalesce(device.reason = 'device_full', true)
+    ) as chat
+    order by chat.device_id, chat.contact_phone, chat.turn, chat.next_trigger_time
 ),
 
 -- Whom it knows: as in explain/gates.sql.
@@ -267,9 +277,9 @@ fresh as materialized (
     select
         due_chat.device_id,
         due_chat.contact_phone,
-        -- What is left of new chats is for those who are due the longest.
+        -- What is left of new chats is dealt out in the order in which room is.
         row_number() over (
-            partition by due_chat.device_id order by due_chat.due_at, due_chat.contact_phone
+            partition by due_chat.device_id order by due_chat.turn, due_chat.due_at, due_chat.contact_phone
         ) > due_chat.room as is_barred
     from due_chat
     left join known on due_chat.device_id = known.device_id and due_chat.contact_phone = known.recipient_phone

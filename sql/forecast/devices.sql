@@ -42,8 +42,10 @@
 \if :{?every} \else \set every '1 minute' \endif
 \if :{?later_devices} \else \set later_devices '{}' \endif
 \if :{?later_reasons} \else \set later_reasons '{}' \endif
+\if :{?distributed} \if :{?paces} \else \ir ../gates/spread_distributed.sql \endif \endif
 \if :{?paces} \else \ir ../gates/spread.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
+\if :{?distributed} \if :{?warm_devices} \else \ir ../forecast/warmed_distributed.sql \endif \endif
 \if :{?warm_devices} \else \ir ../forecast/warmed.sql \endif
 with instant as materialized (
     select

@@ -24,7 +24,7 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?warm_up_instead} \else \set warm_up_instead '' \endif
-\if :{?ramp_devices} \else \ir ../gates/ramps.sql \endif
+\if :{?ramp_devices} \else \ir ../gates/ramps_distributed.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
 with warm as materialized (
     select

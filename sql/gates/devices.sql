@@ -72,8 +72,11 @@
 \if :{?grace} \else \set grace '0' \endif
 \if :{?return_home} \else \set return_home 'false' \endif
 \if :{?restricted} \else \set restricted '(^|[^0-9])463([^0-9]|$)|reach.?out|time.?lock|restricted' \endif
+\if :{?distributed} \if :{?sent_devices} \else \ir ../gates/sent_distributed.sql \endif \endif
 \if :{?sent_devices} \else \ir ../gates/sent.sql \endif
+\if :{?distributed} \if :{?ramp_devices} \else \ir ../gates/ramps_distributed.sql \endif \endif
 \if :{?ramp_devices} \else \ir ../gates/ramps.sql \endif
+\if :{?distributed} \if :{?spread_devices} \else \ir ../gates/spread_distributed.sql \endif \endif
 \if :{?spread_devices} \else \ir ../gates/spread.sql \endif
 with kept as materialized (
     select

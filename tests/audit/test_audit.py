@@ -386,7 +386,7 @@ def test_who_waits_for_a_pause_is_not_overdue(host: Host, seqdev: Cli, scope: st
 
 def test_a_contact_of_no_sequence_is_found(host: Host, seqdev: Cli) -> None:
     user = host.user()
-    host.rows("alter table sequence_contacts drop constraint sequence_contacts_sequence_id_fkey")
+    host.rows("alter table sequence_contacts drop constraint if exists sequence_contacts_sequence_id_fkey")
     host.contact(uuid4(), uuid4(), "6012345678", host.device(user), timedelta(hours=1))
     (row,) = audit(seqdev, "contacts")
     assert (row["finding"], row["sequence"]) == ("sequence_gone", None)
@@ -435,7 +435,7 @@ def test_each_kind_of_bad_lead_is_found(host: Host, seqdev: Cli) -> None:
     host.lead(user, device, "6012000005", "WARM, WARMEXAMA,")
     for owner, its in ((user, device), (other, others)):
         host.lead(owner, its, "6012000006")
-    host.rows("alter table leads drop constraint leads_device_id_fkey")
+    host.rows("alter table leads drop constraint if exists leads_device_id_fkey")
     host.lead(user, uuid4(), "6012000002", "WARM")
     rows = audit(seqdev, "leads")
     assert {(row["phone"], row["finding"], row["detail"]) for row in rows} == {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from uuid import UUID
 
@@ -122,6 +122,17 @@ def test_declared_types_are_the_casts(path: str) -> None:
         assert parameter.type in {cast.replace(" ", "") for cast in casts}
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path[:-4] + "_distributed.sql" not in DISTRIBUTED]
+)
+def test_psql_takes_the_gate_for_distributed_tables_where_there_is_one(path: str) -> None:
+    lines = (ROOT / path).read_text().splitlines()
+    for before, line in pairwise(lines):
+        read = re.fullmatch(r"\\if :\{\?(\w+)\} \\else \\ir \.\./(\S+)\.sql \\endif", line)
+        if read and f"{read[2]}_distributed.sql" in DISTRIBUTED:
+            assert before == f"\\if :{{?distributed}} {line.replace('.sql', '_distributed.sql')} \\endif"
+
+
 @pytest.fixture(scope="module")
 def untouched(server: str, template: str) -> Iterator[str]:
     """A database with the host's tables, for statements that are rolled back."""
@@ -147,7 +158,8 @@ def test_psql_runs_the_file_on_its_defaults(path: str, untouched: str) -> None:
     done = subprocess.run(
         [
             *(server_binaries.psql_path(), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", untouched),
-            *("-c", "begin", "-c", HOSTS_OWN.get(path, "select"), *files, "-c", "rollback"),
+            *("-v", "distributed=true") * bool(citus.URL),
+            *("-c", "begin", "-c", HOSTS_OWN.get(base(path), "select"), *files, "-c", "rollback"),
         ],
         capture_output=True,
         text=True,
@@ -174,7 +186,7 @@ def test_columns_and_types_are_the_fields_of_the_dataclass(
     if query.statement.text.split("*/")[1].strip().lower().startswith("copy"):
         pytest.skip("COPY takes rows, it returns none")
     with session.transaction(force_rollback=True):
-        session.execute(HOSTS_OWN.get(path, "select").encode())
+        session.execute(HOSTS_OWN.get(base(path), "select").encode())
         for name in needed(path):
             statement = at(owner(name))
             for text in (*statement.before, statement.text):

@@ -158,7 +158,9 @@ def test_a_phone_of_blanks_is_bad(host: Host, seqdev: Cli) -> None:
 
 
 def test_a_sequence_that_is_gone_stops_too(scene: Scene, seqdev: Cli) -> None:
-    scene.host.rows("alter table sequence_contacts drop constraint sequence_contacts_sequence_id_fkey")
+    scene.host.rows(
+        "alter table sequence_contacts drop constraint if exists sequence_contacts_sequence_id_fkey"
+    )
     scene.set("sequence_contacts", user_id=scene.user)
     scene.host.rows("delete from sequences")
     assert waiting(seqdev)["reason"] == "sequence_missing"
@@ -399,7 +401,7 @@ def test_a_lead_that_is_not_enrolled_is_told_why_as_enroll_does(
     elif trouble == "device_of_other_user":
         device = host.device(host.user())
     elif trouble == "device_missing":
-        host.rows("alter table leads drop constraint leads_device_id_fkey")
+        host.rows("alter table leads drop constraint if exists leads_device_id_fkey")
         device = uuid4()
     host.lead(user, device, phone, "WARM,COLD, WARMEXAMA")
     (story,) = explained(seqdev, phone)["stories"]
@@ -430,12 +432,8 @@ def test_each_users_story_stands_alone_and_user_leaks_nothing(host: Host, seqdev
         # Without an assigned device: it is the lead's, of the same user.
         host.contact(sequence, step, PHONE, None, contact_name=f"contact {name}")
         fill(host, user, device, 1, "sent", "1 hour")
-        host.rows(
-            "update broadcast_messages set recipient_phone = %s, content = %s where user_id = %s",
-            PHONE,
-            name,
-            user,
-        )
+        host.write_phone("broadcast_messages", PHONE, f"user_id = '{user}'")
+        host.rows("update broadcast_messages set content = %s where user_id = %s", name, user)
         users.append((name, user, device))
     both = explained(seqdev)["stories"]
     assert {story["user_id"]: story["waiting"][0]["step"]["device_id"] for story in both} == {
@@ -509,12 +507,8 @@ def test_hostile_names_harm_neither_terminal_nor_json_nor_csv(scene: Scene, seqd
     scene.set("sequences", name="=cmd()", status=name[:40])
     scene.set("sequence_steps", content=name)
     fill(host, scene.user, scene.device, 1, "sent", "1 hour")
-    host.rows(
-        "update broadcast_messages set recipient_phone = %s, content = %s, error_message = %s",
-        PHONE,
-        name,
-        name,
-    )
+    host.write_phone("broadcast_messages", PHONE)
+    host.rows("update broadcast_messages set content = %s, error_message = %s", name, name)
     for format_ in ("table", "json", "jsonl", "csv", "tsv", "markdown"):
         ran = seqdev("explain", PHONE, "--format", format_)
         assert ran.code == 0
@@ -527,9 +521,8 @@ def test_mask_hides_the_phone_wherever_it_stands(scene: Scene, seqdev: Cli) -> N
     scene.host.lead(scene.user, scene.device, PHONE, "WARM", f"Ana {PHONE}")
     scene.set("sequence_contacts", last_error=f"Key ({PHONE}) already exists")
     fill(scene.host, scene.user, scene.device, 1, "sent", "1 hour")
-    scene.host.rows(
-        "update broadcast_messages set recipient_phone = %s, content = %s", PHONE, f"call {PHONE}"
-    )
+    scene.host.write_phone("broadcast_messages", PHONE)
+    scene.host.rows("update broadcast_messages set content = %s", f"call {PHONE}")
     for format_ in ("table", "json", "jsonl", "csv", "markdown"):
         whole = seqdev("explain", "+60 123456789", "--format", format_)
         hidden = seqdev("--mask", "explain", "+60 123456789", "--format", format_)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -214,6 +215,17 @@ def test_what_citus_does_not_run_is_said_to_be_that(host: Host, monkeypatch: pyt
     assert "Citus" in caught.value.message
     assert "does not run sql/gates/sent.sql" in caught.value.message
     assert "docs/citus.md" in caught.value.hint
+
+
+def test_an_operators_own_statement_that_citus_does_not_run_is_refused_with_its_reason(
+    host: Host, seqdev: Cli, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.sql"
+    file.write_text("-- T\nselect l.name from leads as l inner join sequence_contacts as sc on l.id = sc.id;")
+    ran = seqdev("audit", "run", file)
+    assert (ran.code, ran.out) == (2, "")
+    assert "own.sql: the server refuses it: the query contains a join that requires" in ran.err
+    assert "writes" not in ran.err
 
 
 @pytest.mark.parametrize("statements_after", [0, 1])

@@ -33,7 +33,7 @@ def world(host: Host) -> World:
     user = host.user()
     sequence, steps = host.simple_sequence(user, steps=3)
     # Some hosts have no such foreign key, and messages from devices that they have deleted since.
-    host.rows("alter table broadcast_messages drop constraint broadcast_messages_device_id_fkey")
+    host.rows("alter table broadcast_messages drop constraint if exists broadcast_messages_device_id_fkey")
     devices = [
         host.device(user, "One"),
         host.device(user, "Two", "offline"),
@@ -65,12 +65,11 @@ def populate(host: Host, world: World, draw: random.Random) -> None:
                 message(host, world, draw, phone, of_step)
             own = draw.choice([None, None, *rows.values()])
             if own:
-                host.rows(
-                    f"update broadcast_messages set id = (select {MESSAGE_ID} from sequence_contacts sc where id = %s)"
-                    " where id = (select id from broadcast_messages where recipient_phone = %s limit 1)",
-                    own,
-                    phone,
+                made = host.value(f"select {MESSAGE_ID} from sequence_contacts sc where id = %s", own)
+                one = host.value(
+                    "select id from broadcast_messages where recipient_phone = %s limit 1", phone
                 )
+                host.rows("update broadcast_messages set id = %s where id = %s", made, one)
             for row in draw.choices([*rows.values()], k=draw.choice([0, 0, 1, 2])):
                 change(host, draw, row, draw.choice(assigned))
 

@@ -110,8 +110,8 @@ def test_a_person_is_stopped_however_the_phone_is_typed(
 @pytest.mark.parametrize("written", WRITTEN[1:])
 def test_a_person_is_stopped_however_the_host_writes_the_phone(host: Host, seqdev: Cli, written: str) -> None:
     scene = Scene(host)
-    host.rows("update sequence_contacts set contact_phone = %s where contact_phone = %s", written, PHONE)
-    host.rows("update broadcast_messages set recipient_phone = %s", written)
+    host.write_phone("sequence_contacts", written, f"contact_phone = '{PHONE}'")
+    host.write_phone("broadcast_messages", written)
     assert stop(seqdev, PHONE)["summary"]["changed"] == 4
     assert status(host, scene.neighbour) == "active"
 

@@ -3,7 +3,7 @@
 import json
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_rows_of_the_host_and_other_people_are_left_alone(host: Host, seqdev: Cl
     host.contact(scene.sequence, scene.steps[1], "6012000002", scene.device, timedelta(hours=7))
     scene.delay(48)
     assert len(found(seqdev)) == 1
-    host.rows("update sequence_contacts set id = gen_random_uuid() where id = %s", scene.waits)
+    host.rows("update sequence_contacts set id = %s where id = %s", uuid4(), scene.waits)
     assert found(seqdev) == []
     with only(host, {}):
         repair(seqdev, "delay-changed")

@@ -32,7 +32,9 @@ class World:
         self.host = host
         self.draw = random.Random(seed)
         self.user, other = host.user(), host.user()
-        host.rows("alter table broadcast_messages drop constraint broadcast_messages_device_id_fkey")
+        host.rows(
+            "alter table broadcast_messages drop constraint if exists broadcast_messages_device_id_fkey"
+        )
         self.own = [host.device(self.user, name, status) for name, status in STATES]
         self.devices = [*self.own, host.device(other, "theirs"), uuid4(), None]
         self.sequence, self.steps = host.simple_sequence(self.user, steps=STEPS)

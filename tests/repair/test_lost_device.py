@@ -97,7 +97,10 @@ def test_a_message_that_the_sender_has_locked_is_kept(host: Host, seqdev: Cli, c
     sending = one.people["6012000001"][2]
     other = connect(host.url)
     with other.transaction():
-        other.execute("select 1 from broadcast_messages where id = %s for update", (sending,))
+        other.execute(
+            "select 1 from broadcast_messages where id = %s and recipient_phone = '6012000001' for update",
+            (sending,),
+        )
         result = repair(seqdev, "device", one.old, "--to", one.new, "--queue", code=3)
     assert result["summary"]["kept"] == 1
     assert host.value("select device_id from broadcast_messages where id = %s", sending) == one.old

@@ -125,7 +125,7 @@ def test_a_phone_without_a_lead_or_that_has_been_there_takes_nobody(host: Host, 
     with only(host, {}):
         assert reasons(repair(seqdev, *named, code=3)) == {"already_in": 1}
     host.rows("delete from sequence_contacts where id = %s", row)
-    host.rows("update broadcast_messages set recipient_phone = %s", NEW)
+    host.write_phone("broadcast_messages", NEW)
     with only(host, {}):
         assert reasons(repair(seqdev, *named, code=3)) == {"message_exists": 1}
 

@@ -181,6 +181,7 @@ def test_a_row_that_the_host_moves_from_step_to_step_is_moved_back(host: Host, s
     assert host.value("select count(*) from sequence_contacts where sequence_stepid = %s", steps[1]) == 1
 
 
+@pytest.mark.plain("no foreign key leads to a distributed table from another of the host's")
 def test_a_host_whose_tables_refer_to_the_rows_refuses_and_the_person_stays(scene: Scene) -> None:
     scene.host.rows("create table log (contact uuid references sequence_contacts (id))")
     scene.host.rows("insert into log select id from sequence_contacts")

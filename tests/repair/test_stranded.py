@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -120,7 +120,7 @@ def test_where_the_step_that_was_done_is_deleted_the_days_tell_the_order(host: H
     one = Beforehand(host)
     for day, row in enumerate((one.first, one.second, one.third), 1):
         host.rows("update sequence_contacts set current_step = %s where id = %s", day, row)
-    host.rows("update sequence_contacts set sequence_stepid = gen_random_uuid() where id = %s", one.first)
+    host.rows("update sequence_contacts set sequence_stepid = %s where id = %s", uuid4(), one.first)
     assert found(seqdev) == [(str(one.second), "seqdev repair stranded")]
     result = repair(seqdev, "stranded")
     assert [row["row_id"] for row in result["rows"]] == [str(one.second)]

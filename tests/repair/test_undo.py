@@ -1,6 +1,7 @@
 """The way back: undo restores what nobody has changed since, whatever happens in between."""
 
 import random
+from uuid import uuid4
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_undo_brings_everything_back_and_a_second_one_does_nothing(host: Host, s
 def test_rows_changed_since_are_listed_and_kept(host: Host, seqdev: Cli) -> None:
     a, _, first, second = setting(host)
     done = run_of(repair(seqdev, "device", "A", "--to", "B"))
-    host.rows("update sequence_contacts set assigned_device_id = gen_random_uuid() where id = %s", first)
+    host.rows("update sequence_contacts set assigned_device_id = %s where id = %s", uuid4(), first)
     host.rows("update sequence_contacts set contact_name = 'no matter' where id = %s", second)
     with only(host, {(second, "assigned_device_id"): a}):
         result = repair(seqdev, "undo", done, code=3)

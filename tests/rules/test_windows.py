@@ -536,6 +536,7 @@ def test_in_the_zone_of_the_recipient_tick_dry_run_and_explain_agree(
     assert waiting(seqdev) == {"outside_window": 1}
 
 
+@pytest.mark.plain("it reads the plans of statements that are others there")
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("query", [CLAIM, LOCK, PICK, OVERFLOW, PLAN], ids=lambda query: query.path)
 def test_without_the_zone_of_the_recipient_nobodys_phone_is_looked_at(host: Host, query: Query[Any]) -> None:

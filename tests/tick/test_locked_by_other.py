@@ -217,8 +217,7 @@ def test_a_failed_send_and_a_reason_that_a_trigger_puts_off_do_not_stop_the_tick
     crowd(host, 5)
     tick(seqdev)
     host.rows("update broadcast_messages set status = 'failed' where recipient_phone = '60120000001'")
-    host.rows("update sequence_contacts set contact_phone = ' ' where contact_phone = '60120000002'"
-              " and status = 'active'")  # fmt: skip
+    host.write_phone("sequence_contacts", " ", "contact_phone = '60120000002' and status = 'active'")
     host.make_all_due()
     host.rows(
         "create function busy() returns trigger language plpgsql as"

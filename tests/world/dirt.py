@@ -59,11 +59,11 @@ ROWS = {
     "kind": "update sequence_steps set message_type = {blank} where {some}",
     "step deleted": "delete from sequence_steps where {some}",
     # Devices
-    "device deleted": "alter table leads drop constraint leads_device_id_fkey;"
+    "device deleted": "alter table leads drop constraint if exists leads_device_id_fkey;"
     " delete from user_devices where id = {one}",
     # Sequences
     "is_active": "update sequences set is_active = false where {some}",
-    "sequence gone": "alter table sequence_contacts drop constraint sequence_contacts_sequence_id_fkey;"
+    "sequence gone": "alter table sequence_contacts drop constraint if exists sequence_contacts_sequence_id_fkey;"
     " delete from sequences where id = {one}",
 }
 """Dirty rows."""

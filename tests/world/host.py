@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from tests.world import citus
+
 Connect = Callable[[str], "psycopg.Connection[Any]"]
 """Opens connections of the test's own."""
 
@@ -50,6 +52,18 @@ class Host:
             " on conflict (id) do update set value = excluded.value",
             *(name, scope, scope_id, None if value is None else str(value)),
         )
+
+    def write_phone(self, table: str, phone: str, where: str = "true") -> None:
+        """Another phone for rows; where it says on which node they are, by other rows of the same ids."""
+        column = {"leads": "phone", "sequence_contacts": "contact_phone"}.get(table, "recipient_phone")
+        if not citus.URL:
+            self.rows(f"update {table} set {column} = %s where {where}", phone)
+            return
+        self.rows(f"create temporary table written as select * from {table} where {where}")
+        self.rows(f"update written set {column} = %s", phone)
+        self.rows(f"delete from {table} where id in (select id from written)")
+        self.rows(f"insert into {table} select * from written")
+        self.rows("drop table written")
 
     def user(self) -> UUID:
         return self._insert("users")

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from seqdev.postgres.queries import ROOT
+from tests.world import citus
 from tests.world.host import Connect, Host
 from tests.world.sessions import stopped
 from tests.world.ticks import Ticks
@@ -62,11 +64,23 @@ def stopped_statement(host: Host, connect: Connect, statement: str) -> Iterator[
     what it sees is settled, and before it comes to its locks. The host's schema has an operator for its phones
     that fits better than the server's, and does it. Other files' comments name the statement, too: it is known by
     its first line.
+
+    Where the tables are distributed, it is the file for that, and stops on the node of a person, whose session runs
+    another statement: it is asked for whom.
     """
+    running = "current_query()"
+    if citus.URL:
+        # pg_stat_activity knows the sessions of this node: all of them, where there is one. It is read anew each time.
+        running = (
+            "(select s.query from pg_stat_clear_snapshot() cross join pg_stat_activity as s"
+            " where s.pid = citus_backend_gpid() % 10000000000)"
+        )
+        distributed = statement.replace(".sql", "_distributed.sql")
+        statement = distributed if (ROOT / distributed).is_file() else statement
     host.rows("create sequence stops")
     host.rows(
         "create function stop_matches(a varchar, b varchar) returns boolean language plpgsql as $$ begin"
-        f" if current_query() like '/* seqdev {statement} */%' and nextval('stops') = 1"
+        f" if {running} like '/* seqdev {statement} */%' and nextval('stops') = 1"
         f" then {_WAIT_FOR_42} end if; return a::text ~ b::text; end $$"
     )
     host.rows("create operator ~ (leftarg = varchar, rightarg = varchar, function = stop_matches)")

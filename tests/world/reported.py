@@ -112,7 +112,7 @@ def plant_canaries(host: Host) -> None:
     ):
         host.rows(f"update {table} set {column} = %s", words[:50] if column == "phone" else words)
     host.rows("update user_devices set phone = %s", PHONE)
-    host.rows("update broadcast_messages set recipient_phone = %s where status = 'failed'", PHONE)
+    host.write_phone("broadcast_messages", PHONE, "status = 'failed'")
     host.rows(
         "insert into seqdev.blocked (id, digits, since, why, blocked_by) values (gen_random_uuid(), %s, now(), %s, %s)",
         *(PHONE, words, words),

@@ -1,11 +1,13 @@
 """Seqdev's sessions as the server sees them."""
 
+from tests.world import citus
 from tests.world.host import Host
 
 TICKING = (
     "select count(*) from pg_stat_activity"
-    " where datname = current_database() and application_name ~ '^seqdev tick'"
+    f" where datname = current_database() and application_name ~ '^(seqdev tick{'|citus_internal' * bool(citus.URL)})'"
 )
+"""Of Citus also those in which a node works for them."""
 
 
 def waiting_for_a_lock(host: Host) -> int:
