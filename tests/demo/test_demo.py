@@ -149,9 +149,7 @@ def asides(ran: Ran) -> list[str]:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(
-    not citus.URL, reason="NOT TESTED: the story on Citus; SEQDEV_TEST_CITUS_URL names none"
-)
+@pytest.mark.skipif(not citus.URL, reason="NOT TESTED: the story on Citus; SEQDEV_TEST_CITUS_URL names none")
 def test_the_story_is_the_same_on_citus(
     process: Cli,
     home: Path,
