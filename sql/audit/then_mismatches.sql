@@ -51,19 +51,37 @@ with kind (kind, severity, repair) as (
         ('not_known', 3, 'see how it is now: seqdev audit mismatches --since')
 ),
 
+message as (
+    select
+        m.id,
+        m.created_at,
+        m.recipient_phone,
+        m.sequence_stepid,
+        m.device_id,
+        s.id as sequence_id,
+        s.name as sequence_name,
+        s.user_id
+    from broadcast_messages as m
+    inner join sequences as s on m.sequence_id = s.id
+    where
+        m.created_at >= :'now'::timestamptz - :'since'::interval
+        and m.created_at <= :'now'::timestamptz
+        and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
+),
+
 written as materialized (
     select
         m.id,
         m.created_at,
         m.recipient_phone,
         m.sequence_stepid,
-        s.id as sequence_id,
-        s.name as sequence_name,
-        s.user_id,
+        m.sequence_id,
+        m.sequence_name,
+        m.user_id,
         case when later.was ? 'device_id' then later.was ->> 'device_id' else m.device_id::text end::uuid as device_id,
         coalesce(earlier.device_id = coalesce(later.was ->> 'device_id', m.device_id::text), true) as is_device_known
-    from broadcast_messages as m
-    inner join sequences as s on m.sequence_id = s.id
+    from message as m
     left join lateral (
         select jsonb_object_agg(one.column_name, one.old_value) as was
         from (
@@ -86,34 +104,41 @@ written as materialized (
         order by ch.id desc
         limit 1
     ) as earlier on true
-    where
-        m.created_at >= :'now'::timestamptz - :'since'::interval
-        and m.created_at <= :'now'::timestamptz
-        and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
-        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
--- Every row that a message may have belonged to, as it was.
-row_then as materialized (
+-- Every row that a message may have belonged to.
+contact as (
     select
         w.id as message_id,
+        w.sequence_stepid as message_step_id,
+        c.id,
+        c.assigned_device_id,
+        c.sequence_stepid,
+        c.completed_at
+    from written as w
+    inner join sequence_contacts as c on w.sequence_id = c.sequence_id and w.recipient_phone = c.contact_phone
+),
+
+-- As it was.
+row_then as materialized (
+    select
+        c.message_id,
         c.id,
         was.assigned_device_id,
-        w.id = md5('seqdev message ' || c.id)::uuid as is_own,
+        c.message_id = md5('seqdev message ' || c.id)::uuid as is_own,
         -- Who has begun anew has another row now.
         not was.is_anew
         and (
             earlier.became <> '{}'
             or coalesce(was.completed_at <= :'now'::timestamptz, false)
-            or w.id = md5('seqdev message ' || c.id)::uuid
+            or c.message_id = md5('seqdev message ' || c.id)::uuid
         )
         and (
             not earlier.became ? 'assigned_device_id'
             or (earlier.became ->> 'assigned_device_id')::uuid is not distinct from was.assigned_device_id
         ) as is_known,
-        w.sequence_stepid is null or was.step_id = w.sequence_stepid as fits
-    from written as w
-    inner join sequence_contacts as c on w.sequence_id = c.sequence_id and w.recipient_phone = c.contact_phone
+        c.message_step_id is null or was.step_id = c.message_step_id as fits
+    from contact as c
     cross join lateral (
         select coalesce(jsonb_object_agg(one.column_name, one.new_value), '{}') as became
         from (
@@ -171,6 +196,31 @@ compared as materialized (
     ) as own on w.id = own.message_id
 ),
 
+repaired as materialized (
+    select distinct c.id
+    from compared as c
+    inner join row_then as other on c.id = other.message_id
+    cross join lateral (
+        -- What was in effect: the last change of its device by then.
+        select r.command
+        from seqdev.change as ch
+        inner join seqdev.run as r on ch.run_id = r.id
+        where
+            ch.row_id = other.id
+            and ch.table_name = 'sequence_contacts'
+            and ch.column_name = 'assigned_device_id'
+            and ch.changed_at > c.created_at
+            and ch.changed_at <= :'now'::timestamptz
+        order by ch.id desc
+        limit 1
+    ) as last
+    where
+        c.is_known
+        and c.assigned_device_id is distinct from c.device_id
+        and other.id is distinct from c.contact_id
+        and last.command ~ '^repair (?!undo)'
+),
+
 seen as materialized (
     select
         c.*,
@@ -197,31 +247,7 @@ seen as materialized (
                     limit 1
                 ) = c.device_id::text
                 then 'assigned_since'
-            when
-                exists (
-                    select 1
-                    from sequence_contacts as other
-                    cross join lateral (
-                        -- What was in effect: the last change of its device by then.
-                        select r.command
-                        from seqdev.change as ch
-                        inner join seqdev.run as r on ch.run_id = r.id
-                        where
-                            ch.row_id = other.id
-                            and ch.table_name = 'sequence_contacts'
-                            and ch.column_name = 'assigned_device_id'
-                            and ch.changed_at > c.created_at
-                            and ch.changed_at <= :'now'::timestamptz
-                        order by ch.id desc
-                        limit 1
-                    ) as last
-                    where
-                        other.sequence_id = c.sequence_id
-                        and other.contact_phone = c.recipient_phone
-                        and other.id is distinct from c.contact_id
-                        and last.command ~ '^repair (?!undo)'
-                )
-                then 'repaired'
+            when c.id in (select repaired.id from repaired) then 'repaired'
             else 'mismatch'
         end as kind
     from compared as c

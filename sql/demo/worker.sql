@@ -8,13 +8,18 @@
 --   waiting  integer  messages left in the queue, as their device is offline
 -- Locks: the messages it sends
 \if :{?failing} \else \set failing '^$' \endif
-with played as (
+with clock as materialized (
+    select now() as at
+),
+
+played as (
     update broadcast_messages as m
     set
         status = case when m.recipient_phone ~ :'failing'::text then 'failed' else 'sent' end,
         error_message = case when m.recipient_phone ~ :'failing'::text then 'the number is not in use' end,
-        sent_at = case when m.recipient_phone !~ :'failing'::text then now() end
+        sent_at = case when m.recipient_phone !~ :'failing'::text then clock.at end
     from user_devices as d
+    cross join clock
     where m.device_id = d.id and m.status = 'pending' and d.status = 'online'
     returning m.status
 )

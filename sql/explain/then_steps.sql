@@ -42,7 +42,7 @@
 \if :{?at} \else \set at 'now' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
-with recursive contact as materialized (
+with contact as materialized (
     select
         sc.id,
         to_jsonb(sc) as now_row,
@@ -60,18 +60,23 @@ with recursive contact as materialized (
 ),
 
 -- Who begins anew gets other ids: the change is found by the one that came.
-named (contact, id) as (
-    select
-        contact.id,
-        contact.id as own
-    from contact
-    union
-    select
-        named.contact,
-        ch.old_value::uuid
-    from named
-    inner join seqdev.change as ch on named.id = ch.row_id
-    where ch.table_name = 'sequence_contacts' and ch.column_name = 'id' and ch.old_value is not null
+named as materialized (
+    with recursive hop (contact, id) as (
+        select
+            contact.id as contact,
+            contact.id as own
+        from contact
+        union
+        select
+            hop.contact,
+            ch.old_value::uuid as own
+        from hop
+        inner join seqdev.change as ch on hop.id = ch.row_id
+        where ch.table_name = 'sequence_contacts' and ch.column_name = 'id' and ch.old_value is not null
+    )
+
+    select hop.*
+    from hop
 ),
 
 journal as materialized (
@@ -189,6 +194,59 @@ row_then as materialized (
     from was as w
 ),
 
+-- All that may be their messages: by the ids that seqdev gives, and by the phone.
+message as materialized (
+    select
+        own.id,
+        own.recipient_phone,
+        own.user_id,
+        own.sequence_id,
+        own.sequence_stepid,
+        own.device_id,
+        own.status,
+        own.created_at::timestamptz as created_at,
+        own.sent_at::timestamptz as sent_at
+    from broadcast_messages as own
+    where
+        own.id = any(array(
+            select md5('seqdev message ' || r.contact_id)::uuid
+            from row_then as r
+        ))
+        and own.created_at <= :'at'::timestamptz
+    union
+    select
+        other.id,
+        other.recipient_phone,
+        other.user_id,
+        other.sequence_id,
+        other.sequence_stepid,
+        other.device_id,
+        other.status,
+        other.created_at::timestamptz as created_at,
+        other.sent_at::timestamptz as sent_at
+    from broadcast_messages as other
+    where
+        other.recipient_phone = any(array(
+            select r.contact_phone
+            from row_then as r
+        ))
+        and other.created_at <= :'at'::timestamptz
+),
+
+lead as materialized (
+    select
+        l.id,
+        l.user_id,
+        l.phone,
+        l.device_id
+    from leads as l
+    where
+        l.phone = any(array(
+            select r.contact_phone
+            from row_then as r
+        ))
+),
+
 known as materialized (
     select
         r.*,
@@ -225,30 +283,15 @@ known as materialized (
             select
                 x.*,
                 x.id = md5('seqdev message ' || r.contact_id)::uuid as is_own
-            from (
-                select
-                    own.id,
-                    own.device_id,
-                    own.status,
-                    own.created_at::timestamptz as created_at,
-                    own.sent_at::timestamptz as sent_at
-                from broadcast_messages as own
-                where own.id = md5('seqdev message ' || r.contact_id)::uuid
-                union
-                select
-                    other.id,
-                    other.device_id,
-                    other.status,
-                    other.created_at::timestamptz,
-                    other.sent_at::timestamptz
-                from broadcast_messages as other
-                where
-                    other.recipient_phone = r.contact_phone
-                    and other.user_id = r.owner_id
-                    and other.sequence_id = r.sequence_id
-                    and other.sequence_stepid = r.step_id
-            ) as x
-            where x.created_at <= :'at'::timestamptz
+            from message as x
+            where
+                x.id = md5('seqdev message ' || r.contact_id)::uuid
+                or (
+                    x.recipient_phone = r.contact_phone
+                    and x.user_id = r.owner_id
+                    and x.sequence_id = r.sequence_id
+                    and x.sequence_stepid = r.step_id
+                )
         ) as one
         left join lateral (
             select
@@ -347,14 +390,14 @@ told as materialized (
         case
             when not s.is_assignment_known then null
             when s.then_device is not null then s.then_device
-            when lead.is_known then lead.device_id
+            when owner.is_known then owner.device_id
         end as preferred,
         case
             when not s.is_assignment_known then null
             when s.then_device is not null then 'assigned'
-            when lead.is_known and lead.device_id is not null then 'lead'
+            when owner.is_known and owner.device_id is not null then 'lead'
         end as preferred_from,
-        coalesce(s.is_assignment_known and (s.then_device is not null or lead.is_known), false) as is_preferred_known
+        coalesce(s.is_assignment_known and (s.then_device is not null or owner.is_known), false) as is_preferred_known
     from stated as s
     left join lateral (
         select
@@ -363,7 +406,7 @@ told as materialized (
                 when ch.is_later is null or ch.is_later then true
                 else (ch.new_value::uuid is not distinct from l.device_id)
             end as is_known
-        from leads as l
+        from lead as l
         left join lateral (
             select
                 one.old_value,
@@ -378,7 +421,7 @@ told as materialized (
         ) as ch on true
         where l.user_id = s.lead_user_id and l.phone = s.contact_phone
         limit 1
-    ) as lead on true
+    ) as owner on true
 )
 
 select

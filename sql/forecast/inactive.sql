@@ -15,26 +15,26 @@
 \if :{?hours} \else \set hours '336' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?active_sequences} \else \ir ../gates/steps.sql \endif
-select
-    s.user_id,
-    waiting.device_id,
-    d.device_name::text as device_name,
-    sum(waiting.contacts)::integer as contacts
-from sequences as s
-cross join lateral (
+with waiting as (
     select
+        s.user_id,
         sc.assigned_device_id as device_id,
         count(*) as contacts
-    from sequence_contacts as sc
+    from sequences as s
+    inner join sequence_contacts as sc on s.id = sc.sequence_id
     where
-        sc.sequence_id = s.id
+        s.id <> all(:'active_sequences'::uuid [])
+        and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
         and sc.status = 'active'
         and sc.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
-    group by sc.assigned_device_id
-) as waiting
+    group by s.user_id, sc.assigned_device_id
+)
+
+select
+    waiting.user_id,
+    waiting.device_id,
+    d.device_name::text as device_name,
+    waiting.contacts::integer as contacts
+from waiting
 left join user_devices as d on waiting.device_id = d.id
-where
-    s.id <> all(:'active_sequences'::uuid [])
-    and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
-group by s.user_id, waiting.device_id, d.device_name
-order by contacts desc, waiting.device_id;
+order by waiting.contacts desc, waiting.device_id;

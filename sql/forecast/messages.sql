@@ -21,7 +21,7 @@
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?replied} \else \set replied '{}' \endif
 select
-    d.id as device_id,
+    m.device_id,
     coalesce(
         array_agg(ceil(extract(epoch from m.at - :'now'::timestamptz) / extract(epoch from :'every'::interval))::integer)
         filter (where not m.is_queued), '{}'
@@ -30,9 +30,10 @@ select
         array_agg(ceil(extract(epoch from m.at - :'now'::timestamptz) / extract(epoch from :'every'::interval))::integer)
         filter (where m.is_queued), '{}'
     ) as queueds
-from user_devices as d
-cross join lateral (
+from (
     select
+        m.recipient_phone,
+        m.device_id,
         case
             when
                 m.scheduled_at is null
@@ -42,9 +43,10 @@ cross join lateral (
             else m.scheduled_at::timestamptz
         end as at,
         true as is_queued
-    from broadcast_messages as m
+    from user_devices as d
+    inner join broadcast_messages as m on d.id = m.device_id
     where
-        m.device_id = d.id
+        (:'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid []))
         and m.status in ('pending', 'queued', 'processing')
         and (
             m.scheduled_at is null
@@ -54,14 +56,16 @@ cross join lateral (
         and m.id not in (select r.id from unnest(:'replied'::uuid []) as r (id))
     union all
     select
+        m.recipient_phone,
+        m.device_id,
         least(m.sent_at::timestamptz, :'now'::timestamptz) as at,
         false as is_queued
-    from broadcast_messages as m
+    from user_devices as d
+    inner join broadcast_messages as m on d.id = m.device_id
     where
-        m.device_id = d.id
+        (:'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid []))
         and m.sent_at > :'now'::timestamptz - interval '24 hours'
         and m.status not in ('pending', 'queued', 'processing', 'failed')
         and m.status <> all(:'failed'::text [])
 ) as m
-where :'users'::uuid [] = '{}' or d.user_id = any(:'users'::uuid [])
-group by d.id;
+group by m.device_id;

@@ -14,20 +14,15 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?every} \else \set every '1 minute' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
-with moved as materialized (
+with reassigned as materialized (
     select
-        sc.sequence_id,
-        sc.contact_phone,
         ch.id,
+        ch.row_id,
         ch.old_value,
         ch.new_value,
-        ch.changed_at,
-        coalesce(
-            lag(ch.new_value) over (partition by sc.sequence_id, sc.contact_phone order by ch.id) <> ch.old_value, true
-        ) as begins
+        ch.changed_at
     from seqdev.run as r
     inner join seqdev.change as ch on r.id = ch.run_id
-    inner join sequence_contacts as sc on ch.row_id = sc.id
     where
         r.command = 'tick'
         and r.started_at > :'now'::timestamptz - interval '30 days'
@@ -36,6 +31,21 @@ with moved as materialized (
         and ch.column_name = 'assigned_device_id'
         and ch.old_value is not null
         and ch.new_value is not null
+),
+
+moved as materialized (
+    select
+        sc.sequence_id,
+        sc.contact_phone,
+        r.id,
+        r.old_value,
+        r.new_value,
+        r.changed_at,
+        coalesce(
+            lag(r.new_value) over (partition by sc.sequence_id, sc.contact_phone order by r.id) <> r.old_value, true
+        ) as begins
+    from reassigned as r
+    inner join sequence_contacts as sc on r.row_id = sc.id
 ),
 
 -- The last way of each person from device to device, from its begin to its end.
@@ -56,32 +66,41 @@ way as materialized (
     ) as w
     where w.id >= w.begun
     group by w.sequence_id, w.contact_phone
+),
+
+with_stand_in as materialized (
+    select
+        sc.id,
+        way.id as way_id,
+        way.home
+    from way
+    inner join sequence_contacts as sc on way.sequence_id = sc.sequence_id and way.contact_phone = sc.contact_phone
+    where
+        way.home <> way.stand_in
+        and sc.assigned_device_id::text = way.stand_in
+        and (sc.status = 'active' or sc.status = any(:'waiting'::text []))
 )
 
 select
-    sc.id as row_id,
-    way.home::uuid as home_id,
+    w.id as row_id,
+    w.home::uuid as home_id,
     ceil(extract(epoch from last.at - :'now'::timestamptz) / extract(epoch from :'every'::interval))::integer as last
-from way
-inner join sequence_contacts as sc on way.sequence_id = sc.sequence_id and way.contact_phone = sc.contact_phone
+from with_stand_in as w
 inner join (
     select
         moved.old_value as home,
         max(moved.changed_at) as at
     from moved
     group by moved.old_value
-) as last on way.home = last.home
+) as last on w.home = last.home
 where
-    way.home <> way.stand_in
-    and sc.assigned_device_id::text = way.stand_in
-    and (sc.status = 'active' or sc.status = any(:'waiting'::text []))
     -- Where nobody has put the person since.
-    and not exists (
+    not exists (
         select 1
         from seqdev.change as ch
         where
-            ch.row_id = sc.id
-            and ch.id > way.id
+            ch.row_id = w.id
+            and ch.id > w.way_id
             and ch.table_name = 'sequence_contacts'
             and ch.column_name = 'assigned_device_id'
     );

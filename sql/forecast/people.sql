@@ -153,18 +153,23 @@ stranger as materialized (
             sc.id,
             sc.contact_phone,
             coalesce(sc.assigned_device_id, l.device_id) as device_id
-        from sequence_contacts as sc
-        inner join sequence as s on sc.sequence_id = s.sequence_id
+        from (
+            select
+                c.*,
+                s.user_id as owner_id
+            from sequence_contacts as c
+            inner join sequence as s on c.sequence_id = s.sequence_id
+            where
+                :'choosy'::uuid [] <> '{}'
+                and c.status = 'active'
+                and c.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
+        ) as sc
         left join lateral (
             select leads.device_id
             from leads
-            where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+            where leads.user_id = sc.owner_id and leads.phone = sc.contact_phone
             limit 1
         ) as l on true
-        where
-            :'choosy'::uuid [] <> '{}'
-            and sc.status = 'active'
-            and sc.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
     ) as own
     where
         own.device_id in (select c.id from unnest(:'choosy'::uuid []) as c (id))
@@ -185,7 +190,7 @@ stranger as materialized (
 person as materialized (
     select
         coalesce(sc.assigned_device_id, l.device_id) as device_id,
-        coalesce(step.place, s.place) as place,
+        coalesce(step.place, sc.own_place) as place,
         case
             when sc.id in (select r.id from unnest(:'replied'::uuid []) as r (id)) then 'replied'
             when sc.next_trigger_time < :'oldest'::timestamptz then 'too_late'
@@ -198,13 +203,34 @@ person as materialized (
         coalesce(stranger.person, 0) as person,
         gone.home_id,
         case when :'max_lateness'::interval > interval '0' then greatest(-1, floor(
-            extract(epoch from came.due_at - :'now'::timestamptz + :'max_lateness'::interval) / unit.seconds
+            extract(epoch from sc.due_at - :'now'::timestamptz + :'max_lateness'::interval) / unit.seconds
         ) - tick.due)::integer end as patience,
         ahead.not_before::text as not_before,
         tick.due::integer as due
-    from sequence_contacts as sc
+    from (
+        select
+            c.*,
+            s.user_id as owner_id,
+            s.place as own_place,
+            -- An instant that is infinite could not be subtracted from.
+            least(
+                greatest(c.next_trigger_time::timestamptz, :'now'::timestamptz - interval '1000 days'),
+                :'now'::timestamptz + interval '1000 days'
+            ) as due_at,
+            least(
+                greatest(
+                    c.next_trigger_time::timestamptz,
+                    c.processing_started_at::timestamptz + :'claim_timeout'::interval,
+                    :'now'::timestamptz - interval '1000 days'
+                ), :'now'::timestamptz + interval '1000 days'
+            ) as ready_at
+        from sequence_contacts as c
+        inner join sequence as s on c.sequence_id = s.sequence_id
+        where
+            c.status = 'active'
+            and c.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
+    ) as sc
     cross join unit
-    inner join sequence as s on sc.sequence_id = s.sequence_id
     left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id
     left join ahead on sc.sequence_id = ahead.sequence_id and sc.contact_phone = ahead.contact_phone
     left join stranger on sc.id = stranger.id
@@ -214,30 +240,12 @@ person as materialized (
     left join lateral (
         select leads.user_id, leads.device_id
         from leads
-        where leads.user_id = s.user_id and leads.phone = sc.contact_phone
+        where leads.user_id = sc.owner_id and leads.phone = sc.contact_phone
         limit 1
     ) as l on true
     cross join lateral (
-        -- An instant that is infinite could not be subtracted from.
-        select
-            least(
-                greatest(sc.next_trigger_time::timestamptz, :'now'::timestamptz - interval '1000 days'),
-                :'now'::timestamptz + interval '1000 days'
-            ) as due_at,
-            least(
-                greatest(
-                    sc.next_trigger_time::timestamptz,
-                    sc.processing_started_at::timestamptz + :'claim_timeout'::interval,
-                    :'now'::timestamptz - interval '1000 days'
-                ), :'now'::timestamptz + interval '1000 days'
-            ) as ready_at
-    ) as came
-    cross join lateral (
-        select ceil(extract(epoch from came.ready_at - :'now'::timestamptz) / unit.seconds) as due
+        select ceil(extract(epoch from sc.ready_at - :'now'::timestamptz) / unit.seconds) as due
     ) as tick
-    where
-        sc.status = 'active'
-        and sc.next_trigger_time < :'now'::timestamptz + :'hours'::integer * interval '1 hour'
 )
 
 select

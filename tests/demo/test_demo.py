@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +16,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from seqdev.demo.demo import tell
 from seqdev.demo.stage import DATABASE
 from seqdev.errors import Exit
 from seqdev.output.render import Format, Table, Writer
 from seqdev.postgres import embedded
+from seqdev.postgres.engine import Database
+from seqdev.settings import Settings
+from tests.world import citus
 from tests.world.command import ROOT, Cli, Ran, command, hear
 from tests.world.folders import folder_in_memory
 
@@ -136,6 +141,52 @@ def test_the_demo_comes_out_as_the_readme_says_masked_or_not_wherever_settings_p
     assert states == ["in effect", "undone", "in effect"]
     assert ran.err.index("12 found, 3 shown") < ran.err.index(" 0 found")
     assert list(tmp_path.glob("seqdev-demo-*")) == []
+
+
+def asides(ran: Ran) -> list[str]:
+    """The remarks on what has happened: exit codes, and what the broadcast worker did."""
+    return [line for line in ran.err.splitlines() if line.startswith("[")]
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not citus.URL, reason="NOT TESTED: the story on Citus; SEQDEV_TEST_CITUS_URL names none")
+def test_the_story_is_the_same_on_citus(
+    home: Path,
+    empty_database: str,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = subprocess.run(command("demo"), capture_output=True, check=True, text=True, cwd=ROOT)
+    plain = Ran(ran.returncode, ran.stdout, ran.stderr)
+    citus.extend(empty_database)
+    monkeypatch.chdir(tmp_path)
+    told = io.StringIO()
+
+    def seqdev(arguments: list[str]) -> int:
+        ran = subprocess.run(
+            command("--database-url", empty_database, *arguments),
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        told.write(ran.stdout)
+        sys.stderr.write(ran.stderr)
+        return ran.returncode
+
+    database = Database(Settings(database_url=empty_database), "demo", print)
+    capfd.readouterr()
+    tell(citus.distributing(seqdev), database, Writer(Format.TABLE, out=told))
+    database.close()
+    distributed = Ran(Exit.DONE, told.getvalue(), capfd.readouterr().err)
+    with psycopg.connect(empty_database) as connection:
+        (spread,) = connection.execute(
+            "select count(*) from citus_tables where citus_table_type = 'distributed'"
+        ).fetchall()
+    assert spread == (3,)
+    assert field(distributed, "queued")[:6] == ["450", "450", "1,750", "0", "1,800", "1,800"]
+    assert figures(distributed) == figures(plain)
+    assert asides(distributed) == asides(plain)
 
 
 def test_a_second_demo_at_the_same_time_is_refused(process: Cli, home: Path) -> None:

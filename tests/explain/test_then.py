@@ -144,9 +144,9 @@ def test_what_is_said_of_then_was_said_then(host: Host, seqdev: Cli, seed: int, 
         assert wrong == [], (said["phone"], passed, world.told)
         known.update("state" not in step["unknown"] for step in found["steps"])
     assert known[True] > 5 * known[False], known
-    assert world.judged or not host.value("select count(*) from broadcast_messages"), (
-        "nothing was known of messages"
-    )
+    # Of what others have written, nothing may be known.
+    own = any(row["writer"] == "seqdev" for found in world.found for row in found)
+    assert world.judged or not own, "nothing was known of messages"
 
 
 def differences(said: dict[str, Any], found: dict[str, Any], gone_by: timedelta) -> list[str]:

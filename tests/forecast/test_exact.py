@@ -18,7 +18,7 @@ from seqdev.demo.stage import TROUBLE, Stage
 from seqdev.output.render import Format, Writer
 from seqdev.postgres.engine import Database
 from seqdev.settings import Settings, parse_duration
-from tests.world import hours
+from tests.world import citus, hours
 from tests.world.command import Cli
 from tests.world.future import Days, live
 from tests.world.host import Host
@@ -244,8 +244,10 @@ def demo(
 ) -> Host:
     """The demo's world when everybody is enrolled, two devices are offline, and one has a campaign to send."""
     monkeypatch.chdir(tmp_path)
+    if citus.URL:
+        citus.extend(empty_database)
     database = Database(Settings(database_url=empty_database), "demo", print)
-    stage = Stage(main, database, Writer(Format.TABLE, out=StringIO()), chapters=11)
+    stage = Stage(citus.distributing(main), database, Writer(Format.TABLE, out=StringIO()), chapters=11)
     _prepare(stage)
     stage.play(TROUBLE, offline=["alice-3", "bob-2"], full="alice-5", most=50)
     database.close()

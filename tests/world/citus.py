@@ -6,6 +6,7 @@ and ``max_worker_processes`` for a process of Citus's own in each database.
 """
 
 import os
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -36,6 +37,15 @@ def extend(database: str) -> None:
         connection.execute(
             "select citus_set_node_property(%s, %s, 'shouldhaveshards', true)", [info.host, info.port]
         )
+
+
+def distributing(run: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """Runs command lines, and where they make the host's tables, makes them distributed on Citus."""
+
+    def on_citus(arguments: list[str]) -> int:
+        return run([*arguments, "--distributed"] if arguments[:2] == ["db", "init"] else arguments)
+
+    return on_citus if URL else run
 
 
 def leave(server: str, name: str) -> None:

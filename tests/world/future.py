@@ -12,7 +12,7 @@ Days = Counter[tuple[UUID, int]]
 """Messages by device and day."""
 
 _DUE = (
-    "select exists (select from sequence_contacts where status = 'active'"
+    "select exists (select 1 from sequence_contacts where status = 'active'"
     " and next_trigger_time <= now() at time zone 'UTC')"
 )
 _MOVE = (
