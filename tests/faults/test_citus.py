@@ -42,7 +42,7 @@ def database_on_all_nodes(nodes: Nodes, lines: list[Wire], forks: Forks) -> Iter
     name = f"faults{citus.OWN}"
     addresses = [("127.0.0.1", line.proxy.port) for line in lines] or nodes.addresses
     made = nodes.make(name, addresses)
-    assert ended(start(made, "db", "init", "--distributed")).code == 0
+    assert ended(start(made, "db", "init", "--distributed"), PATIENCE).code == 0
     yield made
     nodes.drop(name)
 
