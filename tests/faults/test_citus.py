@@ -242,11 +242,23 @@ def test_a_paused_node_only_delays(
     break_it(world, Runners(world, chance), scale(4), one, held)
 
 
-@fault("Citus: {what} killed and started again", run="citus", what=["a worker", "the coordinator"])
-def test_a_killed_node_comes_back_with_everything(
-    world: CitusWorld, nodes: Nodes, held: Held, chance: random.Random, what: str
+@fault("Citus: a worker killed and started again", run="citus")
+def test_a_killed_worker_comes_back_with_everything(
+    world: CitusWorld, nodes: Nodes, held: Held, chance: random.Random
 ) -> None:
-    machine = Machine(nodes.coordinator if what == "the coordinator" else nodes.workers[0])
+    kill_nodes(world, Machine(nodes.workers[0]), held, chance)
+
+
+@pytest.mark.faults
+@pytest.mark.fault("Citus: the coordinator killed and started again")
+def test_a_killed_coordinator_comes_back_with_everything(
+    world: CitusWorld, nodes: Nodes, held: Held, chance: random.Random
+) -> None:
+    kill_nodes(world, Machine(nodes.coordinator), held, chance)
+
+
+def kill_nodes(world: CitusWorld, machine: Machine, held: Held, chance: random.Random) -> None:
+    """Kill the node at random moments, start it again, and account for every row."""
 
     def one() -> int:
         time.sleep(chance.uniform(1, 3))
