@@ -65,6 +65,8 @@ _LOST = {
 
 _BETWEEN_NODES = {"remote_transaction.c", "remote_commands.c"}
 """Where Citus speaks to its nodes."""
+_COPY_TO_NODES = "multi_copy.c"
+"""Where it sends them rows."""
 
 
 @contextmanager
@@ -92,7 +94,12 @@ def is_lost(error: "psycopg.Error") -> bool:
 
 def _is_of_a_lost_node(error: "psycopg.Error") -> bool:
     """Whether Citus has lost a node in the middle of a transaction, and has given it no code of its own."""
-    return error.sqlstate == "XX000" and error.diag.source_file in _BETWEEN_NODES
+    diag = error.diag
+    if diag.source_file == _COPY_TO_NODES:
+        # What the node has answered comes without its code. Of a row that it refuses, it tells the details.
+        ended = str(diag.message_primary).startswith("terminating connection") or not diag.message_detail
+        return error.sqlstate == "58030" or (error.sqlstate == "XX000" and ended)
+    return error.sqlstate == "XX000" and diag.source_file in _BETWEEN_NODES
 
 
 def _is_final(error: "psycopg.Error") -> bool:

@@ -1,7 +1,9 @@
 -- Lock the next devices, or users, that have due contacts, oldest first, on Citus: one tick at a time has them all
 --
--- There, statements that update rows of several shards wait for one another until the commit, whichever rows they are:
--- two batches at once would only hold each other up. What another tick holds is passed over, and that is all there is.
+-- There, statements that update rows of several shards wait for one another until the commit, whichever rows they are, to
+-- prevent deadlocks. Repairs and enrolments do; a batch would wait for all of theirs, with less patience than they have,
+-- and come to nothing. So it does without: it gives way to whoever holds its rows, as everywhere. What another tick holds
+-- is passed over, and that is all there is.
 --
 -- Parameters:
 --   due_by        timestamptz  contacts are due that are due by then: the instant the run began
@@ -35,6 +37,8 @@
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
+set local citus.enable_deadlock_prevention = off;
+
 -- In a statement without a table, which runs on the coordinator and before the others: what is counted after it has all
 -- that the holder before has written.
 select

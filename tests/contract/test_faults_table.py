@@ -6,7 +6,8 @@ from tests.faults.table import PAGE, listed
 
 def test_the_table_names_the_scenarios_that_exist() -> None:
     assert listed(PAGE.read_text()) == names(), "run: make faults"
-    assert listed(PAGE.read_text(), long=True) == names(long=True), "run: make load"
+    assert listed(PAGE.read_text(), "long") == names("long"), "run: make load"
+    assert listed(PAGE.read_text(), "citus") == names("citus"), "run: make faults, with SEQDEV_TEST_CITUS_URL"
 
 
 def test_there_are_fifty_faults_and_no_two_of_one_name() -> None:

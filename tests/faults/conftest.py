@@ -18,6 +18,7 @@ from tests.faults.reconcile import outcome
 from tests.faults.record import Held
 from tests.faults.servers import Server
 from tests.faults.world import World
+from tests.world import citus
 from tests.world.command import url
 from tests.world.host import Host
 
@@ -40,6 +41,8 @@ def held(request: pytest.FixtureRequest, server: str) -> Iterator[Held]:
     if request.session.testsfailed == failed and counted.tries:
         with psycopg.connect(server, dbname="postgres") as connection:
             counted.server = str(connection.info.server_version // 10000)
+            if citus.URL:
+                counted.server += f", Citus {citus.version()}"
         counted.save()
 
 

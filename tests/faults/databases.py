@@ -21,9 +21,9 @@ def world_of(server: Server, forks: Forks, held: Held, database: str = "service"
     return World(url, Host(connection), forks, held)
 
 
-def build(database: str, people: int) -> None:
-    """Fill the host's tables in ``database``."""
+def build(database: str, people: int, users: int = 2) -> None:
+    """Fill the host's tables in ``database``: so many people a user."""
     with psycopg.connect(database, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
-        connection.execute((HERE / "world.sql").read_bytes(), {"people": people})
+        connection.execute((HERE / "world.sql").read_bytes(), {"people": people, "users": users})
         # The steps of the world are due at once.
         Host(connection).rule("default_delay", "0s")

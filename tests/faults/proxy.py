@@ -45,6 +45,8 @@ class Proxy:
         self.upstream = upstream
         self.vanish = vanish
         self.breaks = list(breaks or [])
+        self.watch: Callable[[object, str, bytes], bool] = lambda link, way, piece: True
+        """Asked before each piece of a connection goes on, by the thread that has to pass it on; False: reset instead."""
         self.passed = {UP: 0, DOWN: 0}
         self.links: list[_Link] = []
         self.broken = 0
@@ -147,6 +149,9 @@ class _Link:
                         while _received(source):
                             pass
                     return
+            if not self._proxy.watch(self, way, piece):
+                self._break("reset")
+                return
             count += len(piece)
             self._proxy.passed[way] += len(piece)
             if plan and plan.kind == "hole" and self._swallow.is_set():

@@ -38,24 +38,25 @@ class Held:
 
 
 def fault(
-    name: str, *, quick: bool = False, long: bool = False, **parameter: list[Any]
+    name: str, *, quick: bool = False, run: str = "faults", **parameter: list[Any]
 ) -> Callable[[Any], Any]:
     """Declares the test to be the scenario of a fault: its name in the table.
 
     One ``parameter`` makes a scenario of each of its values; where the name tells them apart, ``… {policy}``, each
     is a fault of its own.
     ``quick``: part of the default suite as well, where smaller shares of other scenarios stand beside it, which are no
-    faults of their own: they have the mark ``fault`` alone. ``long``: part of the long run instead, and of its table.
+    faults of their own: they have the mark ``fault`` alone. ``run``: part of another one instead, and of its table:
+    ``long``, or ``citus``.
     """
 
     def declare(test: Any) -> Any:
         names = [name]
-        marks = [pytest.mark.load] if long else [] if quick else [pytest.mark.faults]
+        marks = [pytest.mark.load] if run == "long" else [] if quick else [pytest.mark.faults]
         for key, values in parameter.items():
             if "{" in name:
                 names = [name.format(**{key: value}) for value in values]
             marks.append(pytest.mark.parametrize(key, values, ids=[str(value) for value in values]))
-        test.faults, test.long = names, long
+        test.faults, test.in_run = names, run
         for mark in (*marks, pytest.mark.fault(name)):
             test = mark(test)
         return test
@@ -63,13 +64,13 @@ def fault(
     return declare
 
 
-def names(*, long: bool = False) -> list[str]:
-    """The faults of all scenarios, or of those of the ``long`` run, in the order of the code."""
+def names(run: str = "faults") -> list[str]:
+    """The faults of a run's scenarios, in the order of the code."""
     found: list[str] = []
     for file in sorted(HERE.glob("test_*.py")):
         module = import_module(f"tests.faults.{file.stem}")
         for value in vars(module).values():
             own = callable(value) and getattr(value, "__module__", "") == module.__name__
-            if own and getattr(value, "long", None) is long:
+            if own and getattr(value, "in_run", None) == run:
                 found += value.faults
     return found

@@ -1,6 +1,6 @@
 """The tables of faults in docs/faults.md, from the records of runs.
 
-``python -m tests.faults.table RECORD [long]`` prints one and puts it in its place.
+``python -m tests.faults.table RECORD TABLE`` prints one and puts it in its place.
 """
 
 import json
@@ -14,12 +14,20 @@ from tests.faults.record import names
 from tests.world.command import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
-BEGIN = {False: "<!-- faults: make faults writes it -->\n", True: "<!-- long run: make load writes it -->\n"}
-END = {False: "<!-- end of faults -->\n", True: "<!-- end of long run -->\n"}
-"""Around the tables: of ``make faults``, and of the long run."""
+BEGIN = {
+    "faults": "<!-- faults: make faults writes it -->\n",
+    "long": "<!-- long run: make load writes it -->\n",
+    "citus": "<!-- faults on Citus: make faults writes it -->\n",
+}
+END = {
+    "faults": "<!-- end of faults -->\n",
+    "long": "<!-- end of long run -->\n",
+    "citus": "<!-- end of faults on Citus -->\n",
+}
+"""Around the tables: of ``make faults``, of the long run, and of ``make faults`` on Citus."""
 
 
-def table(records: Iterable[dict[str, Any]], *, long: bool = False) -> str:
+def table(records: Iterable[dict[str, Any]], which: str = "faults") -> str:
     """The record as markdown: every fault, how often it was tried, what held."""
     found: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -27,7 +35,7 @@ def table(records: Iterable[dict[str, Any]], *, long: bool = False) -> str:
         if one is not record:
             for key in ("tries", "killed", "reconciled"):
                 one[key] += record[key]
-    listed = [found[name] for name in names(long=long)]
+    listed = [found[name] for name in names(which)]
     tries, killed, messages = (sum(one[key] for one in listed) for key in ("tries", "killed", "reconciled"))
     versions = ", ".join(sorted({one["server"] for one in listed if one["server"]}))
     head = (
@@ -45,23 +53,22 @@ def table(records: Iterable[dict[str, Any]], *, long: bool = False) -> str:
     )
 
 
-def placed(page: str, text: str, *, long: bool = False) -> str:
+def placed(page: str, text: str, which: str) -> str:
     """``page`` with the table in its place."""
-    before, rest = page.split(BEGIN[long])
-    _, after = rest.split(END[long])
-    return f"{before}{BEGIN[long]}\n{text}\n{END[long]}{after}"
+    before, rest = page.split(BEGIN[which])
+    _, after = rest.split(END[which])
+    return f"{before}{BEGIN[which]}\n{text}\n{END[which]}{after}"
 
 
-def listed(page: str, *, long: bool = False) -> list[str]:
+def listed(page: str, which: str = "faults") -> list[str]:
     """The faults that the table in ``page`` names."""
-    part = page.split(BEGIN[long])[1].split(END[long])[0]
+    part = page.split(BEGIN[which])[1].split(END[which])[0]
     rows = [line for line in part.splitlines() if line.startswith("| ")]
     return [row[2:].split(" | ")[0] for row in rows[1:]]
 
 
 if __name__ == "__main__":
     lines = Path(sys.argv[1]).read_text().splitlines()
-    long = sys.argv[2:] == ["long"]
-    made = table(map(json.loads, lines), long=long)
-    PAGE.write_text(placed(PAGE.read_text(), made, long=long))
+    made = table(map(json.loads, lines), sys.argv[2])
+    PAGE.write_text(placed(PAGE.read_text(), made, sys.argv[2]))
     print(made)

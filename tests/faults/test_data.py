@@ -306,7 +306,7 @@ def test_a_file_that_is_none_ends_in_the_contract(
     held.tries += 3
 
 
-@fault("a file of leads of 1 GB", long=True)
+@fault("a file of leads of 1 GB", run="long")
 def test_a_file_of_a_gigabyte_is_imported_in_little_memory(world: World, held: Held, tmp_path: Path) -> None:
     import resource
 

@@ -201,7 +201,7 @@ def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: 
     held.tries += killed.total()
 
 
-@fault("random SIGKILL, 10,000", long=True)
+@fault("random SIGKILL, 10,000", run="long")
 def test_ten_thousand_random_kills_lose_nothing(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:
@@ -209,7 +209,7 @@ def test_ten_thousand_random_kills_lose_nothing(
     held.note(f"{at_work:,} of them in the middle of a run")
 
 
-@fault("a million messages, under kill", long=True)
+@fault("a million messages, under kill", run="long")
 def test_a_million_messages_are_sent_exactly_once(
     make_world: Worlds, held: Held, chance: random.Random
 ) -> None:

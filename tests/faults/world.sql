@@ -1,22 +1,22 @@
--- The host's tables before a fault: two users with the same phones, their devices, people at every stage.
+-- The host's tables before a fault: users with the same phones, their devices, people at every stage.
 --
--- %(people)s people a user. Every phone begins with 60199, every name and text with CANARY: none of them may be
--- found where it does not belong. A copy of each table is in the schema "was".
-insert into users (id) values (md5('user 1')::uuid), (md5('user 2')::uuid);
+-- %(users)s users, of %(people)s people each. Every phone begins with 60199, every name and text with CANARY: none of
+-- them may be found where it does not belong. A copy of each table is in the schema "was".
+insert into users (id) select md5('user ' || u)::uuid from generate_series(1, %(users)s) u;
 
 insert into user_devices (id, user_id, device_name, phone, status)
 select md5('device ' || u || d)::uuid, md5('user ' || u)::uuid, 'device ' || u || d, '60199999' || u || d,
     case d when 4 then 'offline' else 'online' end
-from generate_series(1, 2) u, generate_series(1, 4) d;
+from generate_series(1, %(users)s) u, generate_series(1, 4) d;
 
 insert into sequences (id, user_id, name)
 select md5(name || u)::uuid, md5('user ' || u)::uuid, name || ' ' || u
-from generate_series(1, 2) u, unnest(array['warm', 'solo', 'chain']) name;
+from generate_series(1, %(users)s) u, unnest(array['warm', 'solo', 'chain']) name;
 
 insert into sequence_steps
     (id, sequence_id, day_number, trigger, next_trigger, trigger_delay_hours, is_entry_point, content)
 select md5(s.name || day || u)::uuid, md5(s.name || u)::uuid, day, own, next, 0, day = 1, 'CANARY-TEXT ' || own
-from generate_series(1, 2) u, (values
+from generate_series(1, %(users)s) u, (values
     ('warm', 1, 'WARM', 'WARM_2'), ('warm', 2, 'WARM_2', ''), ('solo', 1, 'SOLO', 'CHAIN'), ('chain', 1, 'CHAIN', '')
 ) s (name, day, own, next);
 
@@ -25,7 +25,7 @@ create temporary table person as
 select u, i, '60199' || lpad(i::text, 7, '0') as phone,
     case when i %% 10 < 5 then 'warm' when i %% 10 < 7 then 'solo' when i %% 10 < 9 then 'new' else 'none' end as kind,
     md5('device ' || u || 1 + i %% 4)::uuid as device
-from generate_series(1, 2) u, generate_series(1, %(people)s) i;
+from generate_series(1, %(users)s) u, generate_series(1, %(people)s) i;
 
 insert into leads (id, user_id, device_id, phone, name, trigger)
 select md5('lead ' || u || i)::uuid, md5('user ' || u)::uuid, device, phone, 'CANARY-NAME ' || i,
@@ -44,7 +44,7 @@ where kind in ('warm', 'solo');
 insert into leads (id, user_id, device_id, phone, name, trigger)
 select md5('lead past ' || u || i)::uuid, md5('user ' || u)::uuid, md5('device ' || u || 1)::uuid,
     '601991' || lpad(i::text, 6, '0'), 'CANARY-NAME past', 'WARM'
-from generate_series(1, 2) u, generate_series(1, 12) i;
+from generate_series(1, %(users)s) u, generate_series(1, 12) i;
 
 insert into sequence_contacts (id, sequence_id, sequence_stepid, contact_phone, contact_name, assigned_device_id,
     next_trigger_time, user_id, status, completed_at, processing_device_id)
@@ -53,7 +53,7 @@ select md5('past ' || u || i || step)::uuid, md5('warm' || u)::uuid, md5('warm' 
     now() at time zone 'UTC' + (step - 1) * interval '20 hours', md5('user ' || u)::uuid,
     case step when 1 then 'completed' else 'active' end, case step when 1 then now() at time zone 'UTC' end,
     case step when 1 then md5('device ' || u || 2)::uuid end
-from generate_series(1, 2) u, generate_series(1, 12) i, generate_series(1, 2) step;
+from generate_series(1, %(users)s) u, generate_series(1, 12) i, generate_series(1, 2) step;
 
 insert into broadcast_messages (id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, content,
     status, error_message, sent_at, scheduled_at, created_at)
@@ -78,7 +78,7 @@ values
 insert into broadcast_messages (id, user_id, device_id, campaign_id, recipient_phone, content, status, sent_at)
 select md5('campaign ' || u || i)::uuid, md5('user ' || u)::uuid, md5('device ' || u || 1 + i %% 4)::uuid, 7,
     '601993' || lpad(i::text, 6, '0'), 'CANARY-TEXT campaign', 'sent', now() at time zone 'UTC' - interval '2 days'
-from generate_series(1, 2) u, generate_series(1, 20) i;
+from generate_series(1, %(users)s) u, generate_series(1, 20) i;
 
 create schema was;
 create table was.users as table users;

@@ -27,6 +27,13 @@ def server() -> str:
     return make_conninfo("", **parts)
 
 
+def version() -> str:
+    """Of the Citus that tests run on."""
+    with psycopg.connect(URL) as connection:
+        row = connection.execute("select split_part(citus_version(), ' ', 2)").fetchone()
+        return str(row[0]) if row else ""
+
+
 def extend(database: str) -> None:
     """Make Citus of an empty database, of one node that holds all shards."""
     with psycopg.connect(database, autocommit=True) as connection:
