@@ -409,7 +409,7 @@ select
         when f.is_done then f.then_done
         when f.undone_status is not null and f.is_due_known and isfinite(f.then_due) then f.then_due
     end as at,
-    f.contact_id as contact_id,
+    f.contact_id,
     tally.total,
     tally.found
 from finding as f

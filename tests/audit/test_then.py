@@ -8,6 +8,7 @@ import pytest
 from tests.world import history
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 from tests.world.repairs import message
 
 
@@ -119,6 +120,25 @@ def test_a_row_that_only_the_host_knows_of_is_not_known(host: Host, seqdev: Cli)
     host.rows("delete from sequence_contacts")
     found = json.loads(seqdev("audit", "writers", "--at", "1h", "--format", "json").out)
     assert [one["finding"] for one in found["writers"]] == ["no_contact"]
+
+
+def test_who_had_written_back_by_then(host: Host, seqdev: Cli) -> None:
+    inbox = Inbox(host)
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    message(host, host.contact(sequence, step, "60120000001", device, status="completed"), device, "2 hours")
+    host.rows("update broadcast_messages set sent_at = created_at")
+    inbox.receives(device, "60120000001@s.whatsapp.net", timedelta(minutes=30))
+
+    def replies(at: str) -> list[tuple[int, int]]:
+        ran = seqdev("audit", "replies", "--at", at, "--format", "json")
+        assert ran.code == 0, ran.err
+        return [(one["messages"], one["replied"]) for one in json.loads(ran.out)]
+
+    assert replies("3h") == []
+    assert replies("1h") == [(1, 0)]
+    assert replies("10m") == [(1, 1)]
 
 
 def test_the_end_of_the_window_is_said_once(host: Host, seqdev: Cli) -> None:
