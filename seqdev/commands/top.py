@@ -73,7 +73,7 @@ def top(
         return Exit.DONE
     devices = [view.line(one, found.at) for one in found.devices[:LISTED]]
     lines = view.head(found, app.clock, is_unicode(sys.stdout), width_of(sys.stdout))
-    writer.write(Said(lines), Table("devices", DeviceLine, devices))
+    writer.write(Said([*lines, ""]), Table("devices", DeviceLine, devices))
     if len(found.devices) > LISTED:
         note(f"{number(len(found.devices))} devices, {LISTED} shown: --format json")
     return Exit.DONE
