@@ -176,7 +176,8 @@ def test_how_it_stood_is_told_in_the_same_way_everywhere(name: str, where: int) 
         for path, source in SOURCES.items()
         if re.search(rf"^{name} as materialized", source, re.MULTILINE)
         and (
-            path.startswith("audit/then_") or (path == "explain/then_steps.sql" and name in ("stood", "undone"))
+            path.startswith("audit/then_")
+            or (path == "explain/then_steps.sql" and name in ("stood", "undone"))
         )
     }
     assert len(found) == where, found.keys()
