@@ -208,12 +208,15 @@ known as materialized (
     select
         w.*,
         coalesce(own.is_there, false) as is_own,
-        (
-            select min(made.at)
-            from made
-            where made.id = w.id
-        ) as made_at
+        first.at as made_at
     from row_was as w
+    left join (
+        select
+            made.id,
+            min(made.at) as at
+        from made
+        group by made.id
+    ) as first on w.id = first.id
     left join lateral (
         select true as is_there
         from broadcast_messages as m
