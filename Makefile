@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where the person's shell forbids it, each of thousands of processes would compile all of seqdev and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-audits lint lock docs clean
+.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-audits bench-rules lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -42,6 +44,9 @@ bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time
 
 bench-host: $(READY) ## Measure what the host pays for seqdev's indexes, and beside a tick
 	@$(BIN)/python -m tests.bench.host
+
+bench-rules: $(READY) ## Compare a tick with ten rules set with one with none
+	@$(BIN)/python -m tests.bench.rules
 
 bench-audits: $(READY) ## Time every audit on a million contacts and three million messages
 	@$(BIN)/python -m tests.bench.audits
