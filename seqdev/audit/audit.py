@@ -20,15 +20,13 @@ from seqdev.audit.rows import (
     SEQUENCES,
     SESSIONS,
     SETTINGS,
-    THEN_MISMATCHES,
     WRITERS,
     Health,
     IfLost,
     Session,
 )
 from seqdev.audit.summary import Summary, read
-from seqdev.errors import UsageError
-from seqdev.journal.past import instant
+from seqdev.journal.past import instant, paused
 from seqdev.moments import EVER, Moment, Window
 from seqdev.output import words
 from seqdev.output.columns import Prose, Verdict
@@ -57,20 +55,6 @@ AUDITS: tuple[Query[Any], ...] = (
     LEADS,
 )
 """Every audit."""
-
-THEN: Mapping[str, Query[Any]] = {MISMATCHES.path: THEN_MISMATCHES}
-"""What stands in for an audit at an instant of the past."""
-
-NOT_KEPT = {
-    DEVICES.path: "what status and room a device had is kept nowhere",
-    CONTACTS.path: "what was stuck or inconsistent then is kept nowhere: a row has its last state alone",
-    WRITERS.path: "which rows were there when another processor wrote is kept nowhere",
-    COLLISIONS.path: "what was due then, and from which device, is kept nowhere for all rows",
-    FAILED.path: "when a message failed is kept nowhere",
-    SEQUENCES.path: "the host keeps sequences and steps as they are now",
-    LEADS.path: "the host keeps leads as they are now",
-}
-"""Why the others cannot say what they had found then."""
 
 
 @dataclass(frozen=True)
@@ -156,17 +140,6 @@ def sessions(database: Database) -> list[Session]:
     return database.retry(lambda tx: tx.rows(SESSIONS), read_only=True)
 
 
-def then(query: Query[Any], at: Moment) -> Query[Any]:
-    """What stands in for the audit ``query`` at an instant. UsageError where nothing of then is known."""
-    if query.path in THEN:
-        return THEN[query.path]
-    name = Path(query.path).stem
-    raise UsageError(
-        f"audit {name} cannot say how it stood at {at}: {NOT_KEPT[query.path]}",
-        f"leave out --at: seqdev audit {name}; how it stood with a person: seqdev explain PHONE --at WHEN",
-    )
-
-
 def find(database: Database, query: Query[Row], criteria: Criteria) -> Result[Row]:
     """What the audit ``query`` finds in ``criteria``, read-only."""
     return database.retry(lambda tx: look(tx, query, criteria), read_only=True)
@@ -201,7 +174,12 @@ def everything(database: Database, criteria: Criteria) -> tuple[list[Line], Heal
 def results(transaction: Transaction, criteria: Criteria) -> tuple[list[Result[Any]], Health]:
     """What every audit finds, the worst first, and how far behind the service is."""
     look = _Look(transaction, transaction.settings, criteria)
-    return sorted((_find(look, query) for query in AUDITS), key=_badness), look.one(HEALTH)
+    return worst_first([_find(look, query) for query in AUDITS]), look.one(HEALTH)
+
+
+def worst_first(results: Iterable[Result[Any]]) -> list[Result[Any]]:
+    """``results`` of audits, the worst first."""
+    return sorted(results, key=_badness)
 
 
 def stream(transaction: Transaction, query: Query[Row], criteria: Criteria) -> Iterator[Row]:
@@ -246,8 +224,11 @@ class _Look:
         self._settings = settings
         self._window = criteria.window
         self._now = transaction.now
+        self._at = criteria.at
+        past: dict[str, object] = {}
         if criteria.at:
             self._now = instant(transaction, criteria.at, criteria.window.zone)
+            past |= paused(transaction, self._now)
         transaction.one(SETTINGS)
         self.narrow: dict[str, str] = {}
 
@@ -275,6 +256,7 @@ class _Look:
             "done": settings.done_statuses,
             "failed": settings.failed_statuses,
             **national(settings.region),
+            **past,
             "limit": "" if criteria.limit is None else criteria.limit,
         }
 
@@ -298,7 +280,7 @@ class _Look:
         since = query.statement.parameters.get("since")
         if since is None:
             return NOW
-        begins, ends = self._window.since, self._window.until
+        begins, ends = self._window.since, self._window.until or self._at
         length = since.default or ""
         if begins:
             length = words.duration(begins.age) if begins.age else f"since {begins}"

@@ -56,13 +56,16 @@ def find(database: Database, criteria: Criteria) -> Sequence[Replies]:
         sequence = named(lookup.Kind.SEQUENCE, criteria.sequence, user)
         device = named(lookup.Kind.DEVICE, criteria.device, user)
         kept = replies.inbox(tx, tx.settings)
-        window = criteria.window.given(tx.now, REPLIES.statement.parameters["since"].default)
+        zone = criteria.window.zone
+        now = criteria.at.gone_by(tx.now, zone) if criteria.at else tx.now
+        window = criteria.window.given(now, REPLIES.statement.parameters["since"].default)
         # Up to now: to what was sent within the window, somebody may have replied after it.
-        writers = replies.writers(tx, kept, criteria.window.begins(tx.now, SINCE), each=True)
+        writers = replies.writers(tx, kept, criteria.window.begins(now, SINCE), each=True)
         return tx.rows(
             REPLIES,
-            now=tx.now,
+            now=now,
             **window,
+            at=now if criteria.at else "",
             user=user,
             sequence=sequence,
             device=device,

@@ -54,30 +54,6 @@ class Mismatch(Audited):
 
 
 @dataclass(frozen=True)
-class PastMismatch(Audited):
-    """A row of ``audit/then_mismatches.sql``: a message, and the device that was assigned at an instant."""
-
-    brief = ("phone", "finding", "assigned_device", "used_device", "at", "sequence", "step", "writer")
-
-    finding: Verdict | None
-    at: datetime | None
-    phone: Phone
-    sequence: str
-    sequence_id: UUID
-    step: int | None
-    step_id: UUID | None
-    assigned_device: str | None
-    assigned_device_id: UUID | None
-    used_device: str | None
-    used_device_id: UUID | None
-    writer: str
-    contact_id: UUID | None
-    message_id: UUID
-    total: int
-    found: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class DeviceState(Audited):
     """A row of ``audit/devices.sql``: a device, its work and its trouble."""
 
@@ -305,7 +281,6 @@ class Session:
 
 SETTINGS = Query("audit/settings.sql", Asked)
 MISMATCHES = Query("audit/mismatches.sql", Mismatch)
-THEN_MISMATCHES = Query("audit/then_mismatches.sql", PastMismatch)
 DEVICES = Query("audit/devices.sql", DeviceState)
 CONTACTS = Query("audit/contacts.sql", ContactFinding)
 SEQUENCES = Query("audit/sequences.sql", SequenceFinding)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seqdev.audit import audit, view
+from seqdev.audit import audit, then, view
 from seqdev.audit import own as audit_run
 from seqdev.audit import replies as audit_replies
 from seqdev.audit import rows as audit_rows
@@ -17,6 +17,7 @@ from seqdev.audit.nagios import DEFAULTS, Threshold, Thresholds, judge, line, th
 from seqdev.audit.replies import Replies
 from seqdev.audit.rows import IfLost, Session
 from seqdev.audit.summary import Summary
+from seqdev.audit.then import Standing
 from seqdev.audit.view import Graded
 from seqdev.commands.following import advise, first_of
 from seqdev.commands.group import Group
@@ -33,6 +34,7 @@ from seqdev.commands.options import (
     window_of,
 )
 from seqdev.errors import Exit, SeqdevError, UsageError
+from seqdev.journal.past import Unknown
 from seqdev.moments import EVER, Moment
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said
@@ -305,6 +307,7 @@ def replies(
     device: DeviceOption = None,
     limit: LimitOption = None,
     show_all: AllOption = False,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Who writes back: by sequence, step and device.
@@ -314,7 +317,9 @@ def replies(
     """
     app: App = ctx.obj
     shown = _Shown(output, limit, show_all)
-    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows)
+    criteria = Criteria(window_of(ctx, since, until), user, sequence, device, limit=shown.rows, at=at)
+    if at:
+        criteria = _ends_at(app, criteria)
     found = audit_replies.find(app.reading("audit replies"), criteria)
     app.writer(output).write(fitted(output, "replies", Replies, found))
     if not found:
@@ -341,17 +346,24 @@ def all_(
     since: Annotated[Moment | None, _since("that of each audit")] = None,
     until: UntilOption = None,
     user: UserOption = None,
+    at: AtOption = None,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Every audit in a line each, the worst first.
 
     Also how far behind the service is.
 
+    With --at: those of which something is known then, how the last tick had ended, and what cannot be known.
+
     With --nagios only the four numbers are measured, and judged by their thresholds: a number above WARN
     is a warning, one above CRIT or no tick at all is critical, and a database out of reach is unknown.
     """
     app: App = ctx.obj
-    criteria = Criteria(window_of(ctx, since, until), user)
+    criteria = Criteria(window_of(ctx, since, until), user, at=at)
+    if at and nagios:
+        raise UsageError("--nagios and --at do not go together", "monitoring asks how it stands now")
+    if at:
+        return _all_then(app, _ends_at(app, criteria), output)
     if nagios:
         try:
             measured = audit.health(app.reading("audit all"), criteria)
@@ -380,6 +392,18 @@ def all_(
     options = {option: f" {option} {shlex.quote(str(text))}" for option, text in given if text is not None}
     if command := view.next_command(lines, graded, options):
         note(f"next: {command}")
+    return Exit.FINDINGS if found else Exit.DONE
+
+
+def _all_then(app: App, criteria: Criteria, output: Format) -> int:
+    lines, standing, unknown = then.everything(app.reading("audit all"), criteria)
+    app.writer(output).write(
+        Table("audits", Line, lines),
+        Table("standing", Standing, [standing], single=True),
+        Table("cannot_be_known", Unknown, unknown),
+    )
+    found = sum(line.found for line in lines)
+    note(f"{found:,} found")
     return Exit.FINDINGS if found else Exit.DONE
 
 
@@ -419,17 +443,19 @@ def _assignment(text: str) -> tuple[str, str]:
 def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Shown) -> int:
     app: App = ctx.obj
     database = app.reading(f"audit {Path(query.path).stem}")
-    if at := criteria.at:
-        if criteria.window.until:
-            raise UsageError("--until and --at do not go together", "--at is the end of the time looked at")
-        criteria = replace(criteria, window=replace(criteria.window, zone=app.clock.zone))
-        query = audit.then(query, at)
-    result = audit.find(database, query, criteria)
+    unknown: list[Unknown] = []
+    if criteria.at:
+        criteria = _ends_at(app, criteria)
+        result, unknown = then.find(database, query, criteria)
+    else:
+        result = audit.find(database, query, criteria)
     tables: list[Table | Said] = [
-        fitted(shown.output, result.name, query.row, result.rows),
+        fitted(shown.output, result.name, result.query.row, result.rows),
         fitted(shown.output, "found", Kind, result.kinds),
     ]
-    if query is audit_rows.WRITERS:
+    if criteria.at:
+        tables.append(Table("cannot_be_known", Unknown, unknown))
+    elif query is audit_rows.WRITERS:
         tables += _sessions(app, result.found, shown.output)
     if result.summary and for_people(shown.output) and not result.summary.is_empty:
         told = view.said(result.name, result.summary, app.clock, is_unicode(sys.stdout))
@@ -440,6 +466,13 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
     _say(result.found, len(result.rows), result.total)
     advise(shown.output, _following(result, criteria))
     return Exit.FINDINGS if result.found else Exit.DONE
+
+
+def _ends_at(app: App, criteria: Criteria) -> Criteria:
+    """``criteria`` whose time ends at an instant of the past, in the zone that people see."""
+    if criteria.window.until:
+        raise UsageError("--until and --at do not go together", "--at is the end of the time looked at")
+    return replace(criteria, window=replace(criteria.window, zone=app.clock.zone))
 
 
 def _following(result: Result[Any], criteria: Criteria) -> str:

@@ -5,11 +5,13 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import typer
 
 from seqdev.errors import Exit, UsageError
+from seqdev.output.screen import width_of
 
 _PACKAGED = Path(__file__).parents[1] / "docs"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "docs"
@@ -59,9 +61,14 @@ def help(
     """
     root = ctx.find_root()
     if topic is None:
-        width = max(map(len, TOPICS))
-        typer.echo("\n".join(f"seqdev help {name:{width}}  {one.about}" for name, one in TOPICS.items()))
-        typer.echo(f"seqdev {'COMMAND --help':{width + 5}}  what a command does, and its options")
+        lines = [(f"seqdev help {name}", one.about) for name, one in TOPICS.items()]
+        lines.append(("seqdev COMMAND --help", "what a command does, and its options"))
+        begins = max(len(command) for command, _ in lines) + 2
+        for command, about in lines:
+            line = f"{command:{begins}}{about}"
+            typer.echo(
+                fill(line, width_of(sys.stdout), subsequent_indent=" " * begins, break_on_hyphens=False)
+            )
         return Exit.DONE
     if topic in TOPICS:
         _show(text(TOPICS[topic]))
@@ -93,7 +100,7 @@ def _show(page: str) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console()
+    console = Console(width=width_of(sys.stdout))
     with console.capture() as captured:
         console.print(Markdown(page))
     lines = captured.get()

@@ -10,7 +10,7 @@ import typer
 from seqdev.commands.options import App, FormatOption, UserOption, duration
 from seqdev.errors import Exit, UsageError
 from seqdev.output.render import Format, Table, note
-from seqdev.output.screen import Said
+from seqdev.output.screen import Said, width_of
 from seqdev.output.tables import LISTED, for_people
 from seqdev.output.text import is_unicode
 from seqdev.output.words import number
@@ -72,9 +72,8 @@ def top(
         )
         return Exit.DONE
     devices = [view.line(one, found.at) for one in found.devices[:LISTED]]
-    writer.write(
-        Said(view.head(found, app.clock, is_unicode(sys.stdout))), Table("devices", DeviceLine, devices)
-    )
+    lines = view.head(found, app.clock, is_unicode(sys.stdout), width_of(sys.stdout))
+    writer.write(Said([*lines, ""]), Table("devices", DeviceLine, devices))
     if len(found.devices) > LISTED:
         note(f"{number(len(found.devices))} devices, {LISTED} shown: --format json")
     return Exit.DONE

@@ -10,21 +10,18 @@ from uuid import UUID
 from seqdev import gates
 from seqdev.explain.explain import writings
 from seqdev.explain.rows import BLOCKED, SPELLINGS, Blocked
-from seqdev.explain.then_rows import (
+from seqdev.explain.then_rows import PAST_STEPS, PAST_WINDOWS, Past, PastGate, PastStep, PastWindow
+from seqdev.journal.past import (
+    BY_HAND,
     PAST_PAUSE,
     PAST_RULES,
-    PAST_STEPS,
     PAST_TICKS,
-    PAST_WINDOWS,
-    Past,
-    PastGate,
     PastPause,
     PastRule,
-    PastStep,
-    PastWindow,
     Unknown,
+    before,
+    instant,
 )
-from seqdev.journal.past import instant
 from seqdev.moments import Window
 from seqdev.output.text import Phone
 from seqdev.phone import digits, national, unwrapped
@@ -82,7 +79,7 @@ def _stood(
         shut,
         rules,
         tx.rows(PAST_TICKS, at=at),
-        [*_before(pause, at), *_unknown(steps, rules, shut, settings.host_columns)],
+        [*before(pause, at), *_unknown(steps, rules, shut, settings.host_columns)],
     )
 
 
@@ -203,17 +200,7 @@ def _unknown(
         yield Unknown("the devices' status and room", "the host keeps them as they are now: ask its log")
         yield Unknown("whether the sequence was active, and its steps", "the host keeps them as they are now")
     if steps:
-        yield Unknown(
-            "what the host or a person has changed or deleted by hand since",
-            "only what seqdev changes is in its journal",
-        )
-
-
-def _before(pause: PastPause, at: datetime) -> Iterator[Unknown]:
-    if pause.begins is None or at < pause.begins:
-        yield Unknown(
-            "what seqdev did", "its journal begins later" if pause.begins else "its journal is empty"
-        )
+        yield BY_HAND
 
 
 def _place(step: PastStep) -> str:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from seqdev.explain.rows import Blocked
+from seqdev.journal.past import PastPause, PastRule, PastTick, Unknown
 from seqdev.output.text import Phone
 from seqdev.postgres.queries import Query
 
@@ -42,21 +42,6 @@ class PastStep:
 
 
 @dataclass(frozen=True)
-class PastRule:
-    """A row of ``explain/then_rules.sql``: a rule, and what it was."""
-
-    name: str
-    scope: str
-    scope_id: UUID | None
-    scope_name: str | None
-    value: str | None
-    is_known: bool
-    is_on: bool | None
-    value_now: str | None
-    changed_at: datetime | None
-
-
-@dataclass(frozen=True)
 class PastWindow:
     """A row of ``explain/then_windows.sql``: whether a step was open by its hours."""
 
@@ -66,37 +51,8 @@ class PastWindow:
     hours: str
 
 
-@dataclass(frozen=True)
-class PastTick:
-    """A row of ``explain/then_ticks.sql``: the last tick before, or the first after."""
-
-    tick: str
-    run_id: UUID
-    started: datetime
-    ended: datetime | None
-    host: str | None
-    exit_code: int | None
-    reason: str | None
-    queued: int | None
-    waiting: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class PastPause:
-    """The row of ``explain/then_paused.sql``: whether all was paused, and when the journal begins."""
-
-    begins: datetime | None
-    paused_at: datetime | None
-    resumed_at: datetime | None
-    paused_by: str | None
-    why: str | None
-
-
 PAST_STEPS = Query("explain/then_steps.sql", PastStep)
-PAST_RULES = Query("explain/then_rules.sql", PastRule)
 PAST_WINDOWS = Query("explain/then_windows.sql", PastWindow)
-PAST_TICKS = Query("explain/then_ticks.sql", PastTick)
-PAST_PAUSE = Query("explain/then_paused.sql", PastPause)
 
 
 @dataclass(frozen=True)
@@ -115,16 +71,6 @@ class PastGate:
     """When it was to open by itself, as was known then; None: by nobody, or not known."""
     detail: str | None
     """What is known of it."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """Something that nothing tells of then."""
-
-    what: str
-    """What cannot be known."""
-    why: str
-    """Why, and where it may be found out."""
 
 
 @dataclass(frozen=True)

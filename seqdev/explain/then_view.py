@@ -6,7 +6,8 @@ from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
-from seqdev.explain.then_rows import Past, PastGate, PastRule, PastStep
+from seqdev.explain.then_rows import Past, PastGate, PastStep
+from seqdev.journal.past import PastRule
 from seqdev.output.columns import Answer, Named, Prose, Verdict
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.tones import Tone, Toned

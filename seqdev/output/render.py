@@ -153,7 +153,7 @@ class Writer:
                 screen.say(part)
             elif rows := list(self.values(part)):
                 if titled:
-                    screen.title(part.name)
+                    screen.title(part.name.replace("_", " "))
                 (screen.record if part.single else screen.grid)(part.row, rows)
         return screen.lost() if screen else ""
 
@@ -177,7 +177,8 @@ class Writer:
             lines = [tuple(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line) for line in lines]
             names = names or ["field", "value"]
         if titled:
-            out.write(f"\n{table.name}\n\n" if self.format is Format.TABLE else f"\n**{table.name}**\n\n")
+            title = table.name.replace("_", " ")
+            out.write(f"\n{title}\n\n" if self.format is Format.TABLE else f"\n**{title}**\n\n")
         style = "pipe" if self.format is Format.MARKDOWN else "plain" if table.single else "simple"
         out.write(tabulate(lines, names, tablefmt=style, disable_numparse=True, colalign=align))
         out.write("\n")

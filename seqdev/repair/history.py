@@ -69,10 +69,10 @@ class ChangeLine:
     """A change on a screen."""
 
     phone: Phone | None
-    row: str
     column: str
     old: str | None
     new: str | None
+    row: str
 
 
 RUNS = Query("repair/runs.sql", ChangingRun)
@@ -158,10 +158,10 @@ def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
         lines = (
             ChangeLine(
                 change.phone,
-                row_name(change.table_name, change.sequence),
                 change.column_name,
                 _value(change.old_value, change.old_device),
                 _value(change.new_value, change.new_device),
+                row_name(change.table_name, change.sequence),
             )
             for change in shown
         )

@@ -141,7 +141,9 @@ class Devices(Page[None]):
             return
         watched = self._asking.watched
         since = timedelta(seconds=time.monotonic() - self._looked)
-        first, *others = view.head(self._snapshot, watched.clock, unicode=True)
+        first, *others = view.head(
+            self._snapshot, watched.clock, unicode=True, width=self.query_one("#head").content_size.width
+        )
         text = _text(first)
         hidden = len(self._chosen()) - _LISTED
         if self._held:
@@ -175,7 +177,11 @@ class Devices(Page[None]):
         """Show the people of the device."""
         device = next(one for one in self._chosen() if str(one.device_id) == event.row_key.value)
         found = await self._asking.tell(lambda database: people(database, device.device_id))
-        self.app.push_screen(People(self._asking, device, found))
+        # Enter may have been pressed twice meanwhile.
+        if self.is_current:
+            page = self.app.get_screen(People.NAME, People)
+            page.about(device, found)
+            self.app.push_screen(page)
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -208,12 +214,13 @@ class Devices(Page[None]):
 
     def action_keys(self) -> None:
         """Show the keys."""
-        self.app.push_screen(Keys())
+        self.app.push_screen(Keys.NAME)
 
 
 class Keys(ModalScreen[None]):
     """What the keys do."""
 
+    NAME = "keys"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter", "dismiss", "back"),
     ]

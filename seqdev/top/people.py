@@ -24,32 +24,42 @@ from seqdev.top.top import PEOPLE_LISTED
 
 
 class People(Page[None]):
-    """The people of a device who are due."""
+    """The people of a device who are due. There is one such page: it is told what to show."""
 
+    NAME = "people"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "back")]
 
-    def __init__(self, asking: Asking, device: Device, found: Sequence[Person] | str) -> None:
-        """``found``: the people, or why they are not known."""
+    def __init__(self, asking: Asking) -> None:
         super().__init__()
         self._asking = asking
-        self._device = device
-        self._found = [] if isinstance(found, str) else found
-        self._why = found if isinstance(found, str) else ""
+        self._found: Sequence[Person] = ()
+        self._title = ""
+
+    def about(self, device: Device, found: Sequence[Person] | str) -> None:
+        """Show the people of ``device``; ``found``: these, or why they are not known."""
+        self._found = () if isinstance(found, str) else found
+        title = f"{device.device} {device.device_id}: {number(device.due)} due; {device.state}"
+        if len(self._found) == PEOPLE_LISTED:
+            title += f"; the first {PEOPLE_LISTED} of them"
+        self._title = found if isinstance(found, str) else title
+        if self.is_mounted:
+            self._list()
 
     def compose(self) -> ComposeResult:
         """The name of the device, and its people."""
-        device = self._device
-        words = f"{device.device} {device.device_id}: {number(device.due)} due; {device.state}"
-        if len(self._found) == PEOPLE_LISTED:
-            words += f"; the first {PEOPLE_LISTED} of them"
-        yield Static(Text(visible(self._why or words), "bold"))
+        yield Static(id="device")
         yield DataTable(cursor_type="row", zebra_stripes=True)
         yield Foot(("Enter", "story"), ("Esc", "back"))
 
     def on_mount(self) -> None:
         """List them."""
+        self.query_one(DataTable).add_columns("phone", "due since", "sequence", "day", "last error")
+        self._list()
+
+    def _list(self) -> None:
+        self.query_one("#device", Static).update(Text(visible(self._title), "bold"))
         table = self.query_one(DataTable)
-        table.add_columns("phone", "due since", "sequence", "day", "last error")
+        table.clear()
         watched = self._asking.watched
         for place, one in enumerate(self._found):
             cells = (
@@ -68,24 +78,41 @@ class People(Page[None]):
         person = self._found[int(event.row_key.value or 0)]
         watched = self._asking.watched
         story = await self._asking.tell(lambda database: _story(database, person, watched))
-        self.app.push_screen(Story(story))
+        if self.is_current:
+            page = self.app.get_screen(Story.NAME, Story)
+            page.about(story)
+            self.app.push_screen(page)
 
 
 class Story(Page[None]):
-    """What ``seqdev explain`` says of a person."""
+    """What ``seqdev explain`` says of a person. There is one such page: it is told what to show."""
 
+    NAME = "story"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "back")]
 
-    def __init__(self, words: str) -> None:
-        """``words``: what it says."""
+    def __init__(self) -> None:
         super().__init__()
+        self._words = ""
+
+    def about(self, words: str) -> None:
+        """Show ``words``, from their beginning."""
         self._words = words
+        if self.is_mounted:
+            self._tell()
 
     def compose(self) -> ComposeResult:
         """The words."""
         with VerticalScroll():
-            yield Static(Text.from_ansi(self._words))
+            yield Static(id="words")
         yield Foot(("Esc", "back"))
+
+    def on_mount(self) -> None:
+        """Tell them."""
+        self._tell()
+
+    def _tell(self) -> None:
+        self.query_one("#words", Static).update(Text.from_ansi(self._words))
+        self.query_one(VerticalScroll).scroll_home(animate=False)
 
 
 def _story(database: Database, person: Person, watched: Watched) -> str:

@@ -5,7 +5,8 @@ from textual.worker import WorkerFailed
 
 from seqdev.errors import Exit, SeqdevError
 from seqdev.top.asking import Asking
-from seqdev.top.devices import Devices
+from seqdev.top.devices import Devices, Keys
+from seqdev.top.people import People, Story
 
 
 class Screen(App[SeqdevError]):
@@ -27,6 +28,9 @@ class Screen(App[SeqdevError]):
 
     def on_mount(self) -> None:
         """Begin with the devices."""
+        # Each page once: Textual keeps what it has drawn of a thousand widgets, long after they are gone.
+        for page in (Keys(), People(self._asking), Story()):
+            self.install_screen(page, type(page).NAME)
         self.push_screen(Devices(self._asking))
 
     def _handle_exception(self, error: Exception) -> None:

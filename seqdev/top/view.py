@@ -17,7 +17,10 @@ from seqdev.top.top import Snapshot
 
 _ONLINE, _STANDS = "online", "stands"
 _TICKED, _BROKEN, _NONE = "|", "!", "."
+_TICKS, _NOW = "ticks", " now"
 _MINUTES = 60
+_SIGNS = (60, 30, 15)
+"""How many signs a strip of these minutes may have: the most that fit."""
 _GOOD = (None, Exit.DONE, Exit.FINDINGS, 128 + SIGPIPE)
 """Exit codes of a tick whose work was done; null: it was not kept. As in sql/journal/list.sql."""
 
@@ -152,10 +155,10 @@ def service(found: Snapshot) -> Service:
     )
 
 
-def head(found: Snapshot, clock: Clock, unicode: bool) -> list[Words]:
+def head(found: Snapshot, clock: Clock, unicode: bool, width: int) -> list[Words]:
     """The lines above the devices: what each is about, what there is to say, and how bad that is.
 
-    ``unicode``: the output has more than ASCII.
+    ``unicode``: the output has more than ASCII. ``width``: the characters that a strip of the hour may take.
     """
     one = service(found)
     lines: list[Words] = [
@@ -188,13 +191,17 @@ def head(found: Snapshot, clock: Clock, unicode: bool) -> list[Words]:
             Level.WARNING if wrong else None,
         ),
     ]
-    lines.append(_about("ticks", f"{one.ticks} now"))
+    signs = next(
+        (each for each in _SIGNS if len(_about(_TICKS, "")[0]) + each + len(_NOW) <= width), _SIGNS[-1]
+    )
+    each = _MINUTES // signs
+    lines.append(_about(_TICKS if each == 1 else f"{_TICKS}, {each} min", _ticks(one.ticks, each) + _NOW))
     for what, numbers in (
         ("failed", [each.failed for each in found.minutes]),
         ("mismatched", one.mismatches),
     ):
         if any(numbers):
-            lines.append(_about(what, f"{_strip(numbers, unicode)} now"))
+            lines.append(_about(what, _strip(numbers, signs, unicode) + _NOW))
     if waits := sorted((one.waiting or {}).items(), key=lambda item: (-item[1], item[0])):
         words = ", ".join(f"{reason} {number(count)}" for reason, count in waits)
         lines.append(_about("waiting", f"{words} (as of the last tick)"))
@@ -208,10 +215,18 @@ def _about(what: str, words: str, level: str | None = None) -> Words:
     return [begin, words, *verdict]
 
 
-def _strip(numbers: Sequence[int], unicode: bool) -> str:
-    """A bar a minute, below the signs of the ticks; of fewer numbers each is that of several minutes."""
-    bars = sparkline(numbers, unicode).replace(" ", _NONE if unicode else " ")
-    return "".join(bar * (_MINUTES // len(numbers)) for bar in bars)
+def _ticks(minutes: str, each: int) -> str:
+    """The signs of the minutes, ``each`` so many in one: what went wrong, else whether there was a tick."""
+    parts = [minutes[place : place + each] for place in range(0, len(minutes), each)]
+    return "".join(next(sign for sign in (_BROKEN, _TICKED, _NONE) if sign in part) for part in parts)
+
+
+def _strip(numbers: Sequence[int], signs: int, unicode: bool) -> str:
+    """As many bars as ``signs``, below those of the ticks: of fewer numbers each is that of several."""
+    each = max(1, len(numbers) // signs)
+    sums = [sum(numbers[place : place + each]) for place in range(0, len(numbers), each)]
+    bars = sparkline(sums, unicode).replace(" ", _NONE if unicode else " ")
+    return "".join(bar * (signs // len(sums)) for bar in bars)
 
 
 def _end(found: Snapshot) -> str:

@@ -6,6 +6,7 @@
 --   now       timestamptz    the instant of the transaction
 --   since     interval       age of the messages that are looked at
 --   until     timestamptz    only messages made before; empty: all
+--   at        timestamptz    only what had been sent and written by then; empty: all
 --   user      uuid           only messages of this user
 --   sequence  uuid           only this sequence
 --   device    uuid           only what this device has sent
@@ -33,6 +34,7 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?since} \else \set since '7 days' \endif
 \if :{?until} \else \set until '' \endif
+\if :{?at} \else \set at '' \endif
 \if :{?user} \else \set user '' \endif
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
@@ -78,6 +80,7 @@ sent as materialized (
         m.created_at >= :'now'::timestamptz - :'since'::interval
         and (nullif(:'until', '')::timestamptz is null or m.created_at < nullif(:'until', '')::timestamptz)
         and m.sent_at is not null
+        and (nullif(:'at', '')::timestamptz is null or m.sent_at <= nullif(:'at', '')::timestamptz)
         and m.status not in ('pending', 'queued', 'processing')
         and m.status <> all(:'failed'::text [])
         and (nullif(:'user', '')::uuid is null or m.user_id = nullif(:'user', '')::uuid)
@@ -89,7 +92,10 @@ answer as materialized (
         max(writer.at) as at
     from sent
     inner join writer on sent.digits = writer.digits and sent.user_id = writer.user_id
-    where writer.at > sent.sent_at and (sent.next_at is null or writer.at <= sent.next_at)
+    where
+        (nullif(:'at', '')::timestamptz is null or writer.at <= nullif(:'at', '')::timestamptz)
+        and writer.at > sent.sent_at
+        and (sent.next_at is null or writer.at <= sent.next_at)
     group by sent.id
 ),
 

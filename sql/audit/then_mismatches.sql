@@ -17,6 +17,8 @@
 --   sequence  uuid         only this sequence
 --   device    uuid         only what was assigned to this device, or written from it
 --   matches   boolean      list the messages that matched too
+--   done      text[]       values of sequence_contacts.status: the step is done
+--   failed    text[]       values of broadcast_messages.status of a message that will never be sent
 --   limit     integer      rows to return; empty: all
 -- Row:
 --   finding             text         mismatch, repaired, assigned_since or not_known; null for a match
@@ -42,6 +44,8 @@
 \if :{?sequence} \else \set sequence '' \endif
 \if :{?device} \else \set device '' \endif
 \if :{?matches} \else \set matches 'false' \endif
+\if :{?done} \else \set done '{completed,sent,failed}' \endif
+\if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
 \if :{?limit} \else \set limit '20' \endif
 with kind (kind, severity, repair) as (
     values
@@ -51,126 +55,211 @@ with kind (kind, severity, repair) as (
         ('not_known', 3, 'see how it is now: seqdev audit mismatches --since')
 ),
 
-message as (
+-- message_was: as in audit/then_failed.sql
+message_was as materialized (
     select
         m.id,
-        m.created_at,
-        m.recipient_phone,
+        m.user_id,
+        m.sequence_id,
         m.sequence_stepid,
-        m.device_id,
-        s.id as sequence_id,
-        s.name as sequence_name,
-        s.user_id
+        m.recipient_phone,
+        m.created_at,
+        case when later.was ? 'device_id' then later.was ->> 'device_id' else m.device_id::text end::uuid as device_id,
+        coalesce(earlier.became ->> 'device_id' = coalesce(later.was ->> 'device_id', m.device_id::text), true) as is_device_known,
+        case
+            when later.was ? 'status' then later.was ->> 'status' = any(:'failed'::text [])
+            when m.status <> all(:'failed'::text []) then false
+            -- Its worker writes when it last changed a message: that is when it failed.
+            when
+                (to_jsonb(m) ->> 'updated_at')::timestamptz > coalesce(earlier.changed_at, m.created_at::timestamptz)
+                and (to_jsonb(m) ->> 'updated_at')::timestamptz <= :'now'::timestamptz
+                then true
+        end as has_failed,
+        case when later.was ? 'status' then later.was ->> 'status' else m.status end as then_status,
+        case when later.was ? 'error_message' then later.was ->> 'error_message' else m.error_message end as then_error
     from broadcast_messages as m
-    inner join sequences as s on m.sequence_id = s.id
+    cross join lateral (
+        select coalesce(jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc), '{}') as was
+        from seqdev.change as ch
+        where ch.row_id = m.id and ch.table_name = 'broadcast_messages' and ch.changed_at > :'now'::timestamptz
+    ) as later
+    cross join lateral (
+        select
+            coalesce(jsonb_object_agg(ch.column_name, ch.new_value order by ch.id), '{}') as became,
+            max(ch.changed_at) filter (where ch.column_name = 'status') as changed_at
+        from seqdev.change as ch
+        where ch.row_id = m.id and ch.table_name = 'broadcast_messages' and ch.changed_at <= :'now'::timestamptz
+    ) as earlier
     where
         m.created_at >= :'now'::timestamptz - :'since'::interval
         and m.created_at <= :'now'::timestamptz
-        and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
-        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
 written as materialized (
     select
-        m.id,
-        m.created_at,
-        m.recipient_phone,
-        m.sequence_stepid,
-        m.sequence_id,
-        m.sequence_name,
-        m.user_id,
-        case when later.was ? 'device_id' then later.was ->> 'device_id' else m.device_id::text end::uuid as device_id,
-        coalesce(earlier.device_id = coalesce(later.was ->> 'device_id', m.device_id::text), true) as is_device_known
-    from message as m
-    left join lateral (
-        select jsonb_object_agg(one.column_name, one.old_value) as was
-        from (
-            select distinct on (ch.column_name)
-                ch.column_name,
-                ch.old_value
-            from seqdev.change as ch
-            where ch.row_id = m.id and ch.table_name = 'broadcast_messages' and ch.changed_at > :'now'::timestamptz
-            order by ch.column_name, ch.id
-        ) as one
-    ) as later on true
-    left join lateral (
-        select ch.new_value as device_id
-        from seqdev.change as ch
-        where
-            ch.row_id = m.id
-            and ch.table_name = 'broadcast_messages'
-            and ch.column_name = 'device_id'
-            and ch.changed_at <= :'now'::timestamptz
-        order by ch.id desc
-        limit 1
-    ) as earlier on true
+        m.*,
+        s.name as sequence_name,
+        s.user_id as owner_id
+    from message_was as m
+    inner join sequences as s on m.sequence_id = s.id
+    where
+        (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
+        and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
--- Every row that a message may have belonged to.
-contact as (
-    select
-        w.id as message_id,
-        w.sequence_stepid as message_step_id,
-        c.id,
-        c.assigned_device_id,
-        c.sequence_stepid,
-        c.completed_at
+asked as materialized (
+    select distinct
+        w.sequence_id,
+        w.recipient_phone as phone
     from written as w
-    inner join sequence_contacts as c on w.sequence_id = c.sequence_id and w.recipient_phone = c.contact_phone
 ),
 
--- As it was.
-row_then as materialized (
+-- row_journal, row_was, made, known and stood: as in audit/then_contacts.sql
+row_journal as materialized (
     select
-        c.message_id,
+        c.id as row_id,
+        -- Of several the last in order stays: the first change since, and the last before.
+        coalesce(
+            jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc) filter (where ch.changed_at > :'now'::timestamptz), '{}'
+        ) as was,
+        coalesce(
+            jsonb_object_agg(ch.column_name, ch.new_value order by ch.id) filter (where ch.changed_at <= :'now'::timestamptz), '{}'
+        ) as became,
+        coalesce(jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc), '{}') as first,
+        min(least(ch.old_value::timestamptz, ch.new_value::timestamptz)) filter (where ch.column_name = 'completed_at') as first_done
+    from asked as a
+    inner join sequence_contacts as c on a.sequence_id = c.sequence_id and a.phone = c.contact_phone
+    inner join seqdev.change as ch on c.id = ch.row_id
+    where ch.table_name = 'sequence_contacts'
+    group by c.id
+),
+
+-- The row of now, with the old value of each column's first change since. Of who has begun anew since, it was another.
+row_was as materialized (
+    select
         c.id,
-        was.assigned_device_id,
-        c.message_id = md5('seqdev message ' || c.id)::uuid as is_own,
-        -- Who has begun anew has another row now.
-        not was.is_anew
-        and (
-            earlier.became <> '{}'
-            or coalesce(was.completed_at <= :'now'::timestamptz, false)
-            or c.message_id = md5('seqdev message ' || c.id)::uuid
-        )
-        and (
-            not earlier.became ? 'assigned_device_id'
-            or (earlier.became ->> 'assigned_device_id')::uuid is not distinct from was.assigned_device_id
-        ) as is_known,
-        c.message_step_id is null or was.step_id = c.message_step_id as fits
-    from contact as c
-    cross join lateral (
-        select coalesce(jsonb_object_agg(one.column_name, one.new_value), '{}') as became
-        from (
-            select distinct on (ch.column_name)
-                ch.column_name,
-                ch.new_value
-            from seqdev.change as ch
-            where ch.row_id = c.id and ch.table_name = 'sequence_contacts' and ch.changed_at <= :'now'::timestamptz
-            order by ch.column_name, ch.id desc
-        ) as one
-    ) as earlier
+        c.sequence_id,
+        c.contact_phone as phone,
+        j.became,
+        j.was ? 'id' as is_anew,
+        coalesce(j.was ->> 'id', c.id::text)::uuid as contact_id,
+        case when j.was ? 'sequence_stepid' then j.was ->> 'sequence_stepid' else c.sequence_stepid::text end::uuid as then_step,
+        case when j.was ? 'status' then j.was ->> 'status' when not j.was ? 'id' then c.status end as then_status,
+        case when j.was ? 'next_trigger_time' then j.was ->> 'next_trigger_time' else c.next_trigger_time::text end::timestamptz
+        as then_due,
+        case when j.was ? 'completed_at' then j.was ->> 'completed_at' else c.completed_at::text end::timestamptz as then_done,
+        case when j.was ? 'assigned_device_id' then j.was ->> 'assigned_device_id' else c.assigned_device_id::text end::uuid
+        as then_device,
+        case when j.was ? 'last_error' then j.was ->> 'last_error' else c.last_error end as then_error,
+        case when j.first ? 'next_trigger_time' then j.first ->> 'next_trigger_time' else c.next_trigger_time::text end::timestamptz
+        as first_due,
+        case when j.first ? 'sequence_stepid' then j.first ->> 'sequence_stepid' else c.sequence_stepid::text end::uuid as next_id,
+        least(c.completed_at::timestamptz, j.first_done) as first_done
+    from asked as a
+    inner join sequence_contacts as c on a.sequence_id = c.sequence_id and a.phone = c.contact_phone
+    left join row_journal as one on c.id = one.row_id
     cross join lateral (
         select
-            case when later.was ? 'assigned_device_id' then later.was ->> 'assigned_device_id' else c.assigned_device_id::text end::uuid
-            as assigned_device_id,
-            case when later.was ? 'sequence_stepid' then later.was ->> 'sequence_stepid' else c.sequence_stepid::text end::uuid
-            as step_id,
-            case when later.was ? 'completed_at' then later.was ->> 'completed_at' else c.completed_at::text end::timestamptz
-            as completed_at,
-            later.was ? 'id' as is_anew
+            coalesce(one.was, '{}') as was,
+            coalesce(one.became, '{}') as became,
+            coalesce(one.first, '{}') as first,
+            one.first_done
+    ) as j
+),
+
+-- When seqdev has made the row, active: with what was done of the step before, or by an enrolment that ran then.
+made as materialized (
+    select
+        n.id,
+        min(b.first_done) as at
+    from row_was as n
+    inner join row_was as b on n.sequence_id = b.sequence_id and n.phone = b.phone and n.id <> b.id
+    where n.contact_id = md5('seqdev contact ' || b.contact_id || ' ' || n.next_id)::uuid
+    group by n.id
+    union all
+    select
+        line.id,
+        line.at
+    from (
+        select
+            one.id,
+            one.at,
+            max(one.ends) over (order by one.at, one.id is not null) as ends
         from (
-            select coalesce(jsonb_object_agg(one.column_name, one.old_value), '{}') as was
-            from (
-                select distinct on (ch.column_name)
-                    ch.column_name,
-                    ch.old_value
-                from seqdev.change as ch
-                where ch.row_id = c.id and ch.table_name = 'sequence_contacts' and ch.changed_at > :'now'::timestamptz
-                order by ch.column_name, ch.id
-            ) as one
-        ) as later
-    ) as was
+            select
+                w.id,
+                w.first_due as at,
+                null::timestamptz as ends
+            from row_was as w
+            where not w.is_anew and isfinite(w.first_due)
+            union all
+            select
+                null as id,
+                r.started_at as at,
+                r.finished_at as ends
+            from seqdev.run as r
+            where r.command = 'enroll'
+        ) as one
+    ) as line
+    where line.id is not null and line.at <= line.ends
+),
+
+known as materialized (
+    select
+        w.*,
+        coalesce(own.is_there, false) as is_own,
+        first.at as made_at
+    from row_was as w
+    left join (
+        select
+            made.id,
+            min(made.at) as at
+        from made
+        group by made.id
+    ) as first on w.id = first.id
+    left join lateral (
+        select true as is_there
+        from broadcast_messages as m
+        where
+            m.recipient_phone = w.phone
+            and m.id = md5('seqdev message ' || w.contact_id)::uuid
+            and m.created_at <= :'now'::timestamptz
+    ) as own on true
+),
+
+stood as materialized (
+    select
+        k.*,
+        case
+            when k.became <> '{}' or k.made_at <= :'now'::timestamptz or k.then_done <= :'now'::timestamptz or k.is_own then true
+            when k.made_at > :'now'::timestamptz then false
+        end as is_there,
+        coalesce(k.then_status = any(:'done'::text []) and k.then_done <= :'now'::timestamptz, false) as is_done,
+        coalesce(
+            (k.then_status = 'active' and k.then_done is null)
+            or (k.then_status = any(:'done'::text []) and k.then_done > :'now'::timestamptz), false
+        ) as was_active
+    from known as k
+),
+
+-- Every row that a message may have belonged to, as it was.
+row_then as materialized (
+    select
+        w.id as message_id,
+        r.id,
+        r.then_device as assigned_device_id,
+        w.id = md5('seqdev message ' || r.contact_id)::uuid as is_own,
+        -- Who has begun anew has another row now.
+        not r.is_anew
+        and coalesce(r.is_there, false)
+        and (
+            not r.became ? 'assigned_device_id'
+            or (r.became ->> 'assigned_device_id')::uuid is not distinct from r.then_device
+        ) as is_known,
+        w.sequence_stepid is null or r.then_step = w.sequence_stepid as fits
+    from written as w
+    inner join stood as r on w.sequence_id = r.sequence_id and w.recipient_phone = r.phone
+    where r.is_there is not false
 ),
 
 compared as materialized (
@@ -232,7 +321,7 @@ seen as materialized (
                 and not exists (
                     select
                     from user_devices as used
-                    where used.id = c.device_id and used.user_id <> c.user_id
+                    where used.id = c.device_id and used.user_id <> c.owner_id
                 )
                 and (
                     select ch.old_value

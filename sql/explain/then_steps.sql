@@ -257,17 +257,7 @@ known as materialized (
         m.sent_at,
         m.then_device as message_device,
         m.is_device_known,
-        m.was_status as message_was,
-        case
-            when r.became <> '{}' or r.made_at <= :'at'::timestamptz or r.then_done <= :'at'::timestamptz then true
-            when m.is_own then true
-            when r.made_at > :'at'::timestamptz then false
-        end as is_there,
-        coalesce(r.then_status = any(:'done'::text []) and r.then_done <= :'at'::timestamptz, false) as is_done,
-        coalesce(
-            (r.then_status = 'active' and r.then_done is null)
-            or (r.then_status = any(:'done'::text []) and r.then_done > :'at'::timestamptz), false
-        ) as was_active
+        m.was_status as message_was
     from row_then as r
     left join lateral (
         select
@@ -321,6 +311,34 @@ known as materialized (
     ) as m on true
 ),
 
+-- stood, undone: as in audit/then_contacts.sql
+stood as materialized (
+    select
+        k.*,
+        case
+            when k.became <> '{}' or k.made_at <= :'at'::timestamptz or k.then_done <= :'at'::timestamptz or k.is_own then true
+            when k.made_at > :'at'::timestamptz then false
+        end as is_there,
+        coalesce(k.then_status = any(:'done'::text []) and k.then_done <= :'at'::timestamptz, false) as is_done,
+        coalesce(
+            (k.then_status = 'active' and k.then_done is null)
+            or (k.then_status = any(:'done'::text []) and k.then_done > :'at'::timestamptz), false
+        ) as was_active
+    from known as k
+),
+
+undone as materialized (
+    select
+        s.*,
+        case
+            when s.is_there is not true or s.is_done then null
+            when s.was_active and s.became ? 'status' then case when s.became ->> 'status' = 'active' then 'active' end
+            when s.was_active then case when s.made_at <= :'at'::timestamptz then 'active' end
+            when s.became ->> 'status' = s.then_status then s.then_status
+        end as undone_status
+    from stood as s
+),
+
 stated as materialized (
     select
         k.*,
@@ -361,24 +379,18 @@ stated as materialized (
             when coalesce(k.message_was, k.message_status) in ('pending', 'queued', 'processing') then 'queued'
             when k.message_was is null and k.sent_at > :'at'::timestamptz then 'queued'
         end as message
-    from known as k
+    from undone as k
     cross join lateral (
         select
             case
-                when not k.is_there then null
+                when not k.is_done then k.undone_status
                 -- One that had failed may be sent since, and the other way round.
-                when k.is_done then
-                    case
-                        when
-                            k.then_status = 'completed'
-                            and coalesce(k.message_was is null and k.sent_at <= :'at'::timestamptz, false) then 'completed'
-                        when
-                            k.then_status = 'completed'
-                            and k.message_was is null and k.message_status in ('pending', 'queued', 'processing') then 'completed'
-                    end
-                when k.was_active and k.became ? 'status' then case when k.became ->> 'status' = 'active' then 'active' end
-                when k.was_active then case when k.made_at <= :'at'::timestamptz then 'active' end
-                when k.became ->> 'status' = k.then_status then k.then_status
+                when
+                    k.then_status = 'completed'
+                    and coalesce(k.message_was is null and k.sent_at <= :'at'::timestamptz, false) then 'completed'
+                when
+                    k.then_status = 'completed'
+                    and k.message_was is null and k.message_status in ('pending', 'queued', 'processing') then 'completed'
             end as status
     ) as told
 ),

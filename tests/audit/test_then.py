@@ -8,6 +8,7 @@ import pytest
 from tests.world import history
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.inbox import Inbox
 from tests.world.repairs import message
 
 
@@ -35,14 +36,109 @@ def test_a_mismatch_of_then_is_found_though_it_is_repaired_since(host: Host, seq
     assert (ran.code, json.loads(ran.out)["mismatches"]) == (0, []), "before it was written"
 
 
-@pytest.mark.parametrize(
-    "name", ["contacts", "failed", "writers", "collisions", "devices", "sequences", "leads"]
-)
+INSTEAD = {
+    "devices": "seqdev stats --by device --until 1h",
+    "sequences": "seqdev rules history",
+    "leads": "seqdev repair list",
+}
+
+
+@pytest.mark.parametrize("name", INSTEAD)
 def test_where_nothing_of_then_is_kept_it_is_not_guessed(host: Host, seqdev: Cli, name: str) -> None:
     ran = seqdev("audit", name, "--at", "1h")
     assert (ran.code, ran.out) == (2, "")
-    assert f"audit {name} cannot say how it stood at 1h: " in ran.err
-    assert "explain PHONE --at" in ran.err
+    assert f"audit {name} cannot say how it stood at 1h: the host keeps " in ran.err
+    assert INSTEAD[name] in ran.err
+    assert "seqdev explain PHONE --at 1h" in ran.err
+
+
+def test_all_runs_what_can_answer_and_says_what_it_leaves_out(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user)
+    host.simple_sequence(user)
+    host.lead(user, device, "60120000001", "WARM")
+    assert seqdev("enroll", "--yes").code == 0
+    assert seqdev("pause", "--why", "wrong texts").code == 0
+    history.pass_time(host, timedelta(hours=3))
+    assert seqdev("resume", "--yes").code == 0
+    assert seqdev("tick").code == 0
+    history.pass_time(host, timedelta(hours=1))
+    ran = seqdev("audit", "all", "--at", "2h", "--format", "json")
+    assert ran.code == 3, ran.err
+    found = json.loads(ran.out)
+    audits = {line["audit"]: line for line in found["audits"]}
+    assert audits.keys() == {"mismatches", "contacts", "writers", "collisions", "failed"}
+    assert audits["contacts"]["kinds"] == {"overdue_1h": 1}
+    assert audits["contacts"]["window"] == "1 day, until 2h"
+    assert (found["standing"]["last_tick"], found["standing"]["paused_why"]) == (None, "wrong texts")
+    left_out = {one["what"] for one in found["cannot_be_known"]}
+    assert {"audit devices", "audit sequences", "audit leads"} <= left_out
+    ran = seqdev("audit", "all", "--at", "30m")
+    assert ran.code == 0, ran.out
+    assert "cannot be known" in ran.out
+    assert "audit devices" in ran.out
+    assert seqdev("audit", "all", "--at", "30m", "--nagios").code == 2
+
+
+def test_a_message_that_failed_is_known_where_the_worker_says_when(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user, "A")
+    sequence, (step,) = host.simple_sequence(user)
+    contacts = [
+        host.contact(sequence, step, f"6012000000{number}", device, status="completed") for number in range(3)
+    ]
+    for contact in contacts:
+        message(host, contact, device)
+    host.rows("alter table broadcast_messages add updated_at timestamp default now()")
+    host.rows(
+        "update broadcast_messages set status = 'failed', error_message = 'media upload',"
+        " created_at = now() at time zone 'UTC' - interval '3 hours', updated_at = now() at time zone 'UTC'"
+        " - case recipient_phone when '60120000000' then interval '2 hours' when '60120000001' then interval '30 minutes'"
+        " else interval '3 hours' end"
+    )
+    ran = seqdev("audit", "failed", "--at", "1h", "--format", "json")
+    assert ran.code == 3, ran.err
+    found = json.loads(ran.out)
+    assert {(one["finding"], one["messages"]) for one in found["failed"]} == {("media", 1), ("not_known", 2)}
+    assert any("updated_at" in one["why"] for one in found["cannot_be_known"])
+    host.rows("alter table broadcast_messages drop updated_at")
+    (one,) = json.loads(seqdev("audit", "failed", "--at", "1h", "--format", "json").out)["failed"]
+    assert (one["finding"], one["messages"], one["example"]) == ("not_known", 3, None)
+
+
+def test_a_row_that_only_the_host_knows_of_is_not_known(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    contact = host.contact(sequence, step, "60120000001", device, timedelta(days=-2))
+    message(host, contact, device, own=False)
+    host.rows("update broadcast_messages set created_at = now() at time zone 'UTC' - interval '2 hours'")
+    for name in ("contacts", "writers"):
+        found = json.loads(seqdev("audit", name, "--at", "1h", "--format", "json").out)
+        assert [one["finding"] for one in found[name]] == ["not_known"], name
+        assert found[name][0]["phone"] == "60120000001"
+    host.rows("delete from sequence_contacts")
+    found = json.loads(seqdev("audit", "writers", "--at", "1h", "--format", "json").out)
+    assert [one["finding"] for one in found["writers"]] == ["no_contact"]
+
+
+def test_who_had_written_back_by_then(host: Host, seqdev: Cli) -> None:
+    inbox = Inbox(host)
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    message(host, host.contact(sequence, step, "60120000001", device, status="completed"), device, "2 hours")
+    host.rows("update broadcast_messages set sent_at = created_at")
+    inbox.receives(device, "60120000001@s.whatsapp.net", timedelta(minutes=30))
+
+    def replies(at: str) -> list[tuple[int, int]]:
+        ran = seqdev("audit", "replies", "--at", at, "--format", "json")
+        assert ran.code == 0, ran.err
+        return [(one["messages"], one["replied"]) for one in json.loads(ran.out)]
+
+    assert replies("3h") == []
+    assert replies("1h") == [(1, 0)]
+    assert replies("10m") == [(1, 1)]
 
 
 def test_the_end_of_the_window_is_said_once(host: Host, seqdev: Cli) -> None:

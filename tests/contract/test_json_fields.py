@@ -133,7 +133,8 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
         "devices",
     ):
         run(f"audit {audit}")
-    run("audit mismatches --at", host.value("select now()"))
+    for audit in ("mismatches", "contacts", "writers", "collisions", "failed", "all"):
+        run(f"audit {audit} --at", host.value("select now()"))
     run("audit devices --if-lost DEVICE", a)
     Inbox(host)
     host.rows("update broadcast_messages set status = 'sent', sent_at = created_at where device_id = %s", a)

@@ -163,6 +163,27 @@ def test_every_summary_is_made_in_the_same_way(name: str) -> None:
     assert len(set(found.values())) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        *((name, 3) for name in ("row_journal", "row_was", "made", "known")),
+        *(("stood", 4), ("undone", 2), ("message_was", 4)),
+    ],
+)
+def test_how_it_stood_is_told_in_the_same_way_everywhere(name: str, where: int) -> None:
+    found = {
+        path: common_table(source, name).replace(":'at'", ":'now'")
+        for path, source in SOURCES.items()
+        if re.search(rf"^{name} as materialized", source, re.MULTILINE)
+        and (
+            path.startswith("audit/then_")
+            or (path == "explain/then_steps.sql" and name in ("stood", "undone"))
+        )
+    }
+    assert len(found) == where, found.keys()
+    assert len(set(found.values())) == 1
+
+
 def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
     found = {
         path: common_table(source, r"assigned \(device_id\)").replace(":'by_user'::boolean and ", "")
@@ -221,7 +242,7 @@ def test_the_roles_that_find_users_by_name_read_the_same_column() -> None:
 IDENTITIES = {
     "message": r"md5\('seqdev message ' \|\| \w+\.(id|contact_id)\)::uuid",
     "rule": r"md5\(concat_ws\(' ', 'seqdev rule', \w+\.name, \w+\.scope, \w+\.scope_id\)\)::uuid",
-    "contact": r"md5\('seqdev contact ' \|\| \w+\.id \|\| ' ' \|\| \w+\.next_id\)::uuid",
+    "contact": r"md5\('seqdev contact ' \|\| \w+\.(id|contact_id) \|\| ' ' \|\| \w+\.next_id\)::uuid",
 }
 """How an id is derived that seqdev gives to what it writes, in tick/claim.sql, a rule's in rules/set.sql, and for whoever looks for it."""
 

@@ -14,6 +14,7 @@ from tests.world import future, history, hours
 from tests.world.command import Cli
 from tests.world.host import Host
 
+Rows = list[dict[str, Any]]
 PHONES = [f"6012000000{number}" for number in range(3)]
 IN_FLIGHT = ("pending", "queued", "processing")
 SENT = ("sent", "delivered", "read")
@@ -36,9 +37,10 @@ class World:
         for number, phone in enumerate(PHONES):
             host.lead(self.user, self.devices[number % 2], phone, "WARM")
         self.passed = timedelta()
-        self.found: list[list[dict[str, Any]]] = []
+        self.found: list[dict[str, list[dict[str, Any]]]] = []
+        self.says_when = False
         self.told: list[tuple[timedelta, str]] = []
-        self.judged = 0
+        self.judged: Counter[str] = Counter()
         self.said: list[tuple[timedelta, dict[str, Any]]] = []
 
     def does(self, *argv: object) -> None:
@@ -48,14 +50,28 @@ class World:
 
     def waits(self, by: timedelta) -> None:
         history.pass_time(self.host, by)
+        if self.says_when:
+            self.host.rows("update broadcast_messages set updated_at = updated_at - %s", by)
         self.passed += by
 
     def asks(self, phone: str) -> None:
         """Keep what explain says."""
         said = json.loads(self.seqdev("explain", phone, "--format", "json").out)
         self.said.append((self.passed, said))
-        ran = self.seqdev("audit", "mismatches", "--matches", "--all", "--since", "60d", "--format", "json")
-        self.found.append(json.loads(ran.out)["mismatches"])
+        self.found.append({name: self.audits(name) for name in JUDGES})
+
+    def audits(self, name: str, *options: str) -> list[dict[str, Any]]:
+        """What the audit finds."""
+        all_of_it = ["--all", "--since", "60d", "--format", "json", *["--matches"] * (name == "mismatches")]
+        ran = self.seqdev("audit", name, *all_of_it, *options)
+        assert ran.code in (0, 3), ran.err
+        found: list[dict[str, Any]] = json.loads(ran.out)[name]
+        return found
+
+    def keeps_when_messages_change(self) -> None:
+        """The host's worker says of each message when it last changed it."""
+        self.host.rows("alter table broadcast_messages add updated_at timestamp default now()")
+        self.says_when = True
 
     def stood(self, phone: str, at: datetime) -> dict[str, Any]:
         ran = self.seqdev("explain", phone, "--at", at.isoformat(" "), "--format", "json")
@@ -70,6 +86,8 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
 
     def of_messages(status: str, error: str | None, sent: bool) -> None:
         instant = "now() at time zone 'UTC'" if sent else "null"
+        if world.says_when:
+            instant += ", updated_at = now() at time zone 'UTC'"
         host.rows(
             f"update broadcast_messages set status = %s, error_message = %s, sent_at = {instant} where id in"
             " (select id from broadcast_messages where status = 'pending' order by md5(id::text || %s) limit 2)",
@@ -97,7 +115,7 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
         *[lambda: world.does("tick")] * 4,
         lambda: future.send(host),
         lambda: of_messages("sent", None, True),
-        lambda: of_messages("failed", "no answer", False),
+        *[lambda: of_messages("failed", "no answer", False)] * 2,
         lambda: world.does("repair", "failed", "--cause", "no_answer", "--cause", "other", *whole),
         lambda: world.does("repair", "device", device, "--spread", "--queue", *whole),
         lambda: world.does("contacts", "stop", phone, *whole),
@@ -115,7 +133,7 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
         ),
         lambda: world.does("rules", "set", "window", window, "--sequence", "warm", "--yes"),
         lambda: world.does("rules", "unset", "window", "--sequence", "warm", "--yes"),
-        another_writes,
+        *[another_writes] * 2,
         lambda: world.does("repair", "assigned", "--since", "60d", *whole),
         lambda: turn("offline"),
         lambda: turn("online"),
@@ -128,6 +146,8 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
 def test_what_is_said_of_then_was_said_then(host: Host, seqdev: Cli, seed: int, number: int) -> None:
     chosen = random.Random(seed + number)
     world = World(host, seqdev)
+    if chosen.random() < 0.5:
+        world.keeps_when_messages_change()
     world.does("enroll", "--yes")
     for _ in range(14):
         chosen.choice(happenings(world, chosen))()
@@ -135,18 +155,20 @@ def test_what_is_said_of_then_was_said_then(host: Host, seqdev: Cli, seed: int, 
         world.asks(chosen.choice(PHONES))
         world.waits(timedelta(minutes=1))
     known: Counter[bool] = Counter()
-    for (passed, said), mismatches in zip(world.said, world.found, strict=True):
+    for (passed, said), audits in zip(world.said, world.found, strict=True):
         gone_by = world.passed - passed
         at = datetime.fromisoformat(said["now"]) - gone_by
         found = world.stood(said["phone"], at)
         wrong = differences(said, found, gone_by)
-        wrong += misjudged(world, mismatches, at)
+        for name, judge in JUDGES.items():
+            claimed = world.audits(name, "--at", at.isoformat(" "))
+            wrong += [f"{name}: {words}" for words in judge(world, audits[name], claimed, gone_by)]
         assert wrong == [], (said["phone"], passed, world.told)
         known.update("state" not in step["unknown"] for step in found["steps"])
     assert known[True] > 5 * known[False], known
     # Of what others have written, nothing may be known.
-    own = any(row["writer"] == "seqdev" for found in world.found for row in found)
-    assert world.judged or not own, "nothing was known of messages"
+    own = any(row["writer"] == "seqdev" for audits in world.found for row in audits["mismatches"])
+    assert world.judged["mismatches"] or not own, "nothing was known of messages"
 
 
 def differences(said: dict[str, Any], found: dict[str, Any], gone_by: timedelta) -> list[str]:
@@ -227,12 +249,9 @@ def differences(said: dict[str, Any], found: dict[str, Any], gone_by: timedelta)
     return wrong
 
 
-def misjudged(world: World, said: list[dict[str, Any]], at: datetime) -> list[str]:
+def misjudged(world: World, said: Rows, claimed_rows: Rows, gone_by: timedelta) -> list[str]:
     """What the audit had found of the messages then, and what it says of then, where they differ."""
-    asked = ("--at", at.isoformat(" "), "--matches", "--all", "--since", "60d", "--format", "json")
-    ran = world.seqdev("audit", "mismatches", *asked)
-    assert ran.code in (0, 3), ran.err
-    found = {row["message_id"]: row for row in json.loads(ran.out)["mismatches"]}
+    found = {row["message_id"]: row for row in claimed_rows}
     wrong = []
     for was in said:
         claimed = found.pop(was["message_id"], None)
@@ -241,7 +260,7 @@ def misjudged(world: World, said: list[dict[str, Any]], at: datetime) -> list[st
         if claimed is None:
             wrong.append(f"not found: {was}")
         elif claimed["finding"] != "not_known":
-            world.judged += 1
+            world.judged.update(mismatches=1)
             names = ("assigned_device_id", "used_device_id", "contact_id", "writer", "phone")
             same = all(claimed[name] == was[name] for name in names)
             if not same or claimed["finding"] != (None if was["verdict"] == "MATCH" else kind):
@@ -250,6 +269,102 @@ def misjudged(world: World, said: list[dict[str, Any]], at: datetime) -> list[st
                     f"claimed {claimed['finding']}, {differ}; was {was['verdict']} {was['cause']} {was['state']}"
                 )
     return wrong + [f"was not there: {row}" for row in found.values() if row["finding"] != "not_known"]
+
+
+ANSWERED = {
+    *(
+        "done_no_message",
+        "message_not_done",
+        "written_by_other",
+        "several_active",
+        "never_due",
+        "quarantined",
+    ),
+    *("overdue_15m", "overdue_1h", "overdue_1d", "overdue_7d", "paused"),
+}
+"""Findings about contacts of which the past is told."""
+
+
+def contacts_misjudged(world: World, said: Rows, claimed: Rows, gone_by: timedelta) -> list[str]:
+    """The same of rows of people."""
+    unknown = {row["contact_id"] for row in claimed if row["finding"] == "not_known"}
+    unsure = {(row["sequence_id"], row["phone"]) for row in claimed if row["finding"] == "not_known"}
+    was = {(row["finding"], row["contact_id"]): row for row in said if row["finding"] in ANSWERED}
+    now = {(row["finding"], row["contact_id"]): row for row in claimed if row["finding"] != "not_known"}
+    world.judged.update(contacts=len(now))
+    wrong = [f"claimed {key}" for key in now.keys() - was.keys()]
+    for key, row in was.items():
+        if key in now:
+            when = [row["at"], now[key]["at"]]
+            instants = [one and datetime.fromisoformat(one) for one in when]
+            if instants[1] and instants[0] - gone_by != instants[1]:
+                wrong.append(f"{key} at {when}")
+        elif row["contact_id"] not in unknown and (row["sequence_id"], row["phone"]) not in unsure:
+            wrong.append(f"not claimed {key}")
+    return wrong
+
+
+def writers_misjudged(world: World, said: Rows, claimed: Rows, gone_by: timedelta) -> list[str]:
+    """The same of messages of another processor."""
+    was = {row["message_id"]: row["finding"] for row in said}
+    now = {row["message_id"]: row["finding"] for row in claimed}
+    world.judged.update(writers=sum(one != "not_known" for one in now.values()))
+    wrong = [f"not of another: {one}" for one in now.keys() ^ was.keys()]
+    return wrong + [
+        f"claimed {now[one]}, was {was[one]}"
+        for one in now.keys() & was.keys()
+        if now[one] not in ("not_known", was[one])
+    ]
+
+
+def collisions_misjudged(world: World, said: Rows, claimed: Rows, gone_by: timedelta) -> list[str]:
+    """The same of people with two devices."""
+    was = {row["phone"]: row for row in said}
+    now = {row["phone"]: row for row in claimed}
+    wrong = []
+    for phone in was.keys() | now.keys():
+        told, found = now.get(phone), was.get(phone)
+        if told is None:
+            # Whom a step that was due made one, is not looked at.
+            if found and found["finding"] != "due" and not found["due"]:
+                wrong.append(f"not claimed {found}")
+        elif told["finding"] != "not_known":
+            world.judged.update(collisions=1)
+            if (
+                found is None
+                or found["finding"] != told["finding"]
+                or not set(told["device_ids"].split()) <= set(found["device_ids"].split())
+                or told["messages"] > found["messages"]
+            ):
+                wrong.append(f"claimed {told}, was {found}")
+    return wrong
+
+
+def failed_misjudged(world: World, said: Rows, claimed: Rows, gone_by: timedelta) -> list[str]:
+    """The same of messages that had failed."""
+
+    def numbers(rows: Rows, *names: str) -> Counter[tuple[Any, ...]]:
+        found: Counter[tuple[Any, ...]] = Counter()
+        for row in rows:
+            found[tuple(row[name] for name in names)] += row["messages"]
+        return found
+
+    known = [row for row in claimed if row["finding"] != "not_known"]
+    world.judged.update(failed=len(known))
+    causes = ("finding", "sequence_id", "step_id", "device_id")
+    too_many = numbers([row for row in known if row["device_id"]], *causes) - numbers(said, *causes)
+    missing = numbers(said, *causes[1:3]) - numbers(claimed, *causes[1:3])
+    return [f"claimed too many {too_many}"] * bool(too_many) + [f"not claimed {missing}"] * bool(missing)
+
+
+JUDGES: dict[str, Callable[[World, Rows, Rows, timedelta], list[str]]] = {
+    "mismatches": misjudged,
+    "contacts": contacts_misjudged,
+    "writers": writers_misjudged,
+    "collisions": collisions_misjudged,
+    "failed": failed_misjudged,
+}
+"""By audit: what it had found and what it says of then, where they differ."""
 
 
 def days(found: dict[str, Any]) -> dict[int, dict[str, Any]]:

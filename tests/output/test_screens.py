@@ -39,6 +39,12 @@ SCREENS = {
     "audit collisions": ["finding"],
     "audit writers": ["finding", "status"],
     "audit failed": ["finding"],
+    "audit all --at 1s": ["severity", "found", "what"],
+    "audit contacts --at 1s": ["finding", "status", "severity", "what"],
+    "audit collisions --at 1s": ["finding", "severity"],
+    "top --once": ["state", "due"],
+    "stats --by device,status": ["sent", "failed"],
+    "config show": ["value", "origin"],
     "audit devices --if-lost lost": ["status", "fits"],
     "explain 60120000001": ["answer", "status"],
     "explain 60120000004": ["answer", "status"],
@@ -207,6 +213,16 @@ def test_every_screen_fits_keeps_what_decides_breaks_no_word_and_says_once_what_
             assert said.count("no room for") <= 1, (screen, width, said)
             assert [title for title in lost if title not in said] == [], (screen, width, said)
             assert "…" in one.whole or ("…" in said) == ("…" in shown), (screen, width)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_help_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER", "cat")
+    whole = set(plain(on_screen(10_000, lambda: main(["help"]))).split())
+    shown = plain(on_screen(width, lambda: main(["help"])))
+    assert set(shown.split()) == whole
+    for page in (shown, plain(on_screen(width, lambda: main(["help", "exit-codes"])))):
+        assert [line for line in page.split("\n") if cell_len(line) > width] == []
 
 
 def test_a_terminal_has_colours_that_no_color_takes_away_and_force_color_gives_a_pipe(

@@ -93,6 +93,7 @@ READS = [
     "explain 60120000001",
     "explain 60120000001 --at 1s",
     "audit mismatches --at 1s",
+    "audit all --at 1s",
 ]
 WRITES = {
     "tick": ["tick", "tick --policy strict", "tick --policy fallback", "tick --policy reassign"],

@@ -5,7 +5,7 @@
 --
 -- Parameters:
 --   at   timestamptz  the instant
---   ids  uuid[]       of the users, sequences and devices; rules for all are there besides
+--   ids  uuid[]       of the users, sequences and devices, besides the rules for all; empty: of every one
 -- Row:
 --   name        text         the rule
 --   scope       text         for whom: all, user, sequence, device
@@ -18,7 +18,7 @@
 --   changed_at  timestamptz  its first change since; null: none
 -- Locks: none
 \if :{?at} \else \set at 'now' \endif
-\if :{?ids} \else \set ids '{}' \endif
+\if :{?ids} \else \set ids '' \endif
 select
     r.name,
     r.scope,
@@ -81,6 +81,6 @@ cross join lateral (
 left join user_devices as d on r.scope = 'device' and r.scope_id = d.id
 left join sequences as s on r.scope = 'sequence' and r.scope_id = s.id
 where
-    (r.scope = 'all' or r.scope_id = any(:'ids'::uuid []))
+    (r.scope = 'all' or nullif(:'ids', '') is null or r.scope_id = any(nullif(:'ids', '')::uuid []))
     and (held.value is not null or not held.is_known or r.value is not null)
 order by r.name, array_position('{device,sequence,user,all}', r.scope), scope_name, r.scope_id;
