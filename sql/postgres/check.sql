@@ -311,6 +311,14 @@ index_needed (position, schema_name, table_name, index_name, column_names, predi
         ),
         (407, :'schema'::text, 'leads', 'seqdev_leads_phone', '{phone}', null, 'the story of a person'),
         (
+            407, :'schema'::text, 'leads', 'seqdev_leads_odd', '{phone}', 'phone ~ ''^0|[^0-9]''',
+            'a person under other spellings of the phone'
+        ),
+        (
+            407, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_odd', '{contact_phone}',
+            'contact_phone ~ ''^0|[^0-9]''', 'a person under other spellings of the phone'
+        ),
+        (
             408, :'schema'::text, 'broadcast_messages', 'seqdev_messages_created', '{created_at}', null,
             'the audits of the last hours'
         ),
