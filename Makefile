@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-audits lint lock docs clean
+.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-growth bench-journal bench-audits lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -42,6 +42,12 @@ bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time
 
 bench-host: $(READY) ## Measure what the host pays for seqdev's indexes, and beside a tick
 	@$(BIN)/python -m tests.bench.host
+
+bench-growth: $(READY) ## Measure what commands cost as a host grows, by number of contacts
+	@$(BIN)/python -m tests.bench.growth
+
+bench-journal: $(READY) ## Measure what commands cost beside a year of the journal
+	@$(BIN)/python -m tests.bench.journal
 
 bench-audits: $(READY) ## Time every audit on a million contacts and three million messages
 	@$(BIN)/python -m tests.bench.audits
