@@ -122,11 +122,10 @@ def test_a_national_number_is_read_as_the_rule_says(
 @pytest.mark.plain("its shards have indexes of their own")
 @pytest.mark.parametrize("region", [None, "MY"])
 def test_however_many_people_there_are_other_spellings_are_found_by_their_indexes(
-    host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID, UUID], region: str | None
+    host: Host, seqdev: Cli, region: str | None
 ) -> None:
-    user, device, sequence, step = warm
-    host.lead(user, device, SPELLINGS[0], "WARM")
-    host.contact(sequence, step, SPELLINGS[0], device)
+    user = host.user()
+    host.lead(user, host.device(user), SPELLINGS[0], "WARM")
     if region:
         host.rule("region", region)
     # Of so few rows it would read all.
@@ -140,7 +139,7 @@ def test_however_many_people_there_are_other_spellings_are_found_by_their_indexe
         )
 
     story(seqdev, DIGITS)
-    # For the phones to look at, and for whether an enrolment would take the leads. The server counts with some delay.
-    wait(lambda: min(used().values()) >= 2)
+    # The server counts with some delay.
+    wait(lambda: min(used().values()) > 0)
     assert used().keys() == {"seqdev_leads_odd", "seqdev_contacts_odd"}
-    assert min(used().values()) >= 2, used()
+    assert min(used().values()) > 0, used()
