@@ -8,8 +8,12 @@
 \if :{?people} \else \set people 100 \endif
 set timezone = 'UTC';
 
+update user_devices
+set device_name = 'lost before'
+where device_name = 'lost';
+
 insert into user_devices (id, user_id, device_name, status)
-values (md5('lost ' || :number)::uuid, md5('user 0')::uuid, 'lost ' || :number, 'offline');
+values (md5('lost ' || :number)::uuid, md5('user 0')::uuid, 'lost', 'offline');
 
 insert into leads (user_id, device_id, name, phone, trigger)
 select
