@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where the person's shell forbids it, each of thousands of processes would compile all of seqdev and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-growth bench-journal bench-audits lint lock docs clean
+.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-growth bench-journal bench-audits bench-rules lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -48,6 +50,9 @@ bench-growth: $(READY) ## Measure what commands cost as a host grows, by number 
 
 bench-journal: $(READY) ## Measure what commands cost beside a year of the journal
 	@$(BIN)/python -m tests.bench.journal
+
+bench-rules: $(READY) ## Compare a tick with ten rules set with one with none
+	@$(BIN)/python -m tests.bench.rules
 
 bench-audits: $(READY) ## Time every audit on a million contacts and three million messages
 	@$(BIN)/python -m tests.bench.audits

@@ -11,8 +11,10 @@ from typing import Any
 
 import psycopg
 import pytest
+import typer.main
 from psycopg.rows import namedtuple_row
 
+from seqdev import cli
 from seqdev.cli import main
 from seqdev.output import progress
 from seqdev.postgres import binaries as server_binaries
@@ -22,7 +24,7 @@ from tests.world import citus, worker
 from tests.world.cases import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.world.citus import pytest_runtest_setup as pytest_runtest_setup
 from tests.world.citus import pytest_terminal_summary as pytest_terminal_summary
-from tests.world.command import ROOT, Cli, Ran, Start, command, url
+from tests.world.command import Cli, Ran, Start, url
 from tests.world.folders import folder_in_memory
 from tests.world.forked import Forked
 from tests.world.generations import GENERATIONS
@@ -43,6 +45,24 @@ def _clean_environment() -> Iterator[None]:
         if citus.URL:
             # What takes a moment elsewhere may take long there, and says so.
             patch.setattr(progress, "_EVERY", 3600.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_made_once() -> Iterator[None]:
+    """A process makes the commands from their functions as it starts; this one starts thousands of times."""
+    make, make_one = typer.main.get_command, cli.Commands.get_command
+    root = make(cli.app)
+    made: dict[str, Any] = {}
+
+    def get_command(self: cli.Commands, context: object, name: str) -> Any:
+        if name not in made:
+            made[name] = make_one(self, context, name)
+        return made[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", lambda app: root if app is cli.app else make(app))
+        patch.setattr(cli.Commands, "get_command", get_command)
         yield
 
 
@@ -97,22 +117,42 @@ _TEMPLATE = f"host_template{citus.OWN}"
 _numbers = count(1)
 
 
+@pytest.fixture(scope="session")
+def manage(server: str) -> Iterator[Callable[[str], object]]:
+    """Runs a statement about databases, over a connection that is kept: each new one costs as much as a small test."""
+    connection: psycopg.Connection[Any] | None = None
+
+    def run(statement: str) -> None:
+        nonlocal connection
+        # A test may have ended all sessions of the server.
+        if connection is None or connection.closed:
+            connection = psycopg.connect(server, dbname="postgres", autocommit=True)
+        try:
+            connection.execute(statement.encode())
+        except psycopg.OperationalError:
+            if not connection.closed:
+                raise
+            run(statement)
+
+    yield run
+    if connection:
+        connection.close()
+
+
 @pytest.fixture
-def make_database(server: str) -> Iterator[Callable[[str], str]]:
+def make_database(server: str, manage: Callable[[str], object]) -> Iterator[Callable[[str], str]]:
     """Makes databases from a template, and drops them in the end; returns their URL."""
     made: list[str] = []
 
     def make(template: str = "template1") -> str:
         name = f"test{citus.OWN}_{next(_numbers)}"
-        with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"create database {name} template {template} strategy file_copy".encode())
+        manage(f"create database {name} template {template} strategy file_copy")
         made.append(name)
         return url(server, name)
 
     yield make
-    with psycopg.connect(server, dbname="postgres", autocommit=True) as connection:
-        for name in made:
-            connection.execute(f"drop database {name} with (force)".encode())
+    for name in made:
+        manage(f"drop database {name} with (force)")
 
 
 @pytest.fixture
@@ -184,17 +224,13 @@ def process() -> Cli:
     """The command line as a process of its own."""
 
     def run(*argv: str, stdin: str = "", **environment: str) -> Ran:
-        done = subprocess.run(
-            command(*argv),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env=os.environ | environment,
-            timeout=120,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        ended = Forked([str(argument) for argument in argv], **pipes, env=os.environ | environment)
+        try:
+            out, err = ended.communicate(stdin, timeout=120)
+        finally:
+            ended.kill()
+        return Ran(ended.returncode, out, err)
 
     return run
 

@@ -12,11 +12,12 @@ from seqdev.errors import Cancelled, SeqdevError
 from seqdev.postgres.engine import Database
 from seqdev.tick.backoff import Backoff, Search
 from seqdev.tick.batch import claim_batch
+from seqdev.tick.pace import Pace
 from seqdev.tick.work import Aside, Batch, Limits, Passed, Size, Totals, Work
 from seqdev.tick.worker import Worker, pause
 
 BACKLOG = 2_000
-"""Contacts in a batch from which on workers are worth their connections."""
+"""Contacts that a run has taken before workers are worth their connections."""
 
 PATIENCE = timedelta(seconds=3)
 """How long a run waits for devices that others hold. A killed tick's locks are gone much sooner."""
@@ -39,6 +40,7 @@ class Backlog:
     ) -> None:
         self.totals = Totals()
         self.backoff = Backoff(limits.batch_size)
+        self._pace = Pace(database.distributed)
         self._database = database
         self._work = work
         self._limits = limits
@@ -125,14 +127,13 @@ class Backlog:
                 )
                 return False
             if self._wants_workers(batch):
-                self._start_workers(size)
+                self._start_workers()
         if cancelled and not self.totals.claimed:
             raise cancelled
         return False
 
     def _size(self) -> Size:
-        # Until it is known how much there is, no more than what tells that workers are worth it.
-        contacts = self.backoff.size if self.totals.claimed else min(self.backoff.size, BACKLOG)
+        contacts = min(self.backoff.size, self._pace.contacts)
         if self._limits.max_messages is not None:
             contacts = min(contacts, self._limits.max_messages - self.totals.claimed)
         return Size(contacts, self.backoff.size)
@@ -186,6 +187,7 @@ class Backlog:
         self._leave(batch.exhausted, batch.passed)
         self._aside = replace(self._aside, floor=batch.floor)
         self.totals.add(batch)
+        self._pace.add(batch)
         self.backoff.succeeded(batch)
         self._report()
 
@@ -199,15 +201,15 @@ class Backlog:
         return (
             not self._workers
             and batch.others
-            and batch.claimed >= BACKLOG
+            and self.totals.claimed >= BACKLOG
             and self._limits.max_messages is None
         )
 
-    def _start_workers(self, size: Size) -> None:
+    def _start_workers(self) -> None:
         """As many as the limits allow, or as there can be."""
         try:
             for _ in range(self._limits.jobs - 1):
-                worker = Worker(self._database, self._work, size, self._deadline)
+                worker = Worker(self._database, self._work, self.backoff.size, self._deadline, self._pace)
                 worker.start()
                 self._workers.append(worker)
         except (SeqdevError, RuntimeError):

@@ -1,5 +1,6 @@
 """One batch in one transaction: lock devices, ask the gates, claim what is due, quarantine the refused."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.tick.backoff import Search
 from seqdev.tick.claims import Claim, Claiming, Claims, Moved, Own, Pick, claimed
 from seqdev.tick.held import Closed, close
+from seqdev.tick.pace import waited_for
 from seqdev.tick.quarantine import REFUSED_LATELY, Quarantine
 from seqdev.tick.work import Aside, Batch, Floor, Size, Work
 
@@ -70,11 +72,16 @@ def claim_batch(
     # Later than anything the holder before has written, or its messages would not count as in flight.
     transaction.now = max(row.locked_at for row in locked)
     transaction.wait_at_most(LOCK_WAIT)
+    began = time.monotonic()
     try:
         with transaction.cancellable():
             claiming = Claiming(transaction, work, size, steps, search, aside.passed.contacts)
             claiming.unassigned = locked[0].unassigned
-            return replace(_claim(claiming, locked[0].waiting, devices), floor=work.floor)
+            batch = _claim(claiming, locked[0].waiting, devices)
+            seconds = time.monotonic() - began
+            return replace(
+                batch, floor=work.floor, seconds=seconds, waited_for=waited_for(transaction, seconds)
+            )
     except Cancelled as error:
         error.devices = devices
         raise

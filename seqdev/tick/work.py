@@ -134,6 +134,10 @@ class Batch:
     passed: Passed = Passed()
     floor: Floor | None = None
     """Where the next batch may begin to look."""
+    seconds: float = 0.0
+    """How long it has held what it locked."""
+    waited_for: bool = False
+    """Whether another session waits for that, at its end."""
     complete: bool = True
     """Whether every contact was tried; false where the search for those refused was ended."""
 

@@ -9,6 +9,7 @@ from seqdev import signals
 from seqdev.errors import Held, Interrupted, SeqdevError
 from seqdev.postgres.engine import Database
 from seqdev.tick.batch import claim_batch
+from seqdev.tick.pace import Pace
 from seqdev.tick.work import Aside, Batch, Size, Totals, Work
 
 _FRUITLESS = 5
@@ -23,12 +24,13 @@ class Worker(threading.Thread):
     as a killed tick does.
     """
 
-    def __init__(self, database: Database, work: Work, size: Size, deadline: float) -> None:
+    def __init__(self, database: Database, work: Work, largest: int, deadline: float, pace: Pace) -> None:
         super().__init__(daemon=True)
         self._database = database.another()
         self._work = work
-        self._size = size
+        self._largest = largest
         self._deadline = deadline
+        self._pace = pace
         self._stopping = threading.Event()
         self._batches: SimpleQueue[Batch] = SimpleQueue()
         self.in_batch = False
@@ -75,13 +77,15 @@ class Worker(threading.Thread):
                     self.in_batch = True
                     if self._stopping.is_set() or time.monotonic() >= self._deadline:
                         return
-                    batch = claim_batch(transaction, self._work, self._size, aside, search=None)
+                    size = Size(min(self._largest, self._pace.contacts), self._largest)
+                    batch = claim_batch(transaction, self._work, size, aside, search=None)
             except Held:
                 batch = None
             if batch and not batch.waiting:
                 return
             if batch and batch.devices:
                 self._batches.put(batch)
+                self._pace.add(batch)
                 aside = Aside(aside.devices | batch.exhausted, floor=batch.floor)
                 fruitless = 0
             else:

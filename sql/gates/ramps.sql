@@ -176,8 +176,9 @@ from (
                                 and m.status not in ('pending', 'queued', 'processing', 'failed')
                                 and m.status <> all(:'failed'::text [])
                         ) as lately
-                        where not exists (
-                            select 1
+                        -- Each person by index, and no further than the limit: never all that the device has sent.
+                        left join lateral (
+                            select true as is_known
                             from broadcast_messages as m
                             where
                                 m.recipient_phone = lately.recipient_phone
@@ -185,7 +186,9 @@ from (
                                 and m.sent_at <= :'now'::timestamptz - interval '24 hours'
                                 and m.status not in ('pending', 'queued', 'processing', 'failed')
                                 and m.status <> all(:'failed'::text [])
-                        )
+                            limit 1
+                        ) as before on true
+                        where before.is_known is null
                         limit case :'counted'::text when 'limit' then rule.new_chats end
                     ) as m
                 )

@@ -563,12 +563,15 @@ from (
         case
             when w.status <> 'ok' and w.index_name is not null and r.is_partitioned is not true
                 then format(
-                    '%s if not exists %I on %I.%I (%s)%s',
+                    '%s if not exists %I on %I.%I (%s)%s%s',
                     w.making,
                     w.index_name,
                     w.schema_name,
                     w.table_name,
                     array_to_string(w.column_names, ', '),
+                    -- Phones come in no order. In an index that is built nearly full, the host's first writes split page
+                    -- after page, which takes longer than all the rest; it comes to these two thirds by itself.
+                    case when w.column_names[1] ~ 'phone$' then ' with (fillfactor = 70)' end,
                     ' where ' || w.predicate
                 )
         end,

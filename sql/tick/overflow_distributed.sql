@@ -370,16 +370,13 @@ vacant as materialized (
     where taken.room > taken.places
 ),
 
--- The places that each user's devices have left for anybody, the least loaded first, as one array: "seated" finds its
--- place by subscript. Joined row by row, where the planner expects few, each person would be compared with each place.
+-- How many places each user's devices have left for anybody.
 spare as materialized (
     select
         vacant.user_id,
-        count(free.place)::integer as places,
-        array_agg(vacant.id order by vacant.load + free.place, vacant.id) filter (where free.place > 0) as device_ids,
+        sum(greatest(vacant.chats, 0)) as places,
         bool_or(vacant.chats < vacant.room) as asks_known
     from vacant
-    left join lateral generate_series(1, vacant.chats) as free (place) on true
     group by vacant.user_id
 ),
 
@@ -575,13 +572,32 @@ numbered as materialized (
     from pick
 ),
 
+-- These places, the least loaded first, as one array: "seated" finds its place by subscript. Joined row by row, where the
+-- planner expects few, each person would be compared with each place. No more of them than there are people, however
+-- much room there is.
+seat as materialized (
+    select
+        vacant.user_id,
+        array_agg(vacant.id order by vacant.load + free.place, vacant.id) as device_ids
+    from vacant
+    inner join (
+        select
+            numbered.user_id,
+            count(*)::integer as people
+        from numbered
+        group by numbered.user_id
+    ) as line on vacant.user_id = line.user_id
+    cross join lateral generate_series(1, least(vacant.chats, line.people)) as free (place)
+    group by vacant.user_id
+),
+
 -- The place's device alone goes on: the array would be copied with each person.
 seated as materialized (
     select
         numbered.*,
-        spare.device_ids[numbered.place] as device_id
+        seat.device_ids[numbered.place] as device_id
     from numbered
-    inner join spare on numbered.user_id = spare.user_id
+    left join seat on numbered.user_id = seat.user_id
 ),
 
 -- Whom devices with room for people they know do know.

@@ -43,10 +43,11 @@ OF_LIMIT, OF_PEER, IDLE_SECONDS, SHUT_SECONDS, MEMORY_GROWTH = 0.8, 10.0, 0.7, 1
 
 
 class Cost(NamedTuple):
-    """What a process took."""
+    """What a process took; ``cpu``: seconds of its own, without the server's."""
 
     seconds: float
     megabytes: float
+    cpu: float
 
 
 @dataclass
@@ -150,7 +151,8 @@ def measure(command: list[str]) -> Cost:
         if child.returncode != 0:
             said.seek(0)
             sys.exit(f"{' '.join(command[:4])} … ended with {child.returncode}: {said.read().decode()}")
-    return Cost(seconds, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024 * 1024))
+    megabytes = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024 * 1024)
+    return Cost(seconds, megabytes, usage.ru_utime + usage.ru_stime)
 
 
 def contest(server: Server, contacts: int, part: int, rounds: int) -> tuple[list[Result], float]:

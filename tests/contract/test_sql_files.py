@@ -132,6 +132,13 @@ def untouched(server: str, template: str) -> Iterator[str]:
         connection.execute(f"drop database {name} with (force)".encode())
 
 
+@pytest.fixture(scope="module")
+def session(untouched: str) -> "Iterator[psycopg.Connection[typing.Any]]":
+    """One session for all files: each new one would read the catalogues anew."""
+    with psycopg.connect(untouched) as connection:
+        yield connection
+
+
 @pytest.mark.cases(40)
 @pytest.mark.parametrize("path", FILES)
 def test_psql_runs_the_file_on_its_defaults(path: str, untouched: str) -> None:
@@ -160,23 +167,24 @@ def python_type(hint: object) -> object:
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_columns_and_types_are_the_fields_of_the_dataclass(path: str, untouched: str) -> None:
+def test_columns_and_types_are_the_fields_of_the_dataclass(
+    path: str, session: "psycopg.Connection[typing.Any]"
+) -> None:
     query = owner(base(here(path)))
     if query.statement.text.split("*/")[1].strip().lower().startswith("copy"):
         pytest.skip("COPY takes rows, it returns none")
-    with psycopg.connect(untouched) as connection:
-        connection.execute(HOSTS_OWN.get(path, "select").encode())
+    with session.transaction(force_rollback=True):
+        session.execute(HOSTS_OWN.get(path, "select").encode())
         for name in needed(path):
             statement = at(owner(name))
             for text in (*statement.before, statement.text):
-                connection.execute(text.encode(), statement.bind({}))
+                session.execute(text.encode(), statement.bind({}))
         statement = at(query)
-        given = binds(connection, query)
+        given = binds(session, query)
         for text in statement.before:
-            connection.execute(text.encode(), given)
-        cursor = connection.execute(statement.text.encode(), given)
+            session.execute(text.encode(), given)
+        cursor = session.execute(statement.text.encode(), given)
         columns = [(column.name, PYTHON_TYPES[type_name(column)]) for column in cursor.description or ()]
-        connection.rollback()
     if query.row is types.NoneType:
         assert columns == []
         return

@@ -120,6 +120,7 @@ STOPS: dict[str, tuple[str, Callable[[Scene], object]]] = {
 }
 
 
+@pytest.mark.cases(13)
 @pytest.mark.parametrize("reason", STOPS)
 def test_every_gate_stops_with_the_ticks_own_reason(scene: Scene, seqdev: Cli, reason: str) -> None:
     scene.host.rule("policy", "strict")
@@ -256,6 +257,7 @@ def test_the_policies_by_their_table(scene: Scene, seqdev: Cli) -> None:
     assert [one[:2] for one in plan()] == [("not_due", "no_device")] * 4
 
 
+@pytest.mark.thorough
 def test_the_first_gate_that_stops_is_the_decision_of_the_dry_run(host: Host, seqdev: Cli) -> None:
     """A zoo of contacts: device by device, explain and tick --dry-run count the same reasons."""
     chance = random.Random(5)

@@ -123,7 +123,7 @@ def happenings(world: World, chosen: random.Random) -> list[Callable[[], None]]:
     ]
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", range(8))
 def test_what_is_said_of_then_was_said_then(host: Host, seqdev: Cli, seed: int, number: int) -> None:
     chosen = random.Random(seed + number)

@@ -215,7 +215,7 @@ class World:
         return self.rng.choice([24, 24, 24, 36, 48, 1, 5, 0, None])
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("policies", [("queue", "strict"), ("queue",), ("strict",)], ids="/".join)
 def test_each_device_sends_on_each_day_what_was_foretold(
     host: Host, seqdev: Cli, seed: int, policies: tuple[str, ...]

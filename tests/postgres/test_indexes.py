@@ -104,6 +104,17 @@ def test_an_index_by_which_the_rows_are_not_found_does_not_count(case: str, host
     assert found[f"index {own}"]["remedy"].startswith(f"create index concurrently if not exists {own} ")
 
 
+def test_indexes_by_phone_are_built_with_room_for_the_writes_of_the_host(host: Host) -> None:
+    found = host.rows(
+        "select relname from pg_class where relkind = 'i' and relname ~ '^seqdev' and reloptions = '{fillfactor=70}'"
+    )
+    assert {name for (name,) in found} == {
+        "seqdev_contacts_phone",
+        "seqdev_leads_phone",
+        "seqdev_messages_person",
+    }
+
+
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("case", ["other rows", "columns in another order", "an expression"])
 def test_an_index_of_the_right_name_on_something_else_is_made_anew(

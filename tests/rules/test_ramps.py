@@ -130,6 +130,7 @@ def test_a_warm_up_is_kept_as_it_is_read(host: Host, seqdev: Cli, device: UUID) 
         assert host.value("select value from seqdev.rule where name = 'warm_up'") == kept
 
 
+@pytest.mark.thorough
 def test_eight_ticks_at_once_never_exceed_a_warm_up(
     host: Host, connect: Any, device: UUID, without_delay: None
 ) -> None:

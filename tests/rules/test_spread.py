@@ -305,6 +305,7 @@ def eight_ticks(host: Host, number: int) -> None:
     assert left >= 20 * (sum(wave) // 60 or 1) * 0.6, "paced more slowly than the limit"
 
 
+@pytest.mark.thorough
 def test_eight_ticks_at_once_never_exceed_the_hour_by_when_messages_leave(host: Host, device: UUID) -> None:
     eight_ticks(host, 2)
 

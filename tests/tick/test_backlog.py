@@ -19,6 +19,7 @@ from tests.world.forked import Forked
 from tests.world.host import Host
 from tests.world.obstacles import slow
 from tests.world.sessions import TICKING
+from tests.world.waiting import until
 
 DUE = 1_000
 LARGE = 6_000
@@ -248,10 +249,7 @@ def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqd
     process = shared(host)
     process.kill()
     process.communicate()
-    began = time.monotonic()
-    while host.value(TICKING):
-        assert time.monotonic() - began < 10
-        time.sleep(0.01)
+    until(lambda: not host.value(TICKING), "the connections to end")
     assert host.value(MESSAGES) < LARGE
     assert host.broken_promises() == []
     assert seqdev("tick").code == 0

@@ -663,11 +663,12 @@ def profile(**options: Any) -> settings:
     )
 
 
+@pytest.mark.parametrize("examples", [3, pytest.param(8, marks=pytest.mark.thorough)])
 def test_whatever_happens_enrolments_and_ticks_do_what_the_domain_says(
-    ticking: type[Ticking],
+    ticking: type[Ticking], examples: int
 ) -> None:
     run_state_machine_as_test(
-        ticking, settings=profile(derandomize=True, max_examples=8, stateful_step_count=7)
+        ticking, settings=profile(derandomize=True, max_examples=examples, stateful_step_count=7)
     )
 
 
@@ -795,10 +796,12 @@ def worlds(ticking: type[Ticking], seed: int, number: int) -> Counter[str]:
     return met
 
 
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_what_foretells_a_tick_agrees_with_it_in_random_worlds_with_random_rules(
-    ticking: type[Ticking],
+    ticking: type[Ticking], number: int
 ) -> None:
-    worlds(ticking, 1, 3)
+    worlds(ticking, number, 1)
 
 
 @pytest.mark.load

@@ -34,6 +34,7 @@ def elsewhere(request: pytest.FixtureRequest, host: Host, monkeypatch: pytest.Mo
     return host
 
 
+@pytest.mark.cases(3)
 @about_naive
 def test_seven_hours_ahead_is_not_due_whoever_says_kuala_lumpur(elsewhere: Host, seqdev: Cli) -> None:
     user = elsewhere.user()
@@ -44,6 +45,7 @@ def test_seven_hours_ahead_is_not_due_whoever_says_kuala_lumpur(elsewhere: Host,
     assert due(seqdev, "--timezone", ZONE) == 1
 
 
+@pytest.mark.cases(3)
 @about_naive
 def test_the_zone_also_rules_what_is_written(elsewhere: Host, seqdev: Cli) -> None:
     user = elsewhere.user()

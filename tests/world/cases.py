@@ -1,19 +1,27 @@
 """Which cases of a test the default suite tries."""
 
+import os
+
 import pytest
+
+CASES = 2
+"""Of a test on a database of its own that says nothing else: what a case costs there is many times its share of proof."""
+
+ELSEWHERE = ("SEQDEV_TEST_GENERATION", "SEQDEV_TEST_CITUS_URL")
+"""Where the tests run on another host than usual, all of these are tried."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test with ``cases(n)``, n cases spread evenly stay in the default suite."""
+    """Of a test with ``cases(n)``, n cases spread evenly stay in the default suite; of others on a database, ``CASES``."""
     cases: dict[str, list[pytest.Item]] = {}
+    samples = not any(os.environ.get(name) for name in ELSEWHERE)
     for item in items:
-        if item.get_closest_marker("cases"):
+        if item.get_closest_marker("cases") or (samples and "database" in getattr(item, "fixturenames", ())):
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for all_cases in cases.values():
         marker = all_cases[0].get_closest_marker("cases")
-        assert marker
-        number = marker.args[0]
+        number = marker.args[0] if marker else CASES
         kept = {place * len(all_cases) // number for place in range(number)}
         for place, item in enumerate(all_cases):
             if place not in kept:
