@@ -571,7 +571,7 @@ from (
                     array_to_string(w.column_names, ', '),
                     -- Phones come in no order. In an index that is built nearly full, the host's first writes split page
                     -- after page, which takes longer than all the rest; it comes to these two thirds by itself.
-                    case when w.column_names[1] ~ 'phone$' then ' with (fillfactor = 70)' end,
+                    case when w.column_names[1] ~ 'phone$' and w.predicate is null then ' with (fillfactor = 70)' end,
                     ' where ' || w.predicate
                 )
         end,
