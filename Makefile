@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Where the person's shell forbids it, each of thousands of processes would compile all of seqdev and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-audits bench-rules lint lock docs clean
+.PHONY: demo test pythons thorough generations faults load mutants bench bench-host bench-growth bench-journal bench-audits bench-rules lint lock docs clean
 
 demo: $(READY) ## Show the main job on an embedded Postgres
 	@$(BIN)/seqdev demo
@@ -44,6 +44,12 @@ bench: $(READY) ## Compare a tick with a bare statement and with a row-at-a-time
 
 bench-host: $(READY) ## Measure what the host pays for seqdev's indexes, and beside a tick
 	@$(BIN)/python -m tests.bench.host
+
+bench-growth: $(READY) ## Measure what commands cost as a host grows, by number of contacts
+	@$(BIN)/python -m tests.bench.growth
+
+bench-journal: $(READY) ## Measure what commands cost beside a year of the journal
+	@$(BIN)/python -m tests.bench.journal
 
 bench-rules: $(READY) ## Compare a tick with ten rules set with one with none
 	@$(BIN)/python -m tests.bench.rules

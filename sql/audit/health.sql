@@ -108,12 +108,18 @@ from (
         and (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
 ) as due
 cross join (
-    select max(r.finished_at) as last
-    from seqdev.run as r
-    where
-        r.command = 'tick'
-        and r.finished_at is not null
-        -- As in sql/journal/list.sql.
-        and (r.exit_code is null or r.exit_code in (0, 3, 141))
+    select max(late.finished_at) as last
+    from (
+        -- Ticks overlap, but the last to end is one of the last to begin: these are found by their index.
+        select r.finished_at
+        from seqdev.run as r
+        where
+            r.command = 'tick'
+            and r.finished_at is not null
+            -- As in sql/journal/list.sql.
+            and (r.exit_code is null or r.exit_code in (0, 3, 141))
+        order by r.started_at desc
+        limit 1000
+    ) as late
 ) as ticked
 left join seqdev.pause as p on p.resumed_at is null;

@@ -41,7 +41,7 @@ with entry as materialized (
         and e.trigger is not null
 ),
 
--- Written in another way than WhatsApp does.
+-- Written in another way than WhatsApp does. The conditions are those of explain/spellings.sql.
 odd_lead as materialized (
     select
         l.id,
@@ -64,7 +64,10 @@ odd_lead as materialized (
     ) as person
     where
         l.user_id in (select e.user_id from entry as e)
-        and (l.phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and l.phone ~ :'national'::text)
+        and (
+            l.phone ~ '^0|[^0-9]'
+            or left(:'national'::text, 2) not in ('(?', '^0') and l.phone ~ :'national'::text
+        )
         and person.digits ~ '^[0-9]{6,15}$'
 ),
 
@@ -90,7 +93,10 @@ odd_contact as materialized (
     ) as person
     where
         sc.sequence_id in (select e.sequence_id from entry as e)
-        and (sc.contact_phone ~ '^0|[^0-9]' or :'national'::text <> '(?!)' and sc.contact_phone ~ :'national'::text)
+        and (
+            sc.contact_phone ~ '^0|[^0-9]'
+            or left(:'national'::text, 2) not in ('(?', '^0') and sc.contact_phone ~ :'national'::text
+        )
         and person.digits ~ '^[0-9]{6,15}$'
 ),
 

@@ -311,6 +311,14 @@ index_needed (position, schema_name, table_name, index_name, column_names, predi
         ),
         (407, :'schema'::text, 'leads', 'seqdev_leads_phone', '{phone}', null, 'the story of a person'),
         (
+            407, :'schema'::text, 'leads', 'seqdev_leads_odd', '{phone}', 'phone ~ ''^0|[^0-9]''',
+            'a person under other spellings of the phone'
+        ),
+        (
+            407, :'schema'::text, 'sequence_contacts', 'seqdev_contacts_odd', '{contact_phone}',
+            'contact_phone ~ ''^0|[^0-9]''', 'a person under other spellings of the phone'
+        ),
+        (
             408, :'schema'::text, 'broadcast_messages', 'seqdev_messages_created', '{created_at}', null,
             'the audits of the last hours'
         ),
@@ -563,7 +571,7 @@ from (
                     array_to_string(w.column_names, ', '),
                     -- Phones come in no order. In an index that is built nearly full, the host's first writes split page
                     -- after page, which takes longer than all the rest; it comes to these two thirds by itself.
-                    case when w.column_names[1] ~ 'phone$' then ' with (fillfactor = 70)' end,
+                    case when w.column_names[1] ~ 'phone$' and w.predicate is null then ' with (fillfactor = 70)' end,
                     ' where ' || w.predicate
                 )
         end,

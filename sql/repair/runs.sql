@@ -21,24 +21,20 @@
 \if :{?runs} \else \set runs '{}' \endif
 \if :{?undoable} \else \set undoable 'false' \endif
 \if :{?most} \else \set most '20' \endif
-with recursive counted as materialized (
-    select
-        ch.run_id,
-        count(*) as changes
-    from seqdev.change as ch
-    group by ch.run_id
-),
-
-undoing as materialized (
+with recursive undoing as materialized (
     select
         r.id,
         r.started_at,
         substring(r.command from 13)::uuid as undoes,
         c.changes
     from seqdev.run as r
-    inner join counted as c on r.id = c.run_id
+    cross join lateral (
+        select count(*) as changes
+        from seqdev.change as ch
+        where ch.run_id = r.id
+    ) as c
     -- The first is what its index is about.
-    where r.command like 'repair undo %' and r.command ~ '^repair undo [-0-9a-f]{36}$'
+    where r.command like 'repair undo %' and r.command ~ '^repair undo [-0-9a-f]{36}$' and c.changes > 0
 ),
 
 -- An undo of an undo takes back what that one has brought back, and so on.
@@ -63,6 +59,66 @@ back as materialized (
         sum(a.brought_back) as undone
     from ancestry as a
     group by a.ancestor_id
+),
+
+-- Undone as a whole.
+taken_back as materialized (
+    select back.ancestor_id
+    from back
+    where
+        back.undone > 0
+        and back.undone >= (
+            select count(*)
+            from seqdev.change as ch
+            where ch.run_id = back.ancestor_id
+        )
+),
+
+-- Asked for twice, for those to return and for their number: the first ends after few. A year has millions of runs, and
+-- more changes: these are counted only of what is returned, or was undone.
+chosen as not materialized (
+    select r.*
+    from seqdev.run as r
+    where
+        exists (
+            select 1
+            from seqdev.change as ch
+            where ch.run_id = r.id
+        )
+        and (:'runs'::uuid [] = '{}' or r.id = any(:'runs'::uuid []))
+        and (
+            not :'undoable'::boolean
+            or r.command <> 'tick'
+            and r.command !~ '^repair undo '
+            and r.id not in (select t.ancestor_id from taken_back as t)
+        )
+),
+
+-- Each run that has changed anything once, by hopping from one to the next in the index.
+changing (run_id) as (
+    (
+        select ch.run_id
+        from seqdev.change as ch
+        order by ch.run_id
+        limit 1
+    )
+    union all
+    select (
+        select ch.run_id
+        from seqdev.change as ch
+        where ch.run_id > c.run_id
+        order by ch.run_id
+        limit 1
+    )
+    from changing as c
+    where c.run_id is not null
+),
+
+listed as materialized (
+    select c.*
+    from chosen as c
+    order by c.started_at desc, c.id
+    limit nullif(:'most', '')::integer
 )
 
 select
@@ -81,10 +137,21 @@ select
     undo.started_at as undone_at,
     r.os_user || '@' || r.host as who,
     coalesce(r.why, r.counts ->> 'why') as why,
-    (count(*) over ())::integer as total
-from counted as c
-inner join seqdev.run as r on c.run_id = r.id
-left join back on c.run_id = back.ancestor_id
+    counted.total
+from listed as r
+cross join lateral (
+    select count(*) as changes
+    from seqdev.change as ch
+    where ch.run_id = r.id
+) as c
+cross join (
+    select
+        case
+            when :'undoable'::boolean or :'runs'::uuid [] <> '{}' then (select count(*) from chosen)
+            else (select count(changing.run_id) from changing)
+        end::integer as total
+) as counted
+left join back on r.id = back.ancestor_id
 left join lateral (
     select
         u.id,
@@ -95,11 +162,4 @@ left join lateral (
     order by u.started_at desc, u.id
     limit 1
 ) as undo on true
-where
-    (:'runs'::uuid [] = '{}' or r.id = any(:'runs'::uuid []))
-    and (
-        not :'undoable'::boolean
-        or r.command <> 'tick' and r.command !~ '^repair undo ' and coalesce(back.undone, 0) < c.changes
-    )
-order by r.started_at desc, r.id
-limit nullif(:'most', '')::integer;
+order by r.started_at desc, r.id;

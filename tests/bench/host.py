@@ -4,27 +4,25 @@
 
 The host's own work, a row at a time by four connections and as one campaign's batch, on two databases that differ in
 seqdev's indexes alone, in pairs, by turns. Then single-row updates of the host's beside a tick on a backlog: how long each
-of them took. Writes docs/host-costs.md. Exit code 1: an aim is missed by more than noise.
+of them took. Writes its part of docs/host-costs.md. Exit code 1: an aim is missed by more than noise.
 """
 
 import argparse
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from tabulate import tabulate
 
 from seqdev.postgres import binaries as server_binaries
-from tests.bench.bench import HERE, NOISE, ROOT, Server, say, started
+from tests.bench import page
+from tests.bench.bench import HERE, NOISE, Server, say, started
 
-PAGE = ROOT / "docs" / "host-costs.md"
 WORK = {
     "insert a message": "insert.sql",
     "mark a message as sent": "sent.sql",
@@ -187,9 +185,7 @@ def main() -> int:
         count, took, latencies = beside(host)
     cuts = statistics.quantiles(latencies, n=100)
     p50, p99, most = cuts[49], cuts[98], max(latencies)
-    text = f"""# What does seqdev cost its host?
-
-Written by `make bench-host` on {datetime.now(UTC):%Y-%m-%d}: PostgreSQL {version}, {platform.machine()}, {given.contacts:,}
+    text = f"""{page.where("host", version)}, {given.contacts:,}
 contacts, {given.messages:,} messages, {given.devices:,} devices; {given.rounds} pairs of {given.seconds} seconds, by turns.
 
 How many times as long the host's own work takes with seqdev's indexes ({", ".join(f"`{name}`" for name in dropped)}) as
@@ -211,7 +207,7 @@ Beside a tick on {given.due:,} due contacts, which took {took:.1f} s, {count:,} 
 took p50 {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.0f} ms. An update of a contact that a batch has claimed waits for the
 end of that batch: the tick sees that at its end, and takes less from then on.
 """
-    PAGE.write_text(text)
+    page.put("host", text)
     print(text)
     worst = max(statistics.median(ratios) for _, ratios in pairs)
     aims = ((worst, COST), (p99, P99), (most, MAX))

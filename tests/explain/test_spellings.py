@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.faults.world import wait
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -116,3 +117,29 @@ def test_a_national_number_is_read_as_the_rule_says(
         assert calls(seqdev, asked) == {NATIONAL: ("same_person", DIGITS), DIGITS: ("already_in", None)}
     # An international one is not a national one, whatever it begins with.
     assert seqdev("explain", "+0123456789").code == 3
+
+
+@pytest.mark.plain("its shards have indexes of their own")
+@pytest.mark.parametrize("region", [None, "MY"])
+def test_however_many_people_there_are_other_spellings_are_found_by_their_indexes(
+    host: Host, seqdev: Cli, region: str | None
+) -> None:
+    user = host.user()
+    host.lead(user, host.device(user), SPELLINGS[0], "WARM")
+    if region:
+        host.rule("region", region)
+    # Of so few rows it would read all.
+    host.rows(f"alter database {host.connection.info.dbname} set enable_seqscan = off")
+
+    def used() -> dict[str, int]:
+        return dict(
+            host.rows(
+                "select indexrelname, idx_scan from pg_stat_user_indexes where indexrelname like '%\\_odd'"
+            )
+        )
+
+    story(seqdev, DIGITS)
+    # The server counts with some delay.
+    wait(lambda: min(used().values()) > 0)
+    assert used().keys() == {"seqdev_leads_odd", "seqdev_contacts_odd"}
+    assert min(used().values()) > 0, used()

@@ -15,6 +15,14 @@ select
 from seqdev.run as r
 where
     starts_with(r.id::text, lower(:'beginning'::text))
+    -- As in sql/journal/find.sql.
+    and r.id between
+    case
+        when :'beginning'::text ~* '^[-0-9a-f]{0,36}$' then rpad(left(replace(:'beginning'::text, '-', ''), 32), 32, '0')::uuid
+    end
+    and case
+        when :'beginning'::text ~* '^[-0-9a-f]{0,36}$' then rpad(left(replace(:'beginning'::text, '-', ''), 32), 32, 'f')::uuid
+    end
     and (not :'changing'::boolean or exists (select 1 from seqdev.change as c where c.run_id = r.id))
 order by r.started_at desc
 limit 50;
