@@ -66,7 +66,7 @@ def bloat(host: Host) -> None:
     with psycopg.connect(host.url) as reader:
         reader.execute("set transaction isolation level repeatable read")
         reader.execute("select count(*) from sequence_contacts")
-        for _ in range(8):
+        for _ in range(14):
             host.rows(
                 "update sequence_contacts set next_trigger_time = next_trigger_time + interval '1 hour'"
             )
