@@ -13,7 +13,7 @@ HOLD = 0.2
 FIRST = LEAST = 1_000
 """Contacts that a batch may take at first, and in any case. With fewer, it mostly locks devices."""
 
-CALM, CALMER = 3.0, 15.0
+CALM, CALMER = 0.5, 15.0
 """Seconds without anybody waiting before larger batches are tried: at first, and once somebody has waited."""
 
 
