@@ -37,7 +37,7 @@
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
-set local citus.enable_deadlock_prevention = off;
+select set_config('citus.enable_deadlock_prevention', 'off', true) as deadlock_prevention;
 
 -- In a statement without a table, which runs on the coordinator and before the others: what is counted after it has all
 -- that the holder before has written.

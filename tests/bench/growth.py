@@ -84,6 +84,9 @@ class Grown:
         self.server.psql(self.name, "growth/lost.sql", number=number, people=self.work)
 
     def steps(self) -> None:
+        """A sequence of 500 steps, and nobody due."""
+        # Those whom enrolment has left.
+        self.server.tick(self.name)
         self.server.psql(self.name, "growth/steps.sql")
 
 
