@@ -52,6 +52,11 @@ class Table:
     rows: Iterable[Any]
     single: bool = False
 
+    @property
+    def title(self) -> str:
+        """The name as people read it."""
+        return self.name.replace("_", " ")
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -153,7 +158,7 @@ class Writer:
                 screen.say(part)
             elif rows := list(self.values(part)):
                 if titled:
-                    screen.title(part.name.replace("_", " "))
+                    screen.title(part.title)
                 (screen.record if part.single else screen.grid)(part.row, rows)
         return screen.lost() if screen else ""
 
@@ -177,8 +182,7 @@ class Writer:
             lines = [tuple(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line) for line in lines]
             names = names or ["field", "value"]
         if titled:
-            title = table.name.replace("_", " ")
-            out.write(f"\n{title}\n\n" if self.format is Format.TABLE else f"\n**{title}**\n\n")
+            out.write(f"\n{table.title}\n\n" if self.format is Format.TABLE else f"\n**{table.title}**\n\n")
         style = "pipe" if self.format is Format.MARKDOWN else "plain" if table.single else "simple"
         out.write(tabulate(lines, names, tablefmt=style, disable_numparse=True, colalign=align))
         out.write("\n")

@@ -3,19 +3,19 @@
     python -m tests.bench.rules [--due N] [--devices N] [--rounds N]
 
 The same tick, under the same policy, on copies of two databases that differ in their rules alone, by turns; no limit
-binds, and the window is open, so that both write the same messages. Counted is the CPU time of the client and of its
-backends, which other work on the machine lengthens least. Linux only. Exit code 1: the aim is missed by more than noise.
+binds, and the window is open, so that both write the same messages. Counted is the CPU time of the client and of the
+server, which other work on the machine lengthens least. Exit code 1: the aim is missed by more than noise.
 """
 
 import argparse
-import os
 import statistics
 import sys
-from pathlib import Path
 
 from tabulate import tabulate
 
+from seqdev.postgres import embedded
 from tests.bench.bench import HERE, NOISE, Aim, Server, say, started
+from tests.bench.effort import processors, quiet
 from tests.world import hours
 
 RULES = {
@@ -34,20 +34,14 @@ COST = 1.10
 """The aim: times the CPU time of a tick without rules, at most."""
 
 
-def backends(folder: Path) -> float:
-    """CPU seconds of all processes of the server that have ended."""
-    postmaster = int((folder / "postmaster.pid").read_text().splitlines()[0])
-    words = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[13]) + int(words[14])) / os.sysconf("SC_CLK_TCK")
-
-
 def tick(server: Server, template: str) -> tuple[float, list[tuple[object, ...]]]:
     """CPU seconds of a tick on a copy of ``template``, and what the copy looks like then."""
-    folder = Path(server.run("show data_directory")[0][0])
+    pid = embedded.status().pid
+    assert pid
     with server.copy(template) as database:
-        before = backends(folder)
+        before = processors(pid)
         own = server.tick(database).cpu
-        took = own + backends(folder) - before
+        took = own + processors(pid) - before
         return took, server.run((HERE / "state.sql").read_text(), database)
 
 
@@ -59,6 +53,7 @@ def main() -> int:
     given = parser.parse_args()
     with started() as server:
         ((version,),) = server.run("show server_version")
+        quiet(server)
         say(f"PostgreSQL {version}; {given.due:,} due contacts of {given.devices:,} devices")
         server.make("plain", users=given.devices // 10, devices=given.devices, due=given.due)
         server.seqdev("plain", "rules", "set", "policy", "reassign", "--yes")
