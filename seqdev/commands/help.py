@@ -70,6 +70,7 @@ def help(
                 fill(line, width_of(sys.stdout), subsequent_indent=" " * begins, break_on_hyphens=False)
             )
         return Exit.DONE
+    topic = topic.lower()
     if topic in TOPICS:
         _show(text(TOPICS[topic]))
         return Exit.DONE
