@@ -111,7 +111,7 @@ def find(
 
 
 def _spellings(text: str) -> list[str]:
-    """``text`` as it was typed, then with each accent in its letter, and beside it: people see no difference."""
+    """``text`` as it was typed, then with each accent in its letter, and beside it, which look alike."""
     if text.isascii():
         return [text]
     return list(dict.fromkeys([text, normalize("NFC", text), normalize("NFD", text)]))
