@@ -1,5 +1,6 @@
 """What a command imports before it does anything: each costs every minute's tick."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,3 +63,28 @@ def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
 @pytest.mark.usefixtures("database")
 def test_a_command_that_connects_imports_both() -> None:
     assert imported("tick") == "psycopg sqlalchemy"
+
+
+START = 0.3
+"""Seconds of the processor that --help and the script of a completion may take."""
+
+
+def processor(*arguments: str) -> float:
+    """Seconds of the processor that a command line takes, whatever else the machine does meanwhile."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "seqdev", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("arguments", [["--help"], ["completion", "bash"]], ids=str)
+def test_help_and_completion_start_at_once(arguments: "list[str]") -> None:
+    # The quickest counts: a busy machine makes a processor slower, and never quicker.
+    assert min(processor(*arguments) for _ in range(12)) < START
