@@ -122,6 +122,29 @@ def test_a_row_that_only_the_host_knows_of_is_not_known(host: Host, seqdev: Cli)
     assert [one["finding"] for one in found["writers"]] == ["no_contact"]
 
 
+def test_who_was_not_done_only_then_is_looked_at_too(host: Host, seqdev: Cli) -> None:
+    """Who is done now, and was long before, but had been brought back meanwhile: only the journal tells."""
+    user = host.user()
+    device = host.device(user)
+    host.simple_sequence(user)
+    host.lead(user, device, "60120000001", "WARM")
+    assert seqdev("enroll", "--yes").code == 0
+    assert seqdev("tick").code == 0
+    history.pass_time(host, timedelta(days=3))
+    ran = seqdev("contacts", "restart", "60120000001", "--sequence", "warm", "--yes", "--why", "test")
+    assert ran.code == 0, ran.err
+    history.pass_time(host, timedelta(hours=1))
+    assert seqdev("repair", "undo", "last", "--yes").code == 0
+    history.pass_time(host, timedelta(minutes=10))
+    (row,) = host.rows(
+        "select status, completed_at < now() at time zone 'UTC' - interval '2 days' as long_ago from sequence_contacts"
+    )
+    assert (row.status, row.long_ago) == ("completed", True)
+    assert seqdev("audit", "contacts", "--at", "5m").code == 0
+    found = json.loads(seqdev("audit", "contacts", "--at", "30m", "--format", "json").out)["contacts"]
+    assert [(one["phone"], one["finding"]) for one in found] == [("60120000001", "not_known")]
+
+
 def test_who_had_written_back_by_then(host: Host, seqdev: Cli) -> None:
     inbox = Inbox(host)
     user = host.user()
