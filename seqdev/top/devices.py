@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,6 +17,8 @@ from textual.screen import Screen as Page
 from textual.widgets import DataTable, Input, Static
 
 from seqdev.errors import SeqdevError
+from seqdev.output.columns import Named
+from seqdev.output.layout import cut
 from seqdev.output.text import visible
 from seqdev.output.tones import Tone, Toned, tone
 from seqdev.output.words import duration, number
@@ -30,6 +33,8 @@ _SHARE = 9
 """How many times as long as an answer has taken nothing is asked."""
 _LISTED = 200
 """Devices on the screen, at most: the others are found with the filter."""
+_NAME = 3
+"""A name takes a part of the screen's width, at most: one in so many. What decides stands beside it."""
 _MARGIN = timedelta(seconds=1)
 _STYLES = {
     Tone.CRITICAL: "bold red",
@@ -54,12 +59,13 @@ _SORTS: dict[str, Callable[[Device], Any]] = {
 
 _KEYS = """\
 arrows  move, sideways too; PgUp and PgDn by a page
-Enter   the people of the device; then the story of the person
+Enter   the device's people; then a person's story
 Esc     back
 s       sort by the next column
 r       the other way round
 /       only devices with these letters; Esc: all
 space   hold still, and go on
+…       a longer name: Enter shows all of it
 ?       these keys
 q       end
 """
@@ -129,8 +135,9 @@ class Devices(Page[None]):
         table.clear(columns=True)
         table.add_columns(*(_title(name, self._sort) for name in _COLUMNS))
         names = Counter(one.device for one in self._snapshot.devices)
+        room = self.size.width // _NAME
         for one in devices[:_LISTED]:
-            cells = _cells(one, self._snapshot.at, names[one.device] == 1)
+            cells = _cells(one, self._snapshot.at, _name(one, names[one.device] == 1, room))
             table.add_row(*cells, key=str(one.device_id))
         if at is not None and at in (str(one.device_id) for one in devices[:_LISTED]):
             place = table.get_row_index(at)
@@ -238,8 +245,16 @@ def _title(name: str, sort: str) -> Text:
     return Text(f"{name} *" if name == sort else name)
 
 
-def _cells(device: Device, now: datetime, alone: bool) -> list[Text]:
-    """``alone``: no other device has its name, so that it needs no id."""
+def _name(device: Device, alone: bool, room: int) -> str:
+    """What to call ``device`` in ``room`` characters; ``alone``: no other has its name, it needs no id."""
+    named = Named(device.device, device.device_id)
+    name = visible(named.called)
+    identity = "" if alone and named.called == named.name else f" {str(named.id)[:8]}"
+    fits = cell_len(name + identity) <= room
+    return (name if fits else cut(name, room - len(identity), cell_len, "…")) + identity
+
+
+def _cells(device: Device, now: datetime, name: str) -> list[Text]:
     one = view.line(device, now)
     overdue = "" if one.overdue_for is None else duration(one.overdue_for)
     numbers = (
@@ -251,7 +266,7 @@ def _cells(device: Device, now: datetime, alone: bool) -> list[Text]:
         (one.drained_in, _style(tone(one.drained_in))),
     )
     return [
-        Text(visible(device.device if alone and device.device else str(one.device))),
+        Text(name),
         Text(one.state, _style(tone(one.state))),
         *(Text(words, style, justify="right") for words, style in numbers),
         Text(visible(one.status), "dim"),

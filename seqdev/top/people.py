@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,6 +14,7 @@ from textual.widgets import DataTable, Static
 
 from seqdev.explain import explain
 from seqdev.explain import view as explain_view
+from seqdev.output.layout import cut
 from seqdev.output.render import Format, Writer
 from seqdev.output.text import mask, visible
 from seqdev.output.words import number
@@ -65,7 +67,7 @@ class People(Page[None]):
             cells = (
                 mask(one.phone) if watched.masked else one.phone,
                 watched.clock.short(one.due) if one.due else "",
-                one.sequence,
+                _short(visible(one.sequence), self.size.width // 3),
                 "" if one.step is None else str(one.step),
                 one.reason or "",
             )
@@ -123,3 +125,8 @@ def _story(database: Database, person: Person, watched: Watched) -> str:
     out = StringIO()
     explain_view.write_screen(Writer(Format.TABLE, watched.masked, out, watched.clock), found)
     return out.getvalue()
+
+
+def _short(name: str, room: int) -> str:
+    """``name``, or its beginning: what it says stands in the story of each person too."""
+    return name if cell_len(name) <= room else cut(name, room, cell_len, "…")

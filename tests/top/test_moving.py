@@ -128,6 +128,7 @@ def test_every_line_of_it_fits_the_terminal(host: Host, tmp_path: Path, columns:
     user = host.user()
     for number in range(3):
         host.device(user, f"device-{number:02}", "banned" if number else "online")
+    host.device(user, "A name much longer than a screen is wide, " * 5)
     sequence, (step,) = host.simple_sequence(user)
     device = host.value("select id from user_devices where device_name = 'device-01'")
     host.contact(sequence, step, "601234567001", device, timedelta(minutes=-50))
@@ -136,5 +137,6 @@ def test_every_line_of_it_fits_the_terminal(host: Host, tmp_path: Path, columns:
     signs = 30 if columns == 60 else 60
     (strip,) = (line.strip() for line in shown.splitlines() if line.strip().startswith("ticks"))
     assert strip.split() == [*(["ticks,", "2", "min"] if signs == 30 else ["ticks"]), "." * signs, "now"]
-    assert "device_gone" in shown
+    assert "device_gone" in shown, "what decides stands there, however long a name is"
+    assert re.search(r" A name much[ \w,]*… ", shown), "and a name that is cut says so"
     assert "critical" in shown
