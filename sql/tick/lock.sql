@@ -17,8 +17,7 @@
 --   done          uuid[]       devices to leave out, or all of their users: this run has nothing more for them
 --   few           integer      so many are locked even where they are more than a quarter
 --   most          integer      devices or users to lock, at most
---   crowd         integer      where more devices than that have something due, users are locked, and so many of their
---     devices are held at most
+--   crowd         integer      where more devices than that have something due, users are locked; devices to hold, at most
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is

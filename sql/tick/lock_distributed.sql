@@ -16,7 +16,7 @@
 --   done          uuid[]       devices to leave out, or all of their users: this run has nothing more for them
 --   few           integer      so many are locked even where they are more than a quarter
 --   most          integer      devices or users to lock, at most
---   crowd         integer      where more devices or users than that have something due, so many are held
+--   crowd         integer      where more devices than that have something due, users are locked; devices to hold, at most
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
@@ -281,6 +281,7 @@ locked as materialized (
     from candidate as c
     where (select lock.taken_at is not null from lock)
     order by c.oldest, c.device_id, c.user_id
+    -- There is one lock, however many devices are held.
     limit case
         when (select count(*) from candidate) > :'crowd'::integer then :'crowd'::integer else :'most'::integer
     end
