@@ -22,8 +22,8 @@ DEVICES_A_BATCH = 100
 """Devices locked by one transaction. A server's lock table holds 6,400 entries by default."""
 
 CROWD = 1_000
-"""Where more devices than that have something due, a transaction locks up to ``DEVICES_A_BATCH`` users instead,
-and works on up to so many of their devices."""
+"""Where more devices than that have something due, a transaction locks up to ``DEVICES_A_BATCH`` users
+instead, and works on up to so many of their devices."""
 
 USERS_A_BATCH = 20
 """Users locked by one transaction, under the policies that send from any device of a user."""
