@@ -26,7 +26,8 @@ _SINGLES = 3
 class Backoff:
     """``size`` is how many contacts the next batch may take.
 
-    It is halved when the server cancels a batch, and doubled after some that went well.
+    It is halved when the server cancels a batch, or the search for the refused is ended in it, and doubled after some
+    that went well.
     """
 
     def __init__(self, largest: int) -> None:
@@ -41,13 +42,14 @@ class Backoff:
         self._why = ""
         self._steady = 0
 
-    def succeeded(self, batch: Batch) -> None:
-        """A batch is committed."""
+    def succeeded(self, batch: Batch, contacts: int) -> None:
+        """A batch of so many contacts, at most, is committed."""
         self.accepted += batch.claimed
         self.quarantined.update(batch.quarantined)
         self.left.update(batch.left)
         if not batch.complete:
-            self._halve(self.size)
+            # Where nobody got through, a half would hardly do better, and costs as long a search again.
+            self._halve(contacts if batch.claimed else contacts // 4)
             return
         self._steady += 1
         if self._steady >= _STEADY:

@@ -10,9 +10,13 @@ import pytest
 from seqdev.enroll import enroll
 from seqdev.errors import Refused
 from seqdev.postgres.bisect import Found, search
+from seqdev.tick import backlog
 from seqdev.tick import backoff as pace
+from seqdev.tick.batch import claim_batch
+from seqdev.tick.work import Batch, Size
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.obstacles import slow
 
 POLICIES = ("queue", "strict", "fallback", "reassign")
 
@@ -287,6 +291,29 @@ def test_many_bad_rows_in_front_do_not_hide_the_good_ones_behind_them(host: Host
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[:30]))
     summary, _ = tick(seqdev, code=3)
     assert (summary["queued"], summary["quarantined"]) == (270, 30)
+
+
+def test_a_batch_whose_search_is_cut_short_is_followed_by_smaller_ones_until_somebody_gets_through(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One attempt of a batch that is not small takes longer than the search may.
+    monkeypatch.setattr(pace, "SEARCH_TIME", 0.02)
+    slow(host, "broadcast_messages", "insert", 0.003)
+    tried: list[int] = []
+
+    def claimed(*given: Any, size: Size, **options: Any) -> Batch:
+        tried.append(size.contacts)
+        return claim_batch(*given, size=size, **options)
+
+    monkeypatch.setattr(backlog, "claim_batch", claimed)
+    phones = people(host, 60, host.device(host.user()))
+    bad = phones[9::20]
+    refuse(host, "broadcast_messages", one_of("recipient_phone", bad))
+    summary, _ = tick(seqdev, "--budget", "600s", code=3)
+    assert (summary["queued"], summary["waiting"], set(quarantined(host))) == (57, {}, set(bad))
+    # Far more than there are may go at once: that is no size to begin from.
+    assert tried[:3] == [1000, 125, 15]
+    assert not host.broken_promises()
 
 
 @pytest.mark.load
