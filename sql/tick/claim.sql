@@ -422,7 +422,7 @@ lead_changed as (
     where
         (l.user_id, l.phone) = (c.user_id, c.contact_phone)
         and c.becomes ?| array(select btrim(m.member) from unnest(string_to_array(l.trigger, ',')) as m (member))
-    returning l.user_id, l.phone
+    returning l.user_id, l.phone, l.trigger
 )
 
 select
@@ -449,7 +449,12 @@ left join (
         count(*) filter (where d.next_is in ('none', 'done')) as ended,
         count(*) filter (
             where d.next_is in ('none', 'done') and d.open
-            and (d.user_id, d.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
+            -- Its lead may have changed for another sequence that ended, and not for this one.
+            and (d.user_id, d.contact_phone, btrim(d.next_trigger)) in (
+                select l.user_id, l.phone, btrim(m.member)
+                from lead_changed as l
+                cross join unnest(string_to_array(l.trigger, ',')) as m (member)
+            )
         ) as chained
     from decided as d
     group by d.device_id
