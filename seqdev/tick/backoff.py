@@ -26,8 +26,8 @@ _SINGLES = 3
 class Backoff:
     """``size`` is how many contacts the next batch may take.
 
-    It is halved when the server cancels a batch, or the search for the refused is ended in it, and doubled after some
-    that went well.
+    It is halved when the server cancels a batch, or the search for the refused is ended in it, and doubled
+    after some that went well.
     """
 
     def __init__(self, largest: int) -> None:
