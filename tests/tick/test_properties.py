@@ -608,7 +608,8 @@ class Ticking(RuleBasedStateMachine):
             (row.sequence_id, row.contact_phone, row.sequence_stepid): row.device_id
             for row in self.host.rows(
                 "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid, m.device_id"
-                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+                f" from sequence_contacts as sc join broadcast_messages as m"
+                f" on m.recipient_phone = sc.contact_phone and m.id = {MESSAGE_ID}"
             )
         }
 
@@ -623,7 +624,8 @@ class Ticking(RuleBasedStateMachine):
             for row in self.host.rows(
                 "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid,"
                 " extract(epoch from m.scheduled_at - m.created_at) / 60 as minutes"
-                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+                f" from sequence_contacts as sc join broadcast_messages as m"
+                f" on m.recipient_phone = sc.contact_phone and m.id = {MESSAGE_ID}"
             )
         }
 
