@@ -356,6 +356,7 @@ OTHERWISE = {
     },
     "tick/find_blocked_distributed.sql": {"candidate"},
     "tick/find_replied_distributed.sql": {"candidate", "replied"},
+    "tick/held_leads_distributed.sql": {"needed"},
     "tick/lock_distributed.sql": {"candidate", "locked", "ready"},
     "tick/overflow_distributed.sql": {
         "acquainted",
