@@ -32,6 +32,7 @@ from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said
 from seqdev.output.tables import shown
+from seqdev.output.words import counted
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 
@@ -117,7 +118,9 @@ def enroll(
                 return _account(planned, selection)
             terminal = app.writer(Format.TABLE, sys.stderr)
             terminal.write(*_tables(planned, Format.TABLE))
-            question = Question(f"Enrol {planned.enrolled:,} people?", planned.enrolled, final=True)
+            question = Question(
+                f"Enrol {counted(planned.enrolled, 'person', 'people')}?", planned.enrolled, final=True
+            )
             if somebody_is_there():
                 terminal.write(Said([_in_a_line(planned)]))
             if not confirm(question, yes):
@@ -148,7 +151,7 @@ def _in_a_line(result: Result) -> str:
     """The totals of a plan, right above the question."""
     into = ", ".join(f"{one.sequence} {one.enrolled:,}" for one in result.enrolments() if one.enrolled)
     return (
-        f"{result.enrolled:,} people; into {into}; their first step is due at once, "
+        f"{counted(result.enrolled, 'person', 'people')}; into {into}; their first step is due at once, "
         "and no command takes an enrolment back"
     )
 

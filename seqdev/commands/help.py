@@ -70,6 +70,7 @@ def help(
                 fill(line, width_of(sys.stdout), subsequent_indent=" " * begins, break_on_hyphens=False)
             )
         return Exit.DONE
+    topic = topic.lower()
     if topic in TOPICS:
         _show(text(TOPICS[topic]))
         return Exit.DONE
@@ -99,10 +100,14 @@ def _show(page: str) -> None:
         return
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
-    console = Console(width=width_of(sys.stdout))
+    # Without a background of their own: they are read on dark terminals and on light ones.
+    own = Theme({"markdown.code": "bold", "markdown.code_block": "none"})
+    laid_out = Markdown(page, code_theme="ansi_dark")
+    console = Console(width=width_of(sys.stdout), theme=own)
     with console.capture() as captured:
-        console.print(Markdown(page))
+        console.print(laid_out)
     lines = captured.get()
     if lines.count("\n") < console.height:
         typer.echo(lines, nl=False)
@@ -110,4 +115,4 @@ def _show(page: str) -> None:
     # Colours, a page that fits is just printed, and it stays on the screen.
     os.environ.setdefault("LESS", "-FRX")
     with console.pager(styles=True):
-        console.print(Markdown(page))
+        console.print(laid_out)

@@ -104,7 +104,7 @@ def carry_out(
                 terminal = replace(application.writer(Format.TABLE, sys.stderr), pages=True)
                 repair_view.show_plan(terminal, plan, ways.most)
                 replace(terminal, pages=False).write(_again(database, plan))
-            if not confirm(Question(f"Change these {plan.changes:,} rows?", plan.people), ways.yes):
+            if not confirm(Question(_asked(plan.changes), plan.people), ways.yes):
                 note("nothing was changed")
                 return Exit.DONE
         if not plan.changes:
@@ -118,6 +118,10 @@ def carry_out(
             return ended(
                 run, Exit.FINDINGS if plan.refused or outcome.kept or outcome.refusals else Exit.DONE
             )
+
+
+def _asked(rows: int) -> str:
+    return "Change this row?" if rows == 1 else f"Change these {rows:,} rows?"
 
 
 def _again(database: Database, plan: Plan) -> Said:

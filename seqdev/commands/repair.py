@@ -272,7 +272,7 @@ def undo(
 
     whose, became = application.reading("repair undo").retry(look, read_only=True)
     if became and (run == "last" or became.undone_by):
-        note(repair_history.described(became))
+        note(repair_history.described(became, application.clock))
     ways = Ways(yes, dry_run, plan, batch_size, listed(limit, show_all), output, why)
     return carry_out(
         ctx,
@@ -309,7 +309,12 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run, or the beginning of its id.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="The run, or the beginning of its id; last: that which undo last would undo."
+        ),
+    ],
     limit: LimitOption = None,
     show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
@@ -318,7 +323,7 @@ def show(
     application: App = ctx.obj
     writer = application.writer(output)
     with application.reading("repair show").transaction(read_only=True) as tx:
-        found = runs.find(tx, run)
+        found = repair_history.last(tx).run_id if run == "last" else runs.find(tx, run)
         counted = repair_history.Counted(repair_history.changes(tx, found, listed(limit, show_all)))
         writer.write(repair_history.changes_table(writer, counted))
     more = "" if counted.shown == counted.total else f", {counted.shown} shown: --limit, or --all"

@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
-from seqdev.commands.options import App, FormatOption, UserOption, duration
+from seqdev.commands.options import (
+    AllOption,
+    App,
+    FormatOption,
+    LimitOption,
+    UserOption,
+    duration,
+    listed,
+)
 from seqdev.errors import Exit, UsageError
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said, width_of
-from seqdev.output.tables import LISTED, for_people
+from seqdev.output.tables import for_people
 from seqdev.output.text import is_unicode
 from seqdev.output.words import number
 from seqdev.top import view
@@ -36,6 +44,8 @@ def top(
         ),
     ] = timedelta(seconds=2),
     user: UserOption = None,
+    limit: LimitOption = None,
+    show_all: AllOption = False,
     output: FormatOption = Format.TABLE,
 ) -> int:
     """Watch the service; read-only.
@@ -43,7 +53,8 @@ def top(
     The last tick, who has paused, the backlog, the last 60 minutes of ticks, who waits and why, and every
     device: its state, what is due, in flight, sent in an hour and a day of how many it may, and how long
     until its work is done. On a terminal the page is looked at anew every two seconds: press ? for the keys.
-    With --once, with another format than table, or where stdout is no terminal, it is printed once.
+    With --once, with --limit or --all, with another format than table, or where stdout is no terminal, it is
+    printed once.
     Asks by one connection, no statement for longer than ten seconds, and rests nine times as long as an
     answer has taken.
     """
@@ -51,6 +62,7 @@ def top(
     if every < _SHORTEST:
         raise UsageError("--every is a second or more", "for example: --every 5s")
     database = app.reading("top")
+    once = once or limit is not None or show_all
     if not once and output is Format.TABLE and sys.stdin.isatty() and sys.stdout.isatty():
         if find_spec("textual") is None:
             raise UsageError(
@@ -66,14 +78,14 @@ def top(
     writer = app.writer(output)
     if not for_people(output):
         writer.write(
-            Table("devices", Device, found.devices),
+            Table("devices", Device, found.devices[:limit]),
             Table("service", Service, [view.service(found)], single=True),
             Table("minutes", Minute, found.minutes),
         )
         return Exit.DONE
-    devices = [view.line(one, found.at) for one in found.devices[:LISTED]]
+    devices = [view.line(one, found.at) for one in found.devices[: listed(limit, show_all)]]
     lines = view.head(found, app.clock, is_unicode(sys.stdout), width_of(sys.stdout))
-    writer.write(Said([*lines, ""]), Table("devices", DeviceLine, devices))
-    if len(found.devices) > LISTED:
-        note(f"{number(len(found.devices))} devices, {LISTED} shown: --format json")
+    writer.write(Said([*lines, ""], indent=view.INDENT), Table("devices", DeviceLine, devices))
+    if len(found.devices) > len(devices):
+        note(f"{number(len(found.devices))} devices, {len(devices)} shown: --limit, or --all")
     return Exit.DONE

@@ -54,9 +54,16 @@ class Named:
     name: str | None
     id: UUID
 
+    @property
+    def called(self) -> str:
+        """Its name, or why there is none: it is there no longer, or nobody has given it one."""
+        if self.name is None:
+            return "(gone)"
+        return self.name if self.name.strip() else "(no name)"
+
     def __str__(self) -> str:
         """In a sentence: by name, and by as much of its id as commands take."""
-        return f"{self.name or '(gone)'} {str(self.id)[:8]}"
+        return f"{self.called} {str(self.id)[:8]}"
 
 
 @dataclass(frozen=True)
@@ -185,7 +192,7 @@ def _names(values: Sequence[Named | str | None]) -> list[list[str]]:
     """With eight characters of the id or what tells them apart; without it where the name alone does."""
     whole = {one for one in values if isinstance(one, Named)}
     names = Counter(one.name for one in whole)
-    alone = {one for one in whole if one.name and names[one.name] == 1}
+    alone = {one for one in whole if one.name == one.called and names[one.name] == 1}
     length = max(map(len, _ids([str(one.id) for one in whole])[1]))
 
     def shown(one: Named | str | None, short: bool) -> str:
@@ -193,6 +200,6 @@ def _names(values: Sequence[Named | str | None]) -> list[list[str]]:
             return visible(one or "")
         if short and one in alone:
             return visible(one.name or "")
-        return visible(f"{one.name or '(gone)'} {str(one.id)[:length]}")
+        return visible(f"{one.called} {str(one.id)[:length]}")
 
     return [[shown(one, short) for one in values] for short in (False, True)]

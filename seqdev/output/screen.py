@@ -52,6 +52,8 @@ class Said:
 
     lines: Sequence[Line]
     headed: bool = False
+    indent: int = 0
+    """Blanks before what goes on in the next line, on a terminal."""
 
     def plain(self, markdown: bool) -> str:
         """The lines as plain text, or as a page has them."""
@@ -92,34 +94,39 @@ class Screen:
             if number == 0 and said.headed:
                 self._out.write("\n")
                 line = [Toned(piece, piece.tone or Tone.HEADING) for piece in _toned(line)]
-            self.line(line)
+            self.line(line, said.indent)
 
     def title(self, words: str) -> None:
         """A line above what follows, with a blank one before it."""
         self._out.write("\n")
         self.line([Toned(words, Tone.HEADING)])
 
-    def line(self, line: Line) -> None:
-        """A line, broken between words where the terminal is narrower."""
+    def line(self, line: Line, indent: int = 0) -> None:
+        """A line, broken where the terminal is narrower: then it goes on after ``indent`` blanks."""
+        indent = min(indent, self._width // 3)
         begun: list[Toned] = []
-        used = 0
+        used = blanks = 0
         for piece in _toned(line):
             for word in _split(visible(piece)):
-                text = word if self._measure(word) <= self._width else self._cut(word, self._width)
+                text = (
+                    word
+                    if self._measure(word) <= self._width - indent
+                    else self._cut(word, self._width - indent)
+                )
                 if used + self._measure(text) > self._width:
-                    self._flush(begun)
-                    begun, used = [], 0
+                    self._flush(begun, blanks)
+                    begun, used, blanks = [], indent, indent
                 if begun or text != " ":
                     begun.append(Toned(text, piece.tone))
                     used += self._measure(text)
-        self._flush(begun)
+        self._flush(begun, blanks)
 
-    def _flush(self, words: Sequence[Toned]) -> None:
-        """Print ``words`` in one line."""
+    def _flush(self, words: Sequence[Toned], blanks: int) -> None:
+        """Print ``words`` in one line, after ``blanks``."""
         while words and words[-1] == " ":
             words = words[:-1]
         runs = groupby(words, key=lambda word: word.tone)
-        self._out.write("".join(self._painted("".join(run), of) for of, run in runs) + "\n")
+        self._out.write(" " * blanks + "".join(self._painted("".join(run), of) for of, run in runs) + "\n")
 
     def grid(self, row: type[Any], rows: Sequence[Sequence[Any]]) -> None:
         """A line a row, a column a field of the dataclass ``row``."""
@@ -152,6 +159,8 @@ class Screen:
             if (value := rows[0][place]) is None:
                 continue
             ((cell,), *_) = forms(column, [value], self._clock)
+            # A table's empty cell explains itself, a name with nothing beside it does not.
+            cell = cell or "none"
             for number, text in enumerate(self._wrapped(cell, max(self._width - indent, 1))):
                 begin = self._painted("" if number else name, Tone.HEADING)
                 blanks = " " * (indent - (0 if number else self._measure(name)))

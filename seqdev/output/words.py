@@ -23,6 +23,11 @@ def number(value: float) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, one: str, many: str = "") -> str:
+    """``1 row``, ``1,239 rows``; ``many``: the word for several, where it is not ``one`` with an s."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
 def rate(value: float) -> str:
     """``0.6``, ``268``."""
     return f"{value:,.1f}".removesuffix(".0")

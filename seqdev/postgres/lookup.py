@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from unicodedata import normalize
 from uuid import UUID
 
 from seqdev.errors import NotFound, UsageError
@@ -72,9 +73,14 @@ def find(
     With ``beginning`` the beginning of a name will do where only one has it: for what only reads. What writes
     wants whole names, or a script would mean another device as soon as one of that very name is made.
     A user is found by what names the host has for users and the role may read, an email only whole.
+    A letter with its accent is the same in whichever of its two writings it was typed.
     Raises NotFound for none, with the names that are nearest, UsageError for more than one; an email is never
     among these.
     """
+    noun = kind.name.lower()
+    if not text.strip():
+        # A variable of a script that is not set; and never the one device without a name.
+        raise NotFound(f"no {noun} {text!r}", f"give its name, {_BY_ID}")
     given: dict[str, object] = {"text": text, "beginning": beginning}
     kept = UserNames(None, [])
     users: Sequence[UserName] = ()
@@ -85,8 +91,10 @@ def find(
         if kept.statement and not _is_id(text):
             users = transaction.made(kept.statement, UserName)
         given |= named(users)
-    found: Sequence[Found] = transaction.rows(kind.value, **given)
-    noun = kind.name.lower()
+    found: Sequence[Found] = ()
+    for spelling in _spellings(text):
+        if found := transaction.rows(kind.value, **given | {"text": spelling}):
+            break
     if not found:
         if kept.unread and ("@" in text or not kept.statement):
             columns = ", ".join(f"users.{column}" for column in kept.unread)
@@ -100,6 +108,13 @@ def find(
         more = "; …" if len(found) > 10 else ""
         raise UsageError(f"{noun} {text!r} could be any of: {candidates}{more}", "give more of the id")
     return found[0]
+
+
+def _spellings(text: str) -> list[str]:
+    """``text`` as it was typed, then with each accent in its letter, and beside it, which look alike."""
+    if text.isascii():
+        return [text]
+    return list(dict.fromkeys([text, normalize("NFC", text), normalize("NFD", text)]))
 
 
 def named(users: Sequence[UserName]) -> dict[str, object]:

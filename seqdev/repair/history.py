@@ -11,6 +11,7 @@ from seqdev.output.columns import Aged, Verdict
 from seqdev.output.render import Table, Writer
 from seqdev.output.tables import for_people, published
 from seqdev.output.text import Phone, mask
+from seqdev.output.words import Clock
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -103,19 +104,15 @@ def of(tx: Transaction, run: UUID) -> ChangingRun | None:
     return found[0] if found else None
 
 
-def described(run: ChangingRun) -> str:
+def described(run: ChangingRun, clock: Clock) -> str:
     """A run in a line: which, what, when, by whom and what for; and the run that has undone it."""
-    text = f"run {str(run.run_id)[:8]}: {run.command}, {_instant(run.started)}"
+    text = f"run {str(run.run_id)[:8]}: {run.command}, {clock.with_age(run.started)}"
     text += f", by {run.who}" if run.who else ""
     text += f": {run.why}" if run.why else ""
     text += "" if run.finished else "; it was cut off, or is still at work"
     if run.undone_by and run.undone_at:
-        text += f"; {run.state} by run {str(run.undone_by)[:8]}, {_instant(run.undone_at)}"
+        text += f"; {run.state} by run {str(run.undone_by)[:8]}, {clock.with_age(run.undone_at)}"
     return text
-
-
-def _instant(at: datetime) -> str:
-    return at.isoformat(sep=" ", timespec="seconds")
 
 
 class Counted:

@@ -1,7 +1,10 @@
 """What people and programs see of a plan and of the run that carried it out."""
 
+import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 from uuid import UUID
@@ -10,11 +13,13 @@ from seqdev.output.columns import Named, Seconds, Verdict
 from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.tables import LISTED, for_people
 from seqdev.output.text import Phone, mask
+from seqdev.output.words import counted
 from seqdev.repair.apply import Outcome
 from seqdev.repair.plan import PHONES, Plan, PlanRow
 
 _NAMED = 5
 """Devices or causes that a line names one by one."""
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, most: int | None)
 
 def in_a_line(plan: Plan) -> str:
     """The totals of ``plan`` in a line: people, rows, from, to, and why."""
-    words = [f"{plan.people:,} people, {plan.changes:,} rows"]
+    words = [f"{counted(plan.people, 'person', 'people')}, {counted(plan.changes, 'row')}"]
     left, reached, causes = Counter[str](), Counter[str](), Counter[str]()
     for one, rows in plan.totals.items():
         left[str(device_name(one.from_device, one.from_name) or "no device")] += rows
@@ -237,7 +242,17 @@ def _becomes(writer: Writer, row: PlanRow) -> Named | str | None:
     if row.to_device:
         return device_name(row.to_device, row.to_name)
     values = _shown(writer, row.becomes)
-    return ", ".join(f"{name} {'empty' if value in (None, '') else value}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_told(writer, value)}" for name, value in values.items())
+
+
+def _told(writer: Writer, value: Any) -> str:
+    """A value in words. JSON has texts for instants: what reads as one is one."""
+    if value in (None, ""):
+        return "empty"
+    if isinstance(value, str) and _INSTANT.match(value):
+        with suppress(ValueError):
+            return writer.clock.said(datetime.fromisoformat(value))
+    return str(value)
 
 
 def _shown(writer: Writer, values: dict[str, Any]) -> dict[str, Any]:
@@ -294,7 +309,7 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, most: int | No
 def _announce(plan: Plan, most: int | None) -> None:
     shown = plan.changes if most is None else min(plan.changes, most)
     more = "" if shown == plan.changes else f", {shown} shown: --limit, or --all"
-    note(f"{plan.changes:,} rows of {plan.people:,} people would change{more}")
+    note(f"{counted(plan.changes, 'row')} of {counted(plan.people, 'person', 'people')} would change{more}")
     _announce_refused(plan, most)
     _announce_left_alone(plan)
 

@@ -17,6 +17,8 @@ from seqdev.top.top import Snapshot
 
 _ONLINE, _STANDS = "online", "stands"
 _TICKED, _BROKEN, _NONE = "|", "!", "."
+INDENT = 13
+"""Where the words of a line of the head begin."""
 _TICKS, _NOW = "ticks", " now"
 _MINUTES = 60
 _SIGNS = (60, 30, 15)
@@ -210,7 +212,7 @@ def head(found: Snapshot, clock: Clock, unicode: bool, width: int) -> list[Words
 
 def _about(what: str, words: str, level: str | None = None) -> Words:
     """A line of the head. The word for the level stands there too: a colour is not enough."""
-    begin = Toned(f"{what:<12} ", Tone.USUAL)
+    begin = Toned(f"{what:<{INDENT - 1}} ", Tone.USUAL)
     verdict: Words = ["  ", toned(level)] if level else []
     return [begin, words, *verdict]
 

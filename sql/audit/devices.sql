@@ -243,7 +243,7 @@ tally as (
 )
 
 select
-    f.device_name::text as device,
+    coalesce(f.device_name, '')::text as device,
     f.id as device_id,
     f.status::text as status,
     case when f.is_online then 'Available' when f.is_gone then 'Gone' else 'Not Available' end as availability,

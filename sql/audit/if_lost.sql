@@ -91,7 +91,7 @@ work as (
 )
 
 select
-    lost.device_name::text as device,
+    coalesce(lost.device_name, '')::text as device,
     lost.id as device_id,
     lost.status::text as status,
     work.people,

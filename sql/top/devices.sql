@@ -71,7 +71,7 @@ due as materialized (
 )
 
 select
-    d.device_name::text as device,
+    coalesce(d.device_name, '')::text as device,
     d.id as device_id,
     d.status::text as status,
     coalesce(g.reason, case when g.new_reason = 'device_restricted' then g.new_reason end, 'online') as state,

@@ -23,10 +23,14 @@ SECONDS = 2.0
 LONGER = {
     "audit contacts": "reads every contact: see sql/audit/contacts.sql",
     "audit all": "all of them, one after the other",
+    "audit contacts --at 1h": "looks at everybody who waited then: see sql/audit/then_contacts.sql",
+    "audit all --at 1h": "all that can tell of then, one after the other",
 }
 """What may take longer, and why."""
 
 AUDITS = ("mismatches", "devices", "contacts", "sequences", "leads", "collisions", "writers", "failed", "all")
+OF_THEN = ("mismatches", "contacts", "collisions", "writers", "failed", "all")
+"""Those that can say how it stood at an instant."""
 PHONE = "601000000001"
 """Of the person that fill_history.sql gives a message from another device."""
 
@@ -34,12 +38,14 @@ PHONE = "601000000001"
 def commands(server: Server) -> Iterator[list[str]]:
     """The argument lists: every audit, and what else an incident is looked into with."""
     yield from (["audit", name] for name in AUDITS)
+    yield from (["audit", name, "--at", "1h"] for name in OF_THEN)
     yield ["audit", "mismatches", "--since", "1d"]
     yield ["audit", "all", "--nagios"]
     yield ["top", "--once"]
     ((device,),) = server.run("select id from user_devices order by id limit 1", "history")
     yield ["audit", "devices", "--if-lost", str(device)]
     yield ["explain", PHONE]
+    yield ["explain", PHONE, "--at", "1h"]
     yield ["tick", "--dry-run"]
     yield ["tick", "--compare"]
     yield ["repair", "assigned", "--dry-run"]

@@ -116,3 +116,7 @@ def test_a_table_without_rows_is_not_printed(host: Host, seqdev: Cli) -> None:
     assert seqdev("db", "check", "--format", "json").out == "[]\n"
     assert seqdev("db", "check", "--format", "csv").out == "item,status,why,remedy,mode\n"
     assert seqdev("runs", "--command", "tick").err == "seqdev: no such run is in the journal\n"
+
+
+def test_a_topic_is_found_whatever_its_case(seqdev: Cli) -> None:
+    assert seqdev("help", "Exit-Codes").out == seqdev("help", "exit-codes").out != ""

@@ -29,7 +29,7 @@ def test_with_something_to_do_the_plan_is_shown_before_it_is_asked_for(
     host.lead(user, host.device(user), "6012000001", "WARM")
     ran = at_terminal(["enroll"], [answer])
     assert ran.code == 0
-    shown, _ = ran.err.split("Enrol 1 people? To go on, type the number 1:")
+    shown, _ = ran.err.split("Enrol 1 person? To go on, type the number 1:")
     assert "warm" in shown
     assert ("warm" in ran.out) is (rows == 1)
     assert host.value("select count(*) from sequence_contacts") == rows

@@ -43,6 +43,8 @@ SCREENS = {
     "audit contacts --at 1s": ["finding", "status", "severity", "what"],
     "audit collisions --at 1s": ["finding", "severity"],
     "top --once": ["state", "due"],
+    "top --limit 1": ["state", "due"],
+    "block add 60129999998 --why again --dry-run": ["why"],
     "stats --by device,status": ["sent", "failed"],
     "config show": ["value", "origin"],
     "audit devices --if-lost lost": ["status", "fits"],
@@ -364,3 +366,57 @@ def test_other_columns_give_way_to_one_that_decides_wherever_it_stands(
     assert "60123456789" in shown
     assert "device_of_other_user" in shown
     assert capfd.readouterr().err.replace("\n  ", " ").startswith("seqdev: no room for device, why")
+
+
+@dataclass(frozen=True)
+class Devices:
+    device: Named
+    why: Verdict
+
+
+@dataclass(frozen=True)
+class Counts:
+    waiting: dict[str, int]
+    reason: str | None
+
+
+def test_a_device_without_a_name_is_not_taken_for_one_that_is_gone() -> None:
+    named = [Named(name, UUID(int=number + 1)) for number, name in enumerate(("", " ", None, "A"))]
+    rows = [Devices(one, "open") for one in named]
+    shown = plain(on_screen(60, lambda: Writer(Format.TABLE).write(Table("rows", Devices, rows))))
+    begins = [re.split(" [0-9-]{8}", line)[0].split("  ")[0] for line in shown.splitlines()[-4:]]
+    assert begins == ["(no name)", "(no name)", "(gone)", "A"]
+    assert str(named[0]).startswith("(no name) 00000000")
+
+
+def test_a_line_with_nothing_to_say_says_so() -> None:
+    shown = on_screen(
+        60, lambda: Writer(Format.TABLE).write(Table("rows", Counts, [Counts({}, None)], single=True))
+    )
+    assert re.search("^waiting +none$", plain(shown), re.M), shown
+    assert "reason" not in shown, "what is not known is left out"
+
+
+def test_an_instant_in_a_plan_reads_as_one(host: Host, seqdev: Cli) -> None:
+    ran = seqdev("--zone", "Asia/Kolkata", "block", "add", "60129999998", "--why", "again", "--dry-run")
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC\+5:30, blocked by ", ran.out), ran.out
+    ran = seqdev("block", "add", "60129999998", "--why", "again", "--dry-run", "--format", "json")
+    assert re.search(r'"since": ?"\d{4}-\d\d-\d\dT', ran.out), "programs get what is written"
+    assert "1 row of 1 person would change" in ran.err
+
+
+def test_what_goes_on_in_the_next_line_begins_below_what_it_belongs_to() -> None:
+    said = Said(["backlog      " + "nine words " * 9], indent=13)
+    lines = plain(on_screen(60, lambda: Writer(Format.TABLE).write(said))).splitlines()
+    assert len(lines) > 1
+    assert {line[:13] for line in lines[1:]} == {" " * 13}
+    assert all(line[13] != " " and len(line) <= 60 for line in lines)
+
+
+def test_help_brings_no_background_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER", "cat")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    shown = on_screen(80, lambda: main(["help", "incident"]))
+    codes = {code for codes in re.findall(r"\x1b\[([\d;]*)m", shown) for code in codes.split(";")}
+    assert "1" in codes, "it is laid out"
+    assert not codes & {"48", *map(str, range(40, 48)), *map(str, range(100, 108))}, codes

@@ -109,3 +109,23 @@ def test_what_writes_wants_a_whole_name_in_any_case(named: Named, seqdev: Cli, c
 def test_what_enrol_does_not_find_is_offered_too(named: Named, seqdev: Cli) -> None:
     ran = seqdev("enroll", "--sequence", "welcom", "--dry-run")
     assert (ran.code, "did you mean 'welcome'?" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize("stored", ["Caf\u00e9 Z\u00fcrich", "Cafe\u0301 Zu\u0308rich"])
+@pytest.mark.parametrize("typed", ["caf\u00e9 z\u00fcrich", "Cafe\u0301 Zu\u0308rich", "CAF\u00c9"])
+def test_an_accent_is_the_same_in_both_its_writings(host: Host, seqdev: Cli, stored: str, typed: str) -> None:
+    user = host.user()
+    host.device(user, stored)
+    host.device(user, "Cafeteria")
+    assert shown(seqdev, typed) == [stored]
+
+
+@pytest.mark.parametrize("typed", ["", "  "])
+def test_nothing_is_no_name_not_even_of_a_device_without_one(host: Host, seqdev: Cli, typed: str) -> None:
+    user = host.user()
+    device = host.device(user, "A")
+    host.rows("update user_devices set device_name = '' where id = %s", device)
+    ran = seqdev("audit", "devices", "--device", typed)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"no device {typed!r}" in ran.err
+    assert shown(seqdev, str(device)[:8]) == [""]

@@ -237,7 +237,7 @@ def test_an_import_says_how_many_are_blocked(scene: Scene, host: Host, seqdev: C
     for argv in (["--dry-run"], []):
         ran = seqdev("leads", "import", file, "--user", scene.user, "--device", "A", *argv)
         assert ran.code == 0
-        assert "1 people of the file are blocked" in ran.err
+        assert "1 person of the file is blocked" in ran.err
     assert host.value("select count(*) from leads") == 2
     assert seqdev("enroll", "--yes").code == 3
     assert host.value("select contact_phone from sequence_contacts") == "60173527173"

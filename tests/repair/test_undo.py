@@ -282,14 +282,26 @@ def test_undo_last_takes_back_one_run_after_the_other_and_says_which(host: Host,
     assert (ran.code, "no run is in effect that could be undone" in ran.err) == (2, True)
 
 
+def test_last_is_the_same_run_to_look_at_and_to_undo(host: Host, seqdev: Cli) -> None:
+    setting(host)
+    assert "no run is in effect" in seqdev("repair", "show", "last").err
+    first = run_of(repair(seqdev, "device", "A", "--to", "B"))
+    second = run_of(repair(seqdev, "device", "B", "--to", "A"))
+    assert f"run {second}:" in seqdev("repair", "show", "last").err
+    repair(seqdev, "undo", "last")
+    ran = seqdev("repair", "show", "last")
+    assert (ran.code, f"run {first}:" in ran.err) == (0, True), ran.err
+
+
 def test_a_second_undo_says_which_run_has_undone_it_and_when(host: Host, seqdev: Cli) -> None:
     setting(host)
     done = run_of(repair(seqdev, "device", "A", "--to", "B"))
     undo = run_of(repair(seqdev, "undo", done))
-    ran = seqdev("repair", "undo", done, "--yes")
-    at = host.value("select date_trunc('second', started_at)::text from seqdev.run where id = %s", undo)
+    host.rows("update seqdev.run set started_at = now() - interval '400 days 1 minute' where id = %s", undo)
+    ran = seqdev("--zone", "Asia/Kolkata", "repair", "undo", done, "--yes")
+    at = host.value("select started_at + interval '5 hours 30 minutes' from seqdev.run where id = %s", undo)
     assert ran.code == 0
-    assert f"undone by run {undo[:8]}, {at[:19]}" in ran.err
+    assert f"undone by run {undo[:8]}, {at:%Y-%m-%d %H:%M} UTC+5:30, 400 d ago" in ran.err
     # Once the undo is undone, the run is in effect again: nobody has undone it.
     repair(seqdev, "undo", undo)
     assert "undone by" not in seqdev("repair", "undo", done, "--yes").err
