@@ -233,7 +233,7 @@ cross join lateral (
     select
         coalesce(
             string_agg(
-                coalesce(d.device_name, '(gone)') || ' ' || left(one.device_id::text, 8),
+                case when d.id is null then '(gone)' else coalesce(nullif(btrim(d.device_name), ''), '(no name)') end || ' ' || left(one.device_id::text, 8),
                 ', ' order by one.last_at desc nulls last, one.device_id
             ), ''
         ) as devices,

@@ -17,7 +17,9 @@
 --
 -- Not kept is what the others are about: leads, devices, steps, sequences, and claims of another processor.
 --
--- Master of row_journal, row_was, made, known and stood, which tell of rows of people how they were; of undone with
+-- Reads every row once, and looks closer at the people of whom a row was not done, or was done in the window.
+--
+-- Master of row_was, made, known and stood, which tell of rows of people how they were; of undone with
 -- explain/then_steps.sql.
 --
 -- Parameters:
@@ -78,14 +80,31 @@ with kind (kind, severity, repair) as (
     ) as k (kind, severity)
 ),
 
+-- Who may have a row that was not done, or done in the window; own_from: whether what was done before it had a message of
+-- its own, nobody asks.
 asked as materialized (
     select distinct
         sc.sequence_id,
-        sc.contact_phone as phone
+        sc.contact_phone as phone,
+        :'now'::timestamptz - :'since'::interval as own_from
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where
         (
+            (sc.status = any(:'done'::text []) and sc.completed_at <= :'now'::timestamptz) is not true
+            or sc.completed_at >= :'now'::timestamptz - :'since'::interval
+            -- Now it is done, and it may not have been.
+            or sc.id in (
+                select ch.row_id
+                from seqdev.run as r
+                inner join seqdev.change as ch on r.id = ch.run_id
+                where
+                    (r.finished_at <= :'now'::timestamptz) is not true
+                    and ch.table_name = 'sequence_contacts'
+                    and ch.changed_at > :'now'::timestamptz
+            )
+        )
+        and (
             nullif(:'user', '')::uuid is null
             or s.user_id = nullif(:'user', '')::uuid and coalesce(sc.user_id, s.user_id) = s.user_id
         )
@@ -104,27 +123,10 @@ row_now as materialized (
         c.next_trigger_time,
         c.completed_at,
         c.assigned_device_id,
-        c.last_error
+        c.last_error,
+        a.own_from
     from sequence_contacts as c
     inner join asked as a on c.contact_phone = a.phone and c.sequence_id = a.sequence_id
-),
-
-row_journal as materialized (
-    select
-        c.id as row_id,
-        -- Of several the last in order stays: the first change since, and the last before.
-        coalesce(
-            jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc) filter (where ch.changed_at > :'now'::timestamptz), '{}'
-        ) as was,
-        coalesce(
-            jsonb_object_agg(ch.column_name, ch.new_value order by ch.id) filter (where ch.changed_at <= :'now'::timestamptz), '{}'
-        ) as became,
-        coalesce(jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc), '{}') as first,
-        min(least(ch.old_value::timestamptz, ch.new_value::timestamptz)) filter (where ch.column_name = 'completed_at') as first_done
-    from row_now as c
-    inner join seqdev.change as ch on c.id = ch.row_id
-    where ch.table_name = 'sequence_contacts'
-    group by c.id
 ),
 
 -- The row of now, with the old value of each column's first change since. Of who has begun anew since, it was another.
@@ -133,6 +135,7 @@ row_was as materialized (
         c.id,
         c.sequence_id,
         c.contact_phone as phone,
+        c.own_from,
         j.became,
         j.was ? 'id' as is_anew,
         coalesce(j.was ->> 'id', c.id::text)::uuid as contact_id,
@@ -149,13 +152,27 @@ row_was as materialized (
         case when j.first ? 'sequence_stepid' then j.first ->> 'sequence_stepid' else c.sequence_stepid::text end::uuid as next_id,
         least(c.completed_at::timestamptz, j.first_done) as first_done
     from row_now as c
-    left join row_journal as one on c.id = one.row_id
+    -- Row by row, since nobody can foretell how many of them have changed.
+    left join lateral (
+        select true as is_there
+        from seqdev.change as ch
+        where ch.row_id = c.id and ch.table_name = 'sequence_contacts'
+        limit 1
+    ) as changed on true
     cross join lateral (
         select
-            coalesce(one.was, '{}') as was,
-            coalesce(one.became, '{}') as became,
-            coalesce(one.first, '{}') as first,
-            one.first_done
+            -- Of several the last in order stays: the first change since, and the last before.
+            coalesce(
+                jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc) filter (where ch.changed_at > :'now'::timestamptz), '{}'
+            ) as was,
+            coalesce(
+                jsonb_object_agg(ch.column_name, ch.new_value order by ch.id) filter (where ch.changed_at <= :'now'::timestamptz), '{}'
+            ) as became,
+            coalesce(jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc), '{}') as first,
+            min(least(ch.old_value::timestamptz, ch.new_value::timestamptz))
+            filter (where ch.column_name = 'completed_at') as first_done
+        from seqdev.change as ch
+        where changed.is_there and ch.row_id = c.id and ch.table_name = 'sequence_contacts'
     ) as j
 ),
 
@@ -166,7 +183,10 @@ made as materialized (
         min(b.first_done) as at
     from row_was as n
     inner join row_was as b on n.sequence_id = b.sequence_id and n.phone = b.phone and n.id <> b.id
-    where n.contact_id = md5('seqdev contact ' || b.contact_id || ' ' || n.next_id)::uuid
+    where
+        -- Of what was done, nobody asks when it was made.
+        (n.then_status = any(:'done'::text []) and n.then_done <= :'now'::timestamptz) is not true
+        and n.contact_id = md5('seqdev contact ' || b.contact_id || ' ' || n.next_id)::uuid
     group by n.id
     union all
     select
@@ -183,7 +203,10 @@ made as materialized (
                 w.first_due as at,
                 null::timestamptz as ends
             from row_was as w
-            where not w.is_anew and isfinite(w.first_due)
+            where
+                (w.then_status = any(:'done'::text []) and w.then_done <= :'now'::timestamptz) is not true
+                and not w.is_anew
+                and isfinite(w.first_due)
             union all
             select
                 null as id,
@@ -201,7 +224,8 @@ own_message as materialized (
     from broadcast_messages as m
     inner join row_was as w on m.recipient_phone = w.phone
     where
-        m.id = md5('seqdev message ' || w.contact_id)::uuid
+        (w.then_status = any(:'done'::text []) and w.then_done < w.own_from) is not true
+        and m.id = md5('seqdev message ' || w.contact_id)::uuid
         and m.created_at <= :'now'::timestamptz
 ),
 
@@ -323,10 +347,18 @@ looked as materialized (
     left join sequences as s on u.sequence_id = s.id
     cross join lateral (
         select
-            coalesce(bool_or(p.id = any(:'paused'::uuid [])), false) as is_on,
-            coalesce(bool_or(p.id = any(:'unsure'::uuid [])), false) as is_unsure
-        from (values (u.sequence_id), (s.user_id), (u.then_device)) as p (id)
+            coalesce(
+                u.sequence_id = any(:'paused'::uuid [])
+                or s.user_id = any(:'paused'::uuid [])
+                or u.then_device = any(:'paused'::uuid []), false
+            ) as is_on,
+            coalesce(
+                u.sequence_id = any(:'unsure'::uuid [])
+                or s.user_id = any(:'unsure'::uuid [])
+                or u.then_device = any(:'unsure'::uuid []), false
+            ) as is_unsure
     ) as pause
+    where not u.is_done or u.then_done >= :'now'::timestamptz - :'since'::interval
 ),
 
 told as materialized (
@@ -346,6 +378,7 @@ told as materialized (
 several as (
     select (array_agg(t.id order by t.then_due, t.contact_id) filter (where t.undone_status = 'active'))[1] as id
     from told as t
+    where not t.is_done
     group by t.sequence_id, t.phone
     having count(*) filter (where t.undone_status = 'active') > 1 and not bool_or(t.is_unsure_of)
 ),

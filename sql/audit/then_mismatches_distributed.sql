@@ -126,7 +126,8 @@ written as materialized (
 asked as materialized (
     select distinct
         w.sequence_id,
-        w.recipient_phone as phone
+        w.recipient_phone as phone,
+        '-infinity'::timestamptz as own_from
     from written as w
 ),
 
@@ -141,36 +142,20 @@ row_now as materialized (
         c.next_trigger_time,
         c.completed_at,
         c.assigned_device_id,
-        c.last_error
+        c.last_error,
+        a.own_from
     from sequence_contacts as c
     inner join asked as a on c.contact_phone = a.phone and c.sequence_id = a.sequence_id
 ),
 
--- row_journal, row_was, made, known and stood: as in audit/then_contacts_distributed.sql
-row_journal as materialized (
-    select
-        c.id as row_id,
-        -- Of several the last in order stays: the first change since, and the last before.
-        coalesce(
-            jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc) filter (where ch.changed_at > :'now'::timestamptz), '{}'
-        ) as was,
-        coalesce(
-            jsonb_object_agg(ch.column_name, ch.new_value order by ch.id) filter (where ch.changed_at <= :'now'::timestamptz), '{}'
-        ) as became,
-        coalesce(jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc), '{}') as first,
-        min(least(ch.old_value::timestamptz, ch.new_value::timestamptz)) filter (where ch.column_name = 'completed_at') as first_done
-    from row_now as c
-    inner join seqdev.change as ch on c.id = ch.row_id
-    where ch.table_name = 'sequence_contacts'
-    group by c.id
-),
-
+-- row_was, made, known and stood: as in audit/then_contacts_distributed.sql
 -- The row of now, with the old value of each column's first change since. Of who has begun anew since, it was another.
 row_was as materialized (
     select
         c.id,
         c.sequence_id,
         c.contact_phone as phone,
+        c.own_from,
         j.became,
         j.was ? 'id' as is_anew,
         coalesce(j.was ->> 'id', c.id::text)::uuid as contact_id,
@@ -187,13 +172,27 @@ row_was as materialized (
         case when j.first ? 'sequence_stepid' then j.first ->> 'sequence_stepid' else c.sequence_stepid::text end::uuid as next_id,
         least(c.completed_at::timestamptz, j.first_done) as first_done
     from row_now as c
-    left join row_journal as one on c.id = one.row_id
+    -- Row by row, since nobody can foretell how many of them have changed.
+    left join lateral (
+        select true as is_there
+        from seqdev.change as ch
+        where ch.row_id = c.id and ch.table_name = 'sequence_contacts'
+        limit 1
+    ) as changed on true
     cross join lateral (
         select
-            coalesce(one.was, '{}') as was,
-            coalesce(one.became, '{}') as became,
-            coalesce(one.first, '{}') as first,
-            one.first_done
+            -- Of several the last in order stays: the first change since, and the last before.
+            coalesce(
+                jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc) filter (where ch.changed_at > :'now'::timestamptz), '{}'
+            ) as was,
+            coalesce(
+                jsonb_object_agg(ch.column_name, ch.new_value order by ch.id) filter (where ch.changed_at <= :'now'::timestamptz), '{}'
+            ) as became,
+            coalesce(jsonb_object_agg(ch.column_name, ch.old_value order by ch.id desc), '{}') as first,
+            min(least(ch.old_value::timestamptz, ch.new_value::timestamptz))
+            filter (where ch.column_name = 'completed_at') as first_done
+        from seqdev.change as ch
+        where changed.is_there and ch.row_id = c.id and ch.table_name = 'sequence_contacts'
     ) as j
 ),
 
@@ -204,7 +203,10 @@ made as materialized (
         min(b.first_done) as at
     from row_was as n
     inner join row_was as b on n.sequence_id = b.sequence_id and n.phone = b.phone and n.id <> b.id
-    where n.contact_id = md5('seqdev contact ' || b.contact_id || ' ' || n.next_id)::uuid
+    where
+        -- Of what was done, nobody asks when it was made.
+        (n.then_status = any(:'done'::text []) and n.then_done <= :'now'::timestamptz) is not true
+        and n.contact_id = md5('seqdev contact ' || b.contact_id || ' ' || n.next_id)::uuid
     group by n.id
     union all
     select
@@ -221,7 +223,10 @@ made as materialized (
                 w.first_due as at,
                 null::timestamptz as ends
             from row_was as w
-            where not w.is_anew and isfinite(w.first_due)
+            where
+                (w.then_status = any(:'done'::text []) and w.then_done <= :'now'::timestamptz) is not true
+                and not w.is_anew
+                and isfinite(w.first_due)
             union all
             select
                 null as id,
@@ -239,7 +244,8 @@ own_message as materialized (
     from broadcast_messages as m
     inner join row_was as w on m.recipient_phone = w.phone
     where
-        m.id = md5('seqdev message ' || w.contact_id)::uuid
+        (w.then_status = any(:'done'::text []) and w.then_done < w.own_from) is not true
+        and m.id = md5('seqdev message ' || w.contact_id)::uuid
         and m.created_at <= :'now'::timestamptz
 ),
 
