@@ -57,7 +57,9 @@ def test_a_rule_of_a_newer_version_is_not_passed_over(
     for command in (["tick"], ["tick", "--dry-run"], ["enroll", "--yes"]):
         ran = seqdev(*command)
         assert (ran.code, ran.out) == (2, ""), command
-        assert "the database holds the rule 'quiet_days', which this version of seqdev does not know" in ran.err
+        assert (
+            "the database holds the rule 'quiet_days', which this version of seqdev does not know" in ran.err
+        )
         assert "upgrade seqdev on this host" in ran.err
     shown = seqdev("rules", "list")
     assert shown.code == 0
