@@ -146,7 +146,11 @@ def make_database(server: str, manage: Callable[[str], object]) -> Iterator[Call
 
     def make(template: str = "template1") -> str:
         name = f"test{citus.OWN}_{next(_numbers)}"
+        if copied := bool(citus.URL) and template in made:
+            citus.leave(server, template)
         manage(f"create database {name} template {template} strategy file_copy")
+        if copied:
+            manage(f"alter database {template} with allow_connections true")
         made.append(name)
         return url(server, name)
 

@@ -112,7 +112,7 @@ class Backlog:
                     continue
                 return True
             cancelled = None
-            self._add(batch)
+            self._add(batch, size)
             fruitless = fruitless + 1 if batch.passed and not (batch.complete or batch.claimed) else 0
             if fruitless == _FRUITLESS:
                 self.totals.troubles.append("stopped: other sessions hold what too many contacts need")
@@ -182,13 +182,13 @@ class Backlog:
         self._patient_until = self._patient_until or now + PATIENCE.total_seconds()
         return now <= self._patient_until
 
-    def _add(self, batch: Batch) -> None:
+    def _add(self, batch: Batch, size: Size) -> None:
         self._patient_until = None
         self._leave(batch.exhausted, batch.passed)
         self._aside = replace(self._aside, floor=batch.floor)
         self.totals.add(batch)
         self._pace.add(batch)
-        self.backoff.succeeded(batch)
+        self.backoff.succeeded(batch, size.contacts)
         self._report()
 
     def _report(self) -> None:

@@ -14,7 +14,11 @@ MANY = 100
 """Contacts that one run quarantines, at most: the next run goes on."""
 
 SEARCH_TIME = 2.0
-"""Seconds that one transaction may look for what is refused: it holds devices all the while."""
+"""Seconds that one transaction may look for what is refused: it holds all the while what it has claimed.
+
+Until it has claimed somebody, or found one held, it goes on: the batch would come to nothing, or quarantine
+people where all are refused.
+"""
 
 _STEADY = 4
 """Batches that go well before a larger one is tried."""
@@ -26,7 +30,8 @@ _SINGLES = 3
 class Backoff:
     """``size`` is how many contacts the next batch may take.
 
-    It is halved when the server cancels a batch, and doubled after some that went well.
+    It is halved when the server cancels a batch, or the search for the refused is ended in it, and doubled
+    after some that went well.
     """
 
     def __init__(self, largest: int) -> None:
@@ -41,13 +46,14 @@ class Backoff:
         self._why = ""
         self._steady = 0
 
-    def succeeded(self, batch: Batch) -> None:
-        """A batch is committed."""
+    def succeeded(self, batch: Batch, contacts: int) -> None:
+        """A batch of so many contacts, at most, is committed."""
         self.accepted += batch.claimed
         self.quarantined.update(batch.quarantined)
         self.left.update(batch.left)
         if not batch.complete:
-            self._halve(self.size)
+            # Where few got through, a half would do little better, and cost as long a search again.
+            self._halve(max(contacts // 4, min(contacts, 2 * batch.claimed)))
             return
         self._steady += 1
         if self._steady >= _STEADY:
@@ -95,13 +101,14 @@ class Search:
         self._deadline = deadline
         self._ends: float | None = None
 
-    def is_over(self, accepted: int, refused: int) -> bool:
-        """Whether to end it, after so many contacts of the batch were accepted and refused."""
-        self._ends = self._ends or min(self._deadline, time.monotonic() + SEARCH_TIME)
+    def is_over(self, accepted: int, refused: int, held: int) -> bool:
+        """Whether to end it, after so many of the batch were accepted and refused, and found held."""
+        now = time.monotonic()
+        self._ends = self._ends or now + SEARCH_TIME
         return (
             self._backoff.is_full(accepted, refused)
             or self._is_all(accepted, refused)
-            or time.monotonic() > self._ends
+            or now > (min(self._ends, self._deadline) if accepted or held else self._deadline)
         )
 
     def raise_if_all(self, accepted: int, reasons: Sequence[str], before: int = 0) -> None:

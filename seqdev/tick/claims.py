@@ -131,7 +131,10 @@ class Claims(Divisible[Pick, list[Claim]]):
         search = self._claiming.search
         assert search is not None
         before = self._before
-        return search.is_over(claimed(before) + claimed(found), len(before.refused) + len(found.refused))
+        accepted = claimed(before) + claimed(found)
+        refused = len(before.refused) + len(found.refused)
+        held = len(before.held) + len(found.held)
+        return search.is_over(accepted, refused, held)
 
     def _claim(self, given: Sequence[Pick], most: int, own: bool) -> list[Claim]:
         one = self._claiming

@@ -96,6 +96,8 @@ class Dependents:
         self._needs: dict[UUID, Needs] = {}
         self._leads: dict[UUID, bool] = {}
         """Whether the contact's lead is held."""
+        self._contacts: dict[UUID, bool] = {}
+        """Whether the contact's own row is."""
         self._holders: dict[tuple[str, str], str] = {}
 
     def keys(self, contacts: Sequence[UUID], devices: Iterable[UUID], why: Held) -> Sequence[Hashable]:
@@ -113,16 +115,27 @@ class Dependents:
             # The next step's row names the assigned one.
             needs = self._ask_needs(contacts)
             return [(device, need.assigned_device_id) for device, need in zip(devices, needs, strict=True)]
+        if why.table == "sequence_contacts":
+            self._ask_contacts(contacts)
+            return [None if self._contacts[contact] else contact for contact in contacts]
         return contacts
 
     def locked(self, contacts: Sequence[UUID]) -> tuple[frozenset[UUID], Held]:
         """Those of ``contacts`` whose own row another session holds, and why they are not claimed."""
         why = Held("its row is locked by another session", "sequence_contacts")
+        if found := self._held(contacts):
+            self._ask_who(why)
+        return found, why
+
+    def _held(self, contacts: Sequence[UUID]) -> frozenset[UUID]:
         with self._transaction.undone():
             rows = self._transaction.rows(HELD_CONTACTS, contacts=contacts)
-        if rows:
-            self._ask_who(why)
-        return frozenset(row.contact_id for row in rows), why
+        return frozenset(row.contact_id for row in rows)
+
+    def _ask_contacts(self, contacts: Sequence[UUID]) -> None:
+        if asked := [contact for contact in contacts if contact not in self._contacts]:
+            held = self._held(asked)
+            self._contacts |= {contact: contact in held for contact in asked}
 
     def passed(self, found: Iterable[tuple[UUID, UUID, Held]], moves: bool) -> Passed:
         """What is held, by what has kept each contact from being claimed for its device."""

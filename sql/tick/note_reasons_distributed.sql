@@ -12,6 +12,9 @@
 \if :{?most} \else \set most '10000' \endif
 \if :{?without_lead} \else \set without_lead 'false' \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
+-- As in tick/lock_distributed.sql: else another tick that waits for one row keeps this one from all of them.
+select set_config('citus.enable_deadlock_prevention', 'off', true) as deadlock_prevention;
+
 with step as materialized (
     select s.*
     from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [])

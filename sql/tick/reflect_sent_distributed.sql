@@ -10,6 +10,9 @@
 \if :{?within} \else \set within '7 days' \endif
 \if :{?sent} \else \set sent '{sent,delivered,read}' \endif
 \if :{?most} \else \set most '10000' \endif
+-- As in tick/lock_distributed.sql: else another tick that waits for one row keeps this one from all of them.
+select set_config('citus.enable_deadlock_prevention', 'off', true) as deadlock_prevention;
+
 with again as materialized (
     select
         c.id,

@@ -12,6 +12,9 @@
 \if :{?now} \else \set now 'now' \endif
 \if :{?contacts} \else \set contacts '{}' \endif
 \if :{?reasons} \else \set reasons '{}' \endif
+-- As in tick/lock_distributed.sql: else another tick that waits for one row keeps this one from all of them.
+select set_config('citus.enable_deadlock_prevention', 'off', true) as deadlock_prevention;
+
 with picked as materialized (
     select
         sc.id,

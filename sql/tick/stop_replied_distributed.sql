@@ -16,6 +16,9 @@
 \if :{?rows} \else \set rows '{}' \endif
 \if :{?ats} \else \set ats '{}' \endif
 \if :{?waiting} \else \set waiting '{pending}' \endif
+-- As in tick/lock_distributed.sql: else another tick that waits for one row keeps this one from all of them.
+select set_config('citus.enable_deadlock_prevention', 'off', true) as deadlock_prevention;
+
 with given as materialized (
     select
         g.table_name,

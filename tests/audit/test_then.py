@@ -93,8 +93,8 @@ def test_a_message_that_failed_is_known_where_the_worker_says_when(host: Host, s
     host.rows(
         "update broadcast_messages set status = 'failed', error_message = 'media upload',"
         " created_at = now() at time zone 'UTC' - interval '3 hours', updated_at = now() at time zone 'UTC'"
-        " - case recipient_phone when '60120000000' then interval '2 hours' when '60120000001' then interval '30 minutes'"
-        " else interval '3 hours' end"
+        " - case when recipient_phone = '60120000000' then interval '2 hours'"
+        " when recipient_phone = '60120000001' then interval '30 minutes' else interval '3 hours' end"
     )
     ran = seqdev("audit", "failed", "--at", "1h", "--format", "json")
     assert ran.code == 3, ran.err

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -103,6 +105,7 @@ def test_only_leads_of_the_sequences_user_match_even_with_the_same_phone(host: H
     assert set(host.rows("select sequence_id, assigned_device_id from sequence_contacts")) == expected
 
 
+@pytest.mark.plain("by whom a row is distributed is never null")
 def test_who_cannot_be_written_to_is_refused_with_the_reason_and_exit_3(host: Host, seqdev: Cli) -> None:
     user, other = host.user(), host.user()
     device = host.device(user)

@@ -298,6 +298,7 @@ def test_a_name_alone_that_is_no_sequences_enrols_nobody(
     assert (code, [one["sequence"] for one in result["unmatched"]], enrolled(host)) == (3, ["wram"], [])
 
 
+@pytest.mark.plain("another statement is planned there")
 def test_whether_a_lead_is_refused_is_a_lookup_in_a_hash(host: Host, warm: tuple[UUID, UUID, UUID]) -> None:
     given = binds(host.connection, APPLY, most=10)
     plan = "\n".join(

@@ -56,6 +56,11 @@ class CitusWorld(World):
                 world.host.rule(name, CAPACITY if strict else ROOM, user=user)
         return world
 
+    def connect_anew(self) -> None:
+        """After the coordinator was away, and the session that looks at it with it."""
+        self.host.connection.close()
+        self.host.connection = connect(self.url)
+
     def reconcile(self) -> None:
         """Every row, now, and no device has got more than it may."""
         with self._copies():

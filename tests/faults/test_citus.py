@@ -265,6 +265,7 @@ def kill_nodes(world: CitusWorld, machine: Machine, held: Held, chance: random.R
         machine.kill()
         time.sleep(chance.uniform(0, 2))
         machine.start()
+        world.connect_anew()
         return 1
 
     break_it(world, Runners(world, chance), scale(3), one, held)

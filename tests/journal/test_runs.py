@@ -181,13 +181,18 @@ def test_a_killed_run_is_cut_off_and_one_at_work_is_running(
     assert (run["state"], run["exit_code"]) == ("running", None)
     assert run["lasted"] > 100_000
     session = host.value(
-        "select application_name from pg_stat_activity where application_name ~ '^seqdev tick'"
+        "select application_name from pg_stat_activity"
+        " where datname = current_database() and application_name ~ '^seqdev tick'"
     )
     assert session == f"seqdev tick {run['run_id'][:8]}"
     process.kill()
     go_on()
     until(
-        lambda: not host.rows("select 1 from pg_stat_activity where application_name ~ '^seqdev tick'"),
+        lambda: (
+            not host.rows(
+                "select 1 from pg_stat_activity where datname = current_database() and application_name ~ '^seqdev tick'"
+            )
+        ),
         "the session to end",
     )
     (run,) = journal(seqdev)

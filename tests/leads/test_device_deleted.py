@@ -11,6 +11,8 @@ from tests.world.command import Start
 from tests.world.host import Connect, Host
 from tests.world.waiting import until
 
+pytestmark = pytest.mark.plain("no foreign key tells whoever writes leads that a device is gone")
+
 WAITING = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 

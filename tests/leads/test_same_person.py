@@ -66,6 +66,7 @@ def test_an_import_makes_no_second_lead_of_a_person(host: Host, seqdev: Cli, tmp
     assert same(seqdev) == []
 
 
+@pytest.mark.plain("by whom a row is distributed is never null")
 def test_true_duplicates_are_found_on_a_host_without_the_key(host: Host, seqdev: Cli) -> None:
     host.rows("alter table leads drop constraint leads_user_id_phone_key, alter phone drop not null")
     user = host.user()

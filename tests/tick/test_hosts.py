@@ -177,7 +177,8 @@ def test_reassign_takes_the_waiting_row_along_and_journals_it(
 ONE_ACTIVE = """
 create unique index one_active on sequence_contacts (sequence_id, contact_phone) where status = 'active'
 """
-STEPS_IN_ORDER = """
+STEPS_IN_ORDER = (
+    """
 create function steps_in_order() returns trigger language plpgsql as $$
 begin
     if new.status = 'active' and old.status = 'pending' and exists (
@@ -187,9 +188,10 @@ begin
     ) then raise exception 'step % is not next', new.current_step;
     end if;
     return new;
-end $$;
-create trigger steps_in_order before update on sequence_contacts for each row execute function steps_in_order();
-"""
+end $$
+""",
+    "create trigger steps_in_order before update on sequence_contacts for each row execute function steps_in_order()",
+)
 
 
 @pytest.mark.cases(2)
@@ -199,7 +201,8 @@ def test_one_active_row_a_person_and_steps_in_order_hold_during_a_claim(
     host: Host, seqdev: Cli, made: str, people: int
 ) -> None:
     host.rows(ONE_ACTIVE)
-    host.rows(STEPS_IN_ORDER)
+    for statement in STEPS_IN_ORDER:
+        host.rows(statement)
     user = host.user()
     device = host.device(user)
     sequence, steps = host.simple_sequence(user, steps=3)

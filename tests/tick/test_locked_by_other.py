@@ -12,6 +12,7 @@ import pytest
 from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Connect, Host
+from tests.world.obstacles import hold
 
 LOCKS = {
     "lead renamed": "update leads set name = 'Ana' where phone = '60120000007'",
@@ -131,7 +132,7 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
             " in a transaction since "
         ) in err
         assert len(err.splitlines()) == 1
-        assert took < 10, f"the tick took {took:.1f} s"
+        assert took < (60 if citus.URL else 10), f"the tick took {took:.1f} s"
     assert not host.broken_promises()
     summary, err = tick(seqdev)
     assert (summary["queued"], summary["waiting"], err) == (len(dependent), {}, "")
@@ -165,9 +166,8 @@ def test_under_every_policy_a_locked_row_holds_back_nobody_else(
 def test_batches_go_on_past_what_is_locked(host: Host, connect: Connect, seqdev: Cli) -> None:
     crowd(host)
     # The oldest of all, more than a batch of them.
-    with locked(
-        host, connect, "select from leads where phone < '60120000120' and phone like '6012%' for update"
-    ):
+    with locked(host, connect, "select") as other:
+        assert hold(other, "leads", "phone < '60120000120' and phone like '6012%'")
         summary, _ = tick(seqdev, "--batch-size", "20", "--jobs", "1")
         assert (summary["queued"], summary["waiting"]) == (340, {"locked_by_other": 60})
     assert tick(seqdev)[0]["queued"] == 60
@@ -278,7 +278,9 @@ def test_a_trigger_that_waits_for_a_row_of_its_own_keeps_back_only_those_it_is_f
 
 
 @pytest.mark.cases(2)
-@pytest.mark.parametrize("what", ["lead renamed", "device", "sequence", "user"])
+@pytest.mark.parametrize(
+    "what", ["lead renamed", *(pytest.param(one, marks=UNTIED) for one in ("device", "sequence", "user"))]
+)
 def test_the_rights_of_the_tick_are_enough(
     host: Host, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

@@ -84,7 +84,8 @@ def moves(make_database: Callable[[str], str], template: str, seqdev: Cli) -> Ca
     def run(worlds: Worlds) -> Moves:
         first = make_database(template)
         with psycopg.connect(first, autocommit=True, row_factory=namedtuple_row) as connection:
-            connection.execute(ONE_ROW.encode())
+            for statement in ONE_ROW:
+                connection.execute(statement.encode())
             write(Host(connection).rows, worlds)
         second = make_database(str(conninfo_to_dict(first)["dbname"]))
         upgraded = seqdev("--database-url", second, "db", "upgrade", "--yes")

@@ -26,6 +26,9 @@ def backlog_of_slow_messages(host: Host, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(pace, "LEAST", 5)
 
 
+UNSEEN = pytest.mark.plain("who waits for a batch does so on another node, unseen: batches are whole")
+
+
 @contextmanager
 def waiting(connect: Connect, database: str, times: int) -> Iterator[None]:
     """The host wants what a batch holds, again and again."""
@@ -55,6 +58,7 @@ def waiting(connect: Connect, database: str, times: int) -> Iterator[None]:
         thread.join()
 
 
+@UNSEEN
 def test_batches_are_small_while_the_host_waits_for_them(
     host: Host, seqdev: Cli, connect: Connect, database: str
 ) -> None:
@@ -68,6 +72,7 @@ def test_batches_are_small_while_the_host_waits_for_them(
     assert host.broken_promises() == []
 
 
+@UNSEEN
 def test_batches_grow_again_when_nobody_waits_any_more(
     host: Host, seqdev: Cli, connect: Connect, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ from tests.world.model import (
 )
 from tests.world.rules import draw_rule, set_rule
 
+NOW = "now() at time zone 'UTC'"
 LIMITS = {"in_flight": 3, "hour": 4, "day": 6}
 RULES = {"in_flight": "max_in_flight", "hour": "max_per_hour", "day": "max_per_day"}
 PHONES = (*(f"601200000{number}" for number in range(5)), "12025550111", "5511912345678", "0123456")
@@ -241,8 +242,8 @@ class Ticking(RuleBasedStateMachine):
             )
             self.host.rows(
                 "update sequence_contacts set processing_device_id = %s,"
-                " processing_started_at = case when %s then now() at time zone 'UTC' end where id = %s",
-                *(contact.claimed_by, contact.claimed_at is not None, self.ids[key]),
+                f" processing_started_at = {'null' if contact.claimed_at is None else NOW} where id = %s",
+                *(contact.claimed_by, self.ids[key]),
             )
         else:
             contact.assigned = self.some_device(self.model.sequences[key[0]].user, rng)
@@ -399,8 +400,8 @@ class Ticking(RuleBasedStateMachine):
                 message.error = fails.strip() or "no reason"
             self.host.rows(
                 "update broadcast_messages set status = %s, error_message = %s,"
-                " sent_at = case when %s then now() at time zone 'UTC' end where id = %s",
-                *(message.status, fails, fails is None, self.message_id(message)),
+                f" sent_at = {NOW if fails is None else 'null'} where id = %s",
+                *(message.status, fails, self.message_id(message)),
             )
 
     def somebody_replies(self, rng: random.Random) -> None:
@@ -608,7 +609,8 @@ class Ticking(RuleBasedStateMachine):
             (row.sequence_id, row.contact_phone, row.sequence_stepid): row.device_id
             for row in self.host.rows(
                 "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid, m.device_id"
-                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+                f" from sequence_contacts as sc join broadcast_messages as m"
+                f" on m.recipient_phone = sc.contact_phone and m.id = {MESSAGE_ID}"
             )
         }
 
@@ -623,7 +625,8 @@ class Ticking(RuleBasedStateMachine):
             for row in self.host.rows(
                 "select sc.sequence_id, sc.contact_phone, sc.sequence_stepid,"
                 " extract(epoch from m.scheduled_at - m.created_at) / 60 as minutes"
-                f" from sequence_contacts as sc join broadcast_messages as m on m.id = {MESSAGE_ID}"
+                f" from sequence_contacts as sc join broadcast_messages as m"
+                f" on m.recipient_phone = sc.contact_phone and m.id = {MESSAGE_ID}"
             )
         }
 

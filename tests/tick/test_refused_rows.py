@@ -10,9 +10,13 @@ import pytest
 from seqdev.enroll import enroll
 from seqdev.errors import Refused
 from seqdev.postgres.bisect import Found, search
+from seqdev.tick import backlog
 from seqdev.tick import backoff as pace
+from seqdev.tick.batch import claim_batch
+from seqdev.tick.work import Batch, Size
 from tests.world.command import Cli
 from tests.world.host import Host
+from tests.world.obstacles import slow
 
 POLICIES = ("queue", "strict", "fallback", "reassign")
 
@@ -233,8 +237,14 @@ def test_a_row_that_cannot_even_be_quarantined_is_left_and_the_other_devices_go_
     assert not host.broken_promises()
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_database_that_refuses_everybody_sets_nobody_aside(host: Host, seqdev: Cli, policy: str) -> None:
+@pytest.mark.cases(3)
+@pytest.mark.parametrize(
+    ("policy", "seconds"), [*((policy, pace.SEARCH_TIME) for policy in POLICIES), ("queue", 0)]
+)
+def test_a_database_that_refuses_everybody_sets_nobody_aside_however_slow_it_is(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch, policy: str, seconds: float
+) -> None:
+    monkeypatch.setattr(pace, "SEARCH_TIME", seconds)
     people(host, 45, host.device(host.user()))
     refuse(host, "broadcast_messages", "true")
     summary, err = tick(seqdev, "--policy", policy, code=1)
@@ -287,6 +297,29 @@ def test_many_bad_rows_in_front_do_not_hide_the_good_ones_behind_them(host: Host
     refuse(host, "broadcast_messages", one_of("recipient_phone", phones[:30]))
     summary, _ = tick(seqdev, code=3)
     assert (summary["queued"], summary["quarantined"]) == (270, 30)
+
+
+def test_a_batch_whose_search_is_cut_short_is_followed_by_smaller_ones_until_somebody_gets_through(
+    host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One attempt of a batch that is not small takes longer than the search may.
+    monkeypatch.setattr(pace, "SEARCH_TIME", 0.02)
+    slow(host, "broadcast_messages", "insert", 0.003)
+    tried: list[int] = []
+
+    def claimed(*given: Any, size: Size, **options: Any) -> Batch:
+        tried.append(size.contacts)
+        return claim_batch(*given, size=size, **options)
+
+    monkeypatch.setattr(backlog, "claim_batch", claimed)
+    phones = people(host, 60, host.device(host.user()))
+    bad = phones[9::20]
+    refuse(host, "broadcast_messages", one_of("recipient_phone", bad))
+    summary, _ = tick(seqdev, "--budget", "600s", code=3)
+    assert (summary["queued"], summary["waiting"], set(quarantined(host))) == (57, {}, set(bad))
+    # Not from the size that a batch may have: there are fewer people.
+    assert tried[1] == 125
+    assert not host.broken_promises()
 
 
 @pytest.mark.load

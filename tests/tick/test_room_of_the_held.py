@@ -9,8 +9,10 @@ from uuid import UUID
 
 import pytest
 
+from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Connect, Host
+from tests.world.obstacles import hold
 
 ROOM = 50
 """What a device has in flight at most, by default."""
@@ -46,12 +48,8 @@ def the_oldest_held(host: Host, connect: Connect, table: str, prefix: str, numbe
     phone = "phone" if table == "leads" else "contact_phone"
     other = Host(connect(host.url))
     with other.connection.transaction():
-        held = other.rows(
-            f"select 1 from {table} where {phone} between %s || '0000000' and %s for update",
-            prefix,
-            f"{prefix}{number:07}",
-        )
-        assert len(held) == number
+        between = f"{phone} between %s || '0000000' and %s"
+        assert hold(other, table, between, prefix, f"{prefix}{number:07}") == number
         yield
 
 
@@ -143,8 +141,8 @@ def test_a_device_whose_own_people_are_held_takes_those_of_another(
     # One of those beyond the device's room is due before the last of those who are to go.
     host.rows(
         "update sequence_contacts as sc set next_trigger_time = own.next_trigger_time + interval '2500 us'"
-        " from sequence_contacts as own where sc.contact_phone like '6013%' and own.contact_phone ="
-        " '6012' || substr(sc.contact_phone, 5)"
+        " from (select * from sequence_contacts offset 0) as own where sc.contact_phone like '6013%'"
+        " and own.contact_phone = '6012' || substr(sc.contact_phone, 5)"
     )
     with the_oldest_held(host, connect, table, "6012", 2 * ROOM):
         summary = tick(seqdev, policy)
@@ -165,7 +163,7 @@ def test_where_many_are_held_and_there_is_little_room_the_search_ends_and_others
     with the_oldest_held(host, connect, "leads", "6012", 2 * ROOM):
         began = time.monotonic()
         assert tick(seqdev, "strict")["queued"] == 1
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < (60 if citus.URL else 10)
         assert sent(host, other) == phones("6013", 1, 1)
     assert tick(seqdev, "strict")["queued"] == 1
     assert host.broken_promises() == []

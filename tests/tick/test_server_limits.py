@@ -36,6 +36,7 @@ def tick(seqdev: Cli, *options: str, code: int = 0) -> tuple[Any, str]:
     return json.loads(ran.out), ran.err
 
 
+@pytest.mark.plain("whoever is due comes from the shards before a batch is cut: its size changes nothing")
 def test_a_batch_that_needs_more_temporary_files_than_allowed_is_halved(host: Host, seqdev: Cli) -> None:
     people(host, 2000)
     database = host.value("select current_database()")

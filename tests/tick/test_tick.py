@@ -282,6 +282,7 @@ def test_a_next_trigger_that_names_nothing_ends_the_contact_with_the_reason(host
     assert host.value("select trigger from leads where id = %s", lead) == ""
 
 
+@pytest.mark.plain("by whom a row is distributed is never null")
 def test_broken_contacts_wait_with_a_reason_and_stop_nobody_else(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)
@@ -374,6 +375,10 @@ def test_a_phone_without_a_device_of_its_own_keeps_none_on_the_next_step(host: H
     assert host.rows("select distinct device_id from broadcast_messages") == [(device,)]
 
 
+ONE_LOCK = pytest.mark.plain("one lock is for all devices")
+
+
+@ONE_LOCK
 def test_a_batch_locks_no_more_devices_than_it_works_on(host: Host, database: str) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
@@ -387,6 +392,7 @@ def test_a_batch_locks_no_more_devices_than_it_works_on(host: Host, database: st
         assert host.value(held) == 3
 
 
+@ONE_LOCK
 def test_a_device_that_another_tick_holds_is_left_to_it(host: Host, database: str, seqdev: Cli) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)

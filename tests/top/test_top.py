@@ -22,15 +22,13 @@ def page(seqdev: Cli, *options: str) -> dict[str, Any]:
 
 def message(host: Host, device: Any, **columns: Any) -> None:
     user = host.value("select user_id from user_devices where id = %s", device)
+    sequence = host.value("select id from sequences limit 1")
     columns = {"status": "sent", "content": "x", "recipient_phone": "601111111111"} | columns
     names = ", ".join(columns)
     host.rows(
         f"insert into broadcast_messages (user_id, device_id, {names}, sequence_stepid, sequence_id)"
-        f" values (%s, %s, {', '.join(['%s'] * len(columns))}, gen_random_uuid(),"
-        " (select id from sequences limit 1)) returning id",
-        user,
-        device,
-        *columns.values(),
+        f" values (%s, %s, {', '.join(['%s'] * len(columns))}, gen_random_uuid(), %s) returning id",
+        *(user, device, *columns.values(), sequence),
     )
 
 

@@ -150,6 +150,9 @@ def _run(request: dict[str, Any], streams: list[int]) -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = os.fdopen(2, "w", 1, "utf-8", "backslashreplace", closefd=False)
         sys.argv = ["seqdev", *request["argv"]]
+        if "SEQDEV_TEST_CITUS_URL" in os.environ:
+            # As in tests/conftest.py.
+            importlib.import_module("seqdev.output.progress")._EVERY = 3600.0
         from seqdev.__main__ import entry
 
         entry()

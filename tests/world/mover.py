@@ -9,10 +9,13 @@ from typing import Any
 
 from tests.world.processor import RELEASE_OLD_CLAIMS, Processor
 
-ONE_ROW = """
+ONE_ROW = (
+    """
     alter table sequence_contacts drop column sequence_stepid, drop column assigned_device_id,
-        add column current_day integer default 1, add unique (sequence_id, contact_phone)
-"""
+        add column current_day integer default 1
+    """,
+    "alter table sequence_contacts add unique (sequence_id, contact_phone)",
+)
 ENROL = """
     insert into sequence_contacts (sequence_id, contact_phone, contact_name, current_step, current_day,
         current_trigger, next_trigger_time, status)

@@ -36,6 +36,15 @@ def slow(host: Host, table: str, event: str, seconds: float) -> None:
     host.rows(f"create trigger slow before {event} on {table} for each row execute function slow()")
 
 
+def hold(other: Host, table: str, where: str, *given: object) -> int:
+    """Lock rows in an open transaction; how many. Where Citus locks none of several shards, by writing them as they are."""
+    if not citus.URL:
+        return len(other.rows(f"select 1 from {table} where {where} for update", *given))
+    # As the host's own statements of one phone: they do not wait for one another either.
+    other.rows("set local citus.enable_deadlock_prevention = off")
+    return len(other.rows(f"update {table} set id = id where {where} returning 1", *given))
+
+
 @contextmanager
 def stuck_tick(
     host: Host, connect: Connect, ticks: Ticks, lead: UUID, *options: object, **environment: object
