@@ -30,6 +30,7 @@ from tests.world.forked import Forked
 from tests.world.generations import GENERATIONS
 from tests.world.generations import pytest_runtest_call as pytest_runtest_call
 from tests.world.host import Host
+from tests.world.parked import Sessions, parked
 from tests.world.tcp import tcp as tcp
 
 
@@ -139,8 +140,17 @@ def manage(server: str) -> Iterator[Callable[[str], object]]:
         connection.close()
 
 
+@pytest.fixture(autouse=True)
+def _sessions(request: pytest.FixtureRequest) -> Iterator[Sessions]:
+    """Commands in this process take each other's sessions, where the test is not about these."""
+    with parked(request.path) as sessions:
+        yield sessions
+
+
 @pytest.fixture
-def make_database(server: str, manage: Callable[[str], object]) -> Iterator[Callable[[str], str]]:
+def make_database(
+    server: str, manage: Callable[[str], object], _sessions: Sessions
+) -> Iterator[Callable[[str], str]]:
     """Makes databases from a template, and drops them in the end; returns their URL."""
     made: list[str] = []
 
@@ -151,6 +161,7 @@ def make_database(server: str, manage: Callable[[str], object]) -> Iterator[Call
         return url(server, name)
 
     yield make
+    _sessions.end()
     for name in made:
         manage(f"drop database {name} with (force)")
 
