@@ -67,6 +67,14 @@ def _commands_made_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _statements_read_once() -> Iterator[None]:
+    """The driver keeps what it has made of a statement, but not of a long one: most of a process's are sent once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("psycopg._queries.MAX_CACHED_STATEMENT_LENGTH", 1 << 17)
+        yield
+
+
 @pytest.fixture(scope="session")
 def server(_clean_environment: None) -> Iterator[str]:
     """The conninfo of a server that is quick because it need not survive a power cut.
