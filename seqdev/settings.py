@@ -201,6 +201,8 @@ class Settings(Rules):
 
 RULES = tuple(one.name for one in fields(Rules))
 """The names of the rules."""
+PAUSED = "paused"
+"""The name under which the pause of a sequence, device or user is kept beside the rules."""
 _OWN = ("origins", "flags", "policies", "narrower", "usual")
 KEYS = tuple(one.name for one in fields(Settings) if one.name not in _OWN)
 """What a file and the environment may hold."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from seqdev.errors import UsageError
 from seqdev.postgres.queries import Query
-from seqdev.settings import RULES, Rules, Settings, text_of, value_of
+from seqdev.settings import PAUSED, RULES, Rules, Settings, text_of, value_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ def decide(found: Held, given: Settings) -> Settings:
     that this version does not know, or cannot read.
     """
     kept = found.rules
-    if unknown := kept.keys() - set(RULES):
+    if unknown := {*kept, *found.narrower} - {*RULES, PAUSED}:
         raise UsageError(
             f"the database holds the rule {min(unknown)!r}, which this version of seqdev does not know",
-            f"upgrade seqdev on this host; or drop the rule: seqdev rules unset {min(unknown)}",
+            "a newer version obeys it: upgrade seqdev on this host",
         )
     ruled = replace(Rules(), **{name: _read(name, value) for name, value in kept.items()})
     for name, where in given.held.items():

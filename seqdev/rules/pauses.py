@@ -14,7 +14,8 @@ from seqdev.errors import UsageError
 from seqdev.output.words import Clock
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
-from seqdev.rules.rules import PAUSED, Change, Target
+from seqdev.rules.rules import Change, Target
+from seqdev.settings import PAUSED
 
 _RESUMED = "resumed"
 

@@ -13,10 +13,7 @@ from seqdev.postgres.queries import Query
 from seqdev.postgres.rules import meant
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules import values
-from seqdev.settings import RULES, Policy, Rules, Settings, text_of, value_of
-
-PAUSED = "paused"
-"""The rule that the pause of a sequence, device or user is: see :mod:`seqdev.rules.pauses`."""
+from seqdev.settings import PAUSED, RULES, Policy, Rules, Settings, text_of, value_of
 
 _LIMIT = ("device", "user", "all")
 _HOURS = ("sequence", "user", "all")

@@ -21,12 +21,18 @@ from seqdev.tick.work import Aside, Batch, Floor, Size, Work
 DEVICES_A_BATCH = 100
 """Devices locked by one transaction. A server's lock table holds 6,400 entries by default."""
 
+CROWD = 1_000
+"""Where more devices than that have something due, a transaction locks up to ``DEVICES_A_BATCH`` users instead,
+and works on up to so many of their devices."""
+
 USERS_A_BATCH = 20
 """Users locked by one transaction, under the policies that send from any device of a user."""
 
 LOCK_WAIT = timedelta(milliseconds=50)
 """How long a claim waits for a lock. Meanwhile it holds rows that the other session may want next, and the
 server ends whoever finds out about a deadlock: rather the claim gives way, and comes again."""
+
+_NO_CROWD = 2_147_483_647
 
 _FEW_DEVICES, _FEW_USERS = 25, 1
 """So many are locked at once even where that is more than a quarter of those that have something due."""
@@ -91,12 +97,15 @@ def _lock(
     transaction: Transaction, work: Work, size: Size, done: frozenset[UUID], answers: gates.Answers
 ) -> list[Locked]:
     moves = work.policy.moves
+    # Not while batches are made small: so many devices have more due than a small one takes.
+    crowd = CROWD if size.devices >= DEVICES_A_BATCH else _NO_CROWD
     return transaction.rows(
         LOCK,
         by_user=moves,
         done=done,
         few=_FEW_USERS if moves else _FEW_DEVICES,
         most=min(USERS_A_BATCH if moves else DEVICES_A_BATCH, size.devices),
+        crowd=crowd,
         **work.window,
         **gates.handed_to(LOCK, answers),
     )

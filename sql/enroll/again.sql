@@ -1,7 +1,8 @@
 -- Which leads may enter again a sequence that they have finished
 --
--- Under the rule reenrol_after, of a sequence or for all: all of their rows are done, one of them ended the sequence, and
--- the last was done that long ago. Whom it is about is narrowed as the enrolment is. Empty, where no such rule is set.
+-- Under the rule reenrol_after, of a sequence or for all: all of their rows are done, one of them is that of the step by
+-- which people enter, one ended the sequence, and the last was done that long ago. Whom it is about is narrowed as the
+-- enrolment is. Empty, where no such rule is set.
 --
 -- Parameters:
 --   now            timestamptz  the instant of the transaction
@@ -61,6 +62,15 @@ step as materialized (
     where g.id is not null
 ),
 
+-- The step by which people enter, as in enroll/apply.sql.
+entry as materialized (
+    select distinct on (step.sequence_id) step.id
+    from step
+    inner join sequence_steps as st on step.id = st.id
+    where step.entry_trigger is not null
+    order by step.sequence_id, st.day_number, st.id
+),
+
 -- As in enroll/apply.sql.
 chunk as materialized (
     select
@@ -94,8 +104,8 @@ called as materialized (
         exists (
             select 1
             from unnest(string_to_array(l.trigger, ',')) as m (member)
-            inner join step as entry on btrim(m.member) = btrim(entry.entry_trigger)
-            where entry.sequence_id = r.id
+            inner join step on btrim(m.member) = btrim(step.entry_trigger)
+            where step.sequence_id = r.id
         )
 )
 
@@ -112,7 +122,7 @@ from (
     group by c.lead_id, c.sequence_id, c.after
     having
         bool_and(coalesce(sc.status = any(:'done'::text []), false))
-        and bool_or(step.entry_trigger is not null)
+        and bool_or(step.id in (select entry.id from entry))
         and bool_or(step.id is not null and step.next_id is null or sc.last_error ~ '^ended')
         and max(sc.completed_at)::timestamptz <= :'now'::timestamptz - c.after
 ) as found

@@ -17,12 +17,15 @@ select
     s.id,
     s.name::text as name,
     s.id = any(:'active_sequences'::uuid []) as is_active,
-    (
-        select count(*)
-        from unnest(:'step_sequences'::uuid [], :'entry_triggers'::text []) as e (sequence_id, trigger)
-        where e.sequence_id = s.id and e.trigger is not null
-    )::integer as entry_steps
+    coalesce(entry.steps, 0)::integer as entry_steps
 from sequences as s
+left join (
+    select
+        e.sequence_id,
+        count(e.trigger) as steps
+    from unnest(:'step_sequences'::uuid [], :'entry_triggers'::text []) as e (sequence_id, trigger)
+    group by e.sequence_id
+) as entry on s.id = entry.sequence_id
 where
     (nullif(:'user', '')::uuid is null or s.user_id = nullif(:'user', '')::uuid)
     and case

@@ -64,17 +64,21 @@ with entry as materialized (
     where s.trigger is not null
 ),
 
+-- The sequences that a trigger enters.
+entered as materialized (
+    select entry.user_id, entry.trigger, array_agg(entry.sequence_id) as sequences
+    from entry
+    group by entry.user_id, entry.trigger
+),
+
+-- "enters": the other sequences of the user's that next_trigger enters.
 step as materialized (
-    select
-        s.*,
-        -- Whether next_trigger enters another sequence of the user's.
-        (s.user_id, s.next_trigger) in (
-            select entry.user_id, entry.trigger from entry where entry.sequence_id <> s.sequence_id
-        ) as known
+    select s.*, array_remove(coalesce(entered.sequences, '{}'), s.sequence_id) as enters
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
         :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::numeric []
     ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
+    left join entered on (s.user_id, s.next_trigger) = (entered.user_id, entered.trigger)
     -- "coalesce", as of the devices below: of a null the planner expects one row, and joins each with all.
     where coalesce(s.reason is null, false)
 ),
@@ -229,7 +233,7 @@ claimed as materialized (
 -- been there. Lookups in a hash or by key, never joins: where few rows are expected, those pair all with all.
 decided as materialized (
     select
-        c.*, step.next_trigger, step.next_id, step.next_day, step.next_hours, step.known,
+        c.*, step.next_trigger, step.next_id, step.next_day, step.next_hours, step.enters,
         md5('seqdev message ' || c.id)::uuid as message_id,
         md5('seqdev contact ' || c.id || ' ' || step.next_id)::uuid as next_row,
         there.id as there_id, there.assigned_device_id as there_assigned,
@@ -242,16 +246,14 @@ decided as materialized (
             else 'there'
         end as next_is,
         case
-            when step.next_id is null and step.known then exists (
+            when step.next_id is null then exists (
                 select true
-                from entry
+                from unnest(step.enters) as other (sequence_id)
                 where
-                    (entry.user_id, entry.trigger) = (c.user_id, step.next_trigger)
-                    and entry.sequence_id <> c.sequence_id
-                    and (
+                    (
                         select true
                         from sequence_contacts as x
-                        where x.sequence_id = entry.sequence_id and x.contact_phone = c.contact_phone
+                        where x.sequence_id = other.sequence_id and x.contact_phone = c.contact_phone
                         limit 1
                     ) is null
             )
@@ -352,7 +354,7 @@ completed as (
             when d.next_is not in ('none', 'done') then null
             when d.next_id is not null then 'ended: the next step was done before'
             when d.next_trigger is null then null
-            when not d.known then 'ended: next_trigger ' || d.next_trigger || ' names no step or sequence'
+            when d.enters = '{}' then 'ended: next_trigger ' || d.next_trigger || ' names no step or sequence'
             when not d.open then 'ended: was in the sequence of ' || d.next_trigger || ' before'
         end
     from decided as d
@@ -422,7 +424,7 @@ lead_changed as (
     where
         (l.user_id, l.phone) = (c.user_id, c.contact_phone)
         and c.becomes ?| array(select btrim(m.member) from unnest(string_to_array(l.trigger, ',')) as m (member))
-    returning l.user_id, l.phone
+    returning l.user_id, l.phone, l.trigger
 )
 
 select
@@ -449,7 +451,12 @@ left join (
         count(*) filter (where d.next_is in ('none', 'done')) as ended,
         count(*) filter (
             where d.next_is in ('none', 'done') and d.open
-            and (d.user_id, d.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
+            -- Its lead may have changed for another sequence that ended, and not for this one.
+            and (d.user_id, d.contact_phone, btrim(d.next_trigger)) in (
+                select l.user_id, l.phone, btrim(m.member)
+                from lead_changed as l
+                cross join unnest(string_to_array(l.trigger, ',')) as m (member)
+            )
         ) as chained
     from decided as d
     group by d.device_id

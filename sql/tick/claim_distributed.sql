@@ -66,19 +66,26 @@ with entry as materialized (
     where s.trigger is not null
 ),
 
+-- The sequences that a trigger enters.
+entered as materialized (
+    select
+        entry.user_id,
+        entry.trigger,
+        array_agg(entry.sequence_id) as sequences
+    from entry
+    group by entry.user_id, entry.trigger
+),
+
 -- "enters": the other sequences of the user's that next_trigger enters.
 step as materialized (
     select
         s.*,
-        array(
-            select entry.sequence_id
-            from entry
-            where (entry.user_id, entry.trigger) = (s.user_id, s.next_trigger) and entry.sequence_id <> s.sequence_id
-        ) as enters
+        array_remove(coalesce(entered.sequences, '{}'), s.sequence_id) as enters
     from unnest(
         :'step_users'::uuid [], :'step_sequences'::uuid [], :'steps'::uuid [], :'step_reasons'::text [],
         :'next_triggers'::text [], :'next_steps'::uuid [], :'next_step_days'::integer [], :'next_step_hours'::numeric []
     ) as s (user_id, sequence_id, id, reason, next_trigger, next_id, next_day, next_hours)
+    left join entered on (s.user_id, s.next_trigger) = (entered.user_id, entered.trigger)
     where coalesce(s.reason is null, false)
 ),
 
@@ -539,7 +546,7 @@ lead_changed as (
         l.phone = c.contact_phone
         and l.user_id = c.user_id
         and c.becomes ?| array(select btrim(m.member) from unnest(string_to_array(l.trigger, ',')) as m (member))
-    returning l.user_id, l.phone
+    returning l.user_id, l.phone, l.trigger
 ),
 
 -- Where fewer messages were made than contacts completed: those that had one already have it all the same.
@@ -594,7 +601,12 @@ left join (
             where
                 d.next_is in ('none', 'done')
                 and d.open
-                and (d.user_id, d.contact_phone) in (select l.user_id, l.phone from lead_changed as l)
+                -- Its lead may have changed for another sequence that ended, and not for this one.
+                and (d.user_id, d.contact_phone, btrim(d.next_trigger)) in (
+                    select l.user_id, l.phone, btrim(m.member)
+                    from lead_changed as l
+                    cross join unnest(string_to_array(l.trigger, ',')) as m (member)
+                )
         ) as chained
     from completed as d
     group by d.device_id

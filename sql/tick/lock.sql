@@ -2,8 +2,9 @@
 --
 -- What is due is claimed under these locks, and capacity counted in a later statement, which sees what the holder
 -- before has committed. Under fallback and reassign a contact may go to any available device of its user, so that
--- the user is locked as a whole: one lock a user, however many devices. What another tick holds is passed over. Of
--- many no more than a quarter is taken at once, to leave some to the ticks that run beside.
+-- the user is locked as a whole: one lock a user, however many devices. So it is where very many devices have something
+-- due: a lock each would fill the server's table of locks, or make very many small batches. What another tick holds is
+-- passed over. Of many no more than a quarter is taken at once, to leave some to the ticks that run beside.
 --
 -- Parameters:
 --   due_by        timestamptz  contacts are due that are due by then: the instant the run began
@@ -16,6 +17,7 @@
 --   done          uuid[]       devices to leave out, or all of their users: this run has nothing more for them
 --   few           integer      so many are locked even where they are more than a quarter
 --   most          integer      devices or users to lock, at most
+--   crowd         integer      where more devices than that have something due, users are locked; devices to hold, at most
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
@@ -34,6 +36,7 @@
 \if :{?done} \else \set done '{}' \endif
 \if :{?few} \else \set few '25' \endif
 \if :{?most} \else \set most '100' \endif
+\if :{?crowd} \else \set crowd '1000' \endif
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -245,26 +248,37 @@ candidate as materialized (
         group by 1, 2
     ) as due
     group by due.device_id, due.user_id
-    order by oldest, due.device_id, due.user_id
+),
+
+-- What has a lock of its own: a device, or with null the user as a whole.
+unit as materialized (
+    select
+        case when not crowd.is_one then c.device_id end as device_id,
+        c.user_id,
+        min(c.oldest) as oldest
+    from candidate as c
+    cross join (select count(*) > :'crowd'::integer as is_one from candidate) as crowd
+    group by 1, 2
+    order by oldest, device_id, c.user_id
 ),
 
 -- Straight from the materialized rows, in their order: out of a subquery, the planner would try the lock of
 -- every one before it sorts and stops.
 locked as materialized (
     select
-        c.device_id,
-        c.user_id
-    from candidate as c
+        u.device_id,
+        u.user_id
+    from unit as u
     where
         case
-            when :'by_user'::boolean
-                then pg_try_advisory_xact_lock(hashtextextended('seqdev user ' || c.user_id, 0))
+            when u.device_id is null
+                then pg_try_advisory_xact_lock(hashtextextended('seqdev user ' || u.user_id, 0))
             -- Shared with other ticks that work by device; not with one that works for the user as a whole.
-            when pg_try_advisory_xact_lock_shared(hashtextextended('seqdev user ' || c.user_id, 0))
-                then pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || c.device_id, 0))
+            when pg_try_advisory_xact_lock_shared(hashtextextended('seqdev user ' || u.user_id, 0))
+                then pg_try_advisory_xact_lock(hashtextextended('seqdev device ' || u.device_id, 0))
             else false
         end
-    limit least(:'most'::integer, greatest(:'few'::integer, ((select count(*) from candidate) + 3) / 4))
+    limit least(:'most'::integer, greatest(:'few'::integer, ((select count(*) from unit) + 3) / 4))
 )
 
 select
@@ -281,7 +295,21 @@ from (
     from candidate
 ) as waiting
 left join (
-    select coalesce(locked.device_id, device.id) as device_id
+    select locked.device_id
     from locked
-    left join device on :'by_user'::boolean and locked.user_id = device.user_id
+    where locked.device_id is not null
+    union all
+    select device.id
+    from locked
+    inner join device on locked.user_id = device.user_id
+    where :'by_user'::boolean
+    union all
+    (
+        select c.device_id
+        from locked
+        inner join candidate as c on locked.user_id = c.user_id
+        where not :'by_user'::boolean and locked.device_id is null
+        order by c.oldest, c.device_id
+        limit :'crowd'::integer
+    )
 ) as held on true;

@@ -16,6 +16,7 @@
 --   done          uuid[]       devices to leave out, or all of their users: this run has nothing more for them
 --   few           integer      so many are locked even where they are more than a quarter
 --   most          integer      devices or users to lock, at most
+--   crowd         integer      where more devices than that have something due, users are locked; devices to hold, at most
 -- Gates: gates/windows.sql, gates/steps.sql, gates/devices.sql of all devices
 -- Row:
 --   device_id  uuid         a device that is now locked, itself or with its user; null in the one row where none is
@@ -34,6 +35,7 @@
 \if :{?done} \else \set done '{}' \endif
 \if :{?few} \else \set few '25' \endif
 \if :{?most} \else \set most '100' \endif
+\if :{?crowd} \else \set crowd '1000' \endif
 \if :{?recipient_hours} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?devices} \else \ir ../gates/devices.sql \endif
@@ -279,7 +281,10 @@ locked as materialized (
     from candidate as c
     where (select lock.taken_at is not null from lock)
     order by c.oldest, c.device_id, c.user_id
-    limit :'most'::integer
+    -- There is one lock, however many devices are held.
+    limit case
+        when (select count(*) from candidate) > :'crowd'::integer then :'crowd'::integer else :'most'::integer
+    end
 )
 
 select

@@ -144,17 +144,45 @@ def test_the_settings_of_a_transaction_end_with_it(host: Host) -> None:
     assert host.rows(settings) == before, "a setting outlived its transaction"
 
 
-@pytest.mark.parametrize("first_by_user", [False, True])
+BY_DEVICE, BY_USER, IN_A_CROWD = {"by_user": False}, {"by_user": True}, {"crowd": 1}
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [(BY_DEVICE, BY_USER), (BY_USER, BY_DEVICE), (BY_DEVICE, IN_A_CROWD), (IN_A_CROWD, BY_DEVICE)],
+)
 def test_a_tick_by_user_and_one_by_device_never_hold_the_same_device(
-    host: Host, sessions: tuple[Host, Host], first_by_user: bool
+    host: Host, sessions: tuple[Host, Host], held: dict[str, object], wanted: dict[str, object]
 ) -> None:
-    world(host)
+    two_devices(host)
     first, second = sessions
     with first.connection.transaction(), second.connection.transaction():
-        assert [row.device_id is None for row in run(first, LOCK, by_user=first_by_user)] == [False]
-        assert [row.device_id for row in run(second, LOCK, by_user=not first_by_user)] == [None], (
-            "both hold the device"
-        )
+        assert None not in [row.device_id for row in run(first, LOCK, **held)]
+        assert [row.device_id for row in run(second, LOCK, **wanted)] == [None], "both hold the device"
+
+
+def test_of_a_crowd_so_many_devices_are_held_and_a_lock_for_each_user(
+    host: Host, sessions: tuple[Host, Host]
+) -> None:
+    for _ in range(3):
+        two_devices(host)
+    first, second = sessions
+    with first.connection.transaction(), second.connection.transaction():
+        held = {row.device_id for row in run(first, LOCK, crowd=5, few=2, most=2)}
+        assert (len(held), first.value(ADVISORY)) == (4, 2)
+        rest = {row.device_id for row in run(second, LOCK, crowd=5)}
+        assert len(rest) == 2
+        assert not held & rest
+    assert len(run(first, LOCK, crowd=3)) == 3
+    assert len(run(first, LOCK, crowd=6)) == 6
+
+
+def two_devices(host: Host) -> None:
+    """A user with two devices, and somebody due on each."""
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user, f"WARM {user}")
+    for number in range(2):
+        host.contact(sequence, step, f"6012{number:06}", host.device(user, f"device {number}"))
 
 
 @pytest.mark.parametrize("table", ["sequence_contacts", "leads"])

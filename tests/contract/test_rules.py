@@ -346,7 +346,7 @@ OTHERWISE = {
     "repair/return_distributed.sql": {"returned"},
     "tick/claim_distributed.sql": {
         *("activated", "completed", "given", "lead_changed", "message", "next_step", "reassigned"),
-        *("step", "trigger_change"),
+        "trigger_change",
     },
     "tick/find_blocked_distributed.sql": {"candidate"},
     "tick/find_replied_distributed.sql": {"candidate", "replied"},

@@ -123,6 +123,15 @@ def test_who_has_only_the_first_step_done_does_not(scene: Scene) -> None:
     assert scene.enrol() == 0
 
 
+def test_who_was_never_at_the_step_by_which_people_enter_is_in_already_and_not_refused(scene: Scene) -> None:
+    scene.host.rule("reenrol_after", "1d")
+    scene.host.rows("update sequence_steps set is_entry_point = true where id = %s", scene.steps[1])
+    scene.host.rows("delete from sequence_contacts where sequence_stepid = %s", scene.steps[0])
+    theirs = scene.host.device(scene.host.user(), "theirs")
+    scene.host.rows("update leads set device_id = %s where phone = %s", theirs, PHONE)
+    assert scene.enrol() == 0
+
+
 def test_who_is_blocked_or_over_the_limit_stays_as_they_are(scene: Scene) -> None:
     scene.host.rule("reenrol_after", "1d")
     scene.host.rows("update leads set trigger = 'WARM'")

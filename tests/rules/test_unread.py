@@ -48,6 +48,25 @@ def test_a_tick_says_which_rule_it_cannot_read_and_sends_nothing(
     assert json.loads(seqdev("tick", "--format", "json").out)["queued"] == 1
 
 
+@pytest.mark.parametrize("scope", ["all", "user", "device"])
+def test_a_rule_of_a_newer_version_is_not_passed_over(
+    host: Host, seqdev: Cli, device: UUID, scope: str
+) -> None:
+    user = host.value("select user_id from user_devices")
+    host.rule("quiet_days", "sun", **{"all": {}, "user": {"user": user}, "device": {"device": device}}[scope])
+    for command in (["tick"], ["tick", "--dry-run"], ["enroll", "--yes"]):
+        ran = seqdev(*command)
+        assert (ran.code, ran.out) == (2, ""), command
+        assert (
+            "the database holds the rule 'quiet_days', which this version of seqdev does not know" in ran.err
+        )
+        assert "upgrade seqdev on this host" in ran.err
+    shown = seqdev("rules", "list")
+    assert shown.code == 0
+    assert "quiet_days" in shown.out + shown.err
+    assert host.rows("select 1 from broadcast_messages") == []
+
+
 def test_a_policy_of_a_user_that_cannot_be_read_is_said_to_be_a_users(
     host: Host, seqdev: Cli, device: UUID
 ) -> None:

@@ -219,6 +219,21 @@ def test_the_last_step_chains_to_the_sequence_that_it_names(host: Host, seqdev: 
     assert tick(seqdev)["queued"] == 1
 
 
+def test_a_chain_counts_for_the_sequence_that_the_lead_named_and_not_for_another_that_ends_beside_it(
+    host: Host, seqdev: Cli
+) -> None:
+    user = host.user()
+    device = host.device(user)
+    for trigger, then in (("WARM", "COLD"), ("OTHER", "HOT")):
+        sequence = host.sequence(user, trigger)
+        host.contact(sequence, host.step(sequence, 1, trigger, then), "6012345678", device, lead=False)
+        host.simple_sequence(user, then)
+    lead = host.lead(user, device, "6012345678", "WARM")
+    summary = tick(seqdev)
+    assert (summary["ended"], summary["chained"]) == (2, 1)
+    assert host.value("select trigger from leads where id = %s", lead) == "COLD"
+
+
 def test_a_chain_that_comes_back_stops_there(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)

@@ -759,6 +759,8 @@ class Model:
         """The next steps of who was sent to, or the end of their sequences."""
         # Who was where before this tick, for chains.
         been = {key[:2] for key in self.contacts}
+        chains: list[tuple[Lead, str]] = []
+        changed: list[Lead] = []
         for key in list(sent):
             sequence = self.sequences[key[0]]
             step = sequence.step(key[2])
@@ -797,9 +799,12 @@ class Model:
             summary.ended += 1
             lead = self.leads.get((sequence.user, key[1]))
             mine = {entry.trigger for entry in sequence.entries()}
+            if lead and becomes:
+                chains.append((lead, becomes))
             if lead and mine & set(lead.triggers):
-                summary.chained += becomes is not None
+                changed.append(lead)
                 lead.triggers = list(dict.fromkeys(self._replaced(lead.triggers, mine, becomes)))
+        summary.chained += sum(lead in changed and becomes in lead.triggers for lead, becomes in chains)
 
     @staticmethod
     def _following(sequence: Sequence, step: Step) -> Step | None:
