@@ -25,7 +25,7 @@ pythons: ## Run the tests on each Python from 3.11 to 3.14 that is found
 	done
 
 thorough: $(READY) ## Run the tests that take long, and all cases of those that make test tries some of
-	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "thorough and not load"
+	@SEQDEV_TEST_NEW_SESSIONS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "thorough and not load"
 
 generations: $(READY) ## Run the tests of tick, enroll and repair on hosts of every generation
 	@$(BIN)/python -m tests.world.generations

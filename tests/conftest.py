@@ -30,6 +30,7 @@ from tests.world.forked import Forked
 from tests.world.generations import GENERATIONS
 from tests.world.generations import pytest_runtest_call as pytest_runtest_call
 from tests.world.host import Host
+from tests.world.parked import Sessions, parked
 from tests.world.tcp import tcp as tcp
 
 
@@ -63,6 +64,14 @@ def _commands_made_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", lambda app: root if app is cli.app else make(app))
         patch.setattr(cli.Commands, "get_command", get_command)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_read_once() -> Iterator[None]:
+    """The driver keeps what it has made of a statement, but not of a long one: most of a process's are sent once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("psycopg._queries.MAX_CACHED_STATEMENT_LENGTH", 1 << 17)
         yield
 
 
@@ -139,8 +148,17 @@ def manage(server: str) -> Iterator[Callable[[str], object]]:
         connection.close()
 
 
+@pytest.fixture(autouse=True)
+def _sessions(request: pytest.FixtureRequest) -> Iterator[Sessions]:
+    """Commands in this process take each other's sessions, where the test is not about these."""
+    with parked(request.path) as sessions:
+        yield sessions
+
+
 @pytest.fixture
-def make_database(server: str, manage: Callable[[str], object]) -> Iterator[Callable[[str], str]]:
+def make_database(
+    server: str, manage: Callable[[str], object], _sessions: Sessions
+) -> Iterator[Callable[[str], str]]:
     """Makes databases from a template, and drops them in the end; returns their URL."""
     made: list[str] = []
 
@@ -155,6 +173,7 @@ def make_database(server: str, manage: Callable[[str], object]) -> Iterator[Call
         return url(server, name)
 
     yield make
+    _sessions.end()
     for name in made:
         manage(f"drop database {name} with (force)")
 

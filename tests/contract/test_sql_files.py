@@ -150,7 +150,7 @@ def session(untouched: str) -> "Iterator[psycopg.Connection[typing.Any]]":
         yield connection
 
 
-@pytest.mark.cases(40)
+@pytest.mark.cases(16)
 @pytest.mark.parametrize("path", FILES)
 def test_psql_runs_the_file_on_its_defaults(path: str, untouched: str) -> None:
     path = here(path)

@@ -27,7 +27,7 @@ def imported(*arguments: str, modules: Sequence[str] = ("psycopg", "sqlalchemy")
     return ran.stderr.splitlines()[-1]
 
 
-@pytest.mark.cases(3)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_and_version_import_neither_driver_nor_sqlalchemy(arguments: "list[str]") -> None:
     assert imported(*arguments) == ""

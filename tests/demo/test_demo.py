@@ -198,6 +198,7 @@ def test_a_second_demo_at_the_same_time_is_refused(process: Cli, home: Path) -> 
     assert "another demo is running" in ran.err
 
 
+@pytest.mark.thorough
 def test_ctrl_c_ends_it_and_leaves_nothing_broken(process: Cli, home: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         command("demo"),

@@ -75,6 +75,7 @@ def test_a_tick_killed_at_any_point_is_finished_by_the_next(
     killed_everywhere(make_world, held, ["tick", "--policy", policy, "--batch-size", 30])
 
 
+@pytest.mark.thorough
 @pytest.mark.fault("kill -9 at some points of a tick")
 def test_a_tick_killed_at_some_points_is_finished_by_the_next(make_world: Worlds, held: Held) -> None:
     killed_everywhere(make_world, held, ["tick", "--batch-size", 30], every=48)

@@ -333,6 +333,7 @@ def test_what_has_changed_meanwhile_keeps_the_whole_person_as_they_are(
         assert seqdev("leads", "merge", "--plan", str(plan), "--yes").code == 14
 
 
+@pytest.mark.thorough
 def test_beside_ticks_and_enrolments_a_person_gets_each_step_once(
     host: Host, start: Start, seqdev: Cli, scene: tuple[UUID, UUID, UUID, list[UUID]], without_delay: None
 ) -> None:

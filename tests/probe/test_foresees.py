@@ -129,6 +129,7 @@ def go(make_database: Callable[[str], str], template: str, seqdev: Cli) -> Go:
     return run
 
 
+@pytest.mark.thorough
 def test_what_a_tick_refuses_or_leaves_waiting_is_said_beforehand(go: Go) -> None:
     gone = [go(seed) for seed in range(4)]
     assert [one for one in gone if one.silent] == []

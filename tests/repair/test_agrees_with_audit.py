@@ -151,7 +151,7 @@ def test_the_repair_of_past_rows_changes_the_rows_that_the_audit_names(
     assert planned(seqdev, "--history", *asking(causes)) == wanted
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("causes", [RECOMMENDED, ALL, ("foreign_writer",)])
 def test_the_repair_of_rows_to_come_follows_the_persons_last_mismatch(
     host: Host, world: World, seqdev: Cli, seed: int, causes: tuple[str, ...]

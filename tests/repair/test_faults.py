@@ -83,6 +83,7 @@ def test_killed_at_any_moment_journal_and_rows_agree(
     assert snapshot(host) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("without_delay")
 def test_repairs_both_ways_among_ticks_end_and_break_nothing(
     host: Host, database: str, connect: Connect, seed: int

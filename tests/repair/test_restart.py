@@ -191,6 +191,7 @@ def test_a_host_whose_tables_refer_to_the_rows_refuses_and_the_person_stays(scen
     assert scene.everything() == before
 
 
+@pytest.mark.thorough
 def test_overlapping_restarts_and_ticks_send_each_step_once_a_time_round(scene: Scene, start: Start) -> None:
     for _ in range(3):
         processes = [start(*words) for words in ((*RESTART, "--yes"), (*RESTART, "--yes"), ("tick",))]

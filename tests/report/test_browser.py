@@ -42,6 +42,7 @@ def page(tmp_path: Path) -> Iterator[Browser]:
         yield opened
 
 
+@pytest.mark.thorough
 def test_the_report_in_a_browser(page: Browser, host: Host, seqdev: Cli, tmp_path: Path) -> None:
     incident(host, seqdev)
     plant_canaries(host)

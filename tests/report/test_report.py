@@ -336,6 +336,7 @@ def test_on_a_terminal_the_page_goes_to_a_new_file(database: str, tmp_path: Path
     assert str(file.name) in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_tick_does_not_import_what_a_report_needs(database: str) -> None:
     script = (
         "import sys; from seqdev.cli import main; main({}); print('jinja2' in sys.modules, file=sys.stderr)"

@@ -314,6 +314,7 @@ def test_new_chats_go_by_priority_as_room_does(host: Host, seqdev: Cli, device: 
     assert sent(host) == {KNOWN: 10, NEW: 1, "601400000": 3}
 
 
+@pytest.mark.thorough
 def test_eight_ticks_at_once_open_no_chat_too_many(host: Host, seqdev: Cli, device: UUID) -> None:
     host.rule("new_chats_per_day", 5)
     running = [

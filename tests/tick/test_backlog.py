@@ -85,6 +85,7 @@ def test_where_there_is_no_backlog_there_is_one_connection(host: Host, seqdev: C
 
 
 @alone
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon", "backlog")
 def test_what_the_database_refuses_is_quarantined_once_beside_a_worker(host: Host, seqdev: Cli) -> None:
     host.rows("alter table broadcast_messages add check (recipient_phone <> '6012014')")
@@ -146,6 +147,7 @@ def test_a_worker_that_does_not_come_back_is_not_waited_for(
     assert err.count("another connection has not finished its batch") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon", "backlog")
 def test_a_worker_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
@@ -175,6 +177,7 @@ def test_a_worker_that_is_still_connecting_is_not_waited_for_and_begins_nothing(
     assert host.value(MESSAGES) == DUE
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon", "backlog")
 def test_a_tick_goes_on_alone_where_there_are_no_more_threads(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch

@@ -203,7 +203,7 @@ def test_compare_predicts_exactly_what_each_policy_then_does(host: Host, seqdev:
     assert not host.broken_promises()
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", MOVING)
 def test_eight_ticks_at_once_exceed_no_capacity_and_lose_nobody(host: Host, policy: str) -> None:
     crowd(host)

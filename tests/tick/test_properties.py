@@ -799,7 +799,7 @@ def worlds(ticking: type[Ticking], seed: int, number: int) -> Counter[str]:
     return met
 
 
-@pytest.mark.cases(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_what_foretells_a_tick_agrees_with_it_in_random_worlds_with_random_rules(
     ticking: type[Ticking], number: int
