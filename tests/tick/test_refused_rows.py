@@ -13,7 +13,7 @@ from seqdev.postgres.bisect import Found, search
 from seqdev.tick import backlog
 from seqdev.tick import backoff as pace
 from seqdev.tick.batch import claim_batch
-from seqdev.tick.work import Batch, Size
+from seqdev.tick.work import Batch
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.obstacles import slow
@@ -307,9 +307,9 @@ def test_a_batch_whose_search_is_cut_short_is_followed_by_smaller_ones_until_som
     slow(host, "broadcast_messages", "insert", 0.003)
     tried: list[int] = []
 
-    def claimed(*given: Any, size: Size, **options: Any) -> Batch:
-        tried.append(size.contacts)
-        return claim_batch(*given, size=size, **options)
+    def claimed(*given: Any, **named: Any) -> Batch:
+        tried.append(named["size"].contacts)
+        return claim_batch(*given, **named)
 
     monkeypatch.setattr(backlog, "claim_batch", claimed)
     phones = people(host, 60, host.device(host.user()))

@@ -152,7 +152,8 @@ def _run(request: dict[str, Any], streams: list[int]) -> None:
         sys.argv = ["seqdev", *request["argv"]]
         if "SEQDEV_TEST_CITUS_URL" in os.environ:
             # As in tests/conftest.py.
-            importlib.import_module("seqdev.output.progress")._EVERY = 3600.0
+            progress: Any = importlib.import_module("seqdev.output.progress")
+            progress._EVERY = 3600.0
         from seqdev.__main__ import entry
 
         entry()
