@@ -155,11 +155,14 @@ replied as materialized (
     where
         s.id = any(:'sequences'::uuid [])
         and listed.at > wrote.sent_at
+        -- On any row of theirs: that of the next step was made since.
         and not exists (
             select 1
-            from seqdev.change as ch
+            from sequence_contacts as own
+            inner join seqdev.change as ch on own.id = ch.row_id
             where
-                ch.row_id = sc.id
+                own.sequence_id = sc.sequence_id
+                and own.contact_phone = sc.contact_phone
                 and (ch.column_name = 'status' and ch.old_value = 'replied' or ch.column_name = 'id')
                 and ch.changed_at >= listed.at
         )

@@ -123,16 +123,28 @@ addressed as materialized (
     group by m.recipient_phone, m.sequence_id
 ),
 
+-- All rows of theirs: that of a next step was made since they began again.
+own as materialized (
+    select
+        sc.id,
+        sc.sequence_id,
+        sc.contact_phone
+    from sequence_contacts as sc
+    where
+        sc.contact_phone in (select person.contact_phone from person)
+        and sc.sequence_id = any(:'sequences'::uuid [])
+),
+
 -- Who was brought back, or began the sequence again, when.
 brought_back as materialized (
     select
-        ch.row_id,
+        own.sequence_id,
+        own.contact_phone,
         max(ch.changed_at) as at
-    from seqdev.change as ch
-    where
-        ch.row_id in (select person.id from person)
-        and (ch.column_name = 'status' and ch.old_value = 'replied' or ch.column_name = 'id')
-    group by ch.row_id
+    from own
+    inner join seqdev.change as ch on own.id = ch.row_id
+    where ch.column_name = 'status' and ch.old_value = 'replied' or ch.column_name = 'id'
+    group by own.sequence_id, own.contact_phone
 ),
 
 replied as materialized (
@@ -140,7 +152,8 @@ replied as materialized (
     from person
     inner join addressed
         on person.contact_phone = addressed.recipient_phone and person.sequence_id = addressed.sequence_id
-    left join brought_back on person.id = brought_back.row_id
+    left join brought_back
+        on person.contact_phone = brought_back.contact_phone and person.sequence_id = brought_back.sequence_id
     where
         person.at > addressed.sent_at
         and coalesce(brought_back.at < person.at, true)

@@ -221,3 +221,9 @@ def test_who_begins_the_sequence_again_after_they_wrote_gets_it(host: Host, seqd
     ran = seqdev("contacts", "restart", PHONE, "--sequence", "warm", "--why", "agreed", "--yes")
     assert ran.code == 0, ran.err
     assert (tick(seqdev)["replied"], scene.host.value("select count(*) from broadcast_messages")) == (0, 6)
+    # Then the row of the next step is new, and what was queued has not left yet.
+    host.make_all_due()
+    assert tick(seqdev)["replied"] == 0
+    queued = host.rows("select id, status from broadcast_messages order by id")
+    assert tick(seqdev)["replied"] == 0
+    assert host.rows("select id, status from broadcast_messages order by id") == queued

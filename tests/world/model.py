@@ -205,6 +205,8 @@ class Model:
     """Users whose people leave a sequence when they write back."""
     replies: dict[tuple[UUID, str], int] = field(default_factory=dict)
     """Of a user's person, the turn in which they last wrote."""
+    begun: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    """Of a sequence's person, the turn in which they began it again: what they wrote before is not about it."""
     hours: dict[tuple[str, UUID | None], str] = field(default_factory=dict)
     """Rules window and zone, of sequences, users and, with None, all: as the clock on the wall has it."""
     clock: int = 0
@@ -285,6 +287,7 @@ class Model:
                 "active" if begins else "pending",
                 retries=row.retries,
             )
+        self.begun[keys[0][:2]] = self.turns
         # Their rows are others: nobody knows any more that ticks have moved them.
         self.moves = [one for one in self.moves if (one.sequence, one.phone) != keys[0][:2]]
 
@@ -596,7 +599,8 @@ class Model:
                 continue
             own = [one for one in self.messages if one.contact and one.contact[:2] == key[:2]]
             sent = [one.sent_turn for one in own if one.status in SENT]
-            if sent and self.replies.get((user, key[1]), 0) > max(sent):
+            since = max([*sent, self.begun.get(key[:2], -1)])
+            if sent and self.replies.get((user, key[1]), -1) > since:
                 contact.status, contact.error = "replied", "replied"
                 number += 1
                 for message in own:
