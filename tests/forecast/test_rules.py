@@ -70,10 +70,10 @@ def test_the_minute_decides_in_an_hour_in_which_a_window_shuts(host: Host, seqde
     drip.people(4, due_in=timedelta(minutes=50))
     assert by_day(ahead(seqdev), drip.devices[0]) == [7, 0, 0]
     assert by_day(ahead(seqdev), drip.devices[0], "shut") == [0, 0, 0]
+    # That of one day: of the day on which it begins.
+    began = datetime.now(UTC) - 2 * HOUR
     host.rule(
-        "window",
-        window(-2 * HOUR, 0.5 * HOUR).replace("daily", f"{datetime.now(UTC):%a}".lower()),
-        user=drip.user,
+        "window", window(-2 * HOUR, 0.5 * HOUR).replace("daily", f"{began:%a}".lower()), user=drip.user
     )
     found = ahead(seqdev)
     assert by_day(found, drip.devices[0]) == [3, 0, 0]
@@ -248,8 +248,8 @@ def test_what_is_laid_out_has_its_place_in_the_hour(host: Host, seqdev: Cli) -> 
     host.rule("max_per_hour", 2)
     host.rule("max_in_flight", 50)
     # For three hours: of messages half an hour apart the last leaves before they are over.
-    now = datetime.now(UTC)
-    host.rule("window", f"{now:%a} {window(-HOUR, 3 * HOUR).removeprefix('daily ')}".lower(), user=drip.user)
+    began = datetime.now(UTC) - HOUR
+    host.rule("window", f"{began:%a} {window(-HOUR, 3 * HOUR).removeprefix('daily ')}".lower(), user=drip.user)
     drip.people(30)
     assert by_day(ahead(seqdev), drip.devices[0])[0] == 6
     host.rule("spread", "true", user=drip.user)
