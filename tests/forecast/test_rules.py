@@ -72,9 +72,7 @@ def test_the_minute_decides_in_an_hour_in_which_a_window_shuts(host: Host, seqde
     assert by_day(ahead(seqdev), drip.devices[0], "shut") == [0, 0, 0]
     # That of one day: of the day on which it begins.
     began = datetime.now(UTC) - 2 * HOUR
-    host.rule(
-        "window", window(-2 * HOUR, 0.5 * HOUR).replace("daily", f"{began:%a}".lower()), user=drip.user
-    )
+    host.rule("window", window(-2 * HOUR, 0.5 * HOUR).replace("daily", f"{began:%a}".lower()), user=drip.user)
     found = ahead(seqdev)
     assert by_day(found, drip.devices[0]) == [3, 0, 0]
     assert by_day(found, drip.devices[0], "shut") == [4, 4, 4]
@@ -249,7 +247,9 @@ def test_what_is_laid_out_has_its_place_in_the_hour(host: Host, seqdev: Cli) -> 
     host.rule("max_in_flight", 50)
     # For three hours: of messages half an hour apart the last leaves before they are over.
     began = datetime.now(UTC) - HOUR
-    host.rule("window", f"{began:%a} {window(-HOUR, 3 * HOUR).removeprefix('daily ')}".lower(), user=drip.user)
+    host.rule(
+        "window", f"{began:%a} {window(-HOUR, 3 * HOUR).removeprefix('daily ')}".lower(), user=drip.user
+    )
     drip.people(30)
     assert by_day(ahead(seqdev), drip.devices[0])[0] == 6
     host.rule("spread", "true", user=drip.user)
