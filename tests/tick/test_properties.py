@@ -705,7 +705,10 @@ class World(Ticking):
             (DAY, "devices_come_back"),
             (DAY, "devices_come_back"),
         ):
-            for event in [*self.rng.sample(EVENTS, 4), devices, "who_has_finished_signs_up_again"]:
+            for event in [
+                *self.rng.sample(EVENTS, 4),
+                *(devices, "the_worker_sends", "somebody_replies", "who_has_finished_signs_up_again"),
+            ]:
                 self.the_tables_are_what_the_model_says()
                 getattr(self, event)(random.Random(self.rng.randrange(2**32)))
             for _ in range(3):
