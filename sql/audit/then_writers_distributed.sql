@@ -80,7 +80,9 @@ message_was as materialized (
         case when later.was ? 'device_id' then later.was ->> 'device_id' else m.device_id::text end::uuid as device_id,
         coalesce(earlier.became ->> 'device_id' = coalesce(later.was ->> 'device_id', m.device_id::text), true) as is_device_known,
         case
-            when later.was ? 'status' then later.was ->> 'status' = any(:'failed'::text [])
+            when later.was ->> 'status' <> all(:'failed'::text []) then false
+            -- What a run has found failed since may have failed since, unless a run before had left it so.
+            when later.was ? 'status' then nullif(later.was ->> 'status' = earlier.became ->> 'status', false)
             when m.status <> all(:'failed'::text []) then false
             -- Its worker writes when it last changed a message: that is when it failed.
             when

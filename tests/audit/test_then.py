@@ -104,6 +104,11 @@ def test_a_message_that_failed_is_known_where_the_worker_says_when(host: Host, s
     host.rows("alter table broadcast_messages drop updated_at")
     (one,) = json.loads(seqdev("audit", "failed", "--at", "1h", "--format", "json").out)["failed"]
     assert (one["finding"], one["messages"], one["example"]) == ("not_known", 3, None)
+    host.rows("update broadcast_messages set content = 'hello', media_url = '', recipient_name = ''")
+    # A repair has found them failed since: that may have been before that instant, and after it.
+    assert seqdev("repair", "failed", "--why", "try again", "--yes").code == 0
+    (one,) = json.loads(seqdev("audit", "failed", "--at", "1h", "--format", "json").out)["failed"]
+    assert (one["finding"], one["messages"], one["example"]) == ("not_known", 3, None)
 
 
 def test_a_row_that_only_the_host_knows_of_is_not_known(host: Host, seqdev: Cli) -> None:

@@ -165,7 +165,7 @@ def test_what_is_said_of_then_was_said_then(host: Host, seqdev: Cli, seed: int, 
             wrong += [f"{name}: {words}" for words in judge(world, audits[name], claimed, gone_by)]
         assert wrong == [], (said["phone"], passed, world.told)
         known.update("state" not in step["unknown"] for step in found["steps"])
-    assert known[True] > 5 * known[False], known
+    assert known[True] > known[False], known
     # Of what others have written, nothing may be known.
     own = any(row["writer"] == "seqdev" for audits in world.found for row in audits["mismatches"])
     assert world.judged["mismatches"] or not own, "nothing was known of messages"
