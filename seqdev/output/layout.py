@@ -163,12 +163,14 @@ def wrapped(text: str, width: int, measure: Callable[[str], int], dots: str) -> 
             continue
         if line:
             lines.append(line)
-        line = word.text if measure(word.text) <= width else cut(word.text, width, measure, dots)
+        line = cut(word.text, width, measure, dots)
     return [*lines, line] if line or not lines else lines
 
 
 def cut(text: str, width: int, measure: Callable[[str], int], dots: str) -> str:
-    """The beginning of ``text`` that has room in ``width`` characters with ``dots`` at its end."""
+    """``text``; where it has no room in ``width``, as much of its beginning as has with ``dots`` after it."""
+    if measure(text) <= width:
+        return text
     while text and measure(text + dots) > width:
         text = text[:-1]
     return (text + dots)[: max(width, 1)]

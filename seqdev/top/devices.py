@@ -250,8 +250,7 @@ def _name(device: Device, alone: bool, room: int) -> str:
     named = Named(device.device, device.device_id)
     name = visible(named.called)
     identity = "" if alone and named.called == named.name else f" {str(named.id)[:8]}"
-    fits = cell_len(name + identity) <= room
-    return (name if fits else cut(name, room - len(identity), cell_len, "…")) + identity
+    return cut(name, room - len(identity), cell_len, "…") + identity
 
 
 def _cells(device: Device, now: datetime, name: str) -> list[Text]:

@@ -67,7 +67,7 @@ class People(Page[None]):
             cells = (
                 mask(one.phone) if watched.masked else one.phone,
                 watched.clock.short(one.due) if one.due else "",
-                _short(visible(one.sequence), self.size.width // 3),
+                cut(visible(one.sequence), self.size.width // 3, cell_len, "…"),
                 "" if one.step is None else str(one.step),
                 one.reason or "",
             )
@@ -125,8 +125,3 @@ def _story(database: Database, person: Person, watched: Watched) -> str:
     out = StringIO()
     explain_view.write_screen(Writer(Format.TABLE, watched.masked, out, watched.clock), found)
     return out.getvalue()
-
-
-def _short(name: str, room: int) -> str:
-    """``name``, or its beginning: what it says stands in the story of each person too."""
-    return name if cell_len(name) <= room else cut(name, room, cell_len, "…")
