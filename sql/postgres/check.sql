@@ -582,7 +582,7 @@ from (
         w.column_names,
         w.predicate,
         case
-            when w.index_name is not null then format('drop index concurrently %I.%I', w.schema_name, w.index_name)
+            when w.index_name is not null then format('drop index concurrently if exists %I.%I', w.schema_name, w.index_name)
         end,
         exists (select 1 from making as m where m.schema_name = w.schema_name and m.index_name = w.index_name)
     from wanted as w

@@ -20,6 +20,13 @@ SECRET = "CANARY-password"
 STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)")
 
 
+def place(server: str) -> str:
+    """Where a server is, as messages say it."""
+    at = psycopg.conninfo.conninfo_to_dict(server)
+    return f"the server at {at['host']}, port {at.get('port', 5432)},"
+
+
+@pytest.mark.plain("it reads the log of the server, which is the embedded one's only")
 def test_a_tick_asks_for_nothing_but_its_own_statements(host: Host, seqdev: Cli) -> None:
     log = embedded.status().log
     host.rows(f"alter database {host.value('select current_database()')} set log_statement = 'all'")
@@ -78,7 +85,7 @@ def test_a_database_that_does_not_exist_is_named_with_all_that_was_tried(
         assert (ran.code, ran.out) == (12, "")
         assert SECRET not in ran.err
         assert ran.err.endswith(
-            f'seqdev: the server at {embedded.status().socket}, port 5432, has no database "nowhere"'
+            f'seqdev: {place(server)} has no database "nowhere"'
             ' (tried with role "postgres")\n'
             "seqdev: check the database URL or PGDATABASE; a new one is made with createdb\n"
         )
@@ -95,7 +102,7 @@ def test_a_role_that_does_not_exist_is_named_with_all_that_was_tried(
     ran = seqdev("tick")
     assert (ran.code, ran.out) == (12, "")
     assert ran.err == (
-        f'seqdev: the server at {embedded.status().socket}, port 5432, has no role "nobody"'
+        f'seqdev: {place(server)} has no role "nobody"'
         ' (tried with database "x")\n'
         "seqdev: check the database URL or PGUSER; without them the role is the system user's name\n"
     )

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -118,12 +118,12 @@ def test_readers_work_and_writers_change_nothing(shape: str, host: Host, seqdev:
 
 @pytest.mark.cases(3)
 def test_the_upgrade_brings_todays_shape_and_keeps_what_was_there(
-    shape: str, host: Host, seqdev: Cli, template: str, server: str
+    shape: str, host: Host, seqdev: Cli, template: str, make_database: Callable[[str], str]
 ) -> None:
     before = kept(host, ("public", "seqdev"))
     upgraded = seqdev("db", "upgrade", "--yes")
     assert upgraded.code == 0, upgraded.err
-    with host.connection.__class__.connect(f"{server} dbname={template}") as other:
+    with host.connection.__class__.connect(make_database(template)) as other:
         assert host.rows(SHAPE) == other.execute(SHAPE.encode()).fetchall()
     after = kept(host, ("public", "seqdev"))
     for table, rows in before.items():

@@ -126,7 +126,7 @@ def test_an_index_of_the_right_name_on_something_else_is_made_anew(
     host.rows(made.replace("create index on", f"create index {own} on"))
     code, found = findings(seqdev)
     assert (code, found[f"index {own}"]["status"]) == (3, "advised")
-    assert found[f"index {own}"]["remedy"] == f"drop index concurrently public.{own}"
+    assert found[f"index {own}"]["remedy"] == f"drop index concurrently if exists public.{own}"
     assert f"; {own} is " in found[f"index {own}"]["why"]
     upgraded = seqdev("db", "upgrade", "--yes")
     assert upgraded.code == 0, upgraded.err
@@ -146,7 +146,8 @@ def test_a_name_that_a_constraint_has_taken_is_left_to_a_person(host: Host, seqd
     )
     upgraded = seqdev("db", "upgrade", "--yes")
     assert (upgraded.code, upgraded.out) == (0, "")
-    host.rows("alter table leads rename constraint seqdev_leads_phone to host_key")
+    host.rows("alter table leads drop constraint seqdev_leads_phone")
+    host.rows("alter table leads add constraint host_key unique (name, phone)")
     assert seqdev("db", "upgrade", "--yes").code == 0
     assert findings(seqdev) == (0, {})
 
@@ -213,7 +214,7 @@ def test_the_name_of_a_missing_key_may_be_taken(host: Host, seqdev: Cli) -> None
     host.rows("create index seqdev_contacts_step on sequence_contacts (sequence_stepid)")
     code, found = findings(seqdev)
     assert (code, found[KEY]["status"]) == (10, "wrong")
-    assert found[KEY]["remedy"] == "drop index concurrently public.seqdev_contacts_step"
+    assert found[KEY]["remedy"] == "drop index concurrently if exists public.seqdev_contacts_step"
     assert seqdev("db", "upgrade", "--yes").code == 0
     assert findings(seqdev) == (0, {})
     assert seqdev("tick").code == 0

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.world.command import Cli
 
 NAMED = (
@@ -9,12 +11,14 @@ NAMED = (
 )
 
 
+@pytest.mark.plain("no embedded server runs beside it")
 def test_with_another_database_named_it_says_that_the_server_is_not_used(database: str, seqdev: Cli) -> None:
     ran = seqdev("db", "status")
     assert (ran.code, ran.err) == (0, NAMED)
     assert dict(line.split(maxsplit=1) for line in ran.out.splitlines())["used"] == "no"
 
 
+@pytest.mark.plain("no embedded server runs beside it")
 def test_with_none_named_it_is_used(server: str, seqdev: Cli) -> None:
     ran = seqdev("db", "status", "--format", "json")
     assert (ran.code, ran.err) == (0, "")

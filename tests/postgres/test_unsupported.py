@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -12,6 +13,9 @@ COLLATION = (
     "update pg_collation set collisdeterministic = false where collname = 'loose';"
 )
 GENERATED = "alter table {table} drop column {column}; alter table {table} add {column} text generated always as ('x') stored"
+ID = "id, recipient_phone" if citus.URL else "id"
+"""The key of messages: what is distributed by phone has it in every key."""
+
 UNSUPPORTED = {
     "leads constraint late": (
         "alter table leads add constraint late unique (phone, user_id) deferrable initially deferred"
@@ -60,7 +64,7 @@ def test_what_the_server_cannot_do_is_said_before_anything_is_written(
     device = host.device(user)
     host.simple_sequence(user)
     host.lead(user, device, "60123456789", "WARM")
-    host.rows(UNSUPPORTED[item])
+    host.each(UNSUPPORTED[item])
 
     checked = seqdev("db", "check", "--format", "json")
     assert checked.code == 10
@@ -92,7 +96,7 @@ def test_what_only_looks_like_it_keeps_nobody_back(statement: str, host: Host, s
     user = host.user()
     host.simple_sequence(user)
     host.lead(user, host.device(user), "60123456789", "WARM")
-    host.rows(statement)
+    host.each(statement)
     assert seqdev("db", "check").code == 0
     assert seqdev("enroll", "--yes").code == 0
     ran = seqdev("tick", "--format", "json")
@@ -103,12 +107,13 @@ def test_on_partitioned_messages_everything_works_and_no_index_is_promised(host:
     user = host.user()
     host.simple_sequence(user)
     host.lead(user, host.device(user), "60123456789", "WARM")
-    host.rows("alter table broadcast_messages rename to whole")
-    host.rows(
-        "create table broadcast_messages (like whole including defaults, primary key (id)) partition by hash (id);"
+    host.each(
+        "alter table broadcast_messages rename to whole;"
+        f"create table broadcast_messages (like whole including defaults, primary key ({ID})) partition by hash (id);"
         "create table part partition of broadcast_messages for values with (modulus 1, remainder 0);"
         "drop table whole"
     )
+    host.distribute("broadcast_messages", "recipient_phone")
     checked = seqdev("db", "check", "--format", "json")
     assert checked.code == 3
     missing = json.loads(checked.out)
@@ -128,13 +133,14 @@ def test_on_partitioned_messages_everything_works_and_no_index_is_promised(host:
 
 
 def test_partitions_whose_key_has_more_columns_are_refused(host: Host, seqdev: Cli) -> None:
-    host.rows("alter table broadcast_messages rename to whole")
-    host.rows(
-        "create table broadcast_messages (like whole including defaults, primary key (id, created_at))"
+    host.each(
+        "alter table broadcast_messages rename to whole;"
+        f"create table broadcast_messages (like whole including defaults, primary key ({ID}, created_at))"
         " partition by range (created_at); drop table whole"
     )
+    host.distribute("broadcast_messages", "recipient_phone")
     assert seqdev("db", "check").code == 10
     assert seqdev("db", "upgrade", "--yes").code == 10
     ran = seqdev("tick")
     assert (ran.code, ran.out) == (10, "")
-    assert "broadcast_messages unique (id) is missing" in ran.err
+    assert f"broadcast_messages unique ({ID}) is missing" in ran.err

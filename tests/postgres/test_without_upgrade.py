@@ -45,7 +45,7 @@ def test_every_command_that_only_reads_works_and_says_once_what_is_missing(
 ) -> None:
     before = {command: seqdev(*shlex.split(command)).code for command in READS}
     assert set(before.values()) <= {0, 3}, before
-    database.rows(STATES[state])
+    database.each(STATES[state])
     for command in READS:
         ran = seqdev(*shlex.split(command))
         said = [line for line in ran.err.splitlines() if "was not upgraded" in line]
@@ -66,13 +66,13 @@ def test_the_answers_are_those_of_an_upgraded_database_without_rules(database: H
         return [dry["queued"], dry["waiting"], waiting["reason"], found]
 
     before = answers()
-    database.rows(f"{NEVER}; {HOSTS}")
+    database.each(f"{NEVER}; {HOSTS}")
     assert answers() == before
 
 
 def test_a_host_without_the_step_of_a_message_is_refused_with_what_to_do(database: Host, seqdev: Cli) -> None:
     # Audits would find nothing, and that would be no answer.
-    database.rows(f"{NEVER}; alter table broadcast_messages drop column sequence_stepid")
+    database.each(f"{NEVER}; alter table broadcast_messages drop column sequence_stepid")
     ran = seqdev("audit", "mismatches")
     assert (ran.code, ran.out, "seqdev db check" in ran.err) == (10, "", True)
 

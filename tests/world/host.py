@@ -39,6 +39,12 @@ class Host:
         cursor = self.connection.execute(statement.encode(), named)
         return cursor.fetchall() if cursor.description else []
 
+    def each(self, script: str) -> None:
+        """Run each statement of it by itself: some of them do not go with others on Citus."""
+        for statement in script.split(";"):
+            if statement.strip():
+                self.rows(statement)
+
     def value(self, statement: str, *values: object) -> Any:
         """The first value of the first row."""
         return self.rows(statement, *values)[0][0]
@@ -64,6 +70,11 @@ class Host:
         self.rows(f"delete from {table} where id in (select id from written)")
         self.rows(f"insert into {table} select * from written")
         self.rows("drop table written")
+
+    def distribute(self, table: str, column: str) -> None:
+        """What a test makes in the place of a table of the host's is distributed as that was, where it was."""
+        if citus.URL:
+            self.rows("select create_distributed_table(%s, %s, colocate_with => 'leads')", table, column)
 
     def user(self) -> UUID:
         return self._insert("users")
