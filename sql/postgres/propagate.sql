@@ -11,9 +11,9 @@ begin
     perform set_config('citus.propagate_set_commands', 'local', true);
     -- Not those that end idle transactions: a node is idle while another one, or this client, has work to do.
     foreach setting in array array[
-        'TimeZone', 'lock_timeout', 'statement_timeout', 'tcp_keepalives_idle', 'tcp_keepalives_interval',
-        'tcp_keepalives_count', 'tcp_user_timeout', 'standard_conforming_strings', 'DateStyle', 'IntervalStyle',
-        'row_security', 'jit'
+        'TimeZone', 'lock_timeout', 'statement_timeout', 'client_connection_check_interval', 'tcp_keepalives_idle',
+        'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout', 'standard_conforming_strings',
+        'DateStyle', 'IntervalStyle', 'row_security', 'jit'
     ]
     loop
         execute format('set local %I to %L', setting, current_setting(setting));

@@ -291,7 +291,7 @@ select
     held.device_id,
     -- The others are for nobody's connection meanwhile, nor for another one of this run.
     case when held.device_id is null then waiting.number else 1 end as waiting,
-    coalesce(lock.taken_at, '-infinity') as locked_at,
+    coalesce(lock.taken_at, now()) as locked_at,
     waiting.oldest,
     waiting.unassigned
 from (

@@ -281,11 +281,12 @@ def test_libpq_variables_name_the_database_and_nothing_is_said(
     monkeypatch.delenv("SEQDEV_DATABASE_URL")
     for part in database.split():
         name, value = part.split("=")
-        monkeypatch.setenv({"host": "PGHOST", "user": "PGUSER", "dbname": "PGDATABASE"}[name], value)
+        monkeypatch.setenv({"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}[name], value)
     ran = seqdev("tick", "--dry-run")
     assert (ran.code, ran.err) == (0, "")
 
 
+@pytest.mark.plain("no embedded server runs beside it")
 def test_without_any_database_named_it_says_that_it_works_on_the_embedded_one(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def pgbouncer(database: str) -> Iterator[str]:
     (folder / "pgbouncer.ini").write_text(
         f"""
         [databases]
-        {info["dbname"]} = host={info["host"]} user={info["user"]}
+        {info["dbname"]} = host={info["host"]} port={info.get("port", 5432)} user={info["user"]}
         [pgbouncer]
         listen_addr =
         listen_port = 6432

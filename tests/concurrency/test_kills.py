@@ -9,6 +9,8 @@ from tests.world.sessions import TICKING
 from tests.world.ticks import Ticks
 from tests.world.waiting import until
 
+PIDS = TICKING.replace("count(*)", "pid")
+
 
 def test_a_tick_killed_in_its_batch_leaves_nothing_and_the_next_waits_for_its_locks(
     host: Host, connect: Connect, ticks: Ticks
@@ -19,9 +21,14 @@ def test_a_tick_killed_in_its_batch_leaves_nothing_and_the_next_waits_for_its_lo
         # The following one has seen that the device is taken, and has begun to wait for it.
         until(lambda: host.value("select count(*) from seqdev.run") == 2, "the following tick to begin")
         time.sleep(0.3)
+        at_it = [row.pid for row in host.rows(f"{PIDS} and wait_event = 'PgSleep'")]
         process.kill()
         # Its session notices, though it is waiting for a lock, and not for its client.
-        until(lambda: host.value(TICKING) == 1, "the locks of the killed tick to go", patience=10)
+        until(
+            lambda: not host.rows(f"{PIDS} and pid = any(%s)", at_it),
+            "the locks of the killed tick to go",
+            patience=10,
+        )
     assert ticks.end(following)["queued"] == 20
     assert host.broken_promises() == []
     assert host.value("select count(*) from broadcast_messages") == 20
@@ -41,17 +48,16 @@ def test_a_tick_killed_in_its_commit_has_done_all_of_its_batch_or_nothing(host: 
     # The tick has constraints checked by each statement: this one goes back to the commit.
     host.rows(
         "create function defer() returns trigger language plpgsql as"
-        " $$ begin set constraints dawdle deferred; return null; end $$"
+        " $$ begin set constraints all deferred; return null; end $$"
     )
     host.rows("create trigger defer before insert on broadcast_messages execute function defer()")
     process = ticks.start("--batch-size", 10)
-    until(
-        lambda: host.value(TICKING + " and wait_event = 'PgSleep' and lower(query) like 'commit%'"),
-        "the tick to commit",
-    )
+    commits = f"{PIDS} and wait_event = 'PgSleep' and lower(query) ~ '^(commit|prepare)'"
+    until(lambda: host.rows(commits), "the tick to commit")
+    at_it = [row.pid for row in host.rows(f"{PIDS} and application_name like 'seqdev%'")]
     process.kill()
     process.wait()
-    until(lambda: host.value(TICKING) == 0, "the session of the killed tick to end")
+    until(lambda: not host.rows(f"{PIDS} and pid = any(%s)", at_it), "the session of the killed tick to end")
     assert host.value("select count(*) from broadcast_messages") in (0, 10)
     assert host.broken_promises() == []
     host.rows("drop trigger defer on broadcast_messages")

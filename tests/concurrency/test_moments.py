@@ -20,6 +20,7 @@ from seqdev.postgres.transaction import Transaction
 from seqdev.settings import Settings
 from seqdev.tick.batch import LOCK
 from seqdev.tick.claims import CLAIM
+from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Connect, Host
 from tests.world.statements import run
@@ -88,8 +89,11 @@ def test_two_claims_of_one_device_at_once_take_no_contact_twice(
         run(first, BEGIN)
         assert [row.claimed for row in run(first, CLAIM, asked=[device], take=4)] == [4]
         other = beside(second, lambda: claim(second, device), host)
-    # It took the rows that the first had not locked, whether it waited or not.
-    assert other() == 2
+    # It took the rows that the first had not locked, whether it waited or not; on Citus it leaves to the next
+    # what it has found before the first changed it.
+    assert other() == (0 if citus.URL else 2)
+    if citus.URL:
+        assert claim(second, device) == 2
     sent = host.rows(
         "select recipient_phone, count(*)::integer as messages from broadcast_messages group by 1"
     )
@@ -161,6 +165,7 @@ def test_a_tick_by_user_and_one_by_device_never_hold_the_same_device(
         assert [row.device_id for row in run(second, LOCK, **wanted)] == [None], "both hold the device"
 
 
+@pytest.mark.plain("one lock is for all devices")
 def test_of_a_crowd_so_many_devices_are_held_and_a_lock_for_each_user(
     host: Host, sessions: tuple[Host, Host]
 ) -> None:

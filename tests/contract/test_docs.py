@@ -19,6 +19,7 @@ from seqdev.rules.rules import SCOPES
 from seqdev.settings import KEYS, RULES, Policy, Rules, Settings, load, text_of, value_of
 from tests.contract.pages import DOCS, MAN, REFERENCE, keep
 from tests.contract.reference import all_commands, reference
+from tests.world import citus
 from tests.world.command import ROOT
 
 README = ROOT / "README.md"
@@ -156,6 +157,11 @@ def test_the_table_of_rules_has_every_rule_with_its_default_and_scopes() -> None
 
 @pytest.mark.parametrize("example", re.findall(r"^\$ psql -d service (.*?)(?:  +#.*)?$", ALL, re.M))
 def test_the_psql_examples_run(example: str, database: str) -> None:
+    if citus.URL:
+        # As docs/sql-files.md says: the file by hand, and the gates by a variable.
+        file = re.search(r"sql/\S+\.sql", example)
+        if file and (ROOT / (distributed := file[0].replace(".sql", "_distributed.sql"))).exists():
+            example = f"-v distributed=true {example.replace(file[0], distributed)}"
     done = subprocess.run(
         [server_binaries.psql_path(), "-X", "-v", "ON_ERROR_STOP=1", "-d", database, *example.split()],
         capture_output=True,

@@ -101,7 +101,7 @@ def test_where_a_new_session_would_be_another_a_new_one_is_begun(
 
 def test_one_that_was_ended_or_is_in_a_transaction_is_not_taken(host: Host, open_: Open) -> None:
     ended = used(open_())
-    host.rows("select pg_terminate_backend(%s, 5000)", ended)
+    host.rows("select pg_terminate_backend(%s::integer, 5000)", ended)
     connection = open_()
     busy = connection.info.backend_pid
     connection.execute("select 1")

@@ -28,6 +28,7 @@ SETTINGS = (
     "row_security",
     "DateStyle",
     "jit",
+    "client_connection_check_interval",
 )
 
 
@@ -56,7 +57,7 @@ def test_the_settings_of_a_transaction_hold_on_all_nodes(host: Host, elsewhere: 
     asked = ", ".join(f"current_setting('{name}' || left(phone, 0))" for name in SETTINGS)
     settings = replace(Settings(), database_url=elsewhere, timezone="America/Lima")
     database = Database(settings, "test", print)
-    expected = ("America/Lima", "5s", "5min", "public, pg_temp", "off", "ISO, YMD", "off")
+    expected = ("America/Lima", "5s", "5min", "public, pg_temp", "off", "ISO, YMD", "off", "200ms")
     for _ in range(2):
         with database.transaction() as transaction:
             assert transaction.distributed

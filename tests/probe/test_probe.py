@@ -11,6 +11,8 @@ from tests.world.command import Cli
 from tests.world.host import Connect, Host
 from tests.world.repairs import snapshot
 
+KEYED = pytest.mark.plain("each unique key holds the phone")
+
 RAISES = """
 create function {name}() returns trigger language plpgsql as $$
 begin
@@ -43,7 +45,7 @@ def test_a_probe_goes_through_every_step_and_leaves_nothing(
 ) -> None:
     world(host)
     # On the whole way nobody may hear of them, either.
-    host.rows(
+    host.each(
         RAISES.format(name="tell", event="insert on leads", body="perform pg_notify('told', 'https://a');")
     )
     listener = connect(host.url)
@@ -71,17 +73,19 @@ def test_a_probe_goes_through_every_step_and_leaves_nothing(
             "probe: claim",
             ['check constraint "no_third" of sequence_contacts', "warm, day 2"],
         ),
-        (
+        pytest.param(
             "create unique index one_each on sequence_contacts (sequence_id) where status = 'active'; "
             "insert into sequence_contacts (sequence_id, contact_phone, status, sequence_stepid)"
             " select sequence_id, '1', 'active', id from sequence_steps where trigger = 'WARM'",
             "probe: enrolment",
             ['unique key "one_each" of sequence_contacts', "refused_by_database", "warm"],
+            marks=KEYED,
         ),
-        (
+        pytest.param(
             "create unique index one_a_device on broadcast_messages (device_id)",
             "probe: claim",
             ['unique key "one_a_device" of broadcast_messages', "warm, day 2"],
+            marks=KEYED,
         ),
         (
             RAISES.format(
@@ -114,12 +118,13 @@ def test_a_probe_goes_through_every_step_and_leaves_nothing(
             "probe: a lead",
             ["SQLSTATE 23514", "by function vip"],
         ),
-        (
+        pytest.param(
             "alter table broadcast_messages add constraint late check (false) not valid;"
             " alter table broadcast_messages add constraint later"
             " unique (device_id) deferrable initially deferred",
             "probe: claim",
             ['check constraint "late" of broadcast_messages'],
+            marks=KEYED,
         ),
     ],
 )
@@ -127,7 +132,7 @@ def test_what_refuses_a_row_is_named_and_what_follows(
     obstacle: str, item: str, says: list[str], host: Host, seqdev: Cli
 ) -> None:
     world(host)
-    host.rows(obstacle)
+    host.each(obstacle)
     before = snapshot(host)
     code, found, err = check(seqdev)
     assert code == 3
@@ -170,7 +175,7 @@ def test_beside_a_trigger_that_could_write_elsewhere_it_is_made_only_when_asked_
     host: Host, seqdev: Cli
 ) -> None:
     world(host)
-    host.rows(
+    host.each(
         RAISES.format(
             name="afar",
             event="insert on broadcast_messages",
@@ -207,6 +212,7 @@ def test_without_the_rights_to_write_it_says_that_it_was_not_made(
         host.rows("drop role probe_reader")
 
 
+@pytest.mark.plain("no foreign key leads from a distributed table, so that nothing waits for the device")
 def test_a_row_that_somebody_holds_keeps_a_probe_from_being_made_and_not_for_long(
     host: Host, seqdev: Cli, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

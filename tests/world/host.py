@@ -1,5 +1,6 @@
 """The host application as tests need it: rows it would write, and the questions tests ask of them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -41,7 +42,7 @@ class Host:
 
     def each(self, script: str) -> None:
         """Run each statement of it by itself: some of them do not go with others on Citus."""
-        for statement in script.split(";"):
+        for statement in re.findall(r"(?:\$\$.*?\$\$|[^;$])+", script, re.DOTALL):
             if statement.strip():
                 self.rows(statement)
 
