@@ -281,7 +281,9 @@ def test_libpq_variables_name_the_database_and_nothing_is_said(
     monkeypatch.delenv("SEQDEV_DATABASE_URL")
     for part in database.split():
         name, value = part.split("=")
-        monkeypatch.setenv({"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}[name], value)
+        monkeypatch.setenv(
+            {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}[name], value
+        )
     ran = seqdev("tick", "--dry-run")
     assert (ran.code, ran.err) == (0, "")
 

@@ -12,7 +12,6 @@ from tests.world.sessions import TICKING, stopped, waiting_for_a_lock
 from tests.world.ticks import Ticks
 from tests.world.waiting import until
 
-
 MESSAGE = f"m.id = {MESSAGE_ID} and m.recipient_phone = sc.contact_phone"
 
 

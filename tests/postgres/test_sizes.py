@@ -9,10 +9,14 @@ from seqdev.commands import sizes as said
 from seqdev.output.words import size
 from seqdev.postgres import sizes
 from tests.faults.world import wait
+from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Host
 
 ROWS = 4000
+BLOWN_UP = {"seqdev_contacts_due"} if citus.URL else {"seqdev_contacts_due", "seqdev_contacts_phone"}
+"""By updates beside an old reader. On Citus it is one of the coordinator's, and the shards may forget old rows."""
+
 REINDEX = r"outside a transaction: (reindex index concurrently public\.(\w+))"
 
 
@@ -36,7 +40,7 @@ def advised_by_new_statistics(host: Host, seqdev: Cli) -> dict[str, str]:
     def look() -> bool:
         host.rows("analyze")
         found.update(advised(seqdev))
-        return len(found) > 1
+        return found.keys() >= BLOWN_UP
 
     wait(look)
     return found
@@ -79,7 +83,7 @@ def test_an_index_that_updates_have_blown_up_is_built_anew_by_the_advice(crowd: 
     assert advised(seqdev) == {}
     bloat(crowd)
     found = advised_by_new_statistics(crowd, seqdev)
-    assert {"seqdev_contacts_due", "seqdev_contacts_phone"} <= found.keys(), found
+    assert found.keys() >= BLOWN_UP, found
     # The leads have as many rows, which nobody has changed.
     assert "seqdev_leads_phone" not in found
     assert seqdev("db", "check", "--no-probe").code == code
