@@ -137,7 +137,7 @@ def manage(server: str) -> Iterator[Callable[[str], object]]:
         if connection is None or connection.closed:
             connection = psycopg.connect(server, dbname="postgres", autocommit=True)
         try:
-            connection.execute(statement.encode())
+            citus.manage(connection, statement)
         except psycopg.OperationalError:
             if not connection.closed:
                 raise

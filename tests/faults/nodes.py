@@ -92,7 +92,7 @@ class Nodes:
                         connection.execute(f"rollback prepared '{gid}'".encode())
             with psycopg.connect(node, dbname="postgres", autocommit=True) as connection:
                 connection.execute("set citus.enable_create_database_propagation = off")
-                connection.execute(f"drop database {name} with (force)".encode())
+                citus.manage(connection, f"drop database {name} with (force)")
 
     def end_session(self, name: str, worker: bool, chance: random.Random) -> int:
         """End a random session of a tick's in the database of that name, on a worker or the coordinator; how many."""

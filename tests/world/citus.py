@@ -6,7 +6,9 @@ and ``max_worker_processes`` for a process of Citus's own in each database.
 """
 
 import os
+import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -53,6 +55,18 @@ def distributing(run: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
         return run([*arguments, "--distributed"] if arguments[:2] == ["db", "init"] else arguments)
 
     return on_citus if URL else run
+
+
+def manage(connection: "psycopg.Connection[Any]", statement: str) -> None:
+    """A statement about a database that nobody is in: Citus's own process may have come back at that moment."""
+    for left in range(9, -1, -1):
+        try:
+            connection.execute(statement.encode())
+            return
+        except psycopg.errors.ObjectInUse:
+            if not left:
+                raise
+            time.sleep(0.2)
 
 
 def leave(server: str, name: str) -> None:
