@@ -12,6 +12,8 @@ from tests.faults.world import wait
 from tests.world.command import Cli
 from tests.world.host import Host
 
+pytestmark = pytest.mark.thorough
+
 ROWS = 4000
 REINDEX = r"outside a transaction: (reindex index concurrently public\.(\w+))"
 

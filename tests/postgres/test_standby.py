@@ -20,6 +20,8 @@ from tests.faults.world import wait
 from tests.world.command import Cli
 from tests.world.host import Host
 
+pytestmark = pytest.mark.thorough
+
 READS = {
     "audit all": 3,
     "explain 60120000001": 0,
