@@ -387,6 +387,24 @@ class Devices:
 
 
 @dataclass(frozen=True)
+class Many:
+    device: Named
+    status: Verdict
+    first: int
+    second: int
+    third: int
+    seen: str
+
+
+def test_what_a_row_is_about_stands_in_one_line_before_the_last_columns_do() -> None:
+    names = ("Ipoh Support 010", "Ipoh Support 020")
+    rows = [Many(Named(name, UUID(int=n)), "online", 1, 2, 3, "yesterday") for n, name in enumerate(names)]
+    shown = plain(on_screen(56, lambda: Writer(Format.TABLE).write(Table("rows", Many, rows))))
+    assert [name for name in names if name not in shown] == [], shown
+    assert "yesterday" not in shown
+
+
+@dataclass(frozen=True)
 class Counts:
     waiting: dict[str, int]
     reason: str | None
