@@ -1,5 +1,6 @@
 """Files that commands read and write."""
 
+import errno
 import os
 import select
 import tempfile
@@ -44,6 +45,14 @@ def plain_file(path: Path) -> Path:
     if os.path.lexists(named) and not named.is_file():
         raise UsageError(f"cannot write {path}: it is not a plain file", "name a file that can be replaced")
     return named
+
+
+def writable(path: Path) -> None:
+    """Raises UsageError where ``put`` could not write to ``path``, as far as that can be seen beforehand."""
+    folder = plain_file(path).parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        trouble = os.strerror(errno.EACCES if folder.is_dir() else errno.ENOENT)
+        raise UsageError(f"cannot write {path}: {trouble}", "see that its folder can be written")
 
 
 def put(path: Path, text: str, mode: int = 0o644) -> None:

@@ -17,6 +17,10 @@ from seqdev.output.words import Clock
 
 _FINDINGS = ("finding", "trouble", "cause")
 """The fields of rows that name what was found."""
+_SYMPTOM, _CAUSE = "collisions", "mismatches"
+"""The audit of what shows at people, and that of what has led to it."""
+_FIRST = 3
+"""Parts of the window in a row that tell that it was going on when the window began."""
 _GRADES = ("ok", "warning", "critical")
 """By the state that a threshold gives."""
 
@@ -73,9 +77,13 @@ def next_command(lines: Sequence[Line], health: Graded, options: Mapping[str, st
     """
     if health.tick_state == "critical" and health.backlog and not health.paused_at:
         return "seqdev runs --command tick" if health.last_tick else "seqdev tick --dry-run"
-    worst = next((line for line in lines if line.found), None)
-    if not worst:
+    found = [line for line in lines if line.found]
+    if not found:
         return ""
+    worst = found[0]
+    if worst.audit == _SYMPTOM:
+        # Why these were written to from two devices, and the repair, that one knows.
+        worst = next((one for one in found if one.audit == _CAUSE and one.severity != SEVERITIES[3]), worst)
     takes = ("--user",) if worst.window == NOW else tuple(options)
     return f"seqdev audit {worst.audit}" + "".join(text for name, text in options.items() if name in takes)
 
@@ -106,11 +114,24 @@ def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[S
             f": {words.rate(found.per_minute)} a minute; last {clock.with_age(found.last_at)}",
             f"; first {clock.shortest(found.first_at)}" if found.first_at else "",
         ]
+    if found.last_at and _reaches_back(found):
+        yield (
+            "it has happened from the beginning of this time on, and perhaps before: a longer --since tells"
+        )
     if any(found.buckets):
         bar = words.duration(found.window / len(found.buckets))
         yield f"|{words.sparkline(found.buckets, unicode)}| {bar} each"
     for one in found.worst:
         yield f"  {words.number(one.number)}: {_place(one)}"
+
+
+def _reaches_back(found: Summary) -> bool:
+    """Whether it may have begun before the time that was looked at: some in each of its first parts, and now.
+
+    What happens now and then does so at no time in particular.
+    """
+    first = found.buckets[:_FIRST]
+    return bool(found.still_happens and len(first) == _FIRST and all(first))
 
 
 def _place(one: Worst) -> str:

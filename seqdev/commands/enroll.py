@@ -8,7 +8,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from seqdev.commands.asking import Question, confirm, somebody_is_there
+from seqdev.commands.asking import MANY, Question, confirm, somebody_is_there
 from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import (
     MOST,
@@ -35,6 +35,9 @@ from seqdev.output.tables import shown
 from seqdev.output.words import counted
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
+
+_NAMED = 5
+"""Sequences that are named above the question."""
 
 
 def enroll(
@@ -133,6 +136,10 @@ def enroll(
         app.writer(output).write(*_tables(result, output))
         code = _account(result, selection)
         if dry_run and result.enrolled:
+            note(
+                f"{counted(result.enrolled, 'person', 'people')} would be enrolled, "
+                "and no command takes that back"
+            )
             advise(output, in_earnest(app))
         elif any(one.enrolled or one.already_in for one in result.enrolments()):
             advise(output, "seqdev tick --dry-run")
@@ -149,10 +156,13 @@ def _tables(result: Result, output: Format) -> tuple[Table, ...]:
 
 def _in_a_line(result: Result) -> str:
     """The totals of a plan, right above the question."""
-    into = ", ".join(f"{one.sequence} {one.enrolled:,}" for one in result.enrolments() if one.enrolled)
+    into = sorted((one for one in result.enrolments() if one.enrolled), key=lambda one: -one.enrolled)
+    named = ", ".join(f"{one.sequence} {one.enrolled:,}" for one in into[:_NAMED])
+    more = f" and {len(into) - _NAMED:,} more" if len(into) > _NAMED else ""
+    few = "; to begin with a few: --max" if result.enrolled > MANY else ""
     return (
-        f"{counted(result.enrolled, 'person', 'people')}; into {into}; their first step is due at once, "
-        "and no command takes an enrolment back"
+        f"{counted(result.enrolled, 'person', 'people')}; their first step is due at once, and no command "
+        f"takes an enrolment back{few}; into {named}{more}"
     )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from seqdev.commands.following import advise
 from seqdev.commands.options import App, AtOption, FormatOption, UserOption, window_of
 from seqdev.errors import Exit
 from seqdev.explain import then, then_view
@@ -15,6 +16,9 @@ from seqdev.explain.then_rows import Past, PastStep
 from seqdev.moments import Window
 from seqdev.output.render import Format, Table, note
 from seqdev.repair import homecoming
+
+_AWAY = ("device_offline", "device_away", "device_gone")
+"""Reasons that hold for everybody whose device it is."""
 
 
 def explain(
@@ -57,6 +61,7 @@ def explain(
         writer.write(Table("steps", Step, steps))
     else:
         explain_view.write_screen(writer, found)
+        advise(output, _more_about(found))
     if found.known:
         return Exit.DONE
     note(f"nothing is known of this phone{' with this user' if user else ''}")
@@ -66,6 +71,15 @@ def explain(
         else "check the digits and the country code"
     )
     return Exit.FINDINGS
+
+
+def _more_about(found: Explanation) -> str:
+    """What shows who else waits for the device that stops somebody; empty where no device does."""
+    for story in found.stories:
+        for one in story.waiting:
+            if one.reason in _AWAY and one.step.device_id:
+                return f"seqdev audit devices --if-lost {str(one.step.device_id)[:8]}"
+    return ""
 
 
 def _stood(app: App, phone: str, user: str | None, window: Window, output: Format) -> int:

@@ -1,8 +1,10 @@
 """What the commands that plan, ask and then change rows have in common."""
 
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +30,18 @@ from seqdev.repair.plan import Plan
 from seqdev.repair.settle import settle
 
 BATCH = 5_000
+
+_VERIFIED = {
+    "repair assigned": "seqdev audit mismatches",
+    "repair device": "seqdev audit devices",
+    "repair failed": "seqdev audit failed",
+    "repair missing": "seqdev audit contacts",
+    "repair stuck": "seqdev audit contacts",
+    "repair stranded": "seqdev audit contacts",
+}
+"""The audits that find what a repair is for."""
+_NARROW = ("--since", "--user", "--sequence", "--device")
+"""Options of a repair that mean the same to its audit."""
 
 _NAMED = 5
 """Devices that get people, named one by one above a question."""
@@ -115,6 +129,8 @@ def carry_out(
                 manner = Manner(ways.batch_size, strict=from_file, whole=job.whole)
                 outcome = settle(run, job, plan, manner, bar)
             repair_view.show_outcome(application.writer(ways.output), plan, outcome, ways.most)
+            if outcome.changed:
+                advise(ways.output, _verify(plan.header.command, application.typed))
             return ended(
                 run, Exit.FINDINGS if plan.refused or outcome.kept or outcome.refusals else Exit.DONE
             )
@@ -122,6 +138,15 @@ def carry_out(
 
 def _asked(rows: int) -> str:
     return "Change this row?" if rows == 1 else f"Change these {rows:,} rows?"
+
+
+def _verify(command: str, typed: Sequence[str]) -> str:
+    """What shows whether a repair has put right what it is for; empty: no audit does by itself."""
+    audit = _VERIFIED.get(command, "").split()
+    if command == "repair assigned":
+        pairs = pairwise(typed)
+        audit += [word for name, value in pairs if name in _NARROW for word in (name, value)]
+    return shlex.join(audit)
 
 
 def _again(database: Database, plan: Plan) -> Said:

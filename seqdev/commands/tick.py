@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seqdev import files
 from seqdev.commands.asking import Question, confirm, somebody_is_there
 from seqdev.commands.following import advise, in_earnest
 from seqdev.commands.options import (
@@ -143,6 +144,9 @@ def tick(
         app.writer(output).write(shown(output, "policies", Comparison, compared(database)))
         return Exit.DONE
     if dry_run:
+        if metrics:
+            files.writable(metrics)
+            note(f"a dry run writes no metrics: {metrics} stays as it is")
         _show_plan(app, database, output)
         return Exit.DONE
     if not yes and not _is_meant(app, database):
@@ -214,7 +218,7 @@ def _run(
             note(line)
         if report.error:
             raise report.error
-        advise(writer.format, _more_about(summary.waiting or {}))
+        advise(writer.format, _more_about(summary.waiting or {}) or "seqdev audit all")
         return ended(run, Exit.DONE if report.clean and not stayed else Exit.FINDINGS)
 
 

@@ -7,6 +7,7 @@ decided here, by the table of the policies.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -102,6 +103,8 @@ def _explain(
     messages = tx.rows(MESSAGES, **who, listed=OTHER_MESSAGES)
     steps = tx.rows(STEPS, **who, **gates.handed_to(STEPS, may_be_sent, online))
     own = {step.device_id for step in steps if step.device_id}
+    waits = {"active", *settings.waiting_statuses}
+    stopping = _stopping(tx) if any(step.status in waits for step in steps) else _Stopping()
     shown = tx.rows(
         GATES,
         now=tx.now,
@@ -110,6 +113,8 @@ def _explain(
         waiting=settings.waiting_statuses,
         done=settings.done_statuses,
         failed=settings.failed_statuses,
+        # They are ahead of nobody.
+        replied=list(stopping.wrote),
         **gates.handed_to(
             GATES,
             # Who is ahead is asked by the hours of everybody, this person by their own.
@@ -119,7 +124,8 @@ def _explain(
             gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),
         ),
     )
-    shown = [*_replies(tx, steps), *shown]
+    asked_back = [one for one in steps if one.status in waits and one.sequence_id in stopping.sequences]
+    shown = [*(_reply(one, stopping) for one in asked_back if one.contact_id), *shown]
     users = sorted(
         {row.user_id for row in leads} | {row.user_id for row in steps} | {row.user_id for row in messages},
         key=str,
@@ -168,34 +174,42 @@ def _calls(
     return tx.rows(TRIGGERS, **who, **waiting, **gates.handed_to(TRIGGERS, may_be_sent, same))
 
 
-def _replies(tx: Transaction, steps: Iterable[Step]) -> list[Gate]:
-    """Whether the next tick ends these steps because their people have written back, where a rule says so."""
+@dataclass(frozen=True)
+class _Stopping:
+    """What the next tick stops because people have written back, where a rule says so."""
+
+    sequences: Sequence[UUID] = ()
+    """Those that people leave when they write back."""
+    wrote: Mapping[UUID, datetime] = field(default_factory=dict)
+    """The rows it stops, with the instant at which their people wrote."""
+    trouble: str | None = None
+    """Why nobody can read who has."""
+
+
+def _stopping(tx: Transaction) -> _Stopping:
     stopping = replies.stops(tx)
-    waits = {"active", *tx.settings.waiting_statuses}
-    asked = [one for one in steps if one.contact_id and one.status in waits]
-    if not stopping or not asked:
-        return []
-    own = [one for one in asked if one.sequence_id in stopping.sequences]
-    if not own:
-        return []
+    if not stopping:
+        return _Stopping()
     try:
-        kept = replies.inbox(tx, tx.settings)
-        wrote = {row.row_id: row.at for row in replies.found(tx, stopping, kept)}
+        found = replies.found(tx, stopping, replies.inbox(tx, tx.settings))
     except SchemaError as error:
-        return [_reply(one, error=error.message) for one in own]
-    return [_reply(one, wrote.get(one.contact_id)) for one in own if one.contact_id]
+        return _Stopping(stopping.sequences, trouble=error.message)
+    return _Stopping(stopping.sequences, {row.row_id: row.at for row in found})
 
 
-def _reply(step: Step, wrote: datetime | None = None, error: str | None = None) -> Gate:
+def _reply(step: Step, stopping: _Stopping) -> Gate:
+    """Whether the next tick ends the step because its person has written back."""
     assert step.contact_id
+    wrote = stopping.wrote.get(step.contact_id)
     return Gate(
         contact_id=step.contact_id,
         gate="reply",
-        reason="replies_unread" if error else "replied",
-        open=not (error or wrote),
+        reason="replies_unread" if stopping.trouble else "replied",
+        open=not (stopping.trouble or wrote),
         since=wrote,
         eligible_at=None,
-        detail=error or ("they have written back: the next tick stops the step" if wrote else None),
+        detail=stopping.trouble
+        or ("they have written back: the next tick stops the step" if wrote else None),
     )
 
 

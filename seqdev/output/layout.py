@@ -21,8 +21,8 @@ _CAPS = (24, 16)
 """The longest words that get their room before a column is dropped for them."""
 _TIGHT = (24, 12, 8, 6, 4, 2, 1)
 """The same, where only columns are left that cannot be dropped."""
-_COMFORT, _COMFORT_OF_PROSE = 10, 24
-"""Widths below which a text is not broken between words, names and sentences."""
+_COMFORT, _COMFORT_OF_FIRST, _COMFORT_OF_PROSE = 10, 18, 24
+"""Widths below which a text is not broken between words: names, what a row is about, sentences."""
 
 
 @dataclass(eq=False)
@@ -89,7 +89,9 @@ def _shrink(
         one.form = len(one.forms) - 1
         widest = _natural(one, one.form, measure)
         if one.column.wraps:
-            comfort = _COMFORT_OF_PROSE if Mark.PROSE in one.column.marks else _COMFORT
+            comfort = _COMFORT if place else _COMFORT_OF_FIRST
+            if Mark.PROSE in one.column.marks:
+                comfort = _COMFORT_OF_PROSE
             widest = max(0 if tight else min(widest, comfort), _longest_word(one, measure))
             if tight or not one.column.decides:
                 # What a row is about is cut less.

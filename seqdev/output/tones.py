@@ -1,4 +1,4 @@
-"""Colours by meaning: what is critical is red, a warning yellow, what is well green, what is usual dim.
+"""Colours by meaning: what is critical is red, a warning magenta, what is well green, what is usual dim.
 
 A colour is never the only carrier: it repeats what a word says.
 """
@@ -13,7 +13,8 @@ class Tone(StrEnum):
     """What a piece of text means, as the terminal's code for its colour."""
 
     CRITICAL = "1;31"
-    WARNING = "33"
+    WARNING = "1;35"
+    # Not yellow: on a white background nobody can read that. Bold magenta reads on both.
     OK = "32"
     USUAL = "2"
     HEADING = "1"
@@ -61,7 +62,7 @@ def coloured(out: TextIO) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return os.environ["FORCE_COLOR"] != "0"
-    return out.isatty() and os.environ.get("TERM") != "dumb"
+    return out.isatty() and os.environ.get("TERM") not in ("", "dumb")
 
 
 def painted(text: str, of: Tone | None) -> str:

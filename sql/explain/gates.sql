@@ -17,6 +17,7 @@
 --   waiting        text[]       values of sequence_contacts.status: a later step's row, made beforehand
 --   done           text[]       values of sequence_contacts.status: the step is done
 --   failed         text[]       values of broadcast_messages.status of a message that will never be sent
+--   replied        uuid[]       rows that the next tick stops before all else: their people have written back
 -- Gates: gates/steps.sql, gates/windows.sql ahead for the person's sequences, gates/devices.sql under strict of the
 --   person's devices, all their messages counted
 -- Row:
@@ -40,6 +41,7 @@
 \if :{?waiting} \else \set waiting '{pending}' \endif
 \if :{?done} \else \set done '{completed,sent,failed}' \endif
 \if :{?failed} \else \set failed '{failed,error,skipped,expired,cancelled}' \endif
+\if :{?replied} \else \set replied '{}' \endif
 \if :{?timed_steps} \else \ir ../gates/windows.sql \endif
 \if :{?steps} \else \ir ../gates/steps.sql \endif
 \if :{?policy} \else \set policy 'strict' \endif
@@ -133,6 +135,7 @@ chat as materialized (
             ) is not false)
             and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
                 in (select step.user_id, step.sequence_id, step.id from step)) is true
+            and sc.id <> all(:'replied'::uuid [])
         -- One by one, by index: else the planner may read all that are due.
         offset 0
     ) as own
@@ -190,6 +193,7 @@ chat as materialized (
         ) is not false)
         and ((s.user_id, sc.sequence_id, sc.sequence_stepid)
             in (select step.user_id, step.sequence_id, step.id from step)) is true
+        and sc.id <> all(:'replied'::uuid [])
         and ((s.user_id, l.device_id) in (select device.user_id, device.id from device)) is true
 ),
 
@@ -335,6 +339,7 @@ ahead as materialized (
                 ) is not false)
                 and ((d.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and sc.id <> all(:'replied'::uuid [])
                 -- As in tick/claim.sql.
                 and case
                     when :'priorities'::jsonb = '{}' then sc.next_trigger_time <= w.next_trigger_time
@@ -386,6 +391,7 @@ ahead as materialized (
                 ) is not false)
                 and ((l.user_id, sc.sequence_id, sc.sequence_stepid)
                     in (select step.user_id, step.sequence_id, step.id from step)) is true
+                and sc.id <> all(:'replied'::uuid [])
                 and case
                     when :'priorities'::jsonb = '{}' then sc.next_trigger_time <= w.next_trigger_time
                     else true

@@ -3,11 +3,16 @@
 import json
 import re
 from collections import Counter
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from seqdev.audit.summary import Summary
+from seqdev.audit.view import said
+from seqdev.output.words import Clock
 from tests.world.command import Cli
 from tests.world.host import MESSAGE_ID, Host
 
@@ -151,6 +156,20 @@ def test_on_a_screen_the_summary_stands_before_the_rows_and_not_in_csv(crowd: Ho
         ran = seqdev("audit", "mismatches", "--since", "1d", "--format", output)
         assert "summary" not in ran.out + ran.err
         assert "repaired, " not in ran.out
+
+
+def test_what_went_on_when_the_window_began_says_that_it_may_be_older() -> None:
+    clock = Clock(ZoneInfo("UTC"))
+    going_on = Summary(timedelta(hours=1), open=9, still_happens=True, buckets=[1, 2, 1, *[0] * 26, 1])
+
+    def told(found: Summary) -> bool:
+        return "perhaps before" in said("mismatches", found, clock, True).plain(markdown=False)
+
+    assert not told(going_on), "nothing says when"
+    going_on = replace(going_on, first_at=datetime.now(UTC), last_at=datetime.now(UTC))
+    assert told(going_on)
+    assert not told(replace(going_on, buckets=[1, 0, 1, *[1] * 27])), "now and then is no beginning"
+    assert not told(replace(going_on, still_happens=False)), "it is over"
 
 
 def test_where_nothing_is_found_nothing_is_said(host: Host, seqdev: Cli) -> None:

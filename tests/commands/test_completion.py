@@ -14,6 +14,8 @@ from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.shells import COMMANDS, Prompt, prompt
 
+pytestmark = pytest.mark.thorough
+
 HOSTILE = (
     "a$(touch PWNED)",
     "b`touch PWNED`",

@@ -52,7 +52,7 @@ def service(host: Host) -> Service:
 def test_a_first_contact(host: Host, service: Service) -> None:
     service.bare()
     assert followed("db upgrade --yes") == [
-        *("db upgrade --yes", "enroll --dry-run", "enroll", "tick --dry-run", "tick"),
+        *("db upgrade --yes", "enroll --dry-run", "enroll", "tick --dry-run", "tick", "audit all"),
     ]
     assert host.value("select count(*) from broadcast_messages") == 9
 
@@ -64,10 +64,10 @@ def test_a_wrong_number(host: Host, service: Service, seqdev: Cli) -> None:
     service.sent()
     assert followed("audit all --since 3h") == [
         "audit all --since 3h",
-        "audit collisions --since 3h",
         "audit mismatches --since 3h",
         "repair assigned --dry-run --since 3h",
         "repair assigned --since 3h",
+        "audit mismatches --since 3h",
     ]
     assert "0 open, 3 repaired" in seqdev("audit", "mismatches").out
 
@@ -87,6 +87,7 @@ def test_a_repair_is_told_for_whom_by_a_whole_name_or_an_id(
     first = f"audit mismatches --since 3h --user '{typed}' --sequence welc"
     assert followed(first) == [
         *(first, f"repair assigned --dry-run {options}", f"repair assigned {options}"),
+        f"audit mismatches {options}",
     ]
 
 
@@ -109,8 +110,9 @@ def test_nothing_received(host: Host, service: Service, seqdev: Cli) -> None:
         f"audit devices --if-lost {str(gone)[:8]}",
         f"repair device {str(gone)[:8]} --spread --queue --dry-run",
         f"repair device {str(gone)[:8]} --spread --queue",
+        "audit devices",
     ]
-    assert followed("tick --dry-run") == ["tick --dry-run", "tick"]
+    assert followed("tick --dry-run") == ["tick --dry-run", "tick", "audit all"]
     assert host.value("select count(*) from broadcast_messages where device_id = %s", gone) == 0
     assert host.value("select count(*) from broadcast_messages") == 9
 
@@ -120,7 +122,8 @@ def test_a_banned_device(host: Host, service: Service) -> None:
     service.enrolled()
     service.banned()
     lines = followed("audit devices")
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert lines[-1] == "audit devices", "it ends with what shows whether it is over"
     assert host.value(
         "select count(*) from sequence_contacts where assigned_device_id = %s", service.devices["alice-2"]
     ) == 0  # fmt: skip
@@ -130,8 +133,24 @@ def test_cron_has_stopped(host: Host, service: Service, seqdev: Cli) -> None:
     service.enrolled()
     assert seqdev("tick", "--max-messages", "3").code == 0
     service.silence()
-    assert followed("audit all") == ["audit all", "runs --command tick", "tick --dry-run", "tick"]
+    assert followed("audit all") == [
+        "audit all",
+        "runs --command tick",
+        "tick --dry-run",
+        "tick",
+        "audit all",
+    ]
     assert host.value("select count(*) from broadcast_messages") == 9
+
+
+def test_who_waits_for_a_lost_device_leads_to_all_who_do(service: Service) -> None:
+    service.strict()
+    service.enrolled()
+    assert "next:" not in on_terminal(["explain", "12025550101"])
+    service.away()
+    lost = f"seqdev: next: seqdev audit devices --if-lost {str(service.devices['alice-2'])[:8]}"
+    assert lost in on_terminal(["explain", "12025550101"])
+    assert "next:" not in on_terminal(["explain", "12025550100"]), "their device is there"
 
 
 def test_a_pipe_and_other_formats_are_told_nothing_of_it(service: Service, seqdev: Cli) -> None:

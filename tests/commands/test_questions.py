@@ -60,6 +60,21 @@ def test_for_fewer_a_yes_is_enough_and_yes_asks_nothing(host: Host, seqdev: Cli)
     assert seqdev("repair", "device", "B", "--to", "A", "--yes").code == 0
 
 
+def test_an_enrolment_into_many_sequences_says_first_that_nothing_takes_it_back(host: Host) -> None:
+    user = host.user()
+    device = host.device(user)
+    for number in range(8):
+        host.simple_sequence(user, f"WARM{number}")
+        for lead in range(number + 1):
+            host.lead(user, device, f"6012{number:03}{lead:04}", f"WARM{number}")
+    ran = at_terminal(["enroll"], [""])
+    above = ran.err[: ran.err.index("Enrol 36 people?")].splitlines()[-1]
+    begin, into = above.split("; into ")
+    assert begin == "36 people; their first step is due at once, and no command takes an enrolment back"
+    assert [one.split()[-1] for one in into.removesuffix(" and 3 more").split(", ")] == [*"87654"]
+    assert host.value("select count(*) from sequence_contacts") == 0
+
+
 @pytest.mark.parametrize(
     ("hours", "options", "answers", "sent"),
     [(2, [], ["n"], 0), (2, [], ["y"], 1), (2, ["--yes"], [], 1), (0.9, [], [], 1)],

@@ -28,6 +28,7 @@ def test_eight_ticks_on_fifty_thousand_contacts_send_everything_exactly_once(sta
     )
 
 
+@pytest.mark.thorough
 def test_strict_never_exceeds_a_limit_whoever_overlaps_or_is_killed(stage: Stage) -> None:
     overlap_under_strict(
         stage,

@@ -10,6 +10,8 @@ from tests.world.host import Host
 from tests.world.others import Capacity
 from tests.world.ticks import Ticks
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.plain("one tick at a time claims: most of those beside it end before they would be killed")
 def test_ticks_through_a_transaction_pooler_send_everything_exactly_once(

@@ -199,8 +199,10 @@ def test_assigned_devices_are_found_in_the_same_way_everywhere() -> None:
 @pytest.mark.parametrize("name", ["chat", "newcomer", "barred"])
 def test_who_would_be_a_new_chat_is_told_in_the_same_way_everywhere(name: str) -> None:
     found = {
-        # The dry run leaves out whom it has counted on another device.
-        path: common_table(source, name).replace(" and sc.id not in (select moved.id from moved)", "")
+        # The dry run leaves out whom it has counted on another device; explain, whom a tick stops before it judges.
+        path: common_table(source, name)
+        .replace(" and sc.id not in (select moved.id from moved)", "")
+        .replace(" and sc.id <> all(:'replied'::uuid [])", "")
         for path, source in SOURCES.items()
         if re.search(rf"^{name} as materialized", source, re.MULTILINE)
     }

@@ -266,6 +266,7 @@ def test_without_a_terminal_it_needs_yes(host: Host, process: Cli) -> None:
     assert host.value("select count(*) from sequence_contacts") == 0
 
 
+@pytest.mark.thorough
 def test_more_leads_than_a_batch_are_all_taken_once(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)

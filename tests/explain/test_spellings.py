@@ -119,6 +119,7 @@ def test_a_national_number_is_read_as_the_rule_says(
     assert seqdev("explain", "+0123456789").code == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.plain("its shards have indexes of their own")
 @pytest.mark.parametrize("region", [None, "MY"])
 def test_however_many_people_there_are_other_spellings_are_found_by_their_indexes(

@@ -161,6 +161,7 @@ def test_an_import_killed_at_any_point_is_all_or_nothing(
         held.killed += 1
 
 
+@pytest.mark.thorough
 @pytest.mark.fault("")
 def test_the_failpoints_of_a_tick_are_its_statements_and_commits(world: World) -> None:
     """The names are found, not listed: the statements that matter are among them."""

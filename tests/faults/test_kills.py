@@ -22,6 +22,8 @@ from tests.faults.world import LOCKS, SESSIONS, World, scale, wait
 from tests.world.host import Host
 from tests.world.waiting import in_background
 
+pytestmark = pytest.mark.thorough
+
 Worlds = Callable[..., World]
 
 RUNS = "select count(*) from seqdev.run"

@@ -19,6 +19,8 @@ from tests.faults.servers import PgBouncer, Server
 from tests.faults.world import LEFT, LOCKS, SESSIONS, World, scale, wait
 from tests.world.command import Ran
 
+pytestmark = pytest.mark.thorough
+
 Worlds = Callable[..., World]
 
 TICK = ["tick", "--batch-size", 25]

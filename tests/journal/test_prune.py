@@ -134,6 +134,7 @@ def test_a_rule_keeps_the_run_that_has_set_it(host: Host, seqdev: Cli) -> None:
     assert runs(host) == ["journal prune", "rules set"]
 
 
+@pytest.mark.thorough
 def test_a_long_journal_is_looked_at_part_by_part(host: Host, seqdev: Cli) -> None:
     host.rows(
         "insert into seqdev.run (id, command, started_at, version)"

@@ -288,6 +288,7 @@ def numbers(draw: st.DrawFn) -> str:
     return "+" + "".join(digit + draw(SIGNS) for digit in text)
 
 
+@pytest.mark.thorough
 @settings(max_examples=500, deadline=None)
 @given(text=numbers())
 def test_the_fast_way_to_read_a_phone_says_what_the_library_says(text: str) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from seqdev.leads.file import LeadFile
 from seqdev.leads.rejects import RejectsFile
 from tests.world.command import Cli
 from tests.world.host import Host
+
+pytestmark = pytest.mark.thorough
 
 NASTY = "\0\t\r\x1b\x85\u202e\ufeff\udcff=+-@'\"\\,;\n ntrxu0"
 HARMFUL = NASTY[:8]

@@ -181,6 +181,17 @@ def test_a_scrape_reads_no_table_of_contacts_for_its_devices() -> None:
     assert "sequence_contacts" not in (SQL / "metrics" / "devices.sql").read_text()
 
 
+def test_a_dry_run_writes_no_metrics_and_says_what_a_tick_could_not_write(
+    host: Host, seqdev: Cli, tmp_path: Path
+) -> None:
+    ran = seqdev("tick", "--dry-run", "--metrics", str(tmp_path / "x"))
+    assert (ran.code, list(tmp_path.iterdir())) == (0, [])
+    assert f"a dry run writes no metrics: {tmp_path}/x stays as it is" in ran.err
+    ran = seqdev("tick", "--dry-run", "--metrics", str(tmp_path / "none" / "x"))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"cannot write {tmp_path}/none/x: No such file or directory" in ran.err
+
+
 def test_a_line_of_a_tick_says_when_and_where(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

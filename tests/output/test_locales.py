@@ -12,6 +12,8 @@ import pytest
 from tests.world.command import ROOT, Cli, Ran, command
 from tests.world.host import Host
 
+pytestmark = pytest.mark.thorough
+
 NAME = "Zoë 李 🎉"
 
 LOCALES = {

@@ -137,6 +137,7 @@ def test_a_mask_hides_phones_and_phones_only() -> None:
         assert "1e5" in out
 
 
+@pytest.mark.thorough
 @given(st.text())
 def test_visible_text_holds_no_unsafe_character_and_safe_text_stays(text: str) -> None:
     shown = visible(text)

@@ -18,6 +18,7 @@ from seqdev.output.columns import Named, Prose, Verdict
 from seqdev.output.render import Format, Table, Writer
 from seqdev.output.screen import Said
 from seqdev.output.text import Phone
+from seqdev.output.tones import Tone
 from seqdev.output.words import duration, sparkline
 from tests.world.command import Cli
 from tests.world.host import Host
@@ -232,6 +233,9 @@ def test_help_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_terminal_has_colours_that_no_color_takes_away_and_force_color_gives_a_pipe(
     trouble: Trouble, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for unable in ("", "dumb"):
+        monkeypatch.setenv("TERM", unable)
+        assert "\x1b" not in on_screen(120, lambda: main(["audit", "contacts"]))
     monkeypatch.setenv("TERM", "xterm-256color")
     assert "\x1b[1;31mcritical\x1b[0m" in on_screen(120, lambda: main(["audit", "contacts"]))
     piped = seqdev("audit", "contacts").out
@@ -244,6 +248,12 @@ def test_a_terminal_has_colours_that_no_color_takes_away_and_force_color_gives_a
     for output in (seqdev("audit", "contacts").out, on_screen(120, lambda: main(["audit", "contacts"]))):
         assert "critical" in output
         assert "\x1b" not in output
+
+
+def test_no_colour_is_one_that_a_white_or_a_black_background_swallows() -> None:
+    colours = {code for one in Tone for code in one.split(";")}
+    pale_on_white, dark_on_black = {"33", "36", "37", "93", "97"}, {"30", "34"}
+    assert not colours & (pale_on_white | dark_on_black)
 
 
 def test_a_pipe_gets_every_column_whole(trouble: Trouble, seqdev: Cli) -> None:
@@ -374,6 +384,24 @@ def test_other_columns_give_way_to_one_that_decides_wherever_it_stands(
 class Devices:
     device: Named
     why: Verdict
+
+
+@dataclass(frozen=True)
+class Many:
+    device: Named
+    status: Verdict
+    first: int
+    second: int
+    third: int
+    seen: str
+
+
+def test_what_a_row_is_about_stands_in_one_line_before_the_last_columns_do() -> None:
+    names = ("Ipoh Support 010", "Ipoh Support 020")
+    rows = [Many(Named(name, UUID(int=n)), "online", 1, 2, 3, "yesterday") for n, name in enumerate(names)]
+    shown = plain(on_screen(56, lambda: Writer(Format.TABLE).write(Table("rows", Many, rows))))
+    assert [name for name in names if name not in shown] == [], shown
+    assert "yesterday" not in shown
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.reading import READS
 
+pytestmark = pytest.mark.thorough
+
 WRITES = [
     "tick",
     "enroll --yes",

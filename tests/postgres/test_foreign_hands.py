@@ -11,6 +11,8 @@ from tests.world.command import Cli
 from tests.world.host import Connect, Host
 from tests.world.old_hosts import everything, make
 
+pytestmark = pytest.mark.thorough
+
 WRITES = (
     ["tick"],
     ["enroll", "--yes"],

@@ -21,6 +21,8 @@ from tests.world.command import ROOT, Cli, command
 from tests.world.tcp import PASSWORD, Tcp
 from tests.world.waiting import until
 
+pytestmark = pytest.mark.thorough
+
 CANARY = "s3cr3t-Canary"
 
 

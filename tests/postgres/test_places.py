@@ -10,6 +10,8 @@ from tests.world.command import Cli
 from tests.world.host import Connect
 from tests.world.old_hosts import ONE_ROW_PER_PERSON, ROWS, TABLES, everything
 
+pytestmark = pytest.mark.thorough
+
 SEQUENCE = "00000000-0000-4000-8000-0000000000a1"
 STEP = "00000000-0000-4000-8000-00000000005{}"
 

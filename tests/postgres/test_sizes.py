@@ -13,6 +13,8 @@ from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Host
 
+pytestmark = pytest.mark.thorough
+
 ROWS = 4000
 BLOWN_UP = {"seqdev_contacts_due"} if citus.URL else {"seqdev_contacts_due", "seqdev_contacts_phone"}
 """By updates beside an old reader. On Citus it is one of the coordinator's, and the shards may forget old rows."""

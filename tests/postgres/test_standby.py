@@ -20,7 +20,7 @@ from tests.faults.world import wait
 from tests.world.command import Cli
 from tests.world.host import Host
 
-pytestmark = pytest.mark.plain("a standby is made of the embedded server")
+pytestmark = [pytest.mark.thorough, pytest.mark.plain("a standby is made of the embedded server")]
 
 READS = {
     "audit all": 3,

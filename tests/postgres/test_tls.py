@@ -12,6 +12,8 @@ from seqdev.postgres import conninfo
 from tests.world.command import Cli
 from tests.world.tcp import PASSWORD, Tcp
 
+pytestmark = pytest.mark.thorough
+
 LIBPQ = ("PGSSLMODE", "PGSSLROOTCERT", "PGSERVICEFILE", "PGPASSWORD", "SSL_CERT_FILE")
 
 

@@ -12,6 +12,8 @@ from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.reading import READS
 
+pytestmark = pytest.mark.thorough
+
 NEVER = "drop schema seqdev cascade"
 HOSTS = (
     "alter table user_devices drop column platform; drop table device_load_balance;"

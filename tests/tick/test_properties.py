@@ -55,6 +55,8 @@ LIMITS = {"in_flight": 3, "hour": 4, "day": 6}
 RULES = {"in_flight": "max_in_flight", "hour": "max_per_hour", "day": "max_per_day"}
 PHONES = (*(f"601200000{number}" for number in range(5)), "12025550111", "5511912345678", "0123456")
 """Of three zones; the last of none that is known."""
+WRITERS = {phone for phone in PHONES if not phone.startswith("0")}
+"""A chat is named by the whole number, as that of a person in another country."""
 TRIGGERS = ("WARM", "WARMEXAMA", "COLD", "WA%M")
 TABLES = (
     "users, user_devices, leads, sequences, sequence_steps, sequence_contacts, broadcast_messages,"
@@ -389,7 +391,7 @@ class Ticking(RuleBasedStateMachine):
 
     def the_worker_sends(self, rng: random.Random) -> None:
         waiting = [message for message in self.model.messages if message.status in ("pending", "queued")]
-        fails = rng.choice([None, None, None, None, "no such number", " ", RESTRICTED])
+        fails = rng.choice([None, None, None, None, "no such number", " ", RESTRICTED, RESTRICTED])
         for message in rng.sample(waiting, min(len(waiting), rng.randint(1, 12))):
             message.status = rng.choice(("sent", "read") if fails is None else FAILED)
             if fails is None:
@@ -404,8 +406,36 @@ class Ticking(RuleBasedStateMachine):
                 *(message.status, fails, self.message_id(message)),
             )
 
+    def a_device_is_restricted(self, rng: random.Random) -> None:
+        """What waits for it fails so; and others want to be written to."""
+        waiting = [message for message in self.model.messages if message.status == "queued"]
+        devices = [message.device for message in waiting if message.contact]
+        refused = rng.choice(devices) if devices else None
+        for message in waiting:
+            if message.device == refused:
+                message.status, message.error = "failed", RESTRICTED
+                self.host.rows(
+                    "update broadcast_messages set status = 'failed', error_message = %s where id = %s",
+                    *(RESTRICTED, self.message_id(message)),
+                )
+        for _ in range(3):
+            self.a_lead_signs_up(rng)
+
+    def who_was_written_to_replies(self, rng: random.Random) -> None:
+        """People of whom a row is still to come."""
+        written = {message.phone for message in self.model.messages if message.sent is not None}
+        active = {key[1] for key, contact in self.model.contacts.items() if contact.status == "active"}
+        people = sorted(written & active & WRITERS)
+        for phone in rng.sample(people, min(2, len(people))):
+            for user in self.users:
+                self.replies(self.some_device(user, rng), phone)
+
     def somebody_replies(self, rng: random.Random) -> None:
-        device, phone = rng.choice(list(self.model.devices)), rng.choice(PHONES)
+        self.replies(rng.choice(list(self.model.devices)), rng.choice(sorted(WRITERS)))
+
+    def replies(self, device: UUID | None, phone: str) -> None:
+        if device not in self.model.devices:
+            return
         self.model.turns += 1
         self.model.replies[self.model.devices[device].user, phone] = self.model.turns
         chat = f"{phone}@s.whatsapp.net"
@@ -697,17 +727,19 @@ class World(Ticking):
     def go(self) -> None:
         """Some days of it, and what was foretold each time."""
         self.world(self.rng.randrange(2**32))
-        for name, text in (("return_home", "true"), ("reenrol_after", "1h")):
+        for name, text in (("return_home", "true"), ("reenrol_after", "1h"), ("grace", "2h")):
             if self.rng.random() < 0.7:
                 set_rule((name, text), {}, self.model, self.host)
         for minutes, devices in (
             (0, "a_device_changes"),
             (DAY, "devices_come_back"),
-            (DAY, "devices_come_back"),
+            # A device is restricted for a day after what it was refused.
+            (self.rng.choice([HOUR, DAY]), "devices_come_back"),
         ):
             for event in [
                 *self.rng.sample(EVENTS, 4),
-                *(devices, "the_worker_sends", "somebody_replies", "who_has_finished_signs_up_again"),
+                *(devices, "the_worker_sends", "who_was_written_to_replies", "a_device_is_restricted"),
+                "who_has_finished_signs_up_again",
             ]:
                 self.the_tables_are_what_the_model_says()
                 getattr(self, event)(random.Random(self.rng.randrange(2**32)))

@@ -227,3 +227,27 @@ def test_who_begins_the_sequence_again_after_they_wrote_gets_it(host: Host, seqd
     queued = host.rows("select id, status from broadcast_messages order by id")
     assert tick(seqdev)["replied"] == 0
     assert host.rows("select id, status from broadcast_messages order by id") == queued
+
+
+@pytest.mark.parametrize("assigned", [True, False])
+def test_who_has_replied_stands_before_nobody(host: Host, seqdev: Cli, assigned: bool) -> None:
+    scene, inbox = Scene(host), Inbox(host)
+    host.rule("policy", "strict")
+    host.rule("max_in_flight", 1)
+    host.rule("stop_on_reply", "true", sequence=scene.sequence)
+    host.rows("delete from sequence_contacts where id = %s", scene.elsewhere)
+    host.rows(
+        "update sequence_contacts set next_trigger_time = next_trigger_time - interval '1 hour' where id = %s",
+        scene.to_come,
+    )
+    if not assigned:
+        host.rows("update sequence_contacts set assigned_device_id = null where status = 'active'")
+        host.rows("update leads set device_id = %s", scene.device)
+    explain = ("explain", "60173527173", "--format", "json")
+    (story,) = json.loads(seqdev(*explain).out)["stories"]
+    assert [waiting["reason"] for waiting in story["waiting"]] == ["device_full"]
+    inbox.receives(scene.device, CHAT)
+    (story,) = json.loads(seqdev(*explain).out)["stories"]
+    assert [waiting["reason"] for waiting in story["waiting"]] == [None]
+    done = tick(seqdev)
+    assert (done["replied"], done["queued"], scene.status(scene.neighbour)) == (1, 1, "completed")

@@ -764,7 +764,8 @@ class Model:
         # Who was where before this tick, for chains.
         been = {key[:2] for key in self.contacts}
         chains: list[tuple[Lead, str]] = []
-        changed: list[Lead] = []
+        changed: set[int] = set()
+        """Their ids: leads of two people may be equal."""
         for key in list(sent):
             sequence = self.sequences[key[0]]
             step = sequence.step(key[2])
@@ -806,9 +807,9 @@ class Model:
             if lead and becomes:
                 chains.append((lead, becomes))
             if lead and mine & set(lead.triggers):
-                changed.append(lead)
+                changed.add(id(lead))
                 lead.triggers = list(dict.fromkeys(self._replaced(lead.triggers, mine, becomes)))
-        summary.chained += sum(lead in changed and becomes in lead.triggers for lead, becomes in chains)
+        summary.chained += sum(id(lead) in changed and becomes in lead.triggers for lead, becomes in chains)
 
     @staticmethod
     def _following(sequence: Sequence, step: Step) -> Step | None:
