@@ -124,8 +124,8 @@ def _explain(
             gates.devices(tx, settings, Policy.STRICT, gates.Asked(own or {_NONE}, counted="all")),
         ),
     )
-    asked_back = [one for one in steps if one.status in waits and one.sequence_id in stopping.sequences]
-    shown = [*(_reply(one, stopping) for one in asked_back if one.contact_id), *shown]
+    stoppable = [one for one in steps if one.status in waits and one.sequence_id in stopping.sequences]
+    shown = [*(_reply(one, stopping) for one in stoppable if one.contact_id), *shown]
     users = sorted(
         {row.user_id for row in leads} | {row.user_id for row in steps} | {row.user_id for row in messages},
         key=str,

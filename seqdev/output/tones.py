@@ -13,8 +13,8 @@ class Tone(StrEnum):
     """What a piece of text means, as the terminal's code for its colour."""
 
     CRITICAL = "1;31"
-    WARNING = "1;35"
     # Not yellow: on a white background nobody can read that. Bold magenta reads on both.
+    WARNING = "1;35"
     OK = "32"
     USUAL = "2"
     HEADING = "1"
