@@ -128,7 +128,8 @@ def random_kills(
                     after = chance.uniform(0, reach)
                 ran = forks.run(argv, {"SEQDEV_DATABASE_URL": world.url}, kill_after=after)
                 with one_at_a_time:
-                    assert ran.code in (-9, 0, 3, 13), (argv, ran)
+                    # 14: another of these runners changed the same rule or rows between plan and write.
+                    assert ran.code in (-9, 0, 3, 13, 14), (argv, ran)
                     world.look(ran, shows=True)
                     # Who comes to an end was given too much time: the others are killed sooner.
                     reach = min(2.0, reach * 1.05) if ran.code == -9 else max(0.05, reach * 0.8)
