@@ -2,21 +2,21 @@
 
 import re
 
-COMMANDS = (
-    "audit block completion config contacts db demo enroll explain forecast help journal leads man metrics "
-    "pause repair report resume rules runs stats tick top"
-).split()
-"""The commands of the root command."""
+NAMES = (
+    "audit|block|completion|config|contacts|db|demo|enroll|explain|forecast|help|journal|leads|man|"
+    "metrics|pause|repair|report|resume|rules|runs|stats|tick|top"
+)
+"""The commands."""
 _BELOW = (
-    "add adopt all assign assigned check collisions contacts delay-changed device devices down failed get grants "
-    "history home import init last leads list merge mismatches missing no-lead places prune psql quarantined "
-    "queued remove replies restart resume run sequences set show skip status step-gone stop stranded stuck "
-    "undo unset up upgrade written-by-other writers zone"
-).split()
-"""The commands of its groups, and words that commands take."""
+    "add|adopt|all|assign|assigned|check|collisions|contacts|delay-changed|device|devices|down|"
+    "failed|get|grants|history|home|import|init|last|leads|list|merge|mismatches|missing|no-lead|"
+    "places|prune|psql|quarantined|queued|remove|replies|restart|resume|run|sequences|set|show|skip|"
+    "status|step-gone|stop|stranded|stuck|undo|unset|up|upgrade|written-by-other|writers|zone"
+)
+"""The commands below them, and words that they take."""
 COMMAND = re.compile(
-    rf"\bseqdev (?:{'|'.join(COMMANDS)})(?![\w-])"
-    rf"(?: (?:{'|'.join(_BELOW)})(?![\w-])| [A-Z]+(?![\w-])| [0-9a-f]{{8,}}(?:-[0-9a-f]+)*(?![\w-])"
+    rf"\bseqdev (?:{NAMES})(?![\w-])"
+    rf"(?: (?:{_BELOW})(?![\w-])| [A-Z]+(?![\w-])| [0-9a-f]{{8,}}(?:-[0-9a-f]+)*(?![\w-])"
     r"| [a-z]+_[a-z_]+(?!\w)| --[a-z]+(?:-[a-z]+)*(?: (?!(?:or|and|moves)\b)(?:'[^']*'|\w(?:[\w.:-]*\w)?))?)*"
 )
 """A command with what is to be typed after it."""
