@@ -112,7 +112,8 @@ def _say(held: HeldBack, spread: timedelta, clock: Clock) -> None:
     since = f"; the oldest since {clock.with_age(held.oldest)}" if held.oldest else ""
     note(
         f"{counted(held.due, 'contact')} {are(held.due)} due now: "
-        f"{held.in_hour:,} for an hour at most, {held.in_day:,} for a day at most, {held.longer:,} for longer{since}"
+        f"{held.in_hour:,} for an hour at most, {held.in_day:,} for a day at most, "
+        f"{held.longer:,} for longer{since}"
     )
     if spread:
         note("they are due little by little, the oldest first")

@@ -188,7 +188,8 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
         shut = number(total.shut)
         yield f"{shut} contacts wait at the end for their window, or the end of a pause or a grace"
     if total.standing:
-        yield f"{counted(total.standing, 'contact')} {are(total.standing)} not sent until somebody does something"
+        text = f"{counted(total.standing, 'contact')} {are(total.standing)} not sent until "
+        yield text + "somebody does something"
     yield (
         f"as if a tick ran every {duration(question.every)}, the worker sent at once, nobody "
         f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"
