@@ -561,3 +561,27 @@ def test_the_clock_of_long_work_is_in_no_colour_that_white_swallows(
     shown = on_screen(80, work)
     assert "leads" in shown
     assert not set(re.findall(r"\x1b\[([\d;]*)m", shown)) & {"33", "36", "93", "96"}
+
+
+def test_the_journal_shows_instants_as_all_else_does_and_a_stop_says_so_once(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    host.simple_sequence(user, steps=2)
+    host.lead(user, host.device(user, "A"), "60120000001", "WARM")
+    assert seqdev("enroll", "--yes").code == 0
+    assert seqdev("block", "add", "60129999999", "--why", "asked", "--yes").code == 0
+    shown = seqdev("--zone", "Asia/Kolkata", "repair", "show", "last").out
+    assert re.search(r"since +\d{4}-\d\d-\d\d \d\d:\d\d UTC\+5:30", shown), shown
+    assert seqdev("contacts", "stop", "60120000001", "--why", "asked", "--yes").code == 0
+    assert "  stopped: asked  " in seqdev("explain", "60120000001").out
+
+
+def test_a_comparison_of_nothing_says_so(host: Host, seqdev: Cli) -> None:
+    assert seqdev("tick", "--compare").err.endswith("nothing is due\n")
+
+
+def test_a_finding_is_as_bad_as_it_says_beside_it(trouble: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    shown = on_screen(120, lambda: main(["audit", "contacts"]))
+    found = shown[shown.index("\x1b[1mfound\x1b[0m\n") :]
+    assert re.search(r"\x1b\[1;31mno_device\x1b\[0m +\x1b\[1;31mcritical", found), found
+    assert re.search(r"\x1b\[1;35mseveral_active\x1b\[0m +\x1b\[1;35mwarning", found), found
