@@ -77,7 +77,7 @@ def next_command(lines: Sequence[Line], health: Graded, options: Mapping[str, st
     """
     if health.tick_state == "critical" and health.backlog and not health.paused_at:
         return "seqdev runs --command tick" if health.last_tick else "seqdev tick --dry-run"
-    found = [line for line in lines if line.found]
+    found = [line for line in lines if line.found > line.over]
     if not found:
         return ""
     worst = found[0]
@@ -103,6 +103,7 @@ def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[S
     yield [
         Toned(f"{words.number(found.open)} open", Tone.CRITICAL if found.open else Tone.OK),
         f", {words.number(found.repaired)} repaired, ",
+        f"{words.number(found.settled)} settled, " if found.settled else "",
         f"{words.number(found.irreparable)} that nothing can repair",
     ]
     if found.last_at:

@@ -328,6 +328,9 @@ def collisions_misjudged(world: World, said: Rows, claimed: Rows, gone_by: timed
             # Whom a step that was due made one, is not looked at.
             if found and found["finding"] != "due" and not found["due"]:
                 wrong.append(f"not claimed {found}")
+        elif told["finding"] == "repaired" and found and found["due"]:
+            # Nor whether a step was due from another device than that of the repair.
+            world.judged.update(collisions=1)
         elif told["finding"] != "not_known":
             world.judged.update(collisions=1)
             if (
