@@ -255,7 +255,7 @@ def misjudged(world: World, said: Rows, claimed_rows: Rows, gone_by: timedelta) 
     wrong = []
     for was in said:
         claimed = found.pop(was["message_id"], None)
-        kind = "repaired" if was["state"] == "repaired" else "mismatch"
+        kind = was["state"] if was["state"] in ("repaired", "settled") else "mismatch"
         kind = "assigned_since" if was["cause"] == "assigned_since" else kind
         if claimed is None:
             wrong.append(f"not found: {was}")
