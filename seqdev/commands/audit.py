@@ -351,7 +351,7 @@ def all_(
 ) -> int:
     """Every audit in a line each, the worst first.
 
-    Also how far behind the service is.
+    Also how far behind the service is: exit code 3 says too that the oldest due or the last tick is too late.
 
     With --at: those of which something is known then, how the last tick had ended, and what cannot be known.
 
@@ -383,7 +383,7 @@ def all_(
     found, over = (sum(line.found for line in lines), sum(line.over for line in lines))
     _say(found, over)
     if health.last_tick is None:
-        note("no tick has ever come to a good end here")
+        note(f"no tick has ever come to a good end here{'' if health.enrolled else ': nobody is enrolled'}")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
@@ -392,7 +392,7 @@ def all_(
     options = {option: f" {option} {shlex.quote(str(text))}" for option, text in given if text is not None}
     if command := view.next_command(lines, graded, options):
         note(f"next: {command}")
-    return Exit.FINDINGS if found > over else Exit.DONE
+    return Exit.DONE if found == over and graded.is_ok else Exit.FINDINGS
 
 
 def _all_then(app: App, criteria: Criteria, output: Format) -> int:

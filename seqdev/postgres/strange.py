@@ -1,4 +1,4 @@
-"""A database that is not the host's, or another schema of it: there, nothing that changes it is good advice."""
+"""A database that is not the host's, or another schema of it: there no advice to change it is good."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def look(transaction: Transaction, schema: str) -> Words | None:
     what = (
         f"this does not look like the host's database: {transaction.database}, schema {schema}, lacks {lacks}"
     )
-    help_ = "check the connection before anything else: --database-url (or SEQDEV_DATABASE_URL), --schema"
+    help_ = "check the connection before anything else: --database-url (or SEQDEV_DATABASE_URL), --schema; then seqdev db check"
     if one.schema_there and not one.others:
         help_ += "; only a new installation begins with seqdev db init"
     return Words(what, help_)
