@@ -37,7 +37,10 @@ def look(transaction: Transaction, schema: str) -> Words | None:
     what = (
         f"this does not look like the host's database: {transaction.database}, schema {schema}, lacks {lacks}"
     )
-    help_ = "check the connection before anything else: --database-url (or SEQDEV_DATABASE_URL), --schema; then seqdev db check"
+    help_ = (
+        "check the connection before anything else: --database-url (or SEQDEV_DATABASE_URL), --schema; "
+        "then seqdev db check"
+    )
     if one.schema_there and not one.others:
         help_ += "; only a new installation begins with seqdev db init"
     return Words(what, help_)
