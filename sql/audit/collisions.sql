@@ -257,9 +257,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (

@@ -575,9 +575,9 @@ tally as (
 -- The master of worst, bucket and summary: they stand, the same, in every audit that begins with one.
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -678,7 +678,7 @@ owner as materialized (
 told as materialized (
     select
         listed.*,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id,
         owner.device_id as lead_device_id
     from listed
@@ -696,7 +696,7 @@ select
     f.state,
     f.status::text as status,
     case f.kind when 'quarantined' then f.last_error end::text as reason,
-    d.device_name::text as assigned_device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as assigned_device,
     f.assigned_device_id,
     case when isfinite(f.at) then f.at end as at,
     f.id as contact_id,

@@ -206,9 +206,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -303,9 +303,9 @@ select
     f.state,
     f.messages,
     f.people,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     f.device_id,
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     f.sequence_id,
     st.day_number as step,
     f.sequence_stepid as step_id,

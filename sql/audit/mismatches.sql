@@ -104,7 +104,7 @@ written as (
         m.sequence_stepid,
         m.created_at,
         s.id as sequence_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id,
         m.id = md5('seqdev message ' || sc.id)::uuid as is_own
     from broadcast_messages as m
@@ -201,10 +201,10 @@ owner as materialized (
 judged as materialized (
     select
         w.*,
-        assigned.device_name as assigned_name,
+        coalesce(assigned.device_name, left(assigned.id::text, 0))::text as assigned_name,
         used.id as used_id,
         used.user_id as used_user_id,
-        used.device_name as used_name,
+        coalesce(used.device_name, left(used.id::text, 0))::text as used_name,
         w.message_id in (select repaired.message_id from repaired) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
@@ -311,9 +311,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (

@@ -102,7 +102,7 @@ message_was as materialized (
 written as materialized (
     select
         m.*,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id as owner_id
     from message_was as m
     inner join sequences as s on m.sequence_id = s.id
@@ -401,9 +401,9 @@ select
     f.sequence_id,
     st.day_number::integer as step,
     f.sequence_stepid as step_id,
-    case when f.is_known then a.device_name end::text as assigned_device,
+    case when f.is_known then coalesce(a.device_name, left(a.id::text, 0)) end::text as assigned_device,
     case when f.is_known then f.assigned_device_id end as assigned_device_id,
-    case when f.is_device_known then u.device_name end::text as used_device,
+    case when f.is_device_known then coalesce(u.device_name, left(u.id::text, 0)) end::text as used_device,
     case when f.is_device_known then f.device_id end as used_device_id,
     case when f.is_own then 'seqdev' else 'other' end as writer,
     f.contact_id,

@@ -60,7 +60,7 @@ written as materialized (
         m.device_id,
         m.status,
         m.user_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         sc.contact_ids,
         sc.has_own,
         sc.is_others
@@ -194,9 +194,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -279,7 +279,7 @@ select
     f.sequence_id,
     st.day_number::integer as step,
     f.sequence_stepid as step_id,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     f.device_id,
     f.state,
     f.status::text as status,
