@@ -72,6 +72,7 @@ def test_a_wrong_number(host: Host, service: Service, seqdev: Cli) -> None:
     assert "0 open, 3 repaired" in seqdev("audit", "mismatches").out
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("since", [["--since", "3h"], ["--since=3h"]])
 def test_an_option_of_a_repair_stays_however_it_was_written(
     service: Service, seqdev: Cli, since: list[str]

@@ -193,6 +193,7 @@ def test_a_dry_run_of_an_enrolment_ends_with_how_many_it_is_about(
     assert "would be enrolled" not in seqdev("enroll", "--yes").err
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("people", [MANY - 1, MANY])
 def test_an_enrolment_of_many_names_the_way_to_begin_with_a_few(host: Host, people: int) -> None:
     user = host.user()
