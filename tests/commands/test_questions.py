@@ -60,6 +60,22 @@ def test_for_fewer_a_yes_is_enough_and_yes_asks_nothing(host: Host, seqdev: Cli)
     assert seqdev("repair", "device", "B", "--to", "A", "--yes").code == 0
 
 
+def test_a_question_about_a_phone_counts_it_once_whosever_people_have_it(host: Host, seqdev: Cli) -> None:
+    for user in (host.user(), host.user()):
+        sequence, (step,) = host.simple_sequence(user)
+        for phone in ("60123450001", "60123450002"):
+            host.contact(sequence, step, phone, host.device(user, phone))
+    ran = at_terminal(["block", "add", "60123450001", "--why", "x"], ["n"])
+    assert "1 phone, 3 rows; why: " in ran.err
+    block = ("block", "add", "60123450001", "60123450002", "60123450003", "--why", "x")
+    assert "7 rows of 3 phones would change" in seqdev(*block, "--dry-run").err
+    assert json.loads(seqdev(*block, "--yes", "--format", "json").out)["summary"]["people"] == 3
+    # Nobody but the list has a phone apart from whose it is: of two users they are two people.
+    assert seqdev("repair", "undo", "last", "--yes").code == 0
+    stop = ("contacts", "stop", "60123450001", "--why", "x", "--dry-run")
+    assert "2 rows of 2 people would change" in seqdev(*stop).err
+
+
 def test_an_enrolment_into_many_sequences_says_first_that_nothing_takes_it_back(host: Host) -> None:
     user = host.user()
     device = host.device(user)
