@@ -1,7 +1,8 @@
 """``seqdev db``: the database."""
 
+import re
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -86,8 +87,11 @@ class FindingLine:
     item: str
     status: Verdict
     why: Prose
-    remedy: Prose | None
-    mode: str | None
+    remedy: str | None
+
+
+_REMEDY = re.compile(r"(?:alter table \S+ )?((?:create|drop|add|alter)(?: unique)? \w+|\w+)")
+"""What the statement of a remedy does, before the names of what it does that to."""
 
 
 app.add_typer(db_upgrade.app)
@@ -130,6 +134,9 @@ def check(
                 note(rules.not_counted(idle))
     rows = [finding for finding in found if show_ok or finding.status != "ok"]
     application.writer(output).write(_table(output, "findings", rows))
+    if for_people(output) and any(finding.remedy for finding in rows):
+        where = "--format json" if schema.beyond_help(found) else "seqdev db upgrade --sql"
+        note(f"the statements of the remedies: {where}")
     for line in sizes.said(database.retry(size.look, read_only=True)):
         note(line)
     in_order = sum(finding.status == "ok" for finding in found)
@@ -156,11 +163,14 @@ def _instead(found: list[Finding]) -> str:
 def _table(output: Format, name: str, found: list[Finding]) -> Table:
     if not for_people(output):
         return Table(name, Finding, found)
-    return Table(
-        name,
-        FindingLine,
-        [FindingLine(*(getattr(one, f.name) for f in fields(FindingLine))) for one in found],
-    )
+    lines = [FindingLine(one.item, one.status, one.why, _remedy(one)) for one in found]
+    return Table(name, FindingLine, lines)
+
+
+def _remedy(finding: Finding) -> str | None:
+    """A remedy in two words: the statement itself would fill the screen, and nobody types it."""
+    begun = _REMEDY.match(finding.remedy or "")
+    return begun[1] if begun else finding.remedy
 
 
 @app.command("zone")
