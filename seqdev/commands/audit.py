@@ -41,6 +41,7 @@ from seqdev.output.screen import Said
 from seqdev.output.tables import brief, for_people
 from seqdev.output.tables import shown as fitted
 from seqdev.output.text import is_unicode
+from seqdev.output.words import are, counted
 from seqdev.postgres.queries import Query
 from seqdev.rules import pauses
 
@@ -502,7 +503,7 @@ def _sessions(app: App, found: int, output: Format) -> list[Table | Said]:
     hidden = sum(one.sessions for one in sessions if one.hidden)
     if hidden:
         note(
-            f"of {hidden:,} sessions this role may not see where they come from: "
+            f"of {counted(hidden, 'session')} this role may not see where they come from: "
             "a superuser can grant pg_read_all_stats to it"
         )
     if not sessions:
@@ -512,7 +513,7 @@ def _sessions(app: App, found: int, output: Format) -> list[Table | Said]:
 
 def _say(found: int, over: int, listed: int = 0, total: int = 0) -> None:
     """The account on stderr: what was found, of what, what of it is over, and what is not listed."""
-    text = f"{found:,} found" + (f" among {total:,} rows" if total and total != found else "")
+    text = f"{found:,} found" + (f" among {counted(total, 'row')}" if total and total != found else "")
     if over:
-        text += f", of which {over:,} {'is' if over == 1 else 'are'} over: nothing has to be done"
+        text += f", of which {over:,} {are(over)} over: nothing has to be done"
     note(text + (f", {listed:,} shown: --limit, or --all" if listed < total else ""))

@@ -117,7 +117,9 @@ def _whose(one: Setting) -> str:
     """For whom a setting holds. Users have no name there."""
     if one.scope_id is None:
         return one.scope
-    return f"{one.scope} {str(one.scope_id)[:8] if one.scope == 'user' else Named(one.scope_name, one.scope_id)}"
+    return (
+        f"{one.scope} {str(one.scope_id)[:8] if one.scope == 'user' else Named(one.scope_name, one.scope_id)}"
+    )
 
 
 def _kept(tx: Transaction) -> tuple[str | None, list[Setting]]:

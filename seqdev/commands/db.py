@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -140,7 +140,7 @@ def check(
     for line in sizes.said(database.retry(size.look, read_only=True)):
         note(line)
     in_order = sum(finding.status == "ok" for finding in found)
-    note(f"{len(found)} checks, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
+    note(f"{counted(len(found), 'check')}, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
     if words := schema.not_the_hosts(database):
         note(words.what)
         note(words.help)
@@ -279,9 +279,9 @@ def grants_(
         raise ReaderGoneError from error
     count = sum(one.statement is not None for one in found)
     if yes:
-        note(f"granted to {to} what {role} needs: the {count} statements above")
+        note(f"granted to {to} what {role} needs: the {counted(count, 'statement')} above")
     else:
-        note(f"nothing was changed: {count} statements to read; --yes runs them, psql -1 does too")
+        note(f"nothing was changed: {counted(count, 'statement')} to read; --yes runs all, psql -1 does too")
     if hidden:
         note(f"row-level security hides rows of {', '.join(hidden)} from {to}: commands will refuse")
         note(f"a superuser can exempt it: alter role {to} bypassrls")

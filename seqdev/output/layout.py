@@ -104,7 +104,8 @@ def _shrink(
 def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) -> None:
     """Give ``left`` characters to the columns, the first ones first.
 
-    They get whole words, a short form, texts fewer lines, then what is left goes for ids, days, years and seconds.
+    They get whole words and a short form, texts fewer lines, then what is left goes for ids, days, years and
+    seconds.
     """
     texts = [one for one in placed if one.column.wraps]
     for one in texts:

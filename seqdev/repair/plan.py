@@ -107,8 +107,9 @@ class LeftAlone:
 class Plan:
     """A plan in a temporary file that is gone with the process.
 
-    ``totals`` counts the changes, ``arrivals`` the people whom each device gets. A phone that is blocked or no
-    longer is one of the ``people``, whatever other rows it has; ``things`` counts such phones, pauses and rules.
+    ``totals`` counts the changes, ``arrivals`` the people whom each device gets. A phone that is put on the
+    list of the blocked, or taken off, is one of the ``people`` whatever other rows it has. ``things`` counts
+    these phones, pauses and rules.
     """
 
     def __init__(self, header: Header) -> None:

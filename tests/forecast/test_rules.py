@@ -77,7 +77,7 @@ def test_the_minute_decides_in_an_hour_in_which_a_window_shuts(host: Host, seqde
     assert by_day(found, drip.devices[0]) == [3, 0, 0]
     assert by_day(found, drip.devices[0], "shut") == [4, 4, 4]
     ran = seqdev("forecast", "--days", "3")
-    assert "4 contacts wait at the end for their window" in ran.err
+    assert "4 contacts wait at the end for a window" in ran.err
 
 
 @pytest.mark.thorough

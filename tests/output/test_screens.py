@@ -498,7 +498,9 @@ def test_what_is_missing_is_a_line_each_and_its_statements_are_where_they_are_wh
     shown = plain(on_screen(80, lambda: main(["db", "check"])))
     assert re.search(r"^seqdev\.run +missing .* create table$", shown, re.M), shown
     assert "uuid" not in shown
-    assert "the statements of the remedies: seqdev db upgrade --sql" in " ".join(capfd.readouterr().err.split())
+    assert "the statements of the remedies: seqdev db upgrade --sql" in " ".join(
+        capfd.readouterr().err.split()
+    )
     assert "create table if not exists seqdev.run (id uuid" in seqdev("db", "upgrade", "--sql").out
     assert "create table if not exists seqdev.run (id uuid" in seqdev("db", "check", "--format", "json").out
 
