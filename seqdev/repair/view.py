@@ -35,7 +35,7 @@ class Summary:
     planned: int
     """Rows to change."""
     people: int
-    """People whose rows these are: a pause or another rule is nobody's, a phone that is blocked is one's."""
+    """People whose rows these are. A phone that is blocked, or no longer, is one; a pause or another rule none."""
     changed: int
     """Rows that were changed."""
     kept: int
