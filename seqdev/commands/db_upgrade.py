@@ -181,8 +181,7 @@ def _print_distribution(pending: list[Spread]) -> int:
     except BrokenPipeError as error:
         raise ReaderGoneError from error
     note(
-        f"nothing was changed: {counted(len(pending), 'statement')}, in this order; "
-        "first read docs/citus.md"
+        f"nothing was changed: {counted(len(pending), 'statement')}, in this order; first read docs/citus.md"
     )
     return Exit.DONE
 

@@ -35,7 +35,8 @@ class Summary:
     planned: int
     """Rows to change."""
     people: int
-    """People whose rows these are. A phone that is blocked, or no longer, is one; a pause or another rule none."""
+    """People whose rows these are. A phone that is blocked, or no longer, is one; a pause or another rule
+    none."""
     changed: int
     """Rows that were changed."""
     kept: int

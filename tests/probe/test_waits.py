@@ -83,9 +83,7 @@ def test_active_rows_that_are_never_due_or_of_no_sequence_are_counted(host: Host
     assert found["sequence_contacts.next_trigger_time missing"].startswith(
         "2 active contacts: they are never"
     )
-    assert found["sequence_contacts.sequence_id of no sequence"].startswith(
-        "1 active contact: no tick looks"
-    )
+    assert found["sequence_contacts.sequence_id of no sequence"].startswith("1 active contact: no tick looks")
 
 
 def test_names_that_do_not_fit_into_the_column_that_they_are_copied_into_are_counted(
