@@ -291,7 +291,7 @@ def test_people_see_what_they_ask_for_and_the_numbers_in_all(host: Host, seqdev:
     assert ran.out.splitlines()[-1].split()[:2] == ["all", "3"], "the last line is about all of them"
     text = seqdev("stats", "--by", "step,status,user").out
     assert "odd" in text
-    assert re.search(r"^warm \S+ {5}1 ", text, re.MULTILINE), "a day is a number"
+    assert re.search(r"^warm \S+ {5,}1 ", text, re.MULTILINE), "a day is a number"
     assert seqdev("stats").out.split()[:4] == ["enrolled", "3", "waiting", "2"]
 
 
