@@ -133,6 +133,7 @@ def settled(host: Host) -> Settled:
     return Settled(host)
 
 
+@pytest.mark.thorough
 def test_after_the_assigned_device_has_written_again_nothing_is_left_to_repair(
     host: Host, seqdev: Cli, settled: Settled
 ) -> None:

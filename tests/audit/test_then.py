@@ -185,6 +185,7 @@ ABSURD = ("0001-01-01", "9999-12-31", "900000d", "0001-01-01 00:00+14:00", "9999
 PAST = ("contacts", "mismatches", "writers", "collisions", "failed", "all")
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("zone", ["Asia/Jakarta", "America/New_York"])
 def test_instants_of_no_calendar_are_wrong_usage(host: Host, seqdev: Cli, zone: str) -> None:

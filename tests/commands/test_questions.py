@@ -76,6 +76,7 @@ def test_a_question_about_a_phone_counts_it_once_whosever_people_have_it(host: H
     assert "2 rows of 2 people would change" in seqdev(*stop).err
 
 
+@pytest.mark.thorough
 def test_an_enrolment_into_many_sequences_says_first_that_nothing_takes_it_back(host: Host) -> None:
     user = host.user()
     device = host.device(user)
@@ -107,6 +108,7 @@ def test_a_tick_at_a_terminal_asks_where_somebody_is_due_for_more_than_an_hour(
     assert host.value("select count(*) from broadcast_messages") == sent
 
 
+@pytest.mark.thorough
 def test_a_tick_asks_nobody_where_its_report_goes_elsewhere(host: Host) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
@@ -131,6 +133,7 @@ def test_an_upgrade_says_what_breaks_first_and_wants_the_number_of_steps(
     assert host.execute("select to_regnamespace('seqdev')").fetchone() == (None,)
 
 
+@pytest.mark.thorough
 def test_the_sql_of_an_upgrade_is_a_script_that_does_what_the_upgrade_does(
     empty_database: str, connect: Connect, seqdev: Cli
 ) -> None:
@@ -209,6 +212,7 @@ def test_a_dry_run_of_an_enrolment_ends_with_how_many_it_is_about(
     assert "would be enrolled" not in seqdev("enroll", "--yes").err
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("people", [MANY - 1, MANY])
 def test_an_enrolment_of_many_names_the_way_to_begin_with_a_few(host: Host, people: int) -> None:

@@ -63,6 +63,7 @@ def test_who_is_due_outside_the_window_goes_when_it_opens(host: Host, seqdev: Cl
     assert by_day(ahead(seqdev, "--with", "window="), drip.devices[0]) == [7, 7, 0]
 
 
+@pytest.mark.thorough
 def test_the_minute_decides_in_an_hour_in_which_a_window_shuts(host: Host, seqdev: Cli) -> None:
     drip = Drip(host, "queue")
     host.rule("window", window(-2 * HOUR, 0.5 * HOUR), user=drip.user)

@@ -261,6 +261,7 @@ def test_no_colour_is_one_that_a_white_or_a_black_background_swallows() -> None:
     assert not colours & (pale_on_white | dark_on_black)
 
 
+@pytest.mark.thorough
 def test_a_pipe_gets_every_column_whole(trouble: Trouble, seqdev: Cli) -> None:
     for screen in SCREENS:
         ran = seqdev(*trouble.words(screen))
@@ -278,6 +279,7 @@ def test_a_banned_device_is_never_to_be_brought_back(trouble: Trouble) -> None:
     assert "BANNED: it does not come back" in told
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("zone", "told"),
     [("UTC", "(UTC)"), ("Asia/Kuala_Lumpur", "(UTC+8)"), ("Asia/Kolkata", "(UTC+5:30)")],
@@ -549,6 +551,7 @@ def test_a_list_in_a_sentence_stays_indented() -> None:
     assert [len(line) - len(line.lstrip()) for line in shown.splitlines()] == [2, 4]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_topic_is_laid_out_in_no_colour_and_its_screens_are_cut_and_that_said(
     width: int, monkeypatch: pytest.MonkeyPatch

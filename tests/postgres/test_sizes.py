@@ -79,6 +79,7 @@ def bloat(host: Host) -> None:
     host.rows("update sequence_contacts set status = 'completed' where contact_phone like '%1'")
 
 
+@pytest.mark.thorough
 def test_an_index_that_updates_have_blown_up_is_built_anew_by_the_advice(crowd: Host, seqdev: Cli) -> None:
     crowd.rows("analyze")
     code = seqdev("db", "check", "--no-probe").code
@@ -94,6 +95,7 @@ def test_an_index_that_updates_have_blown_up_is_built_anew_by_the_advice(crowd: 
     assert advised(seqdev) == {}
 
 
+@pytest.mark.thorough
 def test_nothing_is_advised_by_statistics_that_are_old(crowd: Host, seqdev: Cli) -> None:
     bloat(crowd)
     # Never analysed: nobody knows how many rows there are.

@@ -109,6 +109,7 @@ def test_a_paused_device_takes_nobody_from_others(scene: Scene, seqdev: Cli) -> 
     assert tick(seqdev, "--policy", "fallback")["waiting"] == {"paused": 3, "device_offline": 1}
 
 
+@pytest.mark.thorough
 def test_a_pause_ends_by_itself_by_the_clock_of_the_database(scene: Scene, seqdev: Cli) -> None:
     seqdev("db", "zone", "Asia/Kuala_Lumpur")
     # Three commands until then, on a busy machine; on a Citus they begin sessions on all nodes.

@@ -93,6 +93,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQDEV_LOCK_TIMEOUT", "400ms")
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(3)
 @pytest.mark.parametrize(
     "what",
@@ -139,6 +140,7 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
     assert not host.broken_promises()
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("policy", "what"),

@@ -299,6 +299,7 @@ def test_many_bad_rows_in_front_do_not_hide_the_good_ones_behind_them(host: Host
     assert (summary["queued"], summary["quarantined"]) == (270, 30)
 
 
+@pytest.mark.thorough
 def test_a_batch_whose_search_is_cut_short_is_followed_by_smaller_ones_until_somebody_gets_through(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
