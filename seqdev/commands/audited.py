@@ -120,5 +120,5 @@ def say(found: int, over: int, listed: int = 0, total: int = 0) -> None:
     """The account on stderr: what was found, of what, what of it is over, and what is not listed."""
     text = f"{found:,} found" + (f" among {counted(total, 'row')}" if total and total != found else "")
     if over:
-        text += f", of which {over:,} {are(over)} over: nothing has to be done"
+        text += f"; {over:,} of them {are(over)} over and {are(over, 'need')} nothing"
     note(text + (f", {listed:,} shown: --limit, or --all" if listed < total else ""))

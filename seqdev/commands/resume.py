@@ -93,7 +93,13 @@ def _all(app: App, why: str | None) -> int:
     database = app.database("resume", ruled=False)
     schema.require_trusted(database)
     lifted = pause.resume(database, *who(), why)
-    note("the pause is lifted" if lifted else "nothing was paused")
+    if lifted:
+        note("the pause is lifted")
+        return Exit.DONE
+    parts = [part for part in database.retry(pauses.listed, read_only=True) if not part.is_over]
+    note("what is paused are parts only: nothing was changed" if parts else "nothing was paused")
+    for part in parts:
+        note(f"to resume it: seqdev resume --{part.scope} {str(part.scope_id)[:8]}; {part.told(app.clock)}")
     return Exit.DONE
 
 

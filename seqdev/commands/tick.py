@@ -246,6 +246,7 @@ def _is_meant(app: App, database: Database) -> bool:
     # Here, and not above: what cron runs has no use for it.
     from seqdev.audit import audit
 
+    schema.require(database)
     try:
         health = audit.behind(database)
     except PermissionRefused:

@@ -69,7 +69,7 @@ def _contacts(transaction: Transaction, settings: Settings) -> Iterator[Finding]
     for reason, number in waiting.most_common():
         active = f"{counted(number, 'active contact')} {are(number, 'wait')}"
         why = (
-            f"{active}, and are sent nothing however long that is; who they are:"
+            f"{active}, and no time brings them anything; who they are:"
             " seqdev audit all, and what to do: seqdev explain PHONE"
         )
         if reason == _PAUSED:

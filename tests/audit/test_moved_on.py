@@ -66,7 +66,7 @@ def test_who_was_moved_on_purpose_and_is_written_to_by_the_new_device_is_no_open
     assert not found["summary"]["still_happens"], "the device of the repair may go on"
     assert code == 0, "nothing has to be done"
     ran = seqdev("audit", "collisions")
-    assert (ran.code, "1 found, of which 1 is over: nothing has to be done" in ran.err) == (0, True)
+    assert (ran.code, "1 found; 1 of them is over and needs nothing" in ran.err) == (0, True)
     code, found = audit(seqdev, "all")
     assert code == 0, found
     (line,) = [one for one in found["audits"] if one["audit"] == "collisions"]
@@ -150,7 +150,7 @@ def test_after_the_assigned_device_has_written_again_nothing_is_left_to_repair(
     )
     ran = seqdev("audit", "mismatches")
     assert "0 open, 0 repaired, 1 settled, 0 that nothing can repair" in ran.out
-    assert "1 found, of which 1 is over: nothing has to be done" in ran.err
+    assert "1 found; 1 of them is over and needs nothing" in ran.err
     assert "0 mismatches" in seqdev("audit", "all", "--nagios").out
     assert 'seqdev_mismatch_messages{cause="settled"} 1' in seqdev("metrics").out
     told = json.loads(seqdev("report", "--since", "1h", "--format", "json").out)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.world.command import Cli
+from tests.world.terminal import at_terminal
 
 READING = (
     ["audit", "all"],
@@ -51,6 +52,16 @@ def test_whatever_is_asked_it_says_so_and_leads_to_no_change(
         ran = seqdev("db", "init")
         assert (ran.code, "not an empty database" in ran.err, "db upgrade" in ran.err) == (10, True, False)
         assert "check the connection" in ran.err
+
+
+def test_a_tick_at_a_terminal_says_so_too_before_it_asks(
+    empty_database: str, connect: Callable[[str], Any]
+) -> None:
+    connect(empty_database).execute(ANOTHERS)
+    ran = at_terminal(["tick"], [])
+    assert ran.code == 10
+    assert "this does not look like the host's database" in ran.err
+    assert "db upgrade" not in ran.err
 
 
 def test_a_schema_that_is_not_there_is_named(database: str, seqdev: Cli) -> None:

@@ -150,6 +150,19 @@ def test_what_cannot_be_paused_is_refused(scene: Scene, seqdev: Cli, options: li
     assert scene.host.value("select count(*) from seqdev.rule") == 0
 
 
+def test_resume_alone_names_the_parts_that_stay_paused(scene: Scene, seqdev: Cli) -> None:
+    assert seqdev("pause", *scene.part("sequence"), "--why", "holiday").code == 0
+    ran = seqdev("resume")
+    assert (ran.code, ran.out) == (0, "")
+    first, second = ran.err.splitlines()
+    assert first == "seqdev: what is paused are parts only: nothing was changed"
+    assert second.startswith(f"seqdev: to resume it: seqdev resume --sequence {str(scene.sequence)[:8]}; ")
+    assert "holiday" in second
+    words = second.partition("seqdev resume ")[2].partition(";")[0].split()
+    assert seqdev("resume", *words, "--yes").code == 0
+    assert seqdev("resume").err == "seqdev: nothing was paused\n"
+
+
 def test_several_pauses_at_once_each_have_to_end(scene: Scene, seqdev: Cli) -> None:
     seqdev("pause", "--sequence", "warm", "--why", "first")
     seqdev("pause", "--device", "A", "--until", "2120-01-01T00:00:00+00:00", "--why", "second")
