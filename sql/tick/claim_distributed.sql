@@ -6,6 +6,12 @@
 -- statement: what changes rows in it runs in the order in which it stands here, and sees what was changed before. The ids
 -- of the message and of the next step's row are functions of the row's id: what a failover loses comes back with the same.
 --
+-- Of the devices' own contacts no row travels: of each device only the last that it claims is known here, and each shard
+-- queues the messages of its rows up to that one, then completes these rows, then makes their next steps. If somebody
+-- else has taken one of them between the first and the second, its message is one too many, which counts as swallowed:
+-- all is undone, and tried for the same contacts by their ids. "listed" are those who go by their ids: given ones, those
+-- with a claim that another processor left behind, and all where the rule spread gives each an instant of its own.
+--
 -- An UPDATE here compares only values of the same type: whatever depends on a setting, Citus refuses there. Distributed
 -- tables stand first in a join, and are joined by phone, so that each node works on its own shards.
 --
@@ -108,16 +114,16 @@ given as materialized (
     from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
 ),
 
--- Who is due, each with the place among those of the device, the oldest first.
+-- Who is due. Of who is not listed, only what makes the order.
 own as materialized (
     select
         sc.id,
-        sc.contact_phone,
-        sc.sequence_id,
-        sc.sequence_stepid,
-        sc.assigned_device_id,
+        case when sc.is_listed then sc.contact_phone end as contact_phone,
+        case when sc.is_listed then sc.sequence_id end as sequence_id,
+        case when sc.is_listed then sc.sequence_stepid end as sequence_stepid,
+        case when sc.is_listed then sc.assigned_device_id end as assigned_device_id,
         sc.next_trigger_time,
-        sc.processing_device_id,
+        case when sc.is_listed then sc.processing_device_id end as processing_device_id,
         sc.processing_started_at,
         -- A processor that died between its message and its row has left the message.
         sc.processing_started_at is not null and coalesce((
@@ -128,11 +134,16 @@ own as materialized (
                 and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
             limit 1
         ), false) as is_sent,
+        sc.is_listed,
         device.id as device_id,
         device.room,
-        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
-        row_number() over (partition by device.id order by case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id) as place
-    from sequence_contacts as sc
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
+    from (
+        select
+            sc.*,
+            sc.processing_started_at is not null or :'paces'::jsonb <> '{}' as is_listed
+        from sequence_contacts as sc
+    ) as sc
     inner join device on sc.assigned_device_id = device.id
     where
         :'own'::boolean
@@ -193,10 +204,10 @@ besides as materialized (
                 and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
             limit 1
         ), false) as is_sent,
+        true as is_listed,
         device.id as device_id,
         device.room,
-        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
-        0 as place
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
     from sequence_contacts as sc
     inner join given on sc.id = given.contact_id
     inner join device on given.device_id = device.id
@@ -255,7 +266,10 @@ picked as materialized (
         placed.processing_device_id,
         placed.processing_started_at,
         placed.is_sent,
+        placed.is_listed,
         placed.device_id,
+        placed.turn,
+        placed.place,
         case
             when :'paces'::jsonb = '{}' then :'now'::timestamptz
             -- Where the rule spread lays them out: as in tick/claim.sql.
@@ -277,41 +291,119 @@ picked as materialized (
                 order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id
             ) as place
         from (
-            select
-                own.id,
-                own.contact_phone,
-                own.sequence_id,
-                own.sequence_stepid,
-                own.assigned_device_id,
-                own.next_trigger_time,
-                own.processing_device_id,
-                own.processing_started_at,
-                own.is_sent,
-                own.device_id,
-                own.room,
-                own.turn
+            select own.*
             from own
-            where own.place <= own.room
             union all
-            select
-                b.id,
-                b.contact_phone,
-                b.sequence_id,
-                b.sequence_stepid,
-                b.assigned_device_id,
-                b.next_trigger_time,
-                b.processing_device_id,
-                b.processing_started_at,
-                b.is_sent,
-                b.device_id,
-                b.room,
-                b.turn
-            from besides as b
+            select besides.*
+            from besides
         ) as both_kinds
     ) as placed
     where placed.place <= placed.room
     order by placed.place, placed.next_trigger_time, placed.id
     limit :'most'::integer
+),
+
+listed as materialized (
+    select picked.*
+    from picked
+    where picked.is_listed
+),
+
+-- Of each device, the last of those who are not listed.
+cut as materialized (
+    select
+        device.id,
+        device.user_id,
+        last.turn,
+        last.next_trigger_time,
+        last.id as contact_id,
+        of_device.latest
+    from (
+        select
+            picked.device_id,
+            max(picked.place) as place,
+            max(picked.next_trigger_time) as latest
+        from picked
+        where not picked.is_listed
+        group by picked.device_id
+    ) as of_device
+    inner join picked as last on of_device.device_id = last.device_id and of_device.place = last.place
+    inner join device on of_device.device_id = device.id
+),
+
+message as (
+    insert into broadcast_messages (
+        id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
+        message_type, content, media_url, status, scheduled_at, created_at
+    )
+    -- No text is null: as in tick/claim.sql.
+    select
+        md5('seqdev message ' || sc.id::text)::uuid,
+        device.user_id,
+        device.id,
+        sc.sequence_id,
+        sc.sequence_stepid,
+        sc.contact_phone,
+        coalesce(sc.contact_name, ''),
+        coalesce(substring(st.message_type from '\S+'), 'text'),
+        coalesce(st.content, ''),
+        coalesce(st.media_url, ''),
+        'pending',
+        :'now'::timestamptz,
+        :'now'::timestamptz
+    from sequence_contacts as sc
+    inner join cut as device on sc.assigned_device_id = device.id
+    inner join sequence_steps as st on sc.sequence_stepid = st.id
+    where
+        sc.next_trigger_time <= device.latest
+        and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+        <= (device.turn, device.next_trigger_time, device.contact_id)
+        and sc.processing_started_at is null
+        -- due: as in tick/claim.sql
+        and sc.status = 'active'
+        and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+        and coalesce(
+            sc.processing_started_at <= :'stale'::timestamptz,
+            sc.processing_device_id is null or sc.completed_at is not null
+        )
+        and sc.contact_phone ~ '\S'
+        and (:'without_lead'::boolean or (
+            select true from leads as person
+            where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+        ))
+        and (:'recipient_hours'::jsonb = '{}' or (
+            -- The longest prefix of the phone that there is tells: gates/windows.sql.
+            select (:'recipient_hours'::jsonb ->> of.key)::boolean
+            from (
+                -- digits: as in enroll/persons.sql
+                select
+                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                from (
+                    select regexp_replace(
+                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                    ) as digits
+                ) as bare
+            ) as person
+            cross join generate_series(9, 0, -1) as prefix (size)
+            cross join lateral (
+                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
+            ) as of
+            where :'recipient_hours'::jsonb ? of.key
+            limit 1
+        ) is not false)
+        and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+            in (select step.user_id, step.sequence_id, step.id from step)) is true
+    on conflict (recipient_phone, id) do nothing
+    returning device_id
+),
+
+-- As the host's column has it: a value of another type is not compared with it in an update.
+instant as materialized (
+    select typed.created_at as now
+    from jsonb_populate_record(
+        null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
+    ) as typed
 ),
 
 completed as (
@@ -332,8 +424,8 @@ completed as (
         end
     from (
         select
-            found.id,
-            found.contact_phone,
+            c.id,
+            c.contact_phone,
             c.device_id,
             c.next_trigger_time,
             c.processing_device_id,
@@ -365,18 +457,94 @@ completed as (
                 when step.next_id is null and step.enters <> '{}' then (
                     select count(distinct x.sequence_id)
                     from sequence_contacts as x
-                    where x.contact_phone = found.contact_phone and x.sequence_id = any(step.enters)
+                    where x.contact_phone = c.contact_phone and x.sequence_id = any(step.enters)
                 ) < cardinality(step.enters)
                 else false
             end as open,
-            c.is_sent
-        from sequence_contacts as found
-        inner join picked as c on found.contact_phone = c.contact_phone and found.id = c.id
+            c.is_sent,
+            c.is_made
+        from (
+            select
+                found.id,
+                found.contact_phone,
+                c.sequence_id,
+                c.sequence_stepid,
+                c.assigned_device_id,
+                c.next_trigger_time,
+                c.processing_device_id,
+                c.processing_started_at,
+                c.device_id,
+                c.scheduled_at,
+                c.is_sent,
+                false as is_made
+            from sequence_contacts as found
+            inner join listed as c on found.contact_phone = c.contact_phone and found.id = c.id
+            union all
+            select
+                sc.id,
+                sc.contact_phone,
+                sc.sequence_id,
+                sc.sequence_stepid,
+                sc.assigned_device_id,
+                sc.next_trigger_time,
+                sc.processing_device_id,
+                sc.processing_started_at,
+                device.id,
+                null::timestamptz,
+                -- What a failover has lost the row of, and not the message.
+                m.created_at <> instant.now,
+                m.created_at = instant.now
+            from sequence_contacts as sc
+            inner join broadcast_messages as m
+                on sc.contact_phone = m.recipient_phone and md5('seqdev message ' || sc.id::text)::uuid = m.id
+            inner join cut as device on sc.assigned_device_id = device.id
+            cross join instant
+            where
+                sc.next_trigger_time <= device.latest
+                and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+                <= (device.turn, device.next_trigger_time, device.contact_id)
+                and sc.processing_started_at is null
+                -- due: as in tick/claim.sql
+                and sc.status = 'active'
+                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                and coalesce(
+                    sc.processing_started_at <= :'stale'::timestamptz,
+                    sc.processing_device_id is null or sc.completed_at is not null
+                )
+                and sc.contact_phone ~ '\S'
+                and (:'without_lead'::boolean or (
+                    select true from leads as person
+                    where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                ))
+                and (:'recipient_hours'::jsonb = '{}' or (
+                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
+                    from (
+                        -- digits: as in enroll/persons.sql
+                        select
+                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                        from (
+                            select regexp_replace(
+                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                            ) as digits
+                        ) as bare
+                    ) as person
+                    cross join generate_series(9, 0, -1) as prefix (size)
+                    cross join lateral (
+                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
+                    ) as of
+                    where :'recipient_hours'::jsonb ? of.key
+                    limit 1
+                ) is not false)
+                and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                    in (select step.user_id, step.sequence_id, step.id from step)) is true
+        ) as c
         inner join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
         left join sequence_contacts as there
             on
-                found.contact_phone = there.contact_phone
-                and found.sequence_id = there.sequence_id
+                c.contact_phone = there.contact_phone
+                and c.sequence_id = there.sequence_id
                 and step.next_id = there.sequence_stepid
     ) as d
     where
@@ -389,13 +557,31 @@ completed as (
         and sc.processing_device_id is not distinct from d.processing_device_id
         and sc.processing_started_at is not distinct from d.processing_started_at
     returning
-        sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
-        d.device_id, d.scheduled_at, d.is_sent,
-        d.user_id, d.next_trigger, d.next_id, d.next_day, d.next_hours, d.there_id,
-        d.there_assigned, d.there_due, d.assigned, d.assignment, d.next_is, d.open
+        sc.id,
+        d.device_id,
+        d.next_is,
+        d.open,
+        d.is_sent,
+        d.is_made,
+        d.scheduled_at,
+        -- Of most, no more is needed: their messages are queued, and their shards know the rest.
+        case when not d.is_made or d.next_is not in ('new', 'there') then sc.sequence_id end as sequence_id,
+        case when not d.is_made or d.next_is not in ('new', 'there') then sc.sequence_stepid end as sequence_stepid,
+        case when not d.is_made or d.next_is not in ('new', 'there') then sc.contact_phone end as contact_phone,
+        case when not d.is_made or d.next_is not in ('new', 'there') then sc.contact_name end as contact_name,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.user_id end as user_id,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_trigger end as next_trigger,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_id end as next_id,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_day end as next_day,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_hours end as next_hours,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.there_id end as there_id,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.there_assigned end as there_assigned,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.there_due end as there_due,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.assigned end as assigned,
+        case when not d.is_made or d.next_is not in ('new', 'there') then d.assignment end as assignment
 ),
 
-message as (
+listed_message as (
     insert into broadcast_messages (
         id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
         message_type, content, media_url, status, scheduled_at, created_at
@@ -417,7 +603,7 @@ message as (
         :'now'::timestamptz
     from completed as d
     inner join sequence_steps as st on d.sequence_stepid = st.id
-    where not d.is_sent
+    where not d.is_made and not d.is_sent
     on conflict (recipient_phone, id) do nothing
     returning device_id
 ),
@@ -449,8 +635,59 @@ reassigned as (
     where r.old is distinct from r.new
 ),
 
--- After the rows are completed, and not before: as in tick/claim.sql.
+-- What comes after each step, by its id: a lookup, and never a join, since the planner expects one row of an instant
+-- that it has not seen yet.
+after_step as materialized (
+    select
+        jsonb_object_agg(
+            step.id,
+            jsonb_build_object(
+                'id', step.next_id, 'day', step.next_day, 'hours', step.next_hours, 'trigger', step.next_trigger
+            )
+        ) as of
+    from step
+    where step.next_id is not null
+),
+
+-- After the rows are completed, and not before: as in tick/claim.sql. They are found by their messages.
 next_step as (
+    insert into sequence_contacts (
+        id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
+        next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
+    )
+    select
+        md5('seqdev contact ' || sc.id::text || ' ' || (after_step.of -> sc.sequence_stepid::text ->> 'id'))::uuid,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.contact_name,
+        (after_step.of -> sc.sequence_stepid::text ->> 'day')::integer,
+        'active',
+        after_step.of -> sc.sequence_stepid::text ->> 'trigger',
+        :'now'::timestamptz + (after_step.of -> sc.sequence_stepid::text ->> 'hours')::numeric * interval '1 hour',
+        0,
+        sc.assigned_device_id,
+        (after_step.of -> sc.sequence_stepid::text ->> 'id')::uuid,
+        m.user_id
+    from broadcast_messages as m
+    inner join sequence_contacts as sc
+        on
+            m.recipient_phone = sc.contact_phone
+            and m.sequence_id = sc.sequence_id
+            and m.sequence_stepid = sc.sequence_stepid
+    inner join cut as device on m.device_id = device.id
+    cross join instant
+    cross join after_step
+    where
+        m.created_at = instant.now
+        and m.id = md5('seqdev message ' || sc.id::text)::uuid
+        and sc.status = 'completed'
+        and after_step.of ? sc.sequence_stepid::text
+    -- This person and step exist already: that row is the next step's.
+    on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
+    returning current_step
+),
+
+listed_next_step as (
     insert into sequence_contacts (
         id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
         next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
@@ -469,7 +706,7 @@ next_step as (
         d.next_id,
         d.user_id
     from completed as d
-    where d.next_is = 'new'
+    where not d.is_made and d.next_is = 'new'
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
     returning id
@@ -556,8 +793,10 @@ short as materialized (
         d.contact_phone
     from completed as d
     where
-        not d.is_sent
-        and (select count(*) from message) < (select count(*) from completed as c where not c.is_sent)
+        not d.is_made
+        and not d.is_sent
+        and (select count(*) from listed_message)
+        < (select count(*) from completed as c where not c.is_made and not c.is_sent)
 ),
 
 sent_before as materialized (
@@ -570,15 +809,17 @@ sent_before as materialized (
 wanted as materialized (
     select
         count(*) filter (where d.next_is = 'new') as next_steps,
-        count(*) filter (where d.next_is = 'waits') as activated
+        count(*) filter (where d.next_is = 'waits') as activated,
+        count(*) filter (where d.is_made) as made
     from completed as d
 ),
 
 swallowed as materialized (
     select
-        wanted.next_steps - (select count(*) from next_step)
+        wanted.next_steps - (select count(*) from next_step) - (select count(*) from listed_next_step)
         + wanted.activated - (select count(*) from activated)
-        + (select count(*) from short) - sent_before.contacts as rows
+        + (select count(*) from short) - sent_before.contacts
+        + (select count(*) from message) - wanted.made as rows
     from wanted
     cross join sent_before
 )
@@ -615,7 +856,13 @@ left join (
     select
         m.device_id,
         count(*) as queued
-    from message as m
+    from (
+        select message.device_id
+        from message
+        union all
+        select listed_message.device_id
+        from listed_message
+    ) as m
     group by m.device_id
 ) as sent on device.id = sent.device_id
 cross join swallowed;
