@@ -114,36 +114,15 @@ given as materialized (
     from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
 ),
 
--- Who is due. Of who is not listed, only what makes the order.
+-- Who is due, as far as it makes the order; who is listed, with the phone.
 own as materialized (
     select
         sc.id,
-        case when sc.is_listed then sc.contact_phone end as contact_phone,
-        case when sc.is_listed then sc.sequence_id end as sequence_id,
-        case when sc.is_listed then sc.sequence_stepid end as sequence_stepid,
-        case when sc.is_listed then sc.assigned_device_id end as assigned_device_id,
         sc.next_trigger_time,
-        case when sc.is_listed then sc.processing_device_id end as processing_device_id,
-        sc.processing_started_at,
-        -- A processor that died between its message and its row has left the message.
-        sc.processing_started_at is not null and coalesce((
-            select true
-            from broadcast_messages as m
-            where
-                (m.recipient_phone, m.sequence_id) = (sc.contact_phone, sc.sequence_id)
-                and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
-            limit 1
-        ), false) as is_sent,
-        sc.is_listed,
         device.id as device_id,
-        device.room,
+        case when sc.processing_started_at is not null or :'paces'::jsonb <> '{}' then sc.contact_phone end as contact_phone,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
-    from (
-        select
-            sc.*,
-            sc.processing_started_at is not null or :'paces'::jsonb <> '{}' as is_listed
-        from sequence_contacts as sc
-    ) as sc
+    from sequence_contacts as sc
     inner join device on sc.assigned_device_id = device.id
     where
         :'own'::boolean
@@ -185,6 +164,37 @@ own as materialized (
             in (select step.user_id, step.sequence_id, step.id from step)) is true
 ),
 
+-- Those of them who go by their ids.
+own_listed as materialized (
+    select
+        o.id,
+        o.device_id,
+        o.contact_phone
+    from (
+        select
+            own.*,
+            row_number() over (partition by own.device_id order by own.turn, own.next_trigger_time, own.id) as place
+        from own
+        where own.contact_phone is not null
+    ) as o
+    inner join device on o.device_id = device.id
+    where o.place <= device.room
+),
+
+by_id as materialized (
+    select
+        given.contact_id,
+        given.device_id,
+        null as contact_phone
+    from given
+    union all
+    select
+        o.id,
+        o.device_id,
+        o.contact_phone
+    from own_listed as o
+),
+
 besides as materialized (
     select
         sc.id,
@@ -204,16 +214,15 @@ besides as materialized (
                 and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
             limit 1
         ), false) as is_sent,
-        true as is_listed,
         device.id as device_id,
-        device.room,
         case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
     from sequence_contacts as sc
-    inner join given on sc.id = given.contact_id
-    inner join device on given.device_id = device.id
+    inner join by_id on sc.id = by_id.contact_id
+    inner join device on by_id.device_id = device.id
     where
         -- Who was assigned to the device since is among its own.
         case
+            when by_id.contact_phone is not null then (by_id.contact_phone, by_id.device_id) = (sc.contact_phone, sc.assigned_device_id)
             when :'moves'::boolean or sc.assigned_device_id is null then true
             else (not :'own'::boolean or device.is_chosen_for) and sc.assigned_device_id = device.id
         end
@@ -254,81 +263,90 @@ besides as materialized (
             in (select step.user_id, step.sequence_id, step.id from step)) is true
 ),
 
--- What a device may still take, the oldest first.
+-- What a device may still take, the oldest first: who is listed, and of the others the last.
 picked as materialized (
     select
-        placed.id,
-        placed.contact_phone,
-        placed.sequence_id,
-        placed.sequence_stepid,
-        placed.assigned_device_id,
-        placed.next_trigger_time,
-        placed.processing_device_id,
-        placed.processing_started_at,
-        placed.is_sent,
-        placed.is_listed,
-        placed.device_id,
-        placed.turn,
-        placed.place,
+        p.id,
+        p.device_id,
+        p.turn,
+        p.next_trigger_time,
+        p.place,
+        p.is_listed,
+        p.latest
+    from (
+        select
+            within.*,
+            max(within.place) filter (where not within.is_listed) over (partition by within.device_id) as last_place,
+            max(within.next_trigger_time) filter (where not within.is_listed) over (partition by within.device_id) as latest
+        from (
+            select placed.*
+            from (
+                select
+                    both_kinds.*,
+                    row_number() over (
+                        partition by both_kinds.device_id
+                        order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id
+                    ) as place
+                from (
+                    select
+                        own.id,
+                        own.next_trigger_time,
+                        own.device_id,
+                        own.turn,
+                        false as is_listed
+                    from own
+                    where own.contact_phone is null
+                    union all
+                    select
+                        b.id,
+                        b.next_trigger_time,
+                        b.device_id,
+                        b.turn,
+                        true
+                    from besides as b
+                ) as both_kinds
+            ) as placed
+            inner join device on placed.device_id = device.id
+            where placed.place <= device.room
+            order by placed.place, placed.next_trigger_time, placed.id
+            limit :'most'::integer
+        ) as within
+    ) as p
+    where p.is_listed or p.place = p.last_place
+),
+
+listed as materialized (
+    select
+        b.*,
         case
             when :'paces'::jsonb = '{}' then :'now'::timestamptz
             -- Where the rule spread lays them out: as in tick/claim.sql.
             else greatest(
                 :'now'::timestamptz,
-                (:'paces'::jsonb -> placed.device_id::text ->> 'at')::timestamptz
-                + interval '1 second' * (:'paces'::jsonb -> placed.device_id::text ->> 'gap')::float8
+                (:'paces'::jsonb -> picked.device_id::text ->> 'at')::timestamptz
+                + interval '1 second' * (:'paces'::jsonb -> picked.device_id::text ->> 'gap')::float8
                 * (
-                    placed.place - 1.25
-                    + ('x' || left(md5('seqdev message ' || placed.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
+                    picked.place - 1.25
+                    + ('x' || left(md5('seqdev message ' || picked.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
                 )
             )
         end as scheduled_at
-    from (
-        select
-            both_kinds.*,
-            row_number() over (
-                partition by both_kinds.device_id
-                order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id
-            ) as place
-        from (
-            select own.*
-            from own
-            union all
-            select besides.*
-            from besides
-        ) as both_kinds
-    ) as placed
-    where placed.place <= placed.room
-    order by placed.place, placed.next_trigger_time, placed.id
-    limit :'most'::integer
-),
-
-listed as materialized (
-    select picked.*
     from picked
+    inner join besides as b on picked.id = b.id
     where picked.is_listed
 ),
 
--- Of each device, the last of those who are not listed.
 cut as materialized (
     select
         device.id,
         device.user_id,
-        last.turn,
-        last.next_trigger_time,
-        last.id as contact_id,
-        of_device.latest
-    from (
-        select
-            picked.device_id,
-            max(picked.place) as place,
-            max(picked.next_trigger_time) as latest
-        from picked
-        where not picked.is_listed
-        group by picked.device_id
-    ) as of_device
-    inner join picked as last on of_device.device_id = last.device_id and of_device.place = last.place
-    inner join device on of_device.device_id = device.id
+        picked.turn,
+        picked.next_trigger_time,
+        picked.id as contact_id,
+        picked.latest
+    from picked
+    inner join device on picked.device_id = device.id
+    where not picked.is_listed
 ),
 
 message as (
@@ -424,128 +442,172 @@ completed as (
         end
     from (
         select
-            c.id,
-            c.contact_phone,
-            c.device_id,
-            c.next_trigger_time,
-            c.processing_device_id,
-            c.processing_started_at,
-            c.scheduled_at,
-            step.user_id,
-            step.next_trigger,
-            step.next_id,
-            step.next_day,
-            step.next_hours,
-            step.enters,
-            there.id as there_id,
-            there.assigned_device_id as there_assigned,
-            there.next_trigger_time as there_due,
-            c.assigned_device_id as assigned,
+            e.*,
+            -- Of most, no more is needed: their messages are queued, and their shards know the rest.
             case
-                when :'moves'::boolean and :'reassigns'::boolean then c.device_id
-                else c.assigned_device_id
-            end as assignment,
-            case
-                when step.next_id is null then 'none'
-                when there.id is null then 'new'
-                -- Behind the person already: the steps go in a circle, and end here.
-                when there.id = c.id or there.status = any(:'done'::text []) then 'done'
-                when there.status = any(:'waiting'::text []) then 'waits'
-                else 'there'
-            end as next_is,
-            case
-                when step.next_id is null and step.enters <> '{}' then (
-                    select count(distinct x.sequence_id)
-                    from sequence_contacts as x
-                    where x.contact_phone = c.contact_phone and x.sequence_id = any(step.enters)
-                ) < cardinality(step.enters)
-                else false
-            end as open,
-            c.is_sent,
-            c.is_made
+                when not e.is_made or e.next_is not in ('new', 'there') then jsonb_object(
+                    '{id, sequence_id, sequence_stepid, contact_phone, contact_name, device_id, is_sent, user_id, next_trigger,
+                    next_id, next_day, next_hours, there_id, there_assigned, assigned, assignment, open}',
+                    array[
+                        e.id::text, e.sequence_id::text, e.sequence_stepid::text, e.contact_phone::text, e.contact_name::text,
+                        e.device_id::text, e.is_sent::text, e.user_id::text, e.next_trigger::text, e.next_id::text,
+                        e.next_day::text, e.next_hours::text, e.there_id::text, e.there_assigned::text, e.assigned::text,
+                        e.assignment::text, e.open::text
+                    ]
+                )
+            end as told
         from (
             select
-                found.id,
-                found.contact_phone,
+                c.id,
+                c.contact_phone,
+                c.contact_name,
                 c.sequence_id,
                 c.sequence_stepid,
-                c.assigned_device_id,
+                c.device_id,
                 c.next_trigger_time,
                 c.processing_device_id,
                 c.processing_started_at,
-                c.device_id,
                 c.scheduled_at,
+                c.user_id,
+                c.next_trigger,
+                c.next_id,
+                c.next_day,
+                c.next_hours,
+                c.enters,
+                there.id as there_id,
+                there.assigned_device_id as there_assigned,
+                there.next_trigger_time as there_due,
+                c.assigned_device_id as assigned,
+                case
+                    when :'moves'::boolean and :'reassigns'::boolean then c.device_id
+                    else c.assigned_device_id
+                end as assignment,
+                case
+                    when c.next_id is null then 'none'
+                    when there.id is null then 'new'
+                    -- Behind the person already: the steps go in a circle, and end here.
+                    when there.id = c.id or there.status = any(:'done'::text []) then 'done'
+                    when there.status = any(:'waiting'::text []) then 'waits'
+                    else 'there'
+                end as next_is,
+                c.open,
                 c.is_sent,
-                false as is_made
-            from sequence_contacts as found
-            inner join listed as c on found.contact_phone = c.contact_phone and found.id = c.id
-            union all
-            select
-                sc.id,
-                sc.contact_phone,
-                sc.sequence_id,
-                sc.sequence_stepid,
-                sc.assigned_device_id,
-                sc.next_trigger_time,
-                sc.processing_device_id,
-                sc.processing_started_at,
-                device.id,
-                null::timestamptz,
-                -- What a failover has lost the row of, and not the message.
-                m.created_at <> instant.now,
-                m.created_at = instant.now
-            from sequence_contacts as sc
-            inner join broadcast_messages as m
-                on sc.contact_phone = m.recipient_phone and md5('seqdev message ' || sc.id::text)::uuid = m.id
-            inner join cut as device on sc.assigned_device_id = device.id
-            cross join instant
-            where
-                sc.next_trigger_time <= device.latest
-                and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
-                <= (device.turn, device.next_trigger_time, device.contact_id)
-                and sc.processing_started_at is null
-                -- due: as in tick/claim.sql
-                and sc.status = 'active'
-                and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                and coalesce(
-                    sc.processing_started_at <= :'stale'::timestamptz,
-                    sc.processing_device_id is null or sc.completed_at is not null
-                )
-                and sc.contact_phone ~ '\S'
-                and (:'without_lead'::boolean or (
-                    select true from leads as person
-                    where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
-                ))
-                and (:'recipient_hours'::jsonb = '{}' or (
-                    -- The longest prefix of the phone that there is tells: gates/windows.sql.
-                    select (:'recipient_hours'::jsonb ->> of.key)::boolean
-                    from (
-                        -- digits: as in enroll/persons.sql
-                        select
-                            case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
-                                else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                c.is_made
+            from (
+                select
+                    found.id,
+                    found.contact_phone,
+                    found.contact_name,
+                    c.sequence_id,
+                    c.sequence_stepid,
+                    c.assigned_device_id,
+                    c.next_trigger_time,
+                    c.processing_device_id,
+                    c.processing_started_at,
+                    c.device_id,
+                    c.scheduled_at,
+                    c.is_sent,
+                    false as is_made,
+                    step.user_id,
+                    step.next_trigger,
+                    step.next_id,
+                    step.next_day,
+                    step.next_hours,
+                    step.enters,
+                    case
+                        when step.next_id is null and step.enters <> '{}' then (
+                            select count(distinct x.sequence_id)
+                            from sequence_contacts as x
+                            where x.contact_phone = found.contact_phone and x.sequence_id = any(step.enters)
+                        ) < cardinality(step.enters)
+                        else false
+                    end as open
+                from sequence_contacts as found
+                inner join listed as c on found.contact_phone = c.contact_phone and found.id = c.id
+                inner join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
+                union all
+                select
+                    sc.id,
+                    sc.contact_phone,
+                    sc.contact_name,
+                    sc.sequence_id,
+                    sc.sequence_stepid,
+                    sc.assigned_device_id,
+                    sc.next_trigger_time,
+                    sc.processing_device_id,
+                    sc.processing_started_at,
+                    device.id,
+                    null::timestamptz,
+                    -- What a failover has lost the row of, and not the message.
+                    m.created_at <> instant.now,
+                    m.created_at = instant.now,
+                    step.user_id,
+                    step.next_trigger,
+                    step.next_id,
+                    step.next_day,
+                    step.next_hours,
+                    step.enters,
+                    case
+                        when step.next_id is null and step.enters <> '{}' then (
+                            select count(distinct x.sequence_id)
+                            from sequence_contacts as x
+                            where x.contact_phone = sc.contact_phone and x.sequence_id = any(step.enters)
+                        ) < cardinality(step.enters)
+                        else false
+                    end
+                from sequence_contacts as sc
+                inner join broadcast_messages as m
+                    on sc.contact_phone = m.recipient_phone and md5('seqdev message ' || sc.id::text)::uuid = m.id
+                inner join cut as device on sc.assigned_device_id = device.id
+                inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.id
+                cross join instant
+                where
+                    sc.next_trigger_time <= device.latest
+                    and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
+                    <= (device.turn, device.next_trigger_time, device.contact_id)
+                    and sc.processing_started_at is null
+                    -- due: as in tick/claim.sql
+                    and sc.status = 'active'
+                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
+                    and coalesce(
+                        sc.processing_started_at <= :'stale'::timestamptz,
+                        sc.processing_device_id is null or sc.completed_at is not null
+                    )
+                    and sc.contact_phone ~ '\S'
+                    and (:'without_lead'::boolean or (
+                        select true from leads as person
+                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
+                    ))
+                    and (:'recipient_hours'::jsonb = '{}' or (
+                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
+                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
                         from (
-                            select regexp_replace(
-                                sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-                            ) as digits
-                        ) as bare
-                    ) as person
-                    cross join generate_series(9, 0, -1) as prefix (size)
-                    cross join lateral (
-                        select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
-                    ) as of
-                    where :'recipient_hours'::jsonb ? of.key
-                    limit 1
-                ) is not false)
-                and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
-                    in (select step.user_id, step.sequence_id, step.id from step)) is true
-        ) as c
-        inner join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
-        left join sequence_contacts as there
-            on
-                c.contact_phone = there.contact_phone
-                and c.sequence_id = there.sequence_id
-                and step.next_id = there.sequence_stepid
+                            -- digits: as in enroll/persons.sql
+                            select
+                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
+                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
+                            from (
+                                select regexp_replace(
+                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
+                                ) as digits
+                            ) as bare
+                        ) as person
+                        cross join generate_series(9, 0, -1) as prefix (size)
+                        cross join lateral (
+                            select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
+                        ) as of
+                        where :'recipient_hours'::jsonb ? of.key
+                        limit 1
+                    ) is not false)
+                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
+                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+            ) as c
+            left join sequence_contacts as there
+                on
+                    c.contact_phone = there.contact_phone
+                    and c.sequence_id = there.sequence_id
+                    and c.next_id = there.sequence_stepid
+        ) as e
     ) as d
     where
         sc.contact_phone = d.contact_phone
@@ -557,28 +619,35 @@ completed as (
         and sc.processing_device_id is not distinct from d.processing_device_id
         and sc.processing_started_at is not distinct from d.processing_started_at
     returning
-        sc.id,
-        d.device_id,
         d.next_is,
-        d.open,
-        d.is_sent,
         d.is_made,
+        d.told,
         d.scheduled_at,
-        -- Of most, no more is needed: their messages are queued, and their shards know the rest.
-        case when not d.is_made or d.next_is not in ('new', 'there') then sc.sequence_id end as sequence_id,
-        case when not d.is_made or d.next_is not in ('new', 'there') then sc.sequence_stepid end as sequence_stepid,
-        case when not d.is_made or d.next_is not in ('new', 'there') then sc.contact_phone end as contact_phone,
-        case when not d.is_made or d.next_is not in ('new', 'there') then sc.contact_name end as contact_name,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.user_id end as user_id,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_trigger end as next_trigger,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_id end as next_id,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_day end as next_day,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.next_hours end as next_hours,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.there_id end as there_id,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.there_assigned end as there_assigned,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.there_due end as there_due,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.assigned end as assigned,
-        case when not d.is_made or d.next_is not in ('new', 'there') then d.assignment end as assignment
+        case when d.next_is = 'waits' then d.there_due end as there_due
+),
+
+finished as materialized (
+    select
+        c.next_is,
+        c.is_made,
+        c.scheduled_at,
+        c.there_due,
+        d.*
+    from completed as c
+    cross join lateral jsonb_to_record(c.told) as d (
+        id uuid, sequence_id uuid, sequence_stepid uuid, contact_phone text, contact_name text, device_id uuid,
+        is_sent boolean, user_id uuid, next_trigger text, next_id uuid, next_day integer,
+        next_hours numeric, there_id uuid, there_assigned uuid, assigned uuid, assignment uuid, open boolean
+    )
+    where c.told is not null
+),
+
+queued as materialized (
+    select
+        message.device_id,
+        count(*) as contacts
+    from message
+    group by message.device_id
 ),
 
 listed_message as (
@@ -601,7 +670,7 @@ listed_message as (
         'pending',
         d.scheduled_at,
         :'now'::timestamptz
-    from completed as d
+    from finished as d
     inner join sequence_steps as st on d.sequence_stepid = st.id
     where not d.is_made and not d.is_sent
     on conflict (recipient_phone, id) do nothing
@@ -623,13 +692,13 @@ reassigned as (
             d.id,
             d.assigned as old,
             d.assignment as new
-        from completed as d
+        from finished as d
         union all
         select
             d.there_id,
             d.there_assigned,
             coalesce(d.assignment, d.there_assigned)
-        from completed as d
+        from finished as d
         where d.next_is = 'waits'
     ) as r
     where r.old is distinct from r.new
@@ -705,7 +774,7 @@ listed_next_step as (
         d.assignment,
         d.next_id,
         d.user_id
-    from completed as d
+    from finished as d
     where not d.is_made and d.next_is = 'new'
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
@@ -730,7 +799,7 @@ waiting as materialized (
                 )
             )
         ).next_trigger_time as due_at
-    from completed as d
+    from finished as d
     cross join lateral (
         select greatest(d.there_due, :'now'::timestamptz + d.next_hours * interval '1 hour') as at
     ) as later
@@ -758,7 +827,7 @@ trigger_change as materialized (
         o.user_id,
         o.contact_phone,
         jsonb_object_agg(btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end) as becomes
-    from completed as o
+    from finished as o
     inner join entry on o.sequence_id = entry.sequence_id
     where o.next_is in ('none', 'done')
     group by o.user_id, o.contact_phone
@@ -791,12 +860,12 @@ short as materialized (
     select
         d.id,
         d.contact_phone
-    from completed as d
+    from finished as d
     where
         not d.is_made
         and not d.is_sent
         and (select count(*) from listed_message)
-        < (select count(*) from completed as c where not c.is_made and not c.is_sent)
+        < (select count(*) from finished as c where not c.is_made and not c.is_sent)
 ),
 
 sent_before as materialized (
@@ -819,24 +888,25 @@ swallowed as materialized (
         wanted.next_steps - (select count(*) from next_step) - (select count(*) from listed_next_step)
         + wanted.activated - (select count(*) from activated)
         + (select count(*) from short) - sent_before.contacts
-        + (select count(*) from message) - wanted.made as rows
+        + (select coalesce(sum(queued.contacts), 0) from queued) - wanted.made as rows
     from wanted
     cross join sent_before
 )
 
 select
     device.id as device_id,
-    coalesce(done.claimed, 0)::integer as claimed,
-    case when :'moves'::boolean then coalesce(done.claimed, 0) else 0 end::integer as moved,
-    coalesce(sent.queued, 0)::integer as queued,
+    (coalesce(queued.contacts, 0) + coalesce(done.others, 0))::integer as claimed,
+    case when :'moves'::boolean then coalesce(done.others, 0) else 0 end::integer as moved,
+    (coalesce(queued.contacts, 0) + coalesce(sent.queued, 0))::integer as queued,
     coalesce(done.ended, 0)::integer as ended,
     coalesce(done.chained, 0)::integer as chained,
     swallowed.rows::integer as swallowed
 from device
+left join queued on device.id = queued.device_id
 left join (
     select
         d.device_id,
-        count(*) as claimed,
+        count(*) filter (where not d.is_made) as others,
         count(*) filter (where d.next_is in ('none', 'done')) as ended,
         count(*) filter (
             where
@@ -849,20 +919,14 @@ left join (
                     cross join unnest(string_to_array(l.trigger, ',')) as m (member)
                 )
         ) as chained
-    from completed as d
+    from finished as d
     group by d.device_id
 ) as done on device.id = done.device_id
 left join (
     select
         m.device_id,
         count(*) as queued
-    from (
-        select message.device_id
-        from message
-        union all
-        select listed_message.device_id
-        from listed_message
-    ) as m
+    from listed_message as m
     group by m.device_id
 ) as sent on device.id = sent.device_id
 cross join swallowed;
