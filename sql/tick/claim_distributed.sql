@@ -424,6 +424,23 @@ instant as materialized (
     ) as typed
 ),
 
+-- Each step by its id: a lookup, and never a join. Of rows that it has not seen yet the planner expects one.
+by_step as materialized (
+    select
+        jsonb_object_agg(
+            step.id,
+            jsonb_build_object(
+                'user_id', step.user_id,
+                'next_trigger', step.next_trigger,
+                'next_id', step.next_id,
+                'next_day', step.next_day,
+                'next_hours', step.next_hours,
+                'enters', step.enters
+            )
+        ) as step
+    from step
+),
+
 completed as (
     update sequence_contacts as sc
     set
@@ -435,10 +452,10 @@ completed as (
         processing_started_at = null,
         last_error = case
             when d.next_is not in ('none', 'done') then null
-            when d.next_id is not null then 'ended: the next step was done before'
-            when d.next_trigger is null then null
-            when d.enters = '{}' then 'ended: next_trigger ' || d.next_trigger || ' names no step or sequence'
-            when not d.open then 'ended: was in the sequence of ' || d.next_trigger || ' before'
+            when d.step ->> 'next_id' is not null then 'ended: the next step was done before'
+            when d.step ->> 'next_trigger' is null then null
+            when d.step ->> 'enters' = '[]' then 'ended: next_trigger ' || (d.step ->> 'next_trigger') || ' names no step or sequence'
+            when not d.open then 'ended: was in the sequence of ' || (d.step ->> 'next_trigger') || ' before'
         end
     from (
         select
@@ -450,8 +467,8 @@ completed as (
                     next_id, next_day, next_hours, there_id, there_assigned, assigned, assignment, open}',
                     array[
                         e.id::text, e.sequence_id::text, e.sequence_stepid::text, e.contact_phone::text, e.contact_name::text,
-                        e.device_id::text, e.is_sent::text, e.user_id::text, e.next_trigger::text, e.next_id::text,
-                        e.next_day::text, e.next_hours::text, e.there_id::text, e.there_assigned::text, e.assigned::text,
+                        e.device_id::text, e.is_sent::text, e.step ->> 'user_id', e.step ->> 'next_trigger', e.step ->> 'next_id',
+                        e.step ->> 'next_day', e.step ->> 'next_hours', e.there_id::text, e.there_assigned::text, e.assigned::text,
                         e.assignment::text, e.open::text
                     ]
                 )
@@ -468,12 +485,7 @@ completed as (
                 c.processing_device_id,
                 c.processing_started_at,
                 c.scheduled_at,
-                c.user_id,
-                c.next_trigger,
-                c.next_id,
-                c.next_day,
-                c.next_hours,
-                c.enters,
+                c.step,
                 there.id as there_id,
                 there.assigned_device_id as there_assigned,
                 there.next_trigger_time as there_due,
@@ -483,14 +495,14 @@ completed as (
                     else c.assigned_device_id
                 end as assignment,
                 case
-                    when c.next_id is null then 'none'
+                    when c.step ->> 'next_id' is null then 'none'
                     when there.id is null then 'new'
                     -- Behind the person already: the steps go in a circle, and end here.
                     when there.id = c.id or there.status = any(:'done'::text []) then 'done'
                     when there.status = any(:'waiting'::text []) then 'waits'
                     else 'there'
                 end as next_is,
-                c.open,
+                coalesce(c.entered_before < jsonb_array_length(c.step -> 'enters'), false) as open,
                 c.is_sent,
                 c.is_made
             from (
@@ -508,23 +520,19 @@ completed as (
                     c.scheduled_at,
                     c.is_sent,
                     false as is_made,
-                    step.user_id,
-                    step.next_trigger,
-                    step.next_id,
-                    step.next_day,
-                    step.next_hours,
-                    step.enters,
+                    by_step.step -> c.sequence_stepid::text as step,
                     case
-                        when step.next_id is null and step.enters <> '{}' then (
+                        when by_step.step -> c.sequence_stepid::text ->> 'next_id' is null then (
                             select count(distinct x.sequence_id)
                             from sequence_contacts as x
-                            where x.contact_phone = found.contact_phone and x.sequence_id = any(step.enters)
-                        ) < cardinality(step.enters)
-                        else false
-                    end as open
+                            where
+                                x.contact_phone = found.contact_phone
+                                and by_step.step -> c.sequence_stepid::text -> 'enters' ? x.sequence_id::text
+                        )
+                    end as entered_before
                 from sequence_contacts as found
                 inner join listed as c on found.contact_phone = c.contact_phone and found.id = c.id
-                inner join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
+                inner join by_step on by_step.step ? c.sequence_stepid::text
                 union all
                 select
                     sc.id,
@@ -541,25 +549,21 @@ completed as (
                     -- What a failover has lost the row of, and not the message.
                     m.created_at <> instant.now,
                     m.created_at = instant.now,
-                    step.user_id,
-                    step.next_trigger,
-                    step.next_id,
-                    step.next_day,
-                    step.next_hours,
-                    step.enters,
+                    by_step.step -> sc.sequence_stepid::text,
                     case
-                        when step.next_id is null and step.enters <> '{}' then (
+                        when by_step.step -> sc.sequence_stepid::text ->> 'next_id' is null then (
                             select count(distinct x.sequence_id)
                             from sequence_contacts as x
-                            where x.contact_phone = sc.contact_phone and x.sequence_id = any(step.enters)
-                        ) < cardinality(step.enters)
-                        else false
+                            where
+                                x.contact_phone = sc.contact_phone
+                                and by_step.step -> sc.sequence_stepid::text -> 'enters' ? x.sequence_id::text
+                        )
                     end
                 from sequence_contacts as sc
                 inner join broadcast_messages as m
                     on sc.contact_phone = m.recipient_phone and md5('seqdev message ' || sc.id::text)::uuid = m.id
                 inner join cut as device on sc.assigned_device_id = device.id
-                inner join step on sc.sequence_id = step.sequence_id and sc.sequence_stepid = step.id
+                cross join by_step
                 cross join instant
                 where
                     sc.next_trigger_time <= device.latest
@@ -606,7 +610,7 @@ completed as (
                 on
                     c.contact_phone = there.contact_phone
                     and c.sequence_id = there.sequence_id
-                    and c.next_id = there.sequence_stepid
+                    and (c.step ->> 'next_id')::uuid = there.sequence_stepid
         ) as e
     ) as d
     where
@@ -704,20 +708,6 @@ reassigned as (
     where r.old is distinct from r.new
 ),
 
--- What comes after each step, by its id: a lookup, and never a join, since the planner expects one row of an instant
--- that it has not seen yet.
-after_step as materialized (
-    select
-        jsonb_object_agg(
-            step.id,
-            jsonb_build_object(
-                'id', step.next_id, 'day', step.next_day, 'hours', step.next_hours, 'trigger', step.next_trigger
-            )
-        ) as of
-    from step
-    where step.next_id is not null
-),
-
 -- After the rows are completed, and not before: as in tick/claim.sql. They are found by their messages.
 next_step as (
     insert into sequence_contacts (
@@ -725,17 +715,17 @@ next_step as (
         next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
     )
     select
-        md5('seqdev contact ' || sc.id::text || ' ' || (after_step.of -> sc.sequence_stepid::text ->> 'id'))::uuid,
+        md5('seqdev contact ' || sc.id::text || ' ' || (by_step.step -> sc.sequence_stepid::text ->> 'next_id'))::uuid,
         sc.sequence_id,
         sc.contact_phone,
         sc.contact_name,
-        (after_step.of -> sc.sequence_stepid::text ->> 'day')::integer,
+        (by_step.step -> sc.sequence_stepid::text ->> 'next_day')::integer,
         'active',
-        after_step.of -> sc.sequence_stepid::text ->> 'trigger',
-        :'now'::timestamptz + (after_step.of -> sc.sequence_stepid::text ->> 'hours')::numeric * interval '1 hour',
+        by_step.step -> sc.sequence_stepid::text ->> 'next_trigger',
+        :'now'::timestamptz + (by_step.step -> sc.sequence_stepid::text ->> 'next_hours')::numeric * interval '1 hour',
         0,
         sc.assigned_device_id,
-        (after_step.of -> sc.sequence_stepid::text ->> 'id')::uuid,
+        (by_step.step -> sc.sequence_stepid::text ->> 'next_id')::uuid,
         m.user_id
     from broadcast_messages as m
     inner join sequence_contacts as sc
@@ -745,12 +735,12 @@ next_step as (
             and m.sequence_stepid = sc.sequence_stepid
     inner join cut as device on m.device_id = device.id
     cross join instant
-    cross join after_step
+    cross join by_step
     where
         m.created_at = instant.now
         and m.id = md5('seqdev message ' || sc.id::text)::uuid
         and sc.status = 'completed'
-        and after_step.of ? sc.sequence_stepid::text
+        and by_step.step -> sc.sequence_stepid::text ->> 'next_id' is not null
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
     returning current_step
