@@ -416,14 +416,6 @@ message as (
     returning device_id
 ),
 
--- As the host's column has it: a value of another type is not compared with it in an update.
-instant as materialized (
-    select typed.created_at as now
-    from jsonb_populate_record(
-        null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
-    ) as typed
-),
-
 -- Each step by its id: a lookup, and never a join. Of rows that it has not seen yet the planner expects one.
 by_step as materialized (
     select
@@ -431,6 +423,7 @@ by_step as materialized (
             step.id,
             jsonb_build_object(
                 'user_id', step.user_id,
+                'sequence_id', step.sequence_id,
                 'next_trigger', step.next_trigger,
                 'next_id', step.next_id,
                 'next_day', step.next_day,
@@ -439,6 +432,97 @@ by_step as materialized (
             )
         ) as step
     from step
+)
+
+select
+    set_config(
+        'seqdev.claim',
+        jsonb_build_object(
+            'step', coalesce((select by_step.step from by_step), '{}'),
+            'cut', coalesce((select jsonb_agg(to_jsonb(cut)) from cut), '[]'),
+            'listed', coalesce((select jsonb_agg(to_jsonb(listed)) from listed), '[]'),
+            'queued',
+            coalesce((
+                select jsonb_object_agg(of_device.device_id, of_device.contacts)
+                from (
+                    select
+                        message.device_id,
+                        count(*) as contacts
+                    from message
+                    group by message.device_id
+                ) as of_device
+            ), '{}')
+        )::text,
+        true
+    ) is not null as is_kept;
+
+-- A statement of its own: where a shard is on the coordinator, it sees only what earlier statements have changed.
+with entry as materialized (
+    select s.*
+    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
+        as s (user_id, sequence_id, trigger)
+    where s.trigger is not null
+),
+
+claim as materialized (
+    select current_setting('seqdev.claim')::jsonb as told
+),
+
+step as materialized (
+    select
+        s.id::uuid as id,
+        (s.one ->> 'user_id')::uuid as user_id,
+        (s.one ->> 'sequence_id')::uuid as sequence_id
+    from claim
+    cross join jsonb_each(claim.told -> 'step') as s (id, one)
+),
+
+by_step as materialized (
+    select claim.told -> 'step' as step
+    from claim
+),
+
+cut as materialized (
+    select
+        typed.user_id,
+        typed.assigned_device_id as id,
+        typed.next_trigger_time,
+        typed.id as contact_id,
+        (c.one ->> 'turn')::integer as turn,
+        (jsonb_populate_record(null::sequence_contacts, jsonb_build_object('next_trigger_time', c.one -> 'latest'))).next_trigger_time
+        as latest
+    from claim
+    cross join jsonb_array_elements(claim.told -> 'cut') as c (one)
+    cross join jsonb_populate_record(
+        null::sequence_contacts,
+        c.one || jsonb_build_object('id', c.one -> 'contact_id', 'assigned_device_id', c.one -> 'id')
+    ) as typed
+),
+
+listed as materialized (
+    select
+        typed.id,
+        typed.contact_phone,
+        typed.sequence_id,
+        typed.sequence_stepid,
+        typed.assigned_device_id,
+        typed.next_trigger_time,
+        typed.processing_device_id,
+        typed.processing_started_at,
+        (c.one ->> 'is_sent')::boolean as is_sent,
+        (c.one ->> 'device_id')::uuid as device_id,
+        (c.one ->> 'scheduled_at')::timestamptz as scheduled_at
+    from claim
+    cross join jsonb_array_elements(claim.told -> 'listed') as c (one)
+    cross join jsonb_populate_record(null::sequence_contacts, c.one) as typed
+),
+
+-- As the host's column has it: a value of another type is not compared with it in an update.
+instant as materialized (
+    select typed.created_at as now
+    from jsonb_populate_record(
+        null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
+    ) as typed
 ),
 
 completed as (
@@ -646,14 +730,6 @@ finished as materialized (
     where c.told is not null
 ),
 
-queued as materialized (
-    select
-        message.device_id,
-        count(*) as contacts
-    from message
-    group by message.device_id
-),
-
 listed_message as (
     insert into broadcast_messages (
         id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
@@ -706,44 +782,6 @@ reassigned as (
         where d.next_is = 'waits'
     ) as r
     where r.old is distinct from r.new
-),
-
--- After the rows are completed, and not before: as in tick/claim.sql. They are found by their messages.
-next_step as (
-    insert into sequence_contacts (
-        id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
-        next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
-    )
-    select
-        md5('seqdev contact ' || sc.id::text || ' ' || (by_step.step -> sc.sequence_stepid::text ->> 'next_id'))::uuid,
-        sc.sequence_id,
-        sc.contact_phone,
-        sc.contact_name,
-        (by_step.step -> sc.sequence_stepid::text ->> 'next_day')::integer,
-        'active',
-        by_step.step -> sc.sequence_stepid::text ->> 'next_trigger',
-        :'now'::timestamptz + (by_step.step -> sc.sequence_stepid::text ->> 'next_hours')::numeric * interval '1 hour',
-        0,
-        sc.assigned_device_id,
-        (by_step.step -> sc.sequence_stepid::text ->> 'next_id')::uuid,
-        m.user_id
-    from broadcast_messages as m
-    inner join sequence_contacts as sc
-        on
-            m.recipient_phone = sc.contact_phone
-            and m.sequence_id = sc.sequence_id
-            and m.sequence_stepid = sc.sequence_stepid
-    inner join cut as device on m.device_id = device.id
-    cross join instant
-    cross join by_step
-    where
-        m.created_at = instant.now
-        and m.id = md5('seqdev message ' || sc.id::text)::uuid
-        and sc.status = 'completed'
-        and by_step.step -> sc.sequence_stepid::text ->> 'next_id' is not null
-    -- This person and step exist already: that row is the next step's.
-    on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
-    returning current_step
 ),
 
 listed_next_step as (
@@ -865,35 +903,7 @@ sent_before as materialized (
     where m.id = md5('seqdev message ' || d.id)::uuid
 ),
 
-wanted as materialized (
-    select
-        count(*) filter (where d.next_is = 'new') as next_steps,
-        count(*) filter (where d.next_is = 'waits') as activated,
-        count(*) filter (where d.is_made) as made
-    from completed as d
-),
-
-swallowed as materialized (
-    select
-        wanted.next_steps - (select count(*) from next_step) - (select count(*) from listed_next_step)
-        + wanted.activated - (select count(*) from activated)
-        + (select count(*) from short) - sent_before.contacts
-        + (select coalesce(sum(queued.contacts), 0) from queued) - wanted.made as rows
-    from wanted
-    cross join sent_before
-)
-
-select
-    device.id as device_id,
-    (coalesce(queued.contacts, 0) + coalesce(done.others, 0))::integer as claimed,
-    case when :'moves'::boolean then coalesce(done.others, 0) else 0 end::integer as moved,
-    (coalesce(queued.contacts, 0) + coalesce(sent.queued, 0))::integer as queued,
-    coalesce(done.ended, 0)::integer as ended,
-    coalesce(done.chained, 0)::integer as chained,
-    swallowed.rows::integer as swallowed
-from device
-left join queued on device.id = queued.device_id
-left join (
+done as materialized (
     select
         d.device_id,
         count(*) filter (where not d.is_made) as others,
@@ -911,12 +921,142 @@ left join (
         ) as chained
     from finished as d
     group by d.device_id
-) as done on device.id = done.device_id
-left join (
+),
+
+sent as materialized (
     select
         m.device_id,
         count(*) as queued
     from listed_message as m
     group by m.device_id
-) as sent on device.id = sent.device_id
-cross join swallowed;
+),
+
+wanted as materialized (
+    select
+        count(*) filter (where d.next_is = 'new') as next_steps,
+        count(*) filter (where d.next_is = 'waits') as activated,
+        count(*) filter (where d.is_made) as made
+    from completed as d
+)
+
+select
+    set_config(
+        'seqdev.claimed',
+        jsonb_build_object(
+            'done', coalesce((select jsonb_object_agg(done.device_id, to_jsonb(done)) from done), '{}'),
+            'queued', coalesce((select jsonb_object_agg(sent.device_id, sent.queued) from sent), '{}'),
+            -- Less what the next statement makes.
+            'swallowed',
+            wanted.next_steps - (select count(*) from listed_next_step)
+            + wanted.activated - (select count(*) from activated)
+            + (select count(*) from short) - sent_before.contacts
+            - wanted.made
+        )::text,
+        true
+    ) is not null as is_kept
+from wanted
+cross join sent_before;
+
+with claim as materialized (
+    select current_setting('seqdev.claim')::jsonb as told
+),
+
+by_step as materialized (
+    select claim.told -> 'step' as step
+    from claim
+),
+
+cut as materialized (
+    select
+        typed.user_id,
+        typed.assigned_device_id as id,
+        typed.next_trigger_time,
+        typed.id as contact_id,
+        (c.one ->> 'turn')::integer as turn,
+        (jsonb_populate_record(null::sequence_contacts, jsonb_build_object('next_trigger_time', c.one -> 'latest'))).next_trigger_time
+        as latest
+    from claim
+    cross join jsonb_array_elements(claim.told -> 'cut') as c (one)
+    cross join jsonb_populate_record(
+        null::sequence_contacts,
+        c.one || jsonb_build_object('id', c.one -> 'contact_id', 'assigned_device_id', c.one -> 'id')
+    ) as typed
+),
+
+-- As the host's column has it: a value of another type is not compared with it in an update.
+instant as materialized (
+    select typed.created_at as now
+    from jsonb_populate_record(
+        null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
+    ) as typed
+),
+
+-- After the rows are completed, and not before: as in tick/claim.sql. They are found by their messages.
+next_step as (
+    insert into sequence_contacts (
+        id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
+        next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
+    )
+    select
+        md5('seqdev contact ' || sc.id::text || ' ' || (by_step.step -> sc.sequence_stepid::text ->> 'next_id'))::uuid,
+        sc.sequence_id,
+        sc.contact_phone,
+        sc.contact_name,
+        (by_step.step -> sc.sequence_stepid::text ->> 'next_day')::integer,
+        'active',
+        by_step.step -> sc.sequence_stepid::text ->> 'next_trigger',
+        :'now'::timestamptz + (by_step.step -> sc.sequence_stepid::text ->> 'next_hours')::numeric * interval '1 hour',
+        0,
+        sc.assigned_device_id,
+        (by_step.step -> sc.sequence_stepid::text ->> 'next_id')::uuid,
+        m.user_id
+    from broadcast_messages as m
+    inner join sequence_contacts as sc
+        on
+            m.recipient_phone = sc.contact_phone
+            and m.sequence_id = sc.sequence_id
+            and m.sequence_stepid = sc.sequence_stepid
+    inner join cut as device on m.device_id = device.id
+    cross join instant
+    cross join by_step
+    where
+        m.created_at = instant.now
+        and m.id = md5('seqdev message ' || sc.id::text)::uuid
+        and sc.status = 'completed'
+        and by_step.step -> sc.sequence_stepid::text ->> 'next_id' is not null
+    -- This person and step exist already: that row is the next step's.
+    on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
+    returning current_step
+),
+
+claimed as materialized (
+    select current_setting('seqdev.claimed')::jsonb as told
+),
+
+device as materialized (
+    select d.id
+    from unnest(:'devices'::uuid [], :'device_reasons'::text []) as d (id, reason)
+    where coalesce(d.reason is null, false)
+)
+
+select
+    device.id as device_id,
+    (coalesce(made.contacts, 0) + coalesce(done.others, 0))::integer as claimed,
+    case when :'moves'::boolean then coalesce(done.others, 0) else 0 end::integer as moved,
+    (coalesce(made.contacts, 0) + coalesce((claimed.told -> 'queued' ->> device.id::text)::integer, 0)) as queued,
+    coalesce(done.ended, 0) as ended,
+    coalesce(done.chained, 0) as chained,
+    (
+        (claimed.told ->> 'swallowed')::bigint - (select count(*) from next_step)
+        + (
+            select coalesce(sum(q.contacts::bigint), 0)
+            from claim
+            cross join jsonb_each_text(claim.told -> 'queued') as q (device_id, contacts)
+        )
+    )::integer as swallowed
+from device
+cross join claim
+cross join claimed
+cross join lateral (select (claim.told -> 'queued' ->> device.id::text)::integer as contacts) as made
+cross join lateral jsonb_to_record(coalesce(claimed.told -> 'done' -> device.id::text, '{}'))
+    as done (others integer, ended integer, chained integer);
