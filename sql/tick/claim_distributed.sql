@@ -1029,7 +1029,7 @@ next_step as (
     returning current_step
 ),
 
-claimed as materialized (
+earlier as materialized (
     select current_setting('seqdev.claimed')::jsonb as told
 ),
 
@@ -1043,11 +1043,11 @@ select
     device.id as device_id,
     (coalesce(made.contacts, 0) + coalesce(done.others, 0))::integer as claimed,
     case when :'moves'::boolean then coalesce(done.others, 0) else 0 end::integer as moved,
-    (coalesce(made.contacts, 0) + coalesce((claimed.told -> 'queued' ->> device.id::text)::integer, 0)) as queued,
+    (coalesce(made.contacts, 0) + coalesce((earlier.told -> 'queued' ->> device.id::text)::integer, 0)) as queued,
     coalesce(done.ended, 0) as ended,
     coalesce(done.chained, 0) as chained,
     (
-        (claimed.told ->> 'swallowed')::bigint - (select count(*) from next_step)
+        (earlier.told ->> 'swallowed')::bigint - (select count(*) from next_step)
         + (
             select coalesce(sum(q.contacts::bigint), 0)
             from claim
@@ -1056,7 +1056,7 @@ select
     )::integer as swallowed
 from device
 cross join claim
-cross join claimed
+cross join earlier
 cross join lateral (select (claim.told -> 'queued' ->> device.id::text)::integer as contacts) as made
-cross join lateral jsonb_to_record(coalesce(claimed.told -> 'done' -> device.id::text, '{}'))
+cross join lateral jsonb_to_record(coalesce(earlier.told -> 'done' -> device.id::text, '{}'))
     as done (others integer, ended integer, chained integer);
