@@ -2,9 +2,8 @@
 --
 -- Rows of several shards cannot be locked and passed over. So who is due is found first, and then that very row is
 -- updated, if it still is as it was found: one that somebody else has changed meanwhile is left to the next batch, and one
--- that is locked is waited for. What was updated, and nothing else, gets its message and its next step, in the same
--- statement: what changes rows in it runs in the order in which it stands here, and sees what was changed before. The ids
--- of the message and of the next step's row are functions of the row's id: what a failover loses comes back with the same.
+-- that is locked is waited for. What was updated, and nothing else, gets its message and its next step, in one
+-- transaction: what changes rows runs in the order in which it stands here. The ids of the message and of the next step's row are functions of the row's id: what a failover loses comes back with the same.
 --
 -- Of the devices' own contacts no row travels: of each device only the last that it claims is known here, and each shard
 -- queues the messages of its rows up to that one, then completes these rows, then makes their next steps. If somebody
@@ -470,11 +469,11 @@ claim as materialized (
 
 step as materialized (
     select
-        s.id::uuid as id,
+        s.step_id::uuid as id,
         (s.one ->> 'user_id')::uuid as user_id,
         (s.one ->> 'sequence_id')::uuid as sequence_id
     from claim
-    cross join jsonb_each(claim.told -> 'step') as s (id, one)
+    cross join jsonb_each(claim.told -> 'step') as s (step_id, one)
 ),
 
 by_step as materialized (
@@ -1050,8 +1049,8 @@ select
         (earlier.told ->> 'swallowed')::bigint - (select count(*) from next_step)
         + (
             select coalesce(sum(q.contacts::bigint), 0)
-            from claim
-            cross join jsonb_each_text(claim.told -> 'queued') as q (device_id, contacts)
+            from claim as told_before
+            cross join jsonb_each_text(told_before.told -> 'queued') as q (device_id, contacts)
         )
     )::integer as swallowed
 from device
