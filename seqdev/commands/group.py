@@ -24,6 +24,12 @@ class Group(TyperGroup):
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
             begun = [name for name in known if name.startswith(args[0])]
-            alike = " or ".join(map(repr, begun or get_close_matches(args[0], known)))
+            groups = {name: self.get_command(ctx, name) for name in known}
+            inside = [
+                f"{name} {args[0]}"
+                for name, group in groups.items()
+                if isinstance(group, TyperGroup) and args[0] in group.list_commands(ctx)
+            ]
+            alike = " or ".join(map(repr, begun or inside or get_close_matches(args[0], known)))
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {alike}?" if alike else ""))
         return super().resolve_command(ctx, args)

@@ -401,7 +401,11 @@ activated as (
 -- What becomes of each entry trigger in the list of each lead: the next sequence's, or nothing.
 trigger_change as materialized (
     select o.user_id, o.contact_phone,
-        jsonb_object_agg(btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end) as becomes
+        -- Of two that end here with one entry trigger, the one that leads to another sequence has it.
+        jsonb_object_agg(
+            btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end
+            order by o.open, o.next_trigger
+        ) as becomes
     from decided as o
     inner join entry on o.sequence_id = entry.sequence_id
     where o.next_is in ('none', 'done')

@@ -61,6 +61,9 @@ def test_a_bare_group_shows_its_help_on_stderr_and_is_exit_2(group: str, process
         ("repair strandd", "'stranded'"),
         ("audit mismatch", "'mismatches'"),
         ("db upgade", "'upgrade'"),
+        ("undo", "'repair undo'"),
+        ("stop", "'contacts stop'"),
+        ("mismatches", "'audit mismatches'"),
     ],
 )
 def test_a_mistyped_command_is_answered_with_the_one_meant(typed: str, meant: str, seqdev: Cli) -> None:

@@ -577,8 +577,10 @@ class Ticking(RuleBasedStateMachine):
                 # The reasons to wait are written a moment after the tick has judged what is due.
                 assert row.last_error is None or row.last_error.startswith("waits: ")
             else:
-                assert row.processing_device_id == contact.sent_from
-                assert row.processing_started_at is None
+                # Who has replied is left as the host's claim left them.
+                claim = (contact.claimed_by, contact.claimed_at is None)
+                claim = claim if contact.status == "replied" else (contact.sent_from, True)
+                assert (row.processing_device_id, row.processing_started_at is None) == claim
                 assert contact.error in (row.last_error or ""), key
                 assert bool(contact.error) == bool(row.last_error), key
         messages = {

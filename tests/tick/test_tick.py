@@ -234,6 +234,29 @@ def test_a_chain_counts_for_the_sequence_that_the_lead_named_and_not_for_another
     assert host.value("select trigger from leads where id = %s", lead) == "COLD"
 
 
+def test_of_two_sequences_that_end_with_one_entry_trigger_the_one_that_leads_on_is_followed(
+    host: Host, seqdev: Cli
+) -> None:
+    user = host.user()
+    device = host.device(user)
+    phones = [f"60123456{number}" for number in range(100, 120)]
+    host.simple_sequence(user, "COLD")
+    # In whatever order the rows come: half of them this way, half the other way.
+    for sequence, (then, first) in zip(
+        [host.sequence(user) for _ in range(3)],
+        [("COLD", phones[:10]), ("", phones), ("COLD", phones[10:])],
+        strict=True,
+    ):
+        step = host.step(sequence, 1, "WARM", then)
+        for phone in first:
+            host.contact(sequence, step, phone, device, lead=False)
+    for phone in phones:
+        host.lead(user, device, phone, "WARM")
+    summary = tick(seqdev)
+    assert (summary["ended"], summary["chained"]) == (40, 20)
+    assert host.rows("select trigger, count(*) from leads group by trigger") == [("COLD", 20)]
+
+
 def test_a_chain_that_comes_back_stops_there(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)

@@ -6,7 +6,7 @@ told what was chosen, and refuses what was not free to choose. Time is a number 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -540,7 +540,7 @@ class Model:
                 if key[1] in may:
                     waiting[key] = "device_full"
         summary.left, summary.waiting = waiting, Counter(waiting.values())
-        self._end(sent, summary)
+        self._end(sent, moved, summary)
         return summary
 
     def _bring_home(self) -> set[Key]:
@@ -691,12 +691,20 @@ class Model:
                 "sent from a device of another user, or one that is not available"
             )
             assert all(number <= rooms[device] for device, number in taken.items()), "over the capacity"
+            own_phones = defaultdict[UUID, set[str]](set)
+            for key, at in sent.items():
+                if key not in moved:
+                    own_phones[at].add(key[1])
             for device in taken.keys() & news.keys():
-                own_phones = {key[1] for key, at in sent.items() if at == device and key not in moved}
-                came = {key[1] for key in keys if moved.get(key) == device} - own_phones
+                came = {key[1] for key in keys if moved.get(key) == device} - own_phones[device]
                 assert sum(not self.knows(device, phone) for phone in came) <= news[device], "too many chats"
             low += min(len(keys), sum(spare.values()))
-            welcome = {one for one in rooms if spare[one] > 0 or any(self.knows(one, key[1]) for key in keys)}
+            welcome = {
+                one
+                for one in rooms
+                # Known, too, is whose own message from there opens the chat in this very tick.
+                if spare[one] > 0 or any(key[1] in own_phones[one] or self.knows(one, key[1]) for key in keys)
+            }
             high += min(len(keys), sum(rooms[one] for one in welcome))
             if not limited and len(news.keys() & rooms.keys()) == 1:
                 self._check_nobody_was_left(keys, moved, rooms, news)
@@ -759,13 +767,12 @@ class Model:
             self.moves.append(Move(key[0], key[1], contact.assigned, device, self.clock))
         contact.assigned = device
 
-    def _end(self, sent: Iterable[Key], summary: Ticked) -> None:
+    def _end(self, sent: Iterable[Key], moved: Collection[Key], summary: Ticked) -> None:
         """The next steps of who was sent to, or the end of their sequences."""
         # Who was where before this tick, for chains.
         been = {key[:2] for key in self.contacts}
-        chains: list[tuple[Lead, str]] = []
-        changed: set[int] = set()
-        """Their ids: leads of two people may be equal."""
+        ends: dict[bool, list[tuple[Key, str | None]]] = {False: [], True: []}
+        """By whether they went to another device, which is decided later: whose sequence ends, and what it leads to."""
         for key in list(sent):
             sequence = self.sequences[key[0]]
             step = sequence.step(key[2])
@@ -802,14 +809,32 @@ class Model:
                 else:
                     becomes = step.next_trigger
             summary.ended += 1
-            lead = self.leads.get((sequence.user, key[1]))
-            mine = {entry.trigger for entry in sequence.entries()}
-            if lead and becomes:
-                chains.append((lead, becomes))
-            if lead and mine & set(lead.triggers):
-                changed.add(id(lead))
-                lead.triggers = list(dict.fromkeys(self._replaced(lead.triggers, mine, becomes)))
-        summary.chained += sum(id(lead) in changed and becomes in lead.triggers for lead, becomes in chains)
+            ends[key in moved].append((key, becomes))
+        for together in ends.values():
+            summary.chained += self._leave(together)
+
+    def _leave(self, ends: list[tuple[Key, str | None]]) -> int:
+        """Take the triggers of sequences that end together out of the lists of their leads; how many are followed."""
+        chained = 0
+        for person in dict.fromkeys((self.sequences[key[0]].user, key[1]) for key, _ in ends):
+            own = [
+                (entry.trigger, becomes)
+                for key, becomes in ends
+                if (self.sequences[key[0]].user, key[1]) == person
+                for entry in self.sequences[key[0]].entries()
+            ]
+            # Of two that end with one entry trigger, the one that leads on is followed.
+            becomes = dict(sorted(own, key=lambda one: (one[1] is not None, one[1] or "")))
+            lead = self.leads.get(person)
+            if lead and becomes.keys() & set(lead.triggers):
+                named = (becomes.get(trigger, trigger) for trigger in lead.triggers)
+                lead.triggers = list(dict.fromkeys(trigger for trigger in named if trigger))
+                chained += sum(
+                    then in lead.triggers
+                    for key, then in ends
+                    if (self.sequences[key[0]].user, key[1]) == person and then
+                )
+        return chained
 
     @staticmethod
     def _following(sequence: Sequence, step: Step) -> Step | None:
@@ -817,11 +842,3 @@ class Model:
 
     def _delay(self, step: Step) -> int:
         return step.delay * HOUR if step.delay and step.delay > 0 else self.limits.default_delay
-
-    @staticmethod
-    def _replaced(triggers: list[str], mine: set[str], becomes: str | None) -> Iterator[str]:
-        for trigger in triggers:
-            if trigger not in mine:
-                yield trigger
-            elif becomes:
-                yield becomes
