@@ -627,7 +627,7 @@ completed as (
                     sc.next_trigger_time,
                     sc.processing_device_id,
                     sc.processing_started_at,
-                    device.id,
+                    device.id as device_id,
                     null::timestamptz,
                     -- What a failover has lost the row of, and not the message.
                     m.created_at <> instant.now,
