@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from seqdev import __version__, signals
 from seqdev import settings as config
-from seqdev.commands.group import Group
+from seqdev.commands.group import Group, HelpContext
 from seqdev.commands.options import App
 from seqdev.errors import Exit, Interrupted, OutputError, ReaderGoneError, SeqdevError, code_of
 from seqdev.output.render import note
@@ -89,6 +89,8 @@ class Commands(Group):
         group._add_completion = False
         command = typer.main.get_command(group)
         command.name = cmd_name
+        for one in (command, *getattr(command, "commands", {}).values()):
+            one.context_class = HelpContext
         return command
 
 

@@ -6,8 +6,9 @@ role where there is one, and may call no function that is volatile.
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, make_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, make_dataclass
+from decimal import Decimal
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -110,7 +111,18 @@ def run(database: Database, file: Path, given: Mapping[str, str], limit: int | N
             if isinstance(refused, psycopg.Error):
                 raise _refusal(file, statement, refused, role) or error from error
             raise
-    return Found(type(kept[0]) if kept else make_dataclass("Row", []), kept, total)
+    return Found(_typed(kept) if kept else make_dataclass("Row", []), kept, total)
+
+
+def _typed(rows: Sequence[Any]) -> type[Any]:
+    """The class of ``rows``, once it is known of what their columns are: numbers stand to the right."""
+    row = type(rows[0])
+    kinds = {}
+    for one in fields(row):
+        values = [value for value in (getattr(each, one.name) for each in rows) if value is not None]
+        numbers = values and all(type(value) in (int, float, Decimal) for value in values)
+        kinds[one.name] = float if numbers and one.type is Any else one.type
+    return make_dataclass("Row", kinds.items())
 
 
 def _refuse_volatile(transaction: Transaction, file: Path, statement: Statement) -> None:

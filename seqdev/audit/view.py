@@ -121,6 +121,8 @@ def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[S
     if any(found.buckets):
         bar = words.duration(found.window / len(found.buckets))
         yield f"|{words.sparkline(found.buckets, unicode)}| {bar} each"
+    if found.worst:
+        yield "most of them by device and sequence:"
     for one in found.worst:
         yield f"  {words.number(one.number)}: {_place(one)}"
 

@@ -27,6 +27,7 @@ from seqdev.output.columns import Prose, Verdict
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people, shown
 from seqdev.output.text import Phone, visible
+from seqdev.output.words import counted
 from seqdev.postgres import citus, grants, places, schema
 from seqdev.postgres import sizes as size
 from seqdev.postgres import zone as zones
@@ -201,9 +202,9 @@ def places_(
     application.writer(output).write(shown(output, "places", Standing, rows))
     total = found[0].total if found else 0
     note(
-        f"{total:,} contacts"
+        counted(total, "contact")
         if len(found) == total
-        else f"the first {len(found):,} of {total:,} contacts: --limit, or --all"
+        else f"the first {len(found):,} of {counted(total, 'contact')}: --limit, or --all"
     )
     return Exit.FINDINGS if found else Exit.DONE
 

@@ -32,7 +32,7 @@ from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.screen import Said
 from seqdev.output.tables import shown
-from seqdev.output.words import counted
+from seqdev.output.words import are, counted
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
 
@@ -180,7 +180,7 @@ def _account(result: Result, selection: Selection) -> int:
             continue
         closed = bool(selection.sequences)
     for reason, number in result.reasons.items():
-        note(f"{number:,} leads refused by the database: {reason}")
+        note(f"{counted(number, 'lead')} refused by the database: {reason}")
     if result.stopped:
         note(
             f"stopped: the database has refused {result.reasons.total():,} leads, and taken "
@@ -188,11 +188,14 @@ def _account(result: Result, selection: Selection) -> int:
         )
     names = sum(one.sequence is not None for one in result.unmatched)
     if names:
-        note(f"{names} of the sequences named do not exist")
+        note(f"{names} of the sequences named {'does' if names == 1 else 'do'} not exist")
     if result.missing:
         listed = len(result.unmatched) - names
         more = "" if listed == result.missing else f", {listed} of them listed: --all lists all"
-        note(f"{result.missing:,} of {result.asked:,} phones given are no lead's{more}")
+        note(
+            f"{result.missing:,} of {counted(result.asked, 'phone')} given "
+            f"{are(result.missing)} no lead's{more}"
+        )
     if result.over_limit:
         note(f"stopped at --max {selection.limit}: more people match")
     if result.refused > len(result.refusals):

@@ -5,7 +5,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import Annotated
 
 import typer
@@ -16,6 +16,10 @@ from seqdev.output.screen import width_of
 _PACKAGED = Path(__file__).parents[1] / "docs"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "docs"
 """The folder of the pages: inside the installed package, beside it in a source tree."""
+
+
+_COLUMNS = re.compile(r"\S {2,}\S|^ |^─")
+"""What a line of a table has, and a sentence does not."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,38 @@ def text(topic: Topic) -> str:
     return re.sub(r"\[([^\]]+)\]\([^)\s]+\)", r"\1", page)
 
 
+def fitted(page: str, width: int) -> str:
+    """The page with no line of a screen or of commands wider than ``width``.
+
+    A comment goes above its command. That and sentences go on in the next line, rows of tables are cut.
+    """
+    lines: list[str] = []
+    inside = False
+    for line in page.split("\n"):
+        if line.startswith("```"):
+            inside = not inside
+            # Without colours: those of a shell's words are not everybody's.
+            lines.append("```" if inside else line)
+            continue
+        if not inside or len(line) <= width:
+            lines.append(line)
+            continue
+        command, _, comment = line.partition("   # ")
+        if comment:
+            lines += [f"# {part}" for part in wrap(comment, width - 2, break_on_hyphens=False)]
+        command = command.rstrip()
+        if not _COLUMNS.search(command):
+            # Commands as a shell takes them.
+            more = " \\" if command.startswith("$ ") else ""
+            *parts, last = wrap(command, width - 2, subsequent_indent="  ", break_on_hyphens=False) or [""]
+            lines += [*(part + more for part in parts), last]
+        elif len(command) <= width:
+            lines.append(command)
+        elif command[: width - 1].strip():
+            lines.append(command[: width - 1].rstrip() + "…")
+    return "\n".join(lines)
+
+
 def _show(page: str) -> None:
     """Print the page; on a terminal laid out for it, through a pager where it is longer than the screen."""
     if not sys.stdout.isatty():
@@ -103,12 +139,22 @@ def _show(page: str) -> None:
     from rich.theme import Theme
 
     # Without a background of their own: they are read on dark terminals and on light ones.
-    own = Theme({"markdown.code": "bold", "markdown.code_block": "none"})
+    headings = {f"markdown.h{level}": "bold" for level in range(2, 7)}
+    plain = dict.fromkeys(("markdown.code_block", "markdown.list", "markdown.item.number"), "none")
+    tables = {"markdown.table.border": "dim", "markdown.table.header": "bold"}
+    own = Theme({"markdown.code": "bold", **headings, **plain, **tables})
+    width = width_of(sys.stdout)
+    page = fitted(page, width - 2)
     laid_out = Markdown(page, code_theme="ansi_dark")
-    console = Console(width=width_of(sys.stdout), theme=own)
+    console = Console(width=width, theme=own)
     with console.capture() as captured:
         console.print(laid_out)
     lines = captured.get()
+    if "…" in lines:
+        laid_out = Markdown(
+            f"{page}\n… stands for what is cut: widen the terminal.\n", code_theme="ansi_dark"
+        )
+        lines += "\n… stands for what is cut: widen the terminal.\n"
     if lines.count("\n") < console.height:
         typer.echo(lines, nl=False)
         return

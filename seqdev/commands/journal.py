@@ -21,7 +21,7 @@ from seqdev.journal import prune as pruning
 from seqdev.journal.prune import Old, Pruned
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, Writer, note
-from seqdev.output.words import number
+from seqdev.output.words import counted, number
 from seqdev.postgres import schema
 
 app = typer.Typer(no_args_is_help=True, help="Keep the journal of runs and changes from growing for ever.")
@@ -74,7 +74,7 @@ def prune(
         _show(writer, found)
         return Exit.DONE
     question = Question(
-        f"Delete {number(found.runs)} runs and {number(found.changes)} changes from the journal?",
+        f"Delete {counted(found.runs, 'run')} and {counted(found.changes, 'change')} from the journal?",
         found.runs,
         final=True,
     )

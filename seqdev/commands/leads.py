@@ -259,12 +259,12 @@ def _account(result: Result, rejects: Path | None) -> int:
     rejected = result.summary.rejected
     if result.refused:
         done = "would be" if result.summary.dry_run else "was"
-        note(f"nothing {done} imported: {rejected:,} of {result.summary.read:,} lines are rejected")
+        note(f"nothing {done} imported: {rejected:,} of {counted(result.summary.read, 'line')} rejected")
         if rejected > len(result.rejected):
             note(f"{len(result.rejected)} of them are listed")
         note("correct them, or name a file for them with --rejects FILE and the others are imported")
     elif rejected:
-        note(f"{rejected:,} lines rejected: see {rejects}")
+        note(f"{counted(rejected, 'line')} rejected: see {rejects}")
     if blocked := result.summary.blocked:
         are = "is" if blocked == 1 else "are"
         people = counted(blocked, "person", "people")

@@ -11,6 +11,7 @@ from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause as switch
 from seqdev.journal.runs import who
 from seqdev.output.render import note
+from seqdev.output.words import counted
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules import pauses, rules
@@ -117,10 +118,13 @@ def _part(
     switch.wait(database, wait, note)
     held = database.retry(lambda tx: pauses.held_back(tx, whose), read_only=True)
     option = f"--{whose.scope} {str(whose.id)[:8]}"
-    note(f"{held.due:,} contacts are due, and wait; to go on: seqdev resume {option}")
+    note(f"{counted(held.due, 'contact')} due, and waiting; to go on: seqdev resume {option}")
     if ends:
         note("when the pause ends by itself, all who are due by then go at once")
     if held.pending:
         cancel = f"seqdev repair queued {option} --cancel"
-        note(f"{held.pending:,} messages wait in the queue, and are sent; to take them back: {cancel}")
+        note(
+            f"{counted(held.pending, 'message')} in the queue, and sent all the same; "
+            f"to take them back: {cancel}"
+        )
     return Exit.DONE

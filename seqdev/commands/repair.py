@@ -37,6 +37,7 @@ from seqdev.commands.planned import (
 from seqdev.errors import Exit, NotFound, UsageError
 from seqdev.journal import runs
 from seqdev.moments import Moment
+from seqdev.output import words
 from seqdev.output.render import Format, note
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.transaction import Transaction
@@ -327,5 +328,5 @@ def show(
         counted = repair_history.Counted(repair_history.changes(tx, found, listed(limit, show_all)))
         writer.write(repair_history.changes_table(writer, counted))
     more = "" if counted.shown == counted.total else f", {counted.shown} shown: --limit, or --all"
-    note(f"run {found}: {counted.total:,} changes{more}")
+    note(f"run {found}: {words.counted(counted.total, 'change')}{more}")
     return Exit.DONE

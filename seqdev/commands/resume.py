@@ -21,7 +21,7 @@ from seqdev.errors import Exit, UsageError
 from seqdev.journal import pause
 from seqdev.journal.runs import who
 from seqdev.output.render import Format, note
-from seqdev.output.words import Clock
+from seqdev.output.words import Clock, are, counted
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair import jobs
@@ -111,8 +111,9 @@ def _say(held: HeldBack, spread: timedelta, clock: Clock) -> None:
         return
     since = f"; the oldest since {clock.with_age(held.oldest)}" if held.oldest else ""
     note(
-        f"{held.due:,} contacts are due now: {held.in_hour:,} for an hour at most, {held.in_day:,} for a day "
-        f"at most, {held.longer:,} for longer{since}"
+        f"{counted(held.due, 'contact')} {are(held.due)} due now: "
+        f"{held.in_hour:,} for an hour at most, {held.in_day:,} for a day at most, "
+        f"{held.longer:,} for longer{since}"
     )
     if spread:
         note("they are due little by little, the oldest first")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from seqdev.output.words import number, size
+from seqdev.output.words import counted, size
 from seqdev.postgres.sizes import LARGE, Size
 
 _NAMED = 3
@@ -22,8 +22,8 @@ def said(found: Sequence[Size]) -> Iterator[str]:
         if one.advice:
             yield (
                 f"index {one.name} takes {size(one.bytes)}, and {size(one.expected or 0)} would do for its "
-                f"{number(one.rows or 0)} rows: its owner can build it anew while everything runs, outside a "
-                f"transaction: {one.advice}"
+                f"{counted(one.rows or 0, 'row')}: its owner can build it anew while everything runs, "
+                f"outside a transaction: {one.advice}"
             )
     journal = sum(one.bytes for one in tables if one.name in _JOURNAL)
     if journal >= LARGE:
@@ -40,4 +40,4 @@ def _sum(found: Sequence[Size]) -> str:
 
 
 def _rows(one: Size) -> str:
-    return "" if one.rows is None else f" of {number(one.rows)} rows"
+    return "" if one.rows is None else f" of {counted(one.rows, 'row')}"

@@ -141,7 +141,10 @@ def tick(
     app = replace(app, settings=app.settings.for_this_run(policy=policy, max_lateness=max_lateness))
     database = app.reading("tick") if compare or dry_run else app.database("tick")
     if compare:
-        app.writer(output).write(shown(output, "policies", Comparison, compared(database)))
+        found = list(compared(database))
+        app.writer(output).write(shown(output, "policies", Comparison, found))
+        if not found:
+            note("nothing is due")
         return Exit.DONE
     if dry_run:
         if metrics:
@@ -166,9 +169,15 @@ def _show_plan(app: App, database: Database, output: Format) -> None:
     if blocked := ticks.to_be_stopped(database):
         note(f"{blocked:,} of these rows are of blocked phones: a tick stops them first")
     if returning := len(homecoming.planned(database)):
-        note(f"{returning:,} rows would first go back to their own devices, by the rule return_home")
+        note(
+            f"{words.counted(returning, 'row')} would first go back to "
+            "their own devices, by the rule return_home"
+        )
     if summary.replied:
-        note(f"{summary.replied:,} rows are of people who have replied: a tick stops them first")
+        note(
+            f"{words.counted(summary.replied, 'row')} {words.are(summary.replied)} of people "
+            "who have replied: a tick stops them first"
+        )
     if planned.trouble:
         note(planned.trouble)
     if output in (Format.JSON, Format.JSONL):
@@ -244,7 +253,8 @@ def _is_meant(app: App, database: Database) -> bool:
     if health.paused_at or health.oldest_age is None or health.oldest_age <= _LATE:
         return True
     text = (
-        f"{health.backlog:,} contacts are due, the oldest for {words.duration(health.oldest_age)}: what "
+        f"{words.counted(health.backlog, 'contact')} {words.are(health.backlog)} due, "
+        f"the oldest for {words.duration(health.oldest_age)}: what "
         "may be sent goes now, all at once; to let those wait who are late: seqdev tick --max-lateness 1h"
     )
     app.writer(Format.TABLE, sys.stderr).write(Said([text]))
@@ -267,11 +277,11 @@ def _bring_home(ctx: typer.Context, database: Database) -> bool:
         return True
     if returned:
         note(
-            f"{returned:,} rows went back to their own devices, by the rule return_home; "
+            f"{words.counted(returned, 'row')} went back to their own devices, by the rule return_home; "
             f"to take it back: seqdev repair undo {run.id}"
         )
     for reason, number in refused.items():
-        note(f"{number:,} rows could not go back to their own devices: {reason}")
+        note(f"{words.counted(number, 'row')} could not go back to their own devices: {reason}")
     return bool(refused)
 
 

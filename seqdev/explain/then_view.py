@@ -11,7 +11,7 @@ from seqdev.journal.past import PastRule
 from seqdev.output.columns import Answer, Named, Prose, Verdict
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.tones import Tone, Toned
-from seqdev.output.words import Clock, ago
+from seqdev.output.words import Clock, ago, are, counted
 
 SHOWN = 8
 """Steps of one sequence on the screen, the latest."""
@@ -71,7 +71,7 @@ def write_screen(writer: Writer, found: Past) -> None:
     clock = replace(writer.clock, now=lambda: found.now)
     shown = [step for one in _sequences(found) for step in one[-SHOWN:]]
     if (left := len(found.steps) - len(shown)) > 0:
-        note(f"{left} earlier steps are not shown: --format json has all")
+        note(f"{counted(left, 'earlier step')} {are(left)} not shown: --format json has all")
     tables = [
         Table("then", _Then, [_then(found, clock)], single=True),
         Table("answers", _Answer, list(_answers(found, clock))),

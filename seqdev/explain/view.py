@@ -14,7 +14,7 @@ from seqdev.output.columns import Aged, Answer, Named, Prose, Verdict
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
 from seqdev.output.tones import Tone, Toned
-from seqdev.output.words import Clock, ago
+from seqdev.output.words import Clock, ago, are, counted
 from seqdev.settings import Rules
 
 _STATE = {True: "ok", False: "shut", None: "not asked"}
@@ -23,6 +23,8 @@ SHOWN_STEPS = 8
 """Steps of one enrolment on the screen, the latest."""
 
 _GONE = "GONE: it does not come back"
+_PREVIEW = 40
+"""Characters of a text that the statements return."""
 
 _IN_FLIGHT = ("pending", "queued", "processing")
 
@@ -100,7 +102,7 @@ def write_screen(writer: Writer, found: Explanation) -> None:
     for story in found.stories:
         tables += _tables(story, clock)
         if (total := story.messages_total) > len(story.messages):
-            note(f"{total:,} messages of others, the last {len(story.messages)} of them listed")
+            note(f"{counted(total, 'message')} of others, the last {len(story.messages)} of them listed")
     writer.write(*(table for table in tables if table.rows))
 
 
@@ -134,7 +136,7 @@ def _tables(story: Story, clock: Clock) -> list[Table]:
             one.status + (f": {one.error}" if one.error else ""),
             one.at,
             Named(one.device_name, one.device_id),
-            one.preview,
+            _begun(one.preview),
         )
         for one in story.messages
     ]
@@ -300,7 +302,11 @@ def _answers(story: Story, clock: Clock) -> Iterator[_Answer]:
             errors = (step.last_error or "" for step in reached)
             ended = next((error for error in errors if error.startswith("ended")), "")
             never = 0 if ended else len(enrolment.steps) - len(reached)
-            why = f"though {never} steps were never reached" if never else ended or "its end is reached"
+            why = (
+                f"though {counted(never, 'step')} {are(never, 'were')} never reached"
+                if never
+                else ended or "its end is reached"
+            )
             name = enrolment.sequence_name or "sequence gone"
             yield _Answer(f"{name}: nothing waits, {why}", "seqdev audit contacts" if never else "nothing")
     for call in story.triggers:
@@ -328,15 +334,22 @@ def _steps(enrolment: Enrolment, clock: Clock) -> Iterator[_Step]:
                 message += " by another processor"
             if step.message_error:
                 message += f": {step.message_error}"
-            message += f": {step.preview}" if step.preview else ""
+            message += f": {_begun(step.preview)}" if step.preview else ""
         whose = "lead's " if step.device_from == "lead" else ""
         device = Named(whose + (step.device_name or "(gone)"), step.device_id) if step.device_id else None
         status = f"{step.status}: {step.last_error}" if step.last_error else step.status
+        if (step.last_error or "").startswith(f"{step.status}:"):
+            status = step.last_error or ""
         yield _Step(_place(step.sequence_name, step.day), status, message, step.due_at, device)
     further = len(enrolment.steps) - len(reached)
     if further:
         name = enrolment.sequence_name or "sequence gone"
         yield _Step(f"{name}, {further} more", "not_reached", "", None, None)
+
+
+def _begun(preview: str | None) -> str | None:
+    """The beginning of a text as one, where it is as long as beginnings are."""
+    return f"{preview}..." if preview and len(preview) == _PREVIEW else preview
 
 
 def _names(story: Story) -> str:

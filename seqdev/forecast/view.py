@@ -11,7 +11,7 @@ from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total, WhatIf
 from seqdev.output.columns import Named, Prose
 from seqdev.output.render import Table
 from seqdev.output.tables import made
-from seqdev.output.words import Clock, duration, number
+from seqdev.output.words import Clock, are, counted, duration, number
 
 _DAY = timedelta(days=1)
 
@@ -172,22 +172,24 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
     """The account, a line each: in all, who waits, and what it takes for granted."""
     total = found.total
     yield (
-        f"{total.sends:,} messages in {question.days} days of 24 hours from {clock.said(total.begins)}"
+        f"{counted(total.sends, 'message')} in {question.days} days of 24 hours "
+        f"from {clock.said(total.begins)}"
         + (f", besides {total.queued:,} in the queue" if total.queued else "")
-        + (f", with {total.enrolled:,} people enrolled now" if total.enrolled else "")
+        + (f", with {counted(total.enrolled, 'person', 'people')} enrolled now" if total.enrolled else "")
     )
     last = max((day.begins for day in found.days if day.sends), default=None)
     if last and last + _DAY < total.ends:
         yield f"nothing is due after {clock.said(last + _DAY)}"
     if total.waiting:
-        yield f"{total.waiting:,} contacts still wait at the end for devices that are full"
+        yield f"{counted(total.waiting, 'contact')} still waiting at the end for devices that are full"
     elif total.drained_at:
         yield f"nobody waits for a device that is full after {clock.said(total.drained_at)}"
     if total.shut:
         shut = number(total.shut)
         yield f"{shut} contacts wait at the end for their window, or the end of a pause or a grace"
     if total.standing:
-        yield f"{total.standing:,} contacts are not sent until somebody does something"
+        text = f"{counted(total.standing, 'contact')} {are(total.standing)} not sent until "
+        yield text + "somebody does something"
     yield (
         f"as if a tick ran every {duration(question.every)}, the worker sent at once, nobody "
         f"{'else ' if total.enrolled else ''}enrolled, and nothing else changed"

@@ -7,8 +7,10 @@ decides; then even those are cut. What room is left makes the first columns long
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from seqdev.output.columns import Column, Mark
+from seqdev.output.typed import COMMAND, held, let_go
 
 _JOINT = re.compile(r"(?<=[/,.])(?=[^/,.])")
 """Where a long word may go on in the next line."""
@@ -102,14 +104,20 @@ def _shrink(
 def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) -> None:
     """Give ``left`` characters to the columns, the first ones first.
 
-    They get a short form, then texts fewer lines, then what is left goes for ids, years and seconds.
+    They get a short form, then texts fewer lines, then what is left goes for ids, days, years and seconds.
     """
     for one in placed:
-        left = _lengthen(one, min(1, len(one.forms) - 1), left, measure)
+        # Of an instant, the time and how long ago that was.
+        short = 2 if one.column.kind is datetime else 1
+        left = _lengthen(one, min(short, len(one.forms) - 1), left, measure)
     texts = [one for one in placed if one.column.wraps]
     for one in texts:
-        more = min(left, max(0, _longest_word(one, measure) - one.width))
-        one.width, left = one.width + more, left - more
+        more = max(0, _longest_word(one, measure) - one.width)
+        one.width, left = one.width + min(more, left), left - min(more, left)
+    for one in texts:
+        # A command stands in one line, or it is cut in two for nothing.
+        if 0 < (more := _longest_command(one) - one.width) <= left:
+            one.width, left = one.width + more, left - more
     natural = {id(one): _natural(one, one.form, measure) for one in texts}
     while left > 0 and (hungry := [one for one in texts if one.width < natural[id(one)]]):
         min(hungry, key=lambda one: one.width).width += 1
@@ -145,6 +153,10 @@ def _longest_word(one: Placed, measure: Callable[[str], int]) -> int:
     )
 
 
+def _longest_command(one: Placed) -> int:
+    return max((len(found[0]) for cell in one.cells for found in COMMAND.finditer(cell)), default=0)
+
+
 def _parts(word: str) -> list[str]:
     """The parts in which a word may stand on several lines: those of a long path, list or dotted name."""
     return _JOINT.split(word) if len(word) > _SHORT else [word]
@@ -153,11 +165,11 @@ def _parts(word: str) -> list[str]:
 def wrapped(text: str, width: int, measure: Callable[[str], int], dots: str) -> list[str]:
     """``text`` in lines of ``width`` characters, broken between words; a longer word ends in ``dots``.
 
-    A longer word that is a path, a list or a dotted name goes on in the next line.
+    A longer word that is a path, a list or a dotted name goes on in the next line. A command is one word.
     """
     lines: list[str] = []
     line = ""
-    for word in _pieces(text, width, measure):
+    for word in _pieces(held(text, width), width, measure):
         glued = word.glued and line
         longer = f"{line}{'' if glued else ' '}{word.text}" if line else word.text
         if measure(longer) <= width:
@@ -166,7 +178,7 @@ def wrapped(text: str, width: int, measure: Callable[[str], int], dots: str) -> 
         if line:
             lines.append(line)
         line = cut(word.text, width, measure, dots)
-    return [*lines, line] if line or not lines else lines
+    return list(map(let_go, [*lines, line] if line or not lines else lines))
 
 
 def cut(text: str, width: int, measure: Callable[[str], int], dots: str) -> str:

@@ -17,9 +17,12 @@ def progress(what: str) -> Iterator[Callable[[int], None]]:
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.theme import Theme
 
         columns = (SpinnerColumn(), TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        # Rich's own is yellow, which nobody can read on white.
+        console = Console(stderr=True, theme=Theme({"progress.elapsed": "none"}))
+        with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done: bar.update(task, completed=done)
         return

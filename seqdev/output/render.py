@@ -6,7 +6,6 @@ piped output is plain, untruncated and free of escape codes.
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,10 +23,9 @@ from seqdev.output.columns import columns, forms, phone_columns, titles
 from seqdev.output.screen import Said, Screen, width_of
 from seqdev.output.text import escape_json, is_unicode, mask, spreadsheet_cell, visible
 from seqdev.output.tones import coloured
+from seqdev.output.typed import held, let_go
 from seqdev.output.words import Clock
 
-_COMMAND = re.compile("(?<=: )seqdev [^;,]*")
-"""A command in a line of narration."""
 _DIGITS = 300
 """Digits of the largest numbers that JSON shows as numbers."""
 
@@ -215,10 +213,11 @@ def note(text: str) -> None:
     """
     line = f"seqdev: {visible(text)}"
     if sys.stderr.isatty():
-        line = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line)
-        line = fill(
-            line, width_of(sys.stderr), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-        ).replace("\0", " ")
+        width = width_of(sys.stderr)
+        line = held(line, max(width - 2, 0))
+        line = let_go(
+            fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        )
     print(line, file=sys.stderr, flush=True)
 
 

@@ -12,6 +12,7 @@ from seqdev.output.columns import Column, columns, forms, titles
 from seqdev.output.layout import GAP, Placed, cut, fit, wrapped
 from seqdev.output.text import is_unicode, visible
 from seqdev.output.tones import Tone, Toned, coloured, painted, tone
+from seqdev.output.typed import held, let_go
 from seqdev.output.words import Clock
 
 Line = str | Sequence[str | Toned]
@@ -105,9 +106,13 @@ class Screen:
         """A line, broken where the terminal is narrower: then it goes on after ``indent`` blanks."""
         indent = min(indent, self._width // 3)
         begun: list[Toned] = []
-        used = blanks = 0
-        for piece in _toned(line):
-            for word in _split(visible(piece)):
+        pieces = [Toned(visible(piece), piece.tone) for piece in _toned(line)]
+        used = blanks = len(pieces[0]) - len(pieces[0].lstrip(" ")) if pieces else 0
+        # What goes on stands to the right of where it began.
+        indent = max(indent, blanks + 2 if blanks else 0)
+        for piece in pieces:
+            for held_word in _split(held(piece, self._width - indent)):
+                word = let_go(held_word)
                 text = (
                     word
                     if self._measure(word) <= self._width - indent

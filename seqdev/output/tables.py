@@ -14,6 +14,7 @@ LISTED = 20
 
 SEVERITIES = {1: Tone.CRITICAL, 2: Tone.WARNING, 3: None}
 """The tones of what audits call 1, 2 and 3."""
+_SEVERE = {"critical": Tone.CRITICAL, "warning": Tone.WARNING, "note": None}
 
 
 def for_people(output: Format) -> bool:
@@ -61,6 +62,9 @@ def _cell(row: Any, column: str) -> Any:
         identity = getattr(row, f"{column}_id")
         return None if identity is None else Named(getattr(row, name), identity)
     value = getattr(row, column)
+    if column == "finding" and (severity := getattr(row, "severity", None)) in _SEVERE:
+        # As bad as it says beside it, whatever else the word means elsewhere.
+        return Toned(value, _SEVERE[severity])
     account = getattr(row, "found", None)
     if isinstance(account, dict) and isinstance(value, str) and value in account:
         return Toned(value, SEVERITIES[account[value]["severity"]])

@@ -28,6 +28,11 @@ def counted(value: int, one: str, many: str = "") -> str:
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
+def are(value: int, many: str = "are") -> str:
+    """The verb that goes with a number: ``is`` or ``are``, ``was`` or ``were``."""
+    return many if value != 1 else {"are": "is", "were": "was"}[many]
+
+
 def rate(value: float) -> str:
     """``0.6``, ``268``."""
     return f"{value:,.1f}".removesuffix(".0")

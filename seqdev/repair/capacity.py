@@ -6,6 +6,7 @@ from uuid import UUID
 
 from seqdev import gates
 from seqdev.gates import Asked
+from seqdev.output.words import are, counted
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -27,7 +28,8 @@ class Arrivals:
     def __str__(self) -> str:
         """The device, who comes, and what it may send."""
         name = device_name(self.device_id, self.device)
-        text = f"{name} gets {self.people:,} people; {self.due:,} are due there already"
+        text = f"{name} gets {counted(self.people, 'person', 'people')}; "
+        text += f"{self.due:,} {are(self.due)} due there already"
         if self.reason:
             return f"{text}; it may not send now: {self.reason}"
         room = "" if self.room is None else f"; it may send {self.room:,} more now"

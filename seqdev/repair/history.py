@@ -16,7 +16,7 @@ from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
 from seqdev.repair.plan import PHONES
-from seqdev.repair.view import row_name
+from seqdev.repair.view import row_name, told
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def changes_table(writer: Writer, changes: Iterable[Change]) -> Table:
             ChangeLine(
                 change.phone,
                 change.column_name,
-                _value(change.old_value, change.old_device),
-                _value(change.new_value, change.new_device),
+                _value(writer, change.old_value, change.old_device),
+                _value(writer, change.new_value, change.new_device),
                 row_name(change.table_name, change.sequence),
             )
             for change in shown
@@ -172,6 +172,8 @@ def _masked(change: Change) -> Change:
     return replace(change, old_value=mask(change.old_value or ""), new_value=mask(change.new_value or ""))
 
 
-def _value(value: str | None, device: str | None) -> str | None:
+def _value(writer: Writer, value: str | None, device: str | None) -> str | None:
     """A value of the journal on a screen; of a device, its name and the beginning of its id."""
-    return f"{device} {value[:8]}" if value and device else value
+    if not value:
+        return value
+    return f"{device} {value[:8]}" if device else told(writer, value)

@@ -13,7 +13,7 @@ from seqdev.output.columns import Named, Seconds, Verdict
 from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.tables import LISTED, for_people
 from seqdev.output.text import Phone, mask
-from seqdev.output.words import counted
+from seqdev.output.words import are, counted
 from seqdev.repair.apply import Outcome
 from seqdev.repair.plan import PHONES, Plan, PlanRow
 
@@ -126,13 +126,14 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, most: int | None)
     _announce_left_alone(plan)
     if outcome.overtaken:
         note(
-            f"{outcome.overtaken:,} rows were changed since the plan, by a tick or a sender that was faster: "
+            f"{counted(outcome.overtaken, 'row')} {are(outcome.overtaken, 'were')} changed "
+            "since the plan, by a tick or a sender that was faster: "
             "what came of them was dealt with as well"
         )
     for reason, number in outcome.refusals.most_common():
-        note(f"{number:,} rows are as they were, since the database refuses to change them: {reason}")
+        note(f"{counted(number, 'row')} {are(number)} unchanged, since the database refuses it: {reason}")
     if outcome.kept:
-        note(f"{outcome.kept:,} rows kept: they, or the device they were to get, were changed since the plan")
+        note(f"{counted(outcome.kept, 'row')} kept: changed since the plan, or the device to be assigned was")
 
 
 def in_a_line(plan: Plan) -> str:
@@ -150,7 +151,7 @@ def in_a_line(plan: Plan) -> str:
 
 def _counted(numbers: Counter[str]) -> str:
     """The greatest of ``numbers`` by name, and how many more there are."""
-    named = ", ".join(f"{name or 'none'} {number:,}" for name, number in numbers.most_common(_NAMED))
+    named = ", ".join(f"{name or 'none'} ({number:,})" for name, number in numbers.most_common(_NAMED))
     more = len(numbers) - _NAMED
     return named + (f" and {more:,} more" if more > 0 else "")
 
@@ -242,10 +243,10 @@ def _becomes(writer: Writer, row: PlanRow) -> Named | str | None:
     if row.to_device:
         return device_name(row.to_device, row.to_name)
     values = _shown(writer, row.becomes)
-    return ", ".join(f"{name.replace('_', ' ')} {_told(writer, value)}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {told(writer, value)}" for name, value in values.items())
 
 
-def _told(writer: Writer, value: Any) -> str:
+def told(writer: Writer, value: Any) -> str:
     """A value in words. JSON has texts for instants: what reads as one is one."""
     if value in (None, ""):
         return "empty"
@@ -319,7 +320,7 @@ def _announce_refused(plan: Plan, most: int | None) -> None:
     if refused:
         reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in plan.refused.most_common())
         more = "" if most is None or refused <= most else f"; {most} of them listed: --limit, or --all"
-        note(f"{refused:,} rows refused: {reasons}{more}")
+        note(f"{counted(refused, 'row')} refused: {reasons}{more}")
 
 
 def _announce_left_alone(plan: Plan) -> None:

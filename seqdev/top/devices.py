@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
@@ -38,7 +39,7 @@ _NAME = 3
 _MARGIN = timedelta(seconds=1)
 _STYLES = {
     Tone.CRITICAL: "bold red",
-    Tone.WARNING: "yellow",
+    Tone.WARNING: "bold magenta",
     Tone.OK: "green",
     Tone.USUAL: "dim",
     Tone.HEADING: "bold",
@@ -93,6 +94,8 @@ class Devices(Page[None]):
         self._sort = next(iter(_SORTS))
         self._reversed = False
         self._held = False
+        self._beyond: list[str] = []
+        """The columns that have no room, or not for all of them."""
 
     def compose(self) -> ComposeResult:
         """The head, the devices, the keys."""
@@ -133,15 +136,33 @@ class Devices(Page[None]):
         place = table.cursor_row
         at = table.coordinate_to_cell_key(Coordinate(place, 0)).row_key.value if table.row_count else None
         table.clear(columns=True)
-        table.add_columns(*(_title(name, self._sort) for name in _COLUMNS))
         names = Counter(one.device for one in self._snapshot.devices)
         room = self.size.width // _NAME
-        for one in devices[:_LISTED]:
-            cells = _cells(one, self._snapshot.at, _name(one, names[one.device] == 1, room))
-            table.add_row(*cells, key=str(one.device_id))
+        rows = {
+            str(one.device_id): _cells(one, self._snapshot.at, _name(one, names[one.device] == 1, room))
+            for one in devices[:_LISTED]
+        }
+        heads = [_title(name, self._sort) for name in _COLUMNS]
+        # Measured here: the table itself does so later, and cuts to the titles until then.
+        widths = [max(one.cell_len for one in column) for column in zip(heads, *rows.values(), strict=True)]
+        for head, width in zip(heads, widths, strict=True):
+            table.add_column(head, width=width)
+        for key, cells in rows.items():
+            table.add_row(*cells, key=key)
+        ends = list(accumulate(width + 2 * table.cell_padding for width in widths))
+        if (
+            beyond := [name for name, end in zip(_COLUMNS, ends, strict=True) if end > self._room()]
+        ) != self._beyond:
+            self._beyond = beyond
+            self._show_head()
         if at is not None and at in (str(one.device_id) for one in devices[:_LISTED]):
             place = table.get_row_index(at)
         table.move_cursor(row=min(place, max(0, table.row_count - 1)))
+
+    def _room(self) -> int:
+        """Characters of a row that are in view, beside the bar that scrolls."""
+        table = self.query_one(DataTable)
+        return self.size.width - table.scrollbar_size_vertical
 
     def _show_head(self) -> None:
         if self._snapshot is None:
@@ -154,16 +175,22 @@ class Devices(Page[None]):
         text = _text(first)
         hidden = len(self._chosen()) - _LISTED
         if self._held:
-            text.append("  held still: space goes on", "yellow")
+            text.append("  held still: space goes on", _STYLES[Tone.WARNING])
         elif self._trouble:
             text.append(f"  no answer for {duration(since)}: {visible(self._trouble)}", "bold red")
         elif since > 3 * watched.every + _MARGIN:
-            text.append(f"  looked {duration(since)} ago", "yellow")
+            text.append(f"  looked {duration(since)} ago", _STYLES[Tone.WARNING])
         for line in others:
             text.append("\n")
             text.append(_text(line))
+        if self._beyond:
+            text.append(
+                f"\nno room for {', '.join(self._beyond)}: the right arrow goes there", _STYLES[Tone.USUAL]
+            )
         if hidden > 0:
-            text.append(f"\n{_LISTED} devices shown, and {number(hidden)} more: / finds them", "yellow")
+            text.append(
+                f"\n{_LISTED} devices shown, and {number(hidden)} more: / finds them", _STYLES[Tone.WARNING]
+            )
         self.query_one("#head", Static).update(text)
 
     def _chosen(self) -> Sequence[Device]:
@@ -274,7 +301,7 @@ def _cells(device: Device, now: datetime, name: str) -> list[Text]:
 
 def _of(sent: int, most: int) -> tuple[str, str]:
     """A number of its limit, and in which style: what fits a terminal of 80 columns."""
-    return f"{sent:,}/{most:,}", "yellow" if sent >= most else ""
+    return f"{sent:,}/{most:,}", _STYLES[Tone.WARNING] if sent >= most else ""
 
 
 def _text(line: Sequence[str | Toned]) -> Text:

@@ -86,6 +86,12 @@ def test_a_value_of_any_type_is_shown_in_every_format(audit: Audit) -> None:
                 assert shown.replace("6T03", "6 03") in ran.out.replace("\\\\", "\\")
 
 
+def test_numbers_stand_to_the_right(audit: Audit) -> None:
+    ran = audit("select * from (values ('a', 5), ('b', 1200)) as v (name, leads) order by 1")
+    assert [line.rsplit(" ", 1)[1] for line in ran.out.splitlines()[-2:]] == ["5", "1,200"]
+    assert len({len(line) for line in ran.out.splitlines()[-2:]}) == 1
+
+
 def test_a_list_is_no_formula(audit: Audit) -> None:
     ran = audit("select array['=1+1', 'b'] as value", "--format", "csv")
     assert list(csv.reader(io.StringIO(ran.out))) == [["value"], ["'=1+1, b"]]

@@ -45,7 +45,7 @@ def test_for_more_than_a_thousand_people_the_number_is_typed(host: Host, answer:
     above = ran.err[: ran.err.index("Change these")].splitlines()[-2:]
     assert above == [
         f"B {str(b)[:8]} gets 1,001 people; 3 are due there already; it may send 50 more now, 80 an hour",
-        f"1,001 people, 1,001 rows; from A {str(a)[:8]} 1,001; to B {str(b)[:8]} 1,001; why: never_written 1,001",
+        f"1,001 people, 1,001 rows; from A {str(a)[:8]} (1,001); to B {str(b)[:8]} (1,001); why: never_written (1,001)",
     ]
     assert "Change these 1,001 rows? To go on, type the number 1001:" in ran.err
     assert assigned(host, b) == (MANY + 3 if moved else 3)
@@ -87,7 +87,7 @@ def test_a_tick_at_a_terminal_asks_where_somebody_is_due_for_more_than_an_hour(
     host.contact(sequence, step, "6012000001", host.device(user), timedelta(hours=-hours))
     ran = at_terminal(["tick", *options], answers, stdout=True)
     assert ran.code == 0
-    assert ("1 contacts are due, the oldest for 2 h" in ran.err) is bool(answers)
+    assert ("1 contact is due, the oldest for 2 h" in ran.err) is bool(answers)
     assert host.value("select count(*) from broadcast_messages") == sent
 
 

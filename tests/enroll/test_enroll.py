@@ -232,7 +232,7 @@ def test_phones_from_a_file_or_stdin_in_any_writing(
     file.write_bytes("\ufeff+60 12-000 000\r\n\r\n6012000001\r\n6019999999\n".encode())
     ran = seqdev("enroll", "--yes", "--phones", str(file))
     assert ran.code == 3
-    assert "1 of 3 phones given are no lead's" in ran.err
+    assert "1 of 3 phones given is no lead's" in ran.err
     assert process("enroll", "--yes", "--phones", "-", stdin="6012000002\n").code == 0
     assert host.rows("select contact_phone from sequence_contacts order by 1") == [
         ("6012000000",),

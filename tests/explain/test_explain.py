@@ -350,6 +350,7 @@ def test_enrolments_steps_and_messages_are_told(scene: Scene, seqdev: Cli) -> No
     assert [one["reason"] for one in story["waiting"]] == ["not_due"]
     out = seqdev("explain", PHONE).out
     assert "anybody reads" not in out
+    assert f"{first['preview']}..." in out
     assert "queued, not sent" in out
     host.rows("update user_devices set status = 'offline'")
     assert "QUEUED, NOT SENT" in seqdev("explain", PHONE).out

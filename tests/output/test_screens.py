@@ -13,13 +13,16 @@ from uuid import UUID
 import pytest
 from rich.cells import cell_len
 
-from seqdev.cli import main
-from seqdev.output.columns import Named, Prose, Verdict
-from seqdev.output.render import Format, Table, Writer
+from seqdev.cli import COMMANDS, main
+from seqdev.commands.help import TOPICS, fitted
+from seqdev.output.columns import Aged, Named, Prose, Verdict
+from seqdev.output.progress import progress
+from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.screen import Said
 from seqdev.output.text import Phone
 from seqdev.output.tones import Tone
-from seqdev.output.words import duration, sparkline
+from seqdev.output.typed import NAMES
+from seqdev.output.words import Clock, duration, sparkline
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.hostile import HOSTILE
@@ -450,3 +453,135 @@ def test_help_brings_no_background_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     codes = {code for codes in re.findall(r"\x1b\[([\d;]*)m", shown) for code in codes.split(";")}
     assert "1" in codes, "it is laid out"
     assert not codes & {"48", *map(str, range(40, 48)), *map(str, range(100, 108))}, codes
+
+
+@dataclass(frozen=True)
+class Advised:
+    finding: Verdict
+    repair: Prose
+
+
+def test_a_command_stands_in_one_line_of_a_table_a_sentence_and_a_note(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed = "seqdev repair device DEVICE --spread --queue"
+    text = f"move its people, as it is gone: {typed}"
+    written = (Said([text]), Table("rows", Advised, [Advised("gone", text)]))
+    for width in (60, 80):
+        shown = plain(on_screen(width, lambda: Writer(Format.TABLE).write(*written)))
+        assert shown.count(typed) == 2, shown
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    for text in (
+        "see what is missing, and run seqdev db upgrade now",
+        "it cannot be: seqdev cannot work here yet",
+    ):
+        note(f"commands that write refuse {text}: {'x' * 30}")
+    said = capfd.readouterr().err
+    assert "seqdev db upgrade" in said
+    assert [line for line in said.splitlines() if len(line) > 60] == []
+
+
+def test_every_command_is_known_as_one() -> None:
+    assert set(NAMES.split("|")) == set(COMMANDS)
+
+
+@dataclass(frozen=True)
+class Person:
+    phone: Phone
+    devices: str
+    messages: int
+    last_at: Aged
+    state: Verdict
+
+
+def test_of_an_instant_the_time_is_enough_where_texts_would_take_many_lines() -> None:
+    now = datetime(2026, 11, 28, 14, tzinfo=UTC)
+    devices = "KL Sales 060 9717530f, KL Support 036 fe8e9c87"
+    row = Person(Phone("60123456789"), devices, 1, now - timedelta(minutes=32), "open")
+    writer = Writer(Format.TABLE, clock=Clock(UTC, lambda: now))
+    shown = plain(on_screen(80, lambda: writer.write(Table("rows", Person, [row]))))
+    assert "13:28, 32 min ago" in shown
+    assert "Nov 28" not in shown
+    assert "KL Sales 060 9717530f," in shown
+
+
+def test_a_list_in_a_sentence_stays_indented() -> None:
+    shown = plain(on_screen(40, lambda: Writer(Format.TABLE).write(Said(["  12: " + "word " * 12]))))
+    assert [len(line) - len(line.lstrip()) for line in shown.splitlines()] == [2, 4]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_topic_is_laid_out_in_no_colour_and_its_screens_are_cut_and_that_said(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGER", "cat")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for topic in TOPICS:
+        shown = on_screen(width, lambda: main(["help", topic]))  # noqa: B023 (called at once)
+        codes = {code for codes in re.findall(r"\x1b\[([\d;]*)m", shown) for code in codes.split(";")}
+        assert codes <= {"0", "1", "2", "3", "4"}, (topic, codes)
+        lines = plain(shown).splitlines()
+        assert [line for line in lines if cell_len(line) > width] == [], topic
+        if any(line.rstrip().endswith("…") for line in lines):
+            assert "… stands for what is cut: widen the terminal." in plain(shown), topic
+
+
+def test_a_command_of_a_topic_can_be_copied_from_a_narrow_terminal() -> None:
+    page = "```sh\n$ seqdev rules set max_per_hour 40 --device alice-1    # for one device\n```\n"
+    shown = fitted(page, 30)
+    assert shown.splitlines() == [
+        "```",
+        *("# for one device", "$ seqdev rules set \\", "  max_per_hour 40 --device \\", "  alice-1"),
+        "```",
+    ]
+
+
+@pytest.mark.parametrize("words", [["repair", "assigned"], ["repair", "failed"], ["tick"], []])
+def test_help_breaks_no_word_at_its_hyphens_and_no_option_is_wider(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, seqdev: Cli
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = seqdev(*words, "--help").out
+    assert "--" in shown
+    assert [line for line in shown.splitlines() if len(line) > 60 or re.search(r"\w-$", line)] == []
+
+
+def test_the_clock_of_long_work_is_in_no_colour_that_white_swallows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    def work() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stderr", sys.stdout)
+            with progress("leads") as done:
+                done(1)
+
+    shown = on_screen(80, work)
+    assert "leads" in shown
+    assert not set(re.findall(r"\x1b\[([\d;]*)m", shown)) & {"33", "36", "93", "96"}
+
+
+def test_the_journal_shows_instants_as_all_else_does_and_a_stop_says_so_once(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    host.simple_sequence(user, steps=2)
+    host.lead(user, host.device(user, "A"), "60120000001", "WARM")
+    assert seqdev("enroll", "--yes").code == 0
+    assert seqdev("block", "add", "60129999999", "--why", "asked", "--yes").code == 0
+    shown = seqdev("--zone", "Asia/Kolkata", "repair", "show", "last").out
+    assert re.search(r"since +\d{4}-\d\d-\d\d \d\d:\d\d UTC\+5:30", shown), shown
+    assert seqdev("contacts", "stop", "60120000001", "--why", "asked", "--yes").code == 0
+    assert "  stopped: asked  " in seqdev("explain", "60120000001").out
+
+
+def test_a_comparison_of_nothing_says_so(host: Host, seqdev: Cli) -> None:
+    assert seqdev("tick", "--compare").err.endswith("nothing is due\n")
+
+
+def test_a_finding_is_as_bad_as_it_says_beside_it(trouble: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    shown = on_screen(120, lambda: main(["audit", "contacts"]))
+    found = shown[shown.index("\x1b[1mfound\x1b[0m\n") :]
+    assert re.search(r"\x1b\[1;31mno_device\x1b\[0m +\x1b\[1;31mcritical", found), found
+    assert re.search(r"\x1b\[1;35mseveral_active\x1b\[0m +\x1b\[1;35mwarning", found), found

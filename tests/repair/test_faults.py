@@ -196,5 +196,5 @@ def test_who_is_refused_by_the_database_stays_and_the_others_are_repaired(host: 
     with only(host, {}):
         ran = seqdev("repair", "missing", "--yes")
     assert ran.code == 3
-    assert "1 rows are as they were, since the database refuses to change them: " in ran.err
+    assert "1 row is unchanged, since the database refuses it: " in ran.err
     assert refused not in ran.err

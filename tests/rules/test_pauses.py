@@ -80,7 +80,7 @@ def test_who_is_due_there_waits_as_paused_and_goes_when_it_is_resumed(
     assert (ran.code, ran.out) == (0, "")
     assert f"seqdev: paused: {scope} " in ran.err
     assert "until resumed: number got a warning" in ran.err
-    assert f"{len(held)} contacts are due, and wait; to go on: seqdev resume --{scope} " in ran.err
+    assert f"{len(held)} contacts due, and waiting; to go on: seqdev resume --{scope} " in ran.err
     planned = tick(seqdev, "--dry-run", "--policy", policy)
     done = tick(seqdev, "--policy", policy)
     assert scene.sent() == set(scene.people) - held

@@ -137,6 +137,14 @@ def test_every_line_of_it_fits_the_terminal(host: Host, tmp_path: Path, columns:
     signs = 30 if columns == 60 else 60
     (strip,) = (line.strip() for line in shown.splitlines() if line.strip().startswith("ticks"))
     assert strip.split() == [*(["ticks,", "2", "min"] if signs == 30 else ["ticks"]), "." * signs, "now"]
+    beyond = re.search(r"no room for ([\w, ]+): the right arrow goes there", " ".join(shown.split()))
+    (heads,) = (line for line in shown.splitlines() if "due *" in line)
+    for title in ("state", "overdue", "in flight", "hour", "day", "drained", "status"):
+        assert title in (beyond[1].split(", ") if beyond else []) or f" {title} " in f"{heads} ", (
+            title,
+            shown,
+        )
+    assert columns > 80 or beyond, "numbers are not cut unsaid"
     assert "device_gone" in shown, "what decides stands there, however long a name is"
     assert re.search(r" A name much[ \w,]*… ", shown), "and a name that is cut says so"
     assert "critical" in shown
