@@ -3,12 +3,13 @@
 -- Rows of several shards cannot be locked and passed over. So who is due is found first, and then that very row is
 -- updated, if it still is as it was found: one that somebody else has changed meanwhile is left to the next batch, and one
 -- that is locked is waited for. What was updated, and nothing else, gets its message and its next step, in one
--- transaction: what changes rows runs in the order in which it stands here. The ids of the message and of the next step's row are functions of the row's id: what a failover loses comes back with the same.
+-- transaction: what changes rows runs in the order in which it stands here. The ids of the message and of the next
+-- step's row are functions of the row's id: what a failover loses comes back with the same.
 --
 -- Of the devices' own contacts no row travels: of each device only the last that it claims is known here, and each shard
--- queues the messages of its rows up to that one, then completes these rows, then makes their next steps. If somebody
--- else has taken one of them between the first and the second, its message is one too many, which counts as swallowed:
--- all is undone, and tried for the same contacts by their ids. "listed" are those who go by their ids: given ones, those
+-- queues the messages of its rows up to that one, then completes these rows, then makes their next steps. If these are
+-- not as many as they were to be, since somebody else has taken one, or has made one due, meanwhile, that counts as
+-- swallowed: all is undone, and tried for the same contacts by their ids. "listed" are those who go by their ids: given ones, those
 -- with a claim that another processor left behind, and all where the rule spread gives each an instant of its own.
 --
 -- An UPDATE here compares only values of the same type: whatever depends on a setting, Citus refuses there. Distributed
@@ -271,12 +272,14 @@ picked as materialized (
         p.next_trigger_time,
         p.place,
         p.is_listed,
-        p.latest
+        p.latest,
+        p.contacts
     from (
         select
             within.*,
             max(within.place) filter (where not within.is_listed) over (partition by within.device_id) as last_place,
-            max(within.next_trigger_time) filter (where not within.is_listed) over (partition by within.device_id) as latest
+            max(within.next_trigger_time) filter (where not within.is_listed) over (partition by within.device_id) as latest,
+            count(*) filter (where not within.is_listed) over (partition by within.device_id) as contacts
         from (
             select placed.*
             from (
@@ -342,7 +345,8 @@ cut as materialized (
         picked.turn,
         picked.next_trigger_time,
         picked.id as contact_id,
-        picked.latest
+        picked.latest,
+        picked.contacts
     from picked
     inner join device on picked.device_id = device.id
     where not picked.is_listed
@@ -587,6 +591,7 @@ completed as (
                 end as next_is,
                 coalesce(c.entered_before < jsonb_array_length(c.step -> 'enters'), false) as open,
                 c.is_sent,
+                c.is_listed,
                 c.is_made
             from (
                 select
@@ -602,6 +607,7 @@ completed as (
                     c.device_id,
                     c.scheduled_at,
                     c.is_sent,
+                    true as is_listed,
                     false as is_made,
                     by_step.step -> c.sequence_stepid::text as step,
                     case
@@ -631,6 +637,7 @@ completed as (
                     null::timestamptz,
                     -- What a failover has lost the row of, and not the message.
                     m.created_at <> instant.now,
+                    false as is_listed,
                     m.created_at = instant.now,
                     by_step.step -> sc.sequence_stepid::text,
                     case
@@ -649,7 +656,12 @@ completed as (
                 cross join by_step
                 cross join instant
                 where
-                    sc.next_trigger_time <= device.latest
+                    -- As its message has it: somebody else may have changed the row since.
+                    (
+                        m.created_at <> instant.now
+                        or (m.device_id = device.id and m.sequence_id = sc.sequence_id and m.sequence_stepid = sc.sequence_stepid)
+                    )
+                    and sc.next_trigger_time <= device.latest
                     and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
                     <= (device.turn, device.next_trigger_time, device.contact_id)
                     and sc.processing_started_at is null
@@ -702,12 +714,15 @@ completed as (
         -- As it was found: what another session has done meanwhile counts.
         and sc.status = 'active'
         and sc.next_trigger_time = d.next_trigger_time
+        and sc.sequence_stepid = d.sequence_stepid
         and sc.assigned_device_id is not distinct from d.assigned
         and sc.processing_device_id is not distinct from d.processing_device_id
         and sc.processing_started_at is not distinct from d.processing_started_at
     returning
         d.next_is,
+        d.is_listed,
         d.is_made,
+        d.device_id,
         d.told,
         d.scheduled_at,
         case when d.next_is = 'waits' then d.there_due end as there_due
@@ -940,6 +955,27 @@ wanted as materialized (
         count(*) filter (where d.next_is = 'waits') as activated,
         count(*) filter (where d.is_made) as made
     from completed as d
+),
+
+-- Of each device as many as it was to claim, each with its message: else another session has come between.
+apart as materialized (
+    select coalesce(sum(abs(coalesce(of_device.contacts, 0) - (c.one ->> 'contacts')::bigint)), 0) as contacts
+    from claim
+    cross join jsonb_array_elements(claim.told -> 'cut') as c (one)
+    left join (
+        select
+            d.device_id,
+            count(*) as contacts
+        from completed as d
+        where not d.is_listed
+        group by d.device_id
+    ) as of_device on (c.one ->> 'id')::uuid = of_device.device_id
+),
+
+messages as materialized (
+    select coalesce(sum(q.contacts::bigint), 0) as queued
+    from claim
+    cross join jsonb_each_text(claim.told -> 'queued') as q (device_id, contacts)
 )
 
 select
@@ -948,17 +984,20 @@ select
         jsonb_build_object(
             'done', coalesce((select jsonb_object_agg(done.device_id, to_jsonb(done)) from done), '{}'),
             'queued', coalesce((select jsonb_object_agg(sent.device_id, sent.queued) from sent), '{}'),
-            -- Less what the next statement makes.
+            -- For the next statement to make.
+            'next_steps', wanted.next_steps - (select count(*) from listed_next_step),
             'swallowed',
-            wanted.next_steps - (select count(*) from listed_next_step)
-            + wanted.activated - (select count(*) from activated)
-            + (select count(*) from short) - sent_before.contacts
-            - wanted.made
+            abs(wanted.activated - (select count(*) from activated))
+            + abs((select count(*) from short) - sent_before.contacts)
+            + abs(messages.queued - wanted.made)
+            + apart.contacts
         )::text,
         true
     ) is not null as is_kept
 from wanted
-cross join sent_before;
+cross join sent_before
+cross join messages
+cross join apart;
 
 with claim as materialized (
     select current_setting('seqdev.claim')::jsonb as told
@@ -1050,12 +1089,8 @@ select
     coalesce(done.ended, 0) as ended,
     coalesce(done.chained, 0) as chained,
     (
-        (earlier.told ->> 'swallowed')::bigint - (select count(*) from next_step)
-        + (
-            select coalesce(sum(q.contacts::bigint), 0)
-            from claim as told_before
-            cross join jsonb_each_text(told_before.told -> 'queued') as q (device_id, contacts)
-        )
+        (earlier.told ->> 'swallowed')::bigint
+        + abs((earlier.told ->> 'next_steps')::bigint - (select count(*) from next_step))
     )::integer as swallowed
 from device
 cross join claim
