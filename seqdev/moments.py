@@ -1,6 +1,7 @@
 """Moments in the past as people type them: how long ago, a day, a time of the day, an instant."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
@@ -15,6 +16,9 @@ _CLOCK = r"(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)"
 _OF_DAY = re.compile(rf"(?:(?P<day>today|yesterday)\s+)?{_CLOCK}|(?P<alone>today|yesterday)")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ t][0-9:.]+\s*(?:z|[+-][0-9:]+)?)?")
 _SECOND = timedelta(seconds=1)
+_YEARS = range(1000, 9000)
+_FIRST = datetime(2009, 1, 1, tzinfo=UTC)
+"""Before WhatsApp: nothing tells how anything stood then, and what there is now is not about it."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,15 @@ class Moment:
 
         Where the clock of that zone shows the moment twice, it is the first time, and as the ``end`` of a
         window the second: the window has all of it. Where the clock leaves it out, it is when it does.
-        Raises UsageError for what lies before the year 1, or after 9999.
+        Raises UsageError for what lies before the year 1000, or after 8999: nobody's clock can show the ends.
         """
-        try:
-            return self._at(now.astimezone(UTC), zone, end=end).astimezone(UTC)
-        except OverflowError:
-            raise UsageError(f"{self.text} is further away than dates go", "give another") from None
+        found = None
+        # Where the zone is the machine's, what lies in no year is a ValueError.
+        with suppress(OverflowError, ValueError):
+            found = self._at(now.astimezone(UTC), zone, end=end).astimezone(UTC)
+        if found is None or found.year not in _YEARS:
+            raise UsageError(f"{self.text} is further away than dates go", "give another")
+        return found
 
     def gone_by(self, now: datetime, zone: tzinfo | None) -> datetime:
         """The same, of the past. Raises UsageError for an instant that is still to come."""
@@ -55,6 +62,10 @@ class Moment:
             raise UsageError(
                 f"--at {self} is still to come",
                 "give an instant of the past; what is to come: seqdev forecast",
+            )
+        if found < _FIRST:
+            raise UsageError(
+                f"--at {self} is before anything was sent", f"give an instant after {_FIRST:%Y-%m-%d}"
             )
         return found
 

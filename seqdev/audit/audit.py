@@ -86,6 +86,11 @@ class Kind:
     repair: Prose
     """What to do about it."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing has to be done about it."""
+        return self.severity == SEVERITIES[3] and self.repair.startswith("nothing:")
+
 
 @dataclass(frozen=True)
 class Result(Generic[Row]):
@@ -118,6 +123,12 @@ class Result(Generic[Row]):
         """Of these, those that somebody has to do something about."""
         return sum(kind.found for kind in self.kinds if kind.severity != SEVERITIES[3])
 
+    @property
+    def over(self) -> int:
+        """Of these, those about which nothing has to be done: none while it still happens."""
+        still_happens = self.summary is not None and self.summary.still_happens
+        return 0 if still_happens else sum(kind.found for kind in self.kinds if kind.is_over)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -129,6 +140,8 @@ class Line:
     """The worst it found: critical, warning, note; or ok."""
     found: int
     """Findings in all."""
+    over: int
+    """Of these, those about which nothing has to be done: repaired, say, and it does not happen any more."""
     window: str
     """How far it looks back; now: at things as they stand."""
     kinds: dict[str, int] = field(default_factory=dict)
@@ -341,6 +354,7 @@ def line_of(result: Result[Any]) -> Line:
         result.name,
         severity,
         result.found,
+        result.over,
         result.window,
         {kind.finding: kind.found for kind in result.kinds},
     )

@@ -65,6 +65,12 @@ def ages(health: Health) -> tuple[int, int | None]:
     return _seconds(health.oldest_age) or 0, _seconds(health.tick_age)
 
 
+def tick_state(health: Health, limits: Thresholds) -> int:
+    """The exit code that the age of the last tick deserves: where nobody is enrolled, none need have been."""
+    _, tick = ages(health)
+    return 0 if tick is None and not health.enrolled else limits.tick.state(tick)
+
+
 def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str]:
     """The exit code and the line: state, words, performance data."""
     overdue, tick = ages(health)
@@ -74,7 +80,7 @@ def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str
         ("mismatches", mismatches, limits.mismatches, ""),
         ("tick_age", tick, limits.tick, "s"),
     )
-    state = max(one.state(value) for _, value, one, _ in measured)
+    state = max(tick_state(health, limits), *(one.state(value) for _, value, one, _ in measured[:-1]))
     paused = ""
     if health.paused_at:
         # Somebody wants it so: worth a warning, and by its age, the last tick soon makes it more.

@@ -259,6 +259,7 @@ class Health(Audited):
     on_pause: int
     oldest_due: Aged | None
     oldest_age: timedelta | None
+    enrolled: bool
     last_tick: Aged | None
     tick_age: timedelta | None
     paused_at: Aged | None

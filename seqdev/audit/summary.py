@@ -44,6 +44,8 @@ class Summary:
     repaired: int = 0
     """A repair that is in effect has dealt with these. They are rows of mismatches, writers and collisions;
     of contacts and failed they are no rows any more, and counted from the journal."""
+    settled: int = 0
+    """Of mismatches: the assigned device has written last since, and nothing has to be done."""
     irreparable: int = 0
     """What was sent cannot be taken back, or nothing has to be done."""
     buckets: list[int] = field(default_factory=list)
@@ -54,12 +56,13 @@ class Summary:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to say."""
-        return not (self.open or self.repaired or self.irreparable)
+        return not (self.open or self.repaired or self.settled or self.irreparable)
 
 
 def read(found: Mapping[str, Any]) -> Summary:
     """The summary in the column of that name, which the files below ``sql/audit/`` return."""
-    same = {name: found[name] for name in ("still_happens", "open", "repaired", "irreparable", "buckets")}
+    names = ("still_happens", "open", "repaired", "settled", "irreparable", "buckets")
+    same = {name: found[name] for name in names}
     return Summary(
         window=timedelta(seconds=float(found["seconds"])),
         until=_instant(found["until"]),

@@ -214,7 +214,7 @@ _UNKNOWN = {
     WRITERS.path: [Unknown("whose sessions it could have been", "the server shows who is connected now")],
     COLLISIONS.path: [
         Unknown(
-            "who was only due from another device than the one that had written",
+            "who was due from another device than that which had written, or that of a repair",
             "whether a sequence ran, and from which device a lead was due, the host keeps as they are now",
         )
     ],

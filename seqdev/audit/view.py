@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seqdev.audit.audit import NOW, SEVERITIES, Line, Result
-from seqdev.audit.nagios import Thresholds, ages
+from seqdev.audit.nagios import Thresholds, ages, tick_state
 from seqdev.audit.rows import DEVICES, Health
 from seqdev.audit.summary import Summary, Worst
 from seqdev.output import words
@@ -38,16 +38,22 @@ class Graded(Health):
     due_state: Verdict
     """Of the oldest due: ok, warning or critical, as `--overdue` says."""
     tick_state: Verdict
-    """Of the last tick: ok, warning or critical, as `--tick` says; critical where there never was one."""
+    """Of the last tick: ok, warning or critical, as `--tick` says; critical where there never was one, and
+    somebody is enrolled."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether neither is too late."""
+        return self.due_state == self.tick_state == _GRADES[0]
 
 
 def graded(health: Health, limits: Thresholds) -> Graded:
     """``health``, its two ages judged by the thresholds that monitoring has, too."""
-    due, tick = ages(health)
+    due, _ = ages(health)
     return Graded(
         **asdict(health),
         due_state=_GRADES[limits.overdue.state(due)],
-        tick_state=_GRADES[limits.tick.state(tick)],
+        tick_state=_GRADES[tick_state(health, limits)],
     )
 
 
@@ -75,9 +81,9 @@ def next_command(lines: Sequence[Line], health: Graded, options: Mapping[str, st
 
     ``options``: those that narrow what was looked at, to be typed again with an audit that takes them.
     """
-    if health.tick_state == "critical" and health.backlog and not health.paused_at:
+    found = [line for line in lines if line.found > line.over]
+    if health.tick_state == "critical" and not health.paused_at and (health.backlog or not found):
         return "seqdev runs --command tick" if health.last_tick else "seqdev tick --dry-run"
-    found = [line for line in lines if line.found]
     if not found:
         return ""
     worst = found[0]
@@ -103,6 +109,7 @@ def _lines(name: str, found: Summary, clock: Clock, unicode: bool) -> Iterator[S
     yield [
         Toned(f"{words.number(found.open)} open", Tone.CRITICAL if found.open else Tone.OK),
         f", {words.number(found.repaired)} repaired, ",
+        f"{words.number(found.settled)} settled, " if found.settled else "",
         f"{words.number(found.irreparable)} that nothing can repair",
     ]
     if found.last_at:

@@ -351,7 +351,7 @@ def all_(
 ) -> int:
     """Every audit in a line each, the worst first.
 
-    Also how far behind the service is.
+    Also how far behind the service is: exit code 3 says too that the oldest due or the last tick is too late.
 
     With --at: those of which something is known then, how the last tick had ended, and what cannot be known.
 
@@ -380,10 +380,10 @@ def all_(
     if for_people(output):
         state_of_things = replace(brief("health", Graded, [graded]), single=True)
     app.writer(output).write(Table("audits", Line, lines), state_of_things)
-    found = sum(line.found for line in lines)
-    note(f"{found:,} found")
+    found, over = (sum(line.found for line in lines), sum(line.over for line in lines))
+    _say(found, over)
     if health.last_tick is None:
-        note("no tick has ever come to a good end here")
+        note(f"no tick has ever come to a good end here{'' if health.enrolled else ': nobody is enrolled'}")
     if health.paused_at:
         note(f"paused by {health.paused_by}: {health.paused_why}; to go on: seqdev resume")
     for part in database.retry(pauses.listed, read_only=True):
@@ -392,7 +392,7 @@ def all_(
     options = {option: f" {option} {shlex.quote(str(text))}" for option, text in given if text is not None}
     if command := view.next_command(lines, graded, options):
         note(f"next: {command}")
-    return Exit.FINDINGS if found else Exit.DONE
+    return Exit.DONE if found == over and graded.is_ok else Exit.FINDINGS
 
 
 def _all_then(app: App, criteria: Criteria, output: Format) -> int:
@@ -402,9 +402,9 @@ def _all_then(app: App, criteria: Criteria, output: Format) -> int:
         Table("standing", Standing, [standing], single=True),
         Table("cannot_be_known", Unknown, unknown),
     )
-    found = sum(line.found for line in lines)
-    note(f"{found:,} found")
-    return Exit.FINDINGS if found else Exit.DONE
+    found, over = (sum(line.found for line in lines), sum(line.over for line in lines))
+    _say(found, over)
+    return Exit.FINDINGS if found > over else Exit.DONE
 
 
 @app.command()
@@ -429,7 +429,7 @@ def run(
     shown = _Shown(output, limit, show_all)
     found = audit_run.run(app.reading("audit run"), file, given, shown.rows)
     app.writer(output).write(Table("rows", found.row, found.rows))
-    _say(found.total, len(found.rows), found.total)
+    _say(found.total, 0, len(found.rows), found.total)
     return Exit.FINDINGS if found.total else Exit.DONE
 
 
@@ -463,9 +463,9 @@ def _audit(ctx: typer.Context, query: Query[Any], criteria: Criteria, shown: _Sh
     elif result.summary and shown.output is Format.JSON:
         tables.append(Table("summary", Summary, [result.summary], single=True))
     app.writer(shown.output).write(*tables)
-    _say(result.found, len(result.rows), result.total)
+    _say(result.found, result.over, len(result.rows), result.total)
     advise(shown.output, _following(result, criteria))
-    return Exit.FINDINGS if result.found else Exit.DONE
+    return Exit.FINDINGS if result.found > result.over else Exit.DONE
 
 
 def _ends_at(app: App, criteria: Criteria) -> Criteria:
@@ -510,7 +510,9 @@ def _sessions(app: App, found: int, output: Format) -> list[Table | Said]:
     return [Table("sessions", Session, sessions)]
 
 
-def _say(found: int, listed: int, total: int) -> None:
-    """The account on stderr: what was found, of what, and what is not listed."""
-    text = f"{found:,} found" + (f" among {total:,} rows" if total != found else "")
+def _say(found: int, over: int, listed: int = 0, total: int = 0) -> None:
+    """The account on stderr: what was found, of what, what of it is over, and what is not listed."""
+    text = f"{found:,} found" + (f" among {total:,} rows" if total and total != found else "")
+    if over:
+        text += f", of which {over:,} {'is' if over == 1 else 'are'} over: nothing has to be done"
     note(text + (f", {listed:,} shown: --limit, or --all" if listed < total else ""))

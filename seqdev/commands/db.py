@@ -134,14 +134,23 @@ def check(
         note(line)
     in_order = sum(finding.status == "ok" for finding in found)
     note(f"{len(found)} checks, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
+    if words := schema.not_the_hosts(database):
+        note(words.what)
+        note(words.help)
+        return Exit.SCHEMA
     if any(finding.blocks for finding in found):
-        note(
-            f"commands that write will refuse: {AT_THE_PRIMARY}"
-            if schema.only_standby(found)
-            else "commands that write will refuse: see the remedies, and run seqdev db upgrade"
-        )
+        note(f"commands that write will refuse: {_instead(found)}")
         return Exit.SCHEMA
     return Exit.DONE if in_order == len(found) else Exit.FINDINGS
+
+
+def _instead(found: list[Finding]) -> str:
+    """What to do where commands that write refuse."""
+    if schema.only_standby(found):
+        return AT_THE_PRIMARY
+    if schema.beyond_help(found):
+        return "what has no remedy is to be put right by hand first; the rest seqdev db upgrade does"
+    return "see the remedies, and run seqdev db upgrade"
 
 
 def _table(output: Format, name: str, found: list[Finding]) -> Table:

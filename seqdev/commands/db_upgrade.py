@@ -12,7 +12,7 @@ import typer
 from seqdev.commands.asking import Question, confirm
 from seqdev.commands.following import advise
 from seqdev.commands.options import App, FormatOption, WhyOption, YesOption, journaled
-from seqdev.errors import Exit, ReaderGoneError, UsageError
+from seqdev.errors import Exit, ReaderGoneError, SchemaError, UsageError
 from seqdev.output import words
 from seqdev.output.columns import Prose, Verdict
 from seqdev.output.progress import progress
@@ -96,6 +96,8 @@ def upgrade(
     plan = schema.pending(found)
     if schema.beyond_help(found):
         note("nothing was changed")
+        if words := schema.not_the_hosts(database):
+            raise SchemaError(words.what, words.help)
         rest = schema.but_duplicates(found)
         if schema.pending(rest) and not schema.beyond_help(rest):
             note("before leads merge, all but the key: seqdev db upgrade --leave-duplicates")

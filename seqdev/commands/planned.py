@@ -144,8 +144,11 @@ def _verify(command: str, typed: Sequence[str]) -> str:
     """What shows whether a repair has put right what it is for; empty: no audit does by itself."""
     audit = _VERIFIED.get(command, "").split()
     if command == "repair assigned":
-        pairs = pairwise(typed)
-        audit += [word for name, value in pairs if name in _NARROW for word in (name, value)]
+        for word, value in pairwise([*typed, ""]):
+            if word in _NARROW:
+                audit += [word, value]
+            elif word.partition("=")[0] in _NARROW:
+                audit.append(word)
     return shlex.join(audit)
 
 

@@ -23,6 +23,7 @@ from seqdev.journal.past import (
     instant,
 )
 from seqdev.moments import Window
+from seqdev.output.columns import called
 from seqdev.output.text import Phone
 from seqdev.phone import digits, national, unwrapped
 from seqdev.postgres import lookup
@@ -204,4 +205,4 @@ def _unknown(
 
 
 def _place(step: PastStep) -> str:
-    return f"{step.sequence_name or 'sequence gone'} day {'?' if step.day is None else step.day}"
+    return f"{called(step.sequence_name, 'sequence gone')} day {'?' if step.day is None else step.day}"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from seqdev.explain.then_rows import Past, PastGate, PastStep
 from seqdev.journal.past import PastRule
-from seqdev.output.columns import Answer, Named, Prose, Verdict
+from seqdev.output.columns import Answer, Named, Prose, Verdict, called
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.tones import Tone, Toned
 from seqdev.output.words import Clock, ago, are, counted
@@ -224,4 +224,4 @@ def _whose(scope: str, name: str | None, one: UUID | None) -> str:
 
 
 def _place(step: PastStep) -> str:
-    return f"{step.sequence_name or 'sequence gone'} day {'?' if step.day is None else step.day}"
+    return f"{called(step.sequence_name, 'sequence gone')} day {'?' if step.day is None else step.day}"

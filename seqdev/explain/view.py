@@ -10,7 +10,7 @@ from uuid import UUID
 
 from seqdev.explain.advice import ENROL, OPENS, UNBLOCK
 from seqdev.explain.rows import Blocked, Enrolment, Explanation, Near, PolicyOutcome, Step, Story, Waiting
-from seqdev.output.columns import Aged, Answer, Named, Prose, Verdict
+from seqdev.output.columns import Aged, Answer, Named, Prose, Verdict, called
 from seqdev.output.render import Table, Writer, note
 from seqdev.output.text import Phone, mask
 from seqdev.output.tones import Tone, Toned
@@ -307,7 +307,7 @@ def _answers(story: Story, clock: Clock) -> Iterator[_Answer]:
                 if never
                 else ended or "its end is reached"
             )
-            name = enrolment.sequence_name or "sequence gone"
+            name = called(enrolment.sequence_name, "sequence gone")
             yield _Answer(f"{name}: nothing waits, {why}", "seqdev audit contacts" if never else "nothing")
     for call in story.triggers:
         if call.verdict in ENROL:
@@ -336,14 +336,14 @@ def _steps(enrolment: Enrolment, clock: Clock) -> Iterator[_Step]:
                 message += f": {step.message_error}"
             message += f": {_begun(step.preview)}" if step.preview else ""
         whose = "lead's " if step.device_from == "lead" else ""
-        device = Named(whose + (step.device_name or "(gone)"), step.device_id) if step.device_id else None
+        device = Named(whose + called(step.device_name), step.device_id) if step.device_id else None
         status = f"{step.status}: {step.last_error}" if step.last_error else step.status
         if (step.last_error or "").startswith(f"{step.status}:"):
             status = step.last_error or ""
         yield _Step(_place(step.sequence_name, step.day), status, message, step.due_at, device)
     further = len(enrolment.steps) - len(reached)
     if further:
-        name = enrolment.sequence_name or "sequence gone"
+        name = called(enrolment.sequence_name, "sequence gone")
         yield _Step(f"{name}, {further} more", "not_reached", "", None, None)
 
 
@@ -364,7 +364,7 @@ def _names(story: Story) -> str:
 
 
 def _place(sequence: str | None, day: int | None) -> str:
-    return f"{sequence or 'sequence gone'} day {'?' if day is None else day}"
+    return f"{called(sequence, 'sequence gone')} day {'?' if day is None else day}"
 
 
 def _device(device: UUID | None, name: str | None) -> str:

@@ -47,6 +47,16 @@ Code = Annotated[int, Mark.NAME]
 """A number that counts nothing, such as a process id: shown without thousands."""
 
 
+def called(name: str | None, gone: str = "(gone)") -> str:
+    """What to call something by its ``name``: None: it is there no longer; empty: nobody has given it one.
+
+    Statements make NULL of the one and '' of the other: ``coalesce(d.device_name, left(d.id::text, 0))``.
+    """
+    if name is None:
+        return gone
+    return name if name.strip() else "(no name)"
+
+
 @dataclass(frozen=True)
 class Named:
     """A device, a sequence, a user: by its name and the beginning of its id, or by the name alone."""
@@ -57,9 +67,7 @@ class Named:
     @property
     def called(self) -> str:
         """Its name, or why there is none: it is there no longer, or nobody has given it one."""
-        if self.name is None:
-            return "(gone)"
-        return self.name if self.name.strip() else "(no name)"
+        return called(self.name)
 
     def __str__(self) -> str:
         """In a sentence: by name, and by as much of its id as commands take."""

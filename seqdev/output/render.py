@@ -213,10 +213,16 @@ def note(text: str) -> None:
     """
     line = f"seqdev: {visible(text)}"
     if sys.stderr.isatty():
-        width = width_of(sys.stderr)
-        line = held(line, max(width - 2, 0))
+        # A command never ends in the middle: the terminal goes on with it, and it is copied as it is.
+        line = held(line, len(line))
         line = let_go(
-            fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+            fill(
+                line,
+                width_of(sys.stderr),
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         )
     print(line, file=sys.stderr, flush=True)
 

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from seqdev import signals
-from seqdev.postgres import citus, conninfo, replica, rules, stand_ins, zone
+from seqdev.postgres import citus, conninfo, replica, rules, stand_ins, strange, zone
 from seqdev.postgres.errors import CONFLICT, driver_errors, is_lost, translate
 from seqdev.postgres.queries import Query
 from seqdev.postgres.replica import CANCELLED, Replica, is_conflict
@@ -160,8 +160,11 @@ class Database:
         schema = self.settings.schema
         found = self.retry(lambda tx: tx.rows(stand_ins.STAND_INS, schema=schema), read_only=True)
         self._stand_ins = {one.table_name: one.stand_in for one in found}
-        if found:
-            self._say(stand_ins.said(found))
+        if not found:
+            return
+        # What is no database of the host's lacks it all, and an upgrade is the last thing that it needs.
+        words = self.retry(lambda tx: strange.look(tx, schema), read_only=True)
+        self._say(f"{words.what}; {words.help}" if words else stand_ins.said(found))
 
     def autocommit(self, text: str) -> None:
         """Run one statement outside any transaction, as CREATE INDEX CONCURRENTLY demands."""

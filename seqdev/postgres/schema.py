@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from seqdev.errors import PermissionRefused, SchemaError, SeqdevError
-from seqdev.postgres import citus, indexes, places, replica, zone
+from seqdev.postgres import citus, indexes, places, replica, strange, zone
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Checked, Finding
 from seqdev.postgres.places import By
@@ -104,12 +104,12 @@ def _look(transaction: Transaction, query: Query[Finding]) -> list[Finding]:
 
 def require(database: Database) -> None:
     """Raise SchemaError, naming the command that helps, unless seqdev can write here."""
-    _refuse(_blocking(database))
+    _refuse(database, _blocking(database))
 
 
 def require_but_duplicates(database: Database) -> None:
     """``require`` for what takes duplicate leads away: the key of the leads may be missing."""
-    _refuse(but_duplicates(_blocking(database)), rest=True)
+    _refuse(database, but_duplicates(_blocking(database)), rest=True)
 
 
 def but_duplicates(findings: list[Finding]) -> list[Finding]:
@@ -129,12 +129,21 @@ def _blocking(database: Database) -> list[Finding]:
     return [finding for finding in found if finding.blocks]
 
 
-def _refuse(blocking: list[Finding], rest: bool = False) -> None:
+def not_the_hosts(database: Database) -> strange.Words | None:
+    """Why ``database`` does not look like the host's, and what to do; None where it does."""
+    return database.retry(
+        lambda tx: strange.look(tx, database.settings.schema), read_only=True, statement_timeout=CHECK_TIMEOUT
+    )
+
+
+def _refuse(database: Database, blocking: list[Finding], rest: bool = False) -> None:
     """Raise SchemaError where anything is ``blocking``. ``rest``: the key of the leads may come later."""
     if not blocking:
         return
     if any(one.item == _WRITABLE for one in blocking):
         raise replica.refusal()
+    if words := not_the_hosts(database):
+        raise SchemaError(words.what, words.help)
     first = blocking[0]
     if isinstance(first, citus.Spread) and not first.remedy:
         raise SchemaError(
@@ -164,11 +173,6 @@ def require_trusted(database: Database) -> None:
 
 
 def _help(blocking: Sequence[Finding]) -> str:
-    host_tables = [
-        f for f in blocking if f.status == "missing" and f.remedy is None and "unique" not in f.item
-    ]
-    if len(host_tables) >= len(INIT):
-        return "no tables of the host here: seqdev db init makes them, or name another database or --schema"
     if all(finding.remedy for finding in blocking):
         return f"see the plan and bring it up to date: {_UPGRADE}"
     return "see what is missing: seqdev db check"
@@ -272,9 +276,11 @@ def init(database: Database) -> None:
     there = sorted({item.split(".")[0] for item in items if "." in item})
     wrong = [finding for finding in found if finding.status == "wrong"]
     if there:
+        words = not_the_hosts(database)
         raise SchemaError(
-            f"not an empty database: it has {', '.join(there[:3])}",
-            "to work on it as it is: seqdev db upgrade",
+            f"not an empty database: it has {', '.join(there[:3])}"
+            + (f"; {words.what.split(':')[0]}: {database.name}" if words else ""),
+            words.help if words else "to work on it as it is: seqdev db upgrade",
         )
     if wrong:
         raise SchemaError(f"{wrong[0].item} is wrong: {wrong[0].why}", "see: seqdev db check")

@@ -13,7 +13,7 @@ from uuid import UUID
 from seqdev.audit.rows import FailedMessages, Mismatch
 from seqdev.output.text import Phone
 
-_OPEN, _REPAIRED = "open", "repaired"
+_OPEN, _REPAIRED, _SETTLED = "open", "repaired", "settled"
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Mismatches:
     """Messages from another device than the one assigned, in all."""
 
     open: int
-    """Those that no repair has dealt with: open or irreparable, as `seqdev audit mismatches` has it."""
+    """Those that are not over: open or irreparable, as `seqdev audit mismatches` has it."""
     to_do: int
     """Of these, those that somebody has to do something about."""
     repaired: int
-    """Those that a repair has dealt with."""
+    """Those that a repair has dealt with, or that are settled: the assigned device has written last since."""
     first_at: datetime | None
     """When the first of all was made."""
     last_at: datetime | None
@@ -39,9 +39,9 @@ class Cause:
     cause: str
     """Why."""
     open: int
-    """Those that no repair has dealt with: open or irreparable, as `seqdev audit mismatches` has it."""
+    """Those that are not over: open or irreparable, as `seqdev audit mismatches` has it."""
     repaired: int
-    """Those that a repair has dealt with."""
+    """Those that a repair has dealt with, or that are settled: the assigned device has written last since."""
     first_at: datetime | None
     """When the first was made."""
     last_at: datetime | None
@@ -93,9 +93,9 @@ class AffectedSequence:
     sequence_id: UUID
     """The sequence."""
     open: int
-    """Mismatches that no repair has dealt with."""
+    """Mismatches that are not over."""
     repaired: int
-    """Mismatches that a repair has dealt with."""
+    """Mismatches that are repaired or settled."""
     failed: int
     """Messages that were not sent."""
 
@@ -109,7 +109,7 @@ class Person:
     cause: str | None
     """Why."""
     state: str | None
-    """open, repaired, or irreparable: nothing is to come that could be repaired."""
+    """open, repaired, settled, or irreparable: nothing is to come that could be repaired."""
     at: datetime | None
     """When the message was made."""
     sequence: str
@@ -158,7 +158,8 @@ class Affected:
         """Count ``rows``."""
         for row in rows:
             self._repairs |= row.found
-            cause, state = str(row.cause), _REPAIRED if row.state == _REPAIRED else _OPEN
+            cause = str(row.cause)
+            state = _REPAIRED if row.state in (_REPAIRED, _SETTLED) else _OPEN
             self._causes[cause, state] += 1
             self._times[cause].add(row.at)
             if row.at is not None:
@@ -207,8 +208,7 @@ class Affected:
                 self._causes[cause, _REPAIRED],
                 times.first,
                 times.last,
-                # A cause of which all are repaired has no advice of its own.
-                self._repairs.get(cause, self._repairs.get(_REPAIRED, {}))["repair"],
+                self._advice(cause),
             )
             for cause, times in self._times.items()
         ]
@@ -249,6 +249,11 @@ class Affected:
             for sequence, count in self._sequences.items()
         ]
         return sorted(found, key=lambda one: (-one.open - one.failed, -one.repaired, str(one)))
+
+    def _advice(self, cause: str) -> str:
+        # A cause of which all are repaired or settled has no advice of its own.
+        kinds = (self._repairs.get(kind) for kind in (cause, _REPAIRED, _SETTLED))
+        return str(next(kind for kind in kinds if kind)["repair"])
 
     def _name(self, identity: UUID | None, name: str | None) -> None:
         if name is not None:

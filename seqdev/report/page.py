@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from seqdev.output.columns import called
 from seqdev.output.text import visible
 from seqdev.output.words import Clock, ago, duration, number
 from seqdev.report.evidence import Evidence
@@ -28,6 +29,7 @@ def render(evidence: Evidence, clock: Clock) -> Iterator[str]:
     # The style is ours: nothing in it is to be escaped.
     return template.generate(
         e=evidence,
+        called=called,
         left={one.table: one.rows for one in evidence.left_out},
         time=timeline(evidence, clock.full),
         zone=clock.zone_of([evidence.about.since, evidence.about.at]),

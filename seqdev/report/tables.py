@@ -218,7 +218,7 @@ class Place:
     open: int
     """Messages made in it that are mismatches, and open."""
     repaired: int
-    """Messages made in it that are mismatches, and repaired."""
+    """Messages made in it that are mismatches, and repaired or settled."""
     failed: int
     """Messages made in it that were not sent."""
 

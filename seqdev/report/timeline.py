@@ -71,7 +71,7 @@ def timeline(evidence: Evidence, words: _Words) -> Timeline:
         Lane("Paused", _times(paused, "pause") if paused else "never", list(draw.pauses())),
         Lane(
             "Mismatches",
-            f"{open_:,} open, {repaired:,} repaired",
+            f"{open_:,} open, {repaired:,} repaired or settled",
             list(draw.bars(("open", lambda p: p.open), ("repaired", lambda p: p.repaired))),
         ),
         Lane("Failed messages", f"{failed:,}", list(draw.bars(("failed", lambda p: p.failed)))),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from signal import SIGPIPE
 
-from seqdev.audit.nagios import DEFAULTS, Threshold
+from seqdev.audit.nagios import DEFAULTS, Threshold, tick_state
 from seqdev.audit.summary import Summary
 from seqdev.errors import Exit
 from seqdev.output.columns import Named, Verdict
@@ -37,6 +37,10 @@ class Level(StrEnum):
     OK = "ok"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+_LEVELS = (Level.OK, Level.WARNING, Level.CRITICAL)
+"""By the state that a threshold gives."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def service(found: Snapshot) -> Service:
         database=last.database,
         last_tick=health.last_tick,
         tick_age=health.tick_age,
-        tick_level=_level(DEFAULTS.tick, _seconds(health.tick_age)),
+        tick_level=_LEVELS[tick_state(health, DEFAULTS)],
         last_end=_end(found),
         paused_at=health.paused_at,
         paused_by=health.paused_by,
@@ -246,7 +250,7 @@ def _sent(sent: int, failed: int) -> str:
 
 
 def _level(limits: Threshold, value: int | None) -> Level:
-    return (Level.OK, Level.WARNING, Level.CRITICAL)[limits.state(value)]
+    return _LEVELS[limits.state(value)]
 
 
 def _bad(level: str) -> int:

@@ -6,7 +6,7 @@
 -- Finds:
 --   written  the messages of the window came from two devices
 --   due      what is due now would come from another device than what was written, or from two
---   repaired  a repair that is in effect has assigned the rows to come since the last of these messages
+--   repaired  a repair that is in effect has moved the person to one device, and no other has written since or is due
 --
 -- Parameters:
 --   now       timestamptz  the instant of the transaction
@@ -21,7 +21,7 @@
 -- Gates: gates/steps.sql
 -- Row:
 --   finding     text         written, due or repaired
---   state       text         open; repaired: a repair has assigned the rows to come since; or irreparable: none is to come
+--   state       text         open; repaired: a repair has moved them to one device since; or irreparable: no row is to come
 --   phone       text         whom it is about
 --   devices     text         the devices, the last one that wrote first: names
 --   device_ids  text         the same: ids
@@ -148,28 +148,57 @@ row_there as materialized (
     where c.contact_phone in (select p.phone from person as p)
 ),
 
-rows_of as materialized (
+-- Where a repair has moved each row to, if that is in effect: the last change of its device.
+moved as materialized (
     select
         p.user_id,
         p.phone,
-        bool_or(c.is_to_come) as is_to_come,
-        bool_or(last.command ~ '^repair (?!undo)') as is_repaired
+        c.id,
+        c.is_to_come,
+        last.device_id,
+        last.changed_at
     from person as p
     inner join row_there as c on p.user_id = c.user_id and p.phone = c.contact_phone
     left join lateral (
-        -- What is in effect: the last change of its device.
-        select r.command
+        select
+            case when r.command ~ '^repair (?!undo)' then ch.new_value end as device_id,
+            ch.changed_at
         from seqdev.change as ch
         inner join seqdev.run as r on ch.run_id = r.id
         where
             ch.row_id = c.id
             and ch.table_name = 'sequence_contacts'
             and ch.column_name = 'assigned_device_id'
-            and ch.changed_at > p.last_at
         order by ch.id desc
         limit 1
     ) as last on true
-    group by p.user_id, p.phone
+),
+
+-- Which other devices had written before, and none has since, nor is due to.
+rows_of as materialized (
+    select
+        m.user_id,
+        m.phone,
+        bool_or(m.is_to_come) as is_to_come,
+        bool_or(m.is_repaired) as is_repaired,
+        max(m.others_until) filter (where m.is_repaired) as others_until
+    from (
+        select
+            one.user_id,
+            one.phone,
+            one.id,
+            one.is_to_come,
+            one.device_id is not null
+            and bool_and(
+                p.device_id::text = one.device_id
+                or (p.due = 0 and coalesce(p.last_at < one.changed_at, true))
+            ) as is_repaired,
+            max(p.last_at) filter (where p.device_id::text <> one.device_id) as others_until
+        from moved as one
+        inner join pair as p on one.user_id = p.user_id and one.phone = p.phone
+        group by one.user_id, one.phone, one.id, one.is_to_come, one.device_id, one.changed_at
+    ) as m
+    group by m.user_id, m.phone
 ),
 
 finding as materialized (
@@ -181,6 +210,7 @@ finding as materialized (
         p.due,
         p.first_at,
         p.last_at,
+        case when rows_of.is_repaired then rows_of.others_until else p.last_at end as happened_at,
         p.device_id,
         p.sequence_id,
         case
@@ -195,7 +225,8 @@ finding as materialized (
 
 happened as materialized (
     select
-        f.last_at as at,
+        -- What the device of a repair has written since is as it should be.
+        f.happened_at as at,
         f.first_at,
         f.device_id,
         f.sequence_id,
@@ -226,9 +257,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -237,7 +268,7 @@ worst as (
             h.sequence_id,
             count(*) as number
         from happened as h
-        where h.state <> 'repaired'
+        where h.state not in ('repaired', 'settled')
         group by h.device_id, h.sequence_id
         order by number desc, h.device_id, h.sequence_id
         limit 5
@@ -281,6 +312,7 @@ summary as (
             'still_happens', recent.number > 0,
             'open', count(*) filter (where h.state = 'open'),
             'repaired', count(*) filter (where h.state = 'repaired'),
+            'settled', count(*) filter (where h.state = 'settled'),
             'irreparable', count(*) filter (where h.state = 'irreparable'),
             'buckets', (
                 select jsonb_agg(b.number order by b.place)

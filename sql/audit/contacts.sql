@@ -575,9 +575,9 @@ tally as (
 -- The master of worst, bucket and summary: they stand, the same, in every audit that begins with one.
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -586,7 +586,7 @@ worst as (
             h.sequence_id,
             count(*) as number
         from happened as h
-        where h.state <> 'repaired'
+        where h.state not in ('repaired', 'settled')
         group by h.device_id, h.sequence_id
         order by number desc, h.device_id, h.sequence_id
         limit 5
@@ -630,6 +630,7 @@ summary as (
             'still_happens', recent.number > 0,
             'open', count(*) filter (where h.state = 'open'),
             'repaired', count(*) filter (where h.state = 'repaired'),
+            'settled', count(*) filter (where h.state = 'settled'),
             'irreparable', count(*) filter (where h.state = 'irreparable'),
             'buckets', (
                 select jsonb_agg(b.number order by b.place)
@@ -677,7 +678,7 @@ owner as materialized (
 told as materialized (
     select
         listed.*,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id,
         owner.device_id as lead_device_id
     from listed
@@ -695,7 +696,7 @@ select
     f.state,
     f.status::text as status,
     case f.kind when 'quarantined' then f.last_error end::text as reason,
-    d.device_name::text as assigned_device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as assigned_device,
     f.assigned_device_id,
     case when isfinite(f.at) then f.at end as at,
     f.id as contact_id,

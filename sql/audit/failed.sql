@@ -206,9 +206,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -217,7 +217,7 @@ worst as (
             h.sequence_id,
             count(*) as number
         from happened as h
-        where h.state <> 'repaired'
+        where h.state not in ('repaired', 'settled')
         group by h.device_id, h.sequence_id
         order by number desc, h.device_id, h.sequence_id
         limit 5
@@ -261,6 +261,7 @@ summary as (
             'still_happens', recent.number > 0,
             'open', count(*) filter (where h.state = 'open'),
             'repaired', count(*) filter (where h.state = 'repaired'),
+            'settled', count(*) filter (where h.state = 'settled'),
             'irreparable', count(*) filter (where h.state = 'irreparable'),
             'buckets', (
                 select jsonb_agg(b.number order by b.place)
@@ -302,9 +303,9 @@ select
     f.state,
     f.messages,
     f.people,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     f.device_id,
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     f.sequence_id,
     st.day_number as step,
     f.sequence_stepid as step_id,

@@ -9,6 +9,7 @@
 --   on_pause    integer      contacts due now who wait for that reason
 --   oldest_due  timestamptz  since when the first of the backlog is due
 --   oldest_age  interval     the same, as an age
+--   enrolled    boolean      whether anybody is active in a sequence, due or not
 --   last_tick   timestamptz  end of the last tick that came to a good end: not paused, stopped or failed
 --   tick_age    interval     the same, as an age
 --   paused_at   timestamptz  since when commands that write are paused; null: they are not
@@ -84,6 +85,7 @@ select
     due.on_pause,
     due.oldest as oldest_due,
     :'now'::timestamptz - due.oldest as oldest_age,
+    enrolled.is_anybody as enrolled,
     ticked.last as last_tick,
     :'now'::timestamptz - ticked.last as tick_age,
     p.paused_at,
@@ -122,4 +124,13 @@ cross join (
         limit 1000
     ) as late
 ) as ticked
+cross join (
+    select count(*) > 0 as is_anybody
+    from (
+        select true
+        from sequence_contacts as sc
+        where sc.status = 'active'
+        limit 1
+    ) as one
+) as enrolled
 left join seqdev.pause as p on p.resumed_at is null;

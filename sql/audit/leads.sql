@@ -201,7 +201,7 @@ select
     l.phone::text as phone,
     l.name::text as name,
     f.detail,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     l.device_id,
     l.id as lead_id,
     l.user_id,

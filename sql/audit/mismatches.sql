@@ -17,6 +17,9 @@
 -- A mismatch is repaired, and no longer open, once a repair has assigned a row of the person in the sequence since,
 -- and was not undone: the journal has it. Such are counted as repaired, whatever the cause.
 --
+-- It is settled, whatever the cause, once the last message to the person in the sequence came from the assigned device:
+-- of what is to come repair/assigned.sql would change nothing. Who wrote besides seqdev, audit/writers.sql finds.
+--
 -- Master of written and judged, which repair/assigned.sql repeats.
 --
 -- Parameters:
@@ -33,7 +36,7 @@
 -- Row:
 --   verdict             text         MATCH or MISMATCH
 --   cause               text         why; null for a match
---   state               text         open, repaired, or irreparable: nothing is to come that could be; null for a match
+--   state               text         open, repaired, settled, or irreparable: nothing is to come that could be; null for a match
 --   at                  timestamptz  when the message was made
 --   phone               text         whom it went to
 --   sequence            text         name of the sequence
@@ -49,7 +52,7 @@
 --   message_id          uuid         the message
 --   repair              text         what to do about it
 --   total               integer      rows in all, listed or not
---   found               jsonb        open mismatches by cause, and the repaired: number, severity, repair
+--   found               jsonb        open mismatches by cause, the repaired and the settled: number, severity, repair
 --   summary             jsonb        when, where, and what became of it, in the first row: docs/json-fields.md has it
 -- Locks: none
 \if :{?now} \else \set now 'now' \endif
@@ -75,7 +78,8 @@ with kind (kind, severity, repair) as (
         ('lead_reowned', 2, 'seqdev repair assigned'),
         ('fallback_used', 2, 'seqdev repair assigned; or nothing, if the assigned device comes back'),
         ('foreign_writer', 1, 'stop the writer: seqdev audit writers'),
-        ('repaired', 3, 'nothing: the steps to come were assigned since')
+        ('repaired', 3, 'nothing: the steps to come were assigned since'),
+        ('settled', 3, 'nothing: the assigned device has written last since')
 ),
 
 online as materialized (
@@ -100,7 +104,7 @@ written as (
         m.sequence_stepid,
         m.created_at,
         s.id as sequence_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id,
         m.id = md5('seqdev message ' || sc.id)::uuid as is_own
     from broadcast_messages as m
@@ -129,9 +133,19 @@ written as (
         and (nullif(:'sequence', '')::uuid is null or s.id = nullif(:'sequence', '')::uuid)
 ),
 
+placed as (
+    select
+        w.*,
+        first_value(coalesce(w.assigned_device_id = w.device_id, false)) over (
+            partition by w.sequence_id, w.contact_phone
+            order by w.created_at desc, w.message_id
+        ) as is_settled
+    from written as w
+),
+
 looked_at as materialized (
     select w.*
-    from written as w
+    from placed as w
     where
         (nullif(:'until', '')::timestamptz is null or w.created_at < nullif(:'until', '')::timestamptz)
         and (:'matches'::boolean or w.assigned_device_id is distinct from w.device_id)
@@ -187,10 +201,10 @@ owner as materialized (
 judged as materialized (
     select
         w.*,
-        assigned.device_name as assigned_name,
+        coalesce(assigned.device_name, left(assigned.id::text, 0))::text as assigned_name,
         used.id as used_id,
         used.user_id as used_user_id,
-        used.device_name as used_name,
+        coalesce(used.device_name, left(used.id::text, 0))::text as used_name,
         w.message_id in (select repaired.message_id from repaired) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
@@ -226,7 +240,12 @@ judged as materialized (
 told as materialized (
     select
         j.*,
-        case when j.is_repaired and j.cause <> 'assigned_since' then 'repaired' else j.cause end as kind
+        case
+            when j.cause = 'assigned_since' then j.cause
+            when j.is_repaired then 'repaired'
+            when j.is_settled and j.cause is not null then 'settled'
+            else j.cause
+        end as kind
     from judged as j
 ),
 
@@ -250,7 +269,7 @@ finding as materialized (
         t.*,
         case
             when t.kind is null then null
-            when t.kind = 'repaired' then 'repaired'
+            when t.kind in ('repaired', 'settled') then t.kind
             when t.kind in ('assigned_since', 'used_device_deleted') or next_row.contact_phone is null then 'irreparable'
             else 'open'
         end as state
@@ -292,9 +311,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -303,7 +322,7 @@ worst as (
             h.sequence_id,
             count(*) as number
         from happened as h
-        where h.state <> 'repaired'
+        where h.state not in ('repaired', 'settled')
         group by h.device_id, h.sequence_id
         order by number desc, h.device_id, h.sequence_id
         limit 5
@@ -347,6 +366,7 @@ summary as (
             'still_happens', recent.number > 0,
             'open', count(*) filter (where h.state = 'open'),
             'repaired', count(*) filter (where h.state = 'repaired'),
+            'settled', count(*) filter (where h.state = 'settled'),
             'irreparable', count(*) filter (where h.state = 'irreparable'),
             'buckets', (
                 select jsonb_agg(b.number order by b.place)
@@ -405,7 +425,8 @@ left join (
         from finding
         -- What can be repaired first.
         order by
-            finding.kind is null, finding.state <> 'open', finding.kind = 'repaired', finding.created_at desc, finding.message_id
+            finding.kind is null, finding.state <> 'open', finding.kind in ('repaired', 'settled'), finding.created_at desc,
+            finding.message_id
         limit nullif(:'limit', '')::integer
     ) as listed
 ) as f on true

@@ -118,11 +118,11 @@ counted as (
 )
 
 select
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     c.sequence_id,
     st.day_number::integer as step,
     c.sequence_stepid as step_id,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     c.device_id,
     c.messages::integer as messages,
     c.replied::integer as replied,

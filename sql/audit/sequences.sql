@@ -282,7 +282,7 @@ tally as (
 
 select
     f.kind as finding,
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     s.id as sequence_id,
     st.day_number::integer as step,
     st.id as step_id,

@@ -5,7 +5,7 @@
 --
 -- Finds:
 --   written    the messages came from two devices
---   repaired   so they did, and a repair that was in effect had assigned the rows to come since the last of them
+--   repaired   so they did, and a repair that was in effect had moved the person to one, and no other had written since
 --   not_known  one or the other, or neither: by messages of which it is not known whether they had failed, or their device
 --
 -- Parameters:
@@ -113,8 +113,7 @@ person as materialized (
         c.recipient_phone as phone,
         count(distinct c.device_id) filter (where c.is_known) as devices,
         bool_or(not c.is_known) as is_unsure,
-        max(c.created_at::timestamptz) filter (where c.is_known and isfinite(c.created_at)) as last_at,
-        max(c.created_at::timestamptz) filter (where isfinite(c.created_at)) as latest_at
+        max(c.created_at::timestamptz) filter (where c.is_known and isfinite(c.created_at)) as last_at
     from counted as c
     group by c.user_id, c.recipient_phone
     having
@@ -132,20 +131,22 @@ person as materialized (
         )
 ),
 
-rows_of as materialized (
+-- Where a repair had moved each row to, if that was in effect: the last change of its device by then.
+moved as materialized (
     select
         p.user_id,
         p.phone,
-        bool_or(last.changed_at > p.last_at and last.command ~ '^repair (?!undo)') as is_repaired,
-        bool_or(last.changed_at > p.latest_at and last.command ~ '^repair (?!undo)') as is_repaired_at_least,
-        bool_or(last.is_anew) as is_anew
+        c.id,
+        last.is_anew,
+        case when last.command ~ '^repair (?!undo)' then last.device_id end as device_id,
+        last.changed_at
     from person as p
     inner join sequence_contacts as c on p.phone = c.contact_phone
     inner join sequences as s on c.sequence_id = s.id and p.user_id = s.user_id
     cross join lateral (
         select
-            -- What was in effect: the last change of its device by then.
             (array_agg(ch.changed_at order by ch.id desc) filter (where ch.changed_at <= :'now'::timestamptz))[1] as changed_at,
+            (array_agg(ch.new_value order by ch.id desc) filter (where ch.changed_at <= :'now'::timestamptz))[1] as device_id,
             (array_agg(r.command order by ch.id desc) filter (where ch.changed_at <= :'now'::timestamptz))[1] as command,
             bool_or(ch.column_name = 'id') as is_anew
         from seqdev.change as ch
@@ -155,7 +156,35 @@ rows_of as materialized (
             and ch.table_name = 'sequence_contacts'
             and (ch.column_name = 'assigned_device_id' or ch.column_name = 'id' and ch.changed_at > :'now'::timestamptz)
     ) as last
-    group by p.user_id, p.phone
+),
+
+-- Whether another device had written since: by the messages of which it is known, and by all of them.
+rows_of as materialized (
+    select
+        m.user_id,
+        m.phone,
+        bool_or(m.is_repaired) as is_repaired,
+        bool_or(m.is_repaired_at_least) as is_repaired_at_least,
+        bool_or(m.is_anew) as is_anew
+    from (
+        select
+            one.user_id,
+            one.phone,
+            one.id,
+            one.is_anew,
+            one.device_id is not null
+            and coalesce(
+                bool_and(c.device_id::text = one.device_id or c.created_at::timestamptz < one.changed_at) filter (where c.is_known), true
+            ) as is_repaired,
+            one.device_id is not null
+            and bool_and(
+                c.is_device_known and c.device_id::text = one.device_id or c.created_at::timestamptz < one.changed_at
+            ) as is_repaired_at_least
+        from moved as one
+        inner join counted as c on one.user_id = c.user_id and one.phone = c.recipient_phone
+        group by one.user_id, one.phone, one.id, one.is_anew, one.device_id, one.changed_at
+    ) as m
+    group by m.user_id, m.phone
 ),
 
 finding as materialized (

@@ -432,12 +432,12 @@ tally as (
 select
     f.kind as finding,
     f.phone::text as phone,
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     f.sequence_id,
     st.day_number::integer as step,
     f.then_step as step_id,
     f.undone_status::text as status,
-    case when f.is_device_known then d.device_name end::text as assigned_device,
+    case when f.is_device_known then coalesce(d.device_name, left(d.id::text, 0)) end::text as assigned_device,
     case when f.is_device_known then f.then_device end as assigned_device_id,
     case
         when f.is_done then f.then_done

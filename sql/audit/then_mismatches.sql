@@ -7,6 +7,7 @@
 -- Finds:
 --   mismatch        the message was from another device
 --   repaired        so it was, and a repair had assigned a row of the person in the sequence since
+--   settled         so it was, and the last message to the person in the sequence came from the device that was assigned
 --   assigned_since  so it was, and the device had been the assigned one when it wrote
 --   not_known       whether it was so
 --
@@ -21,7 +22,7 @@
 --   failed    text[]       values of broadcast_messages.status of a message that will never be sent
 --   limit     integer      rows to return; empty: all
 -- Row:
---   finding             text         mismatch, repaired, assigned_since or not_known; null for a match
+--   finding             text         mismatch, repaired, settled, assigned_since or not_known; null for a match
 --   at                  timestamptz  when the message was made
 --   phone               text         whom it went to
 --   sequence            text         name of the sequence now
@@ -51,6 +52,7 @@ with kind (kind, severity, repair) as (
     values
         ('mismatch', 2, 'see what is open now: seqdev audit mismatches --since'),
         ('repaired', 3, 'nothing: the steps to come had been assigned since'),
+        ('settled', 3, 'nothing: the assigned device had written last since'),
         ('assigned_since', 3, 'nothing: it was right when it was written'),
         ('not_known', 3, 'see how it is now: seqdev audit mismatches --since')
 ),
@@ -100,7 +102,7 @@ message_was as materialized (
 written as materialized (
     select
         m.*,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id as owner_id
     from message_was as m
     inner join sequences as s on m.sequence_id = s.id
@@ -268,7 +270,7 @@ row_then as materialized (
     where r.is_there is not false
 ),
 
-compared as materialized (
+matched as materialized (
     select
         w.*,
         own.contact_id,
@@ -289,6 +291,17 @@ compared as materialized (
         where r.fits
         group by r.message_id
     ) as own on w.id = own.message_id
+),
+
+compared as materialized (
+    select
+        m.*,
+        -- Whether the last message of all was that of the device assigned; null: nothing tells.
+        first_value(case when m.is_known then m.assigned_device_id is not distinct from m.device_id end) over (
+            partition by m.sequence_id, m.recipient_phone
+            order by m.created_at desc, m.id
+        ) as is_settled
+    from matched as m
 ),
 
 repaired as materialized (
@@ -343,6 +356,8 @@ seen as materialized (
                 ) = c.device_id::text
                 then 'assigned_since'
             when c.id in (select repaired.id from repaired) then 'repaired'
+            when c.is_settled is null then 'not_known'
+            when c.is_settled then 'settled'
             else 'mismatch'
         end as kind
     from compared as c
@@ -386,9 +401,9 @@ select
     f.sequence_id,
     st.day_number::integer as step,
     f.sequence_stepid as step_id,
-    case when f.is_known then a.device_name end::text as assigned_device,
+    case when f.is_known then coalesce(a.device_name, left(a.id::text, 0)) end::text as assigned_device,
     case when f.is_known then f.assigned_device_id end as assigned_device_id,
-    case when f.is_device_known then u.device_name end::text as used_device,
+    case when f.is_device_known then coalesce(u.device_name, left(u.id::text, 0)) end::text as used_device,
     case when f.is_device_known then f.device_id end as used_device_id,
     case when f.is_own then 'seqdev' else 'other' end as writer,
     f.contact_id,

@@ -110,7 +110,7 @@ message_was as materialized (
 written as materialized (
     select
         m.*,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id as owner_id
     from message_was as m
     left join sequences as s on m.sequence_id = s.id
@@ -369,7 +369,7 @@ select
     f.sequence_id,
     st.day_number::integer as step,
     f.sequence_stepid as step_id,
-    case when f.is_device_known then d.device_name end::text as device,
+    case when f.is_device_known then coalesce(d.device_name, left(d.id::text, 0)) end::text as device,
     case when f.is_device_known then f.device_id end as device_id,
     f.id as message_id,
     f.user_id,

@@ -60,7 +60,7 @@ written as materialized (
         m.device_id,
         m.status,
         m.user_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         sc.contact_ids,
         sc.has_own,
         sc.is_others
@@ -194,9 +194,9 @@ tally as (
 -- worst, bucket, summary: as in audit/contacts.sql
 worst as (
     select
-        d.device_name as device,
+        coalesce(d.device_name, left(d.id::text, 0))::text as device,
         w.device_id,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         w.sequence_id,
         w.number
     from (
@@ -205,7 +205,7 @@ worst as (
             h.sequence_id,
             count(*) as number
         from happened as h
-        where h.state <> 'repaired'
+        where h.state not in ('repaired', 'settled')
         group by h.device_id, h.sequence_id
         order by number desc, h.device_id, h.sequence_id
         limit 5
@@ -249,6 +249,7 @@ summary as (
             'still_happens', recent.number > 0,
             'open', count(*) filter (where h.state = 'open'),
             'repaired', count(*) filter (where h.state = 'repaired'),
+            'settled', count(*) filter (where h.state = 'settled'),
             'irreparable', count(*) filter (where h.state = 'irreparable'),
             'buckets', (
                 select jsonb_agg(b.number order by b.place)
@@ -278,7 +279,7 @@ select
     f.sequence_id,
     st.day_number::integer as step,
     f.sequence_stepid as step_id,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     f.device_id,
     f.state,
     f.status::text as status,

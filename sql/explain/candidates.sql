@@ -46,7 +46,7 @@ with placed as (
 select
     p.user_id,
     p.id as device_id,
-    d.device_name::text as device_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device_name,
     p.room
 from placed as p
 inner join user_devices as d on p.id = d.id

@@ -35,7 +35,7 @@ select
         '{}'
     )::text [] as triggers,
     l.device_id,
-    case when d.user_id = l.user_id then d.device_name end::text as device_name,
+    case when d.user_id = l.user_id then coalesce(d.device_name, left(d.id::text, 0)) end::text as device_name,
     (
         case
             when l.device_id is null then 'no_device'

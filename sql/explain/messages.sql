@@ -56,10 +56,10 @@ select
         end
     )::text as written_by,
     m.sequence_id,
-    case when s.user_id = o.user_id then s.name end::text as sequence_name,
+    case when s.user_id = o.user_id then coalesce(s.name, left(s.id::text, 0)) end::text as sequence_name,
     st.day_number::integer as day,
     m.device_id,
-    case when d.user_id = o.user_id then d.device_name end::text as device_name,
+    case when d.user_id = o.user_id then coalesce(d.device_name, left(d.id::text, 0)) end::text as device_name,
     m.status::text as status,
     o.at,
     m.error_message as error,

@@ -53,7 +53,7 @@ contact as materialized (
         sc.*,
         coalesce(s.user_id, sc.user_id) as owner_id,
         s.user_id as lead_user_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         coalesce(s.id = any(:'active_sequences'::uuid []), false) as sequence_active
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
@@ -167,7 +167,7 @@ select
     case when isfinite(p.completed_at) then p.completed_at end as completed_at,
     p.last_error,
     a.id as device_id,
-    case when d.user_id = p.owner_id then d.device_name end::text as device_name,
+    case when d.user_id = p.owner_id then coalesce(d.device_name, left(d.id::text, 0)) end::text as device_name,
     a.source as device_from,
     coalesce(d.id in (select gone.id from gone), false) as device_gone,
     m.id as message_id,
@@ -176,7 +176,7 @@ select
     coalesce(m.sent_at, m.scheduled_at, m.created_at)::timestamptz as message_at,
     m.error_message as message_error,
     m.device_id as message_device_id,
-    case when b.user_id = p.owner_id then b.device_name end::text as message_device_name,
+    case when b.user_id = p.owner_id then coalesce(b.device_name, left(b.id::text, 0)) end::text as message_device_name,
     case when m.id is not null then coalesce(
         (
             select g.is_online

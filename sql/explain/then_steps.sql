@@ -51,7 +51,7 @@ with contact as materialized (
         sc.assigned_device_id,
         coalesce(s.user_id, sc.user_id) as owner_id,
         s.user_id as lead_user_id,
-        s.name as sequence_name
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where
@@ -451,7 +451,7 @@ select
     end as due_at,
     case when t.state = 'done' and isfinite(t.then_done) then t.then_done end as completed_at,
     case when t.state <> 'not_there' then t.preferred end as device_id,
-    case when t.state <> 'not_there' and d.user_id = t.owner_id then d.device_name end::text as device_name,
+    case when t.state <> 'not_there' and d.user_id = t.owner_id then coalesce(d.device_name, left(d.id::text, 0)) end::text as device_name,
     case when t.state <> 'not_there' then t.preferred_from end as device_from,
     t.message,
     t.message_id,
@@ -459,7 +459,7 @@ select
     t.queued_at,
     case when t.sent_at <= :'at'::timestamptz then t.sent_at end as sent_at,
     case when t.is_device_known then t.message_device end as message_device_id,
-    case when t.is_device_known and b.user_id = t.owner_id then b.device_name end::text as message_device_name,
+    case when t.is_device_known and b.user_id = t.owner_id then coalesce(b.device_name, left(b.id::text, 0)) end::text as message_device_name,
     t.status::text as status_now,
     t.assigned_device_id as device_id_now,
     t.message_status::text as message_status_now,

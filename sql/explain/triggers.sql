@@ -110,7 +110,7 @@ left join lateral (
 left join lateral (
     select distinct
         s.id as sequence_id,
-        s.name,
+        coalesce(s.name, left(s.id::text, 0))::text as name,
         s.id = any(:'active_sequences'::uuid []) as is_active
     from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
         as entry (user_id, sequence_id, trigger)

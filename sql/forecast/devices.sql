@@ -71,7 +71,7 @@ with instant as materialized (
 
 select
     d.id,
-    host.device_name::text as name,
+    coalesce(host.device_name, left(host.id::text, 0))::text as name,
     d.user_id,
     d.last_reason as reason,
     d.room is not null as is_limited,

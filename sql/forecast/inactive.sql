@@ -33,7 +33,7 @@ with waiting as (
 select
     waiting.user_id,
     waiting.device_id,
-    d.device_name::text as device_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device_name,
     waiting.contacts::integer as contacts
 from waiting
 left join user_devices as d on waiting.device_id = d.id

@@ -250,7 +250,7 @@ person as materialized (
 
 select
     p.device_id,
-    d.device_name::text as device_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device_name,
     d.user_id as owner_id,
     p.place,
     p.ruled_out,
@@ -266,5 +266,5 @@ select
 from person as p
 left join user_devices as d on p.device_id = d.id
 group by
-    p.device_id, d.device_name, d.user_id, p.place, p.ruled_out, p.is_claimed, p.is_leadless, p.zones, p.is_new, p.person, p.home_id,
+    p.device_id, d.id, d.device_name, d.user_id, p.place, p.ruled_out, p.is_claimed, p.is_leadless, p.zones, p.is_new, p.person, p.home_id,
     p.patience, p.not_before;

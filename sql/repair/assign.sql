@@ -35,7 +35,7 @@ with device as materialized (
     select
         d.id,
         d.user_id,
-        d.device_name
+        coalesce(d.device_name, left(d.id::text, 0))::text as device_name
     from user_devices as d
     left join unnest(:'devices'::uuid [], :'is_gone'::boolean []) as g (id, is_gone) on d.id = g.id
     where
@@ -195,7 +195,7 @@ select
     p.device_id as from_device,
     was.device_name::text as from_name,
     d.id as to_device,
-    d.device_name::text as to_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as to_name,
     case when p.device_id is null then 'no_device' when p.written then 'written' else 'never_written' end as why,
     case when d.id is null then 'no_device_to_give' end as refused,
     jsonb_build_object('device_id', p.device_id) as expected,

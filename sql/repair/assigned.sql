@@ -67,7 +67,7 @@ written as (
         m.sequence_stepid,
         m.created_at,
         s.id as sequence_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         s.user_id,
         m.id = md5('seqdev message ' || sc.id)::uuid as is_own
     from broadcast_messages as m
@@ -164,10 +164,10 @@ owner as materialized (
 judged as materialized (
     select
         w.*,
-        assigned.device_name as assigned_name,
+        coalesce(assigned.device_name, left(assigned.id::text, 0))::text as assigned_name,
         used.id as used_id,
         used.user_id as used_user_id,
-        used.device_name as used_name,
+        coalesce(used.device_name, left(used.id::text, 0))::text as used_name,
         w.message_id in (select repaired.message_id from repaired) as is_repaired,
         case
             when w.assigned_device_id = w.device_id then null
@@ -207,7 +207,7 @@ select
     sc.contact_phone::text as phone,
     mm.sequence_name::text as sequence,
     sc.assigned_device_id as from_device,
-    was.device_name::text as from_name,
+    coalesce(was.device_name, left(was.id::text, 0))::text as from_name,
     mm.device_id as to_device,
     mm.used_name::text as to_name,
     mm.cause as why,

@@ -37,7 +37,7 @@ with due as materialized (
 
 select
     target.id as device_id,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     target.people,
     coalesce(due.people, 0) as due,
     g.room,

@@ -81,7 +81,7 @@ select
     sc.id as row_id,
     s.user_id,
     sc.contact_phone::text as phone,
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     null::uuid as from_device,
     null::text as from_name,
     null::uuid as to_device,

@@ -55,7 +55,7 @@ theirs as materialized (
         sc.id as row_id,
         s.user_id,
         sc.contact_phone as phone,
-        s.name as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         jsonb_build_object('status', sc.status, 'assigned_device_id', sc.assigned_device_id) as expected,
         'assigned_device_id' as column_name
     from sequence_contacts as sc
@@ -234,9 +234,9 @@ select
     m.phone::text as phone,
     m.sequence::text as sequence,
     :'old'::uuid as from_device,
-    was.device_name::text as from_name,
+    coalesce(was.device_name, left(was.id::text, 0))::text as from_name,
     d.id as to_device,
-    d.device_name::text as to_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as to_name,
     case
         when m.table_name = 'broadcast_messages' then 'pending'
         when m.written then 'written'

@@ -207,7 +207,7 @@ contact as materialized (
         sc.status,
         sc.assigned_device_id,
         s.user_id,
-        s.name
+        coalesce(s.name, left(s.id::text, 0))::text as name
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where
@@ -291,9 +291,9 @@ select
     coalesce(sc.contact_phone, l.phone)::text as phone,
     sc.name::text as sequence,
     h.stand_in_id as from_device,
-    stand_in.device_name::text as from_name,
+    coalesce(stand_in.device_name, left(stand_in.id::text, 0))::text as from_name,
     h.home_id as to_device,
-    home.device_name::text as to_name,
+    coalesce(home.device_name, left(home.id::text, 0))::text as to_name,
     'back_online' as why,
     case
         when home.id is null then 'device_missing'

@@ -39,7 +39,7 @@ with found as materialized (
         sc.contact_phone,
         sc.status,
         s.user_id,
-        s.name
+        coalesce(s.name, left(s.id::text, 0))::text as name
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
     where
@@ -86,7 +86,7 @@ select
     null::uuid as from_device,
     null::text as from_name,
     d.id as to_device,
-    d.device_name::text as to_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as to_name,
     'lead_device' as why,
     case
         when lead.id is null then 'no_lead'

@@ -93,7 +93,7 @@ leadless as materialized (
     select
         sc.*,
         s.user_id as owner_id,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         case when :'to'::text [] = '{}' then moved.new_phone else named.phone end as new_phone,
         :'to'::text [] <> '{}' as is_named
     from sequence_contacts as sc

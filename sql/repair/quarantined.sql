@@ -38,7 +38,7 @@ with found as materialized (
         sc.last_error,
         sc.next_trigger_time,
         s.user_id,
-        s.name
+        coalesce(s.name, left(s.id::text, 0))::text as name
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where

@@ -107,7 +107,7 @@ standing as materialized (
         sc.*,
         own.digits,
         s.user_id as owner_id,
-        s.name::text as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         entry.id as entry_id,
         entry.day_number as entry_day,
         entry.entry_trigger,

@@ -160,7 +160,7 @@ contact as materialized (
         sc.last_error,
         sc.next_trigger_time,
         s.user_id,
-        s.name
+        coalesce(s.name, left(s.id::text, 0))::text as name
     from own
     inner join sequence_contacts as sc on own.contact_phone = sc.contact_phone and own.id = sc.id
     inner join sequences as s on sc.sequence_id = s.id

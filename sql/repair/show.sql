@@ -30,7 +30,7 @@ contact as materialized (
     select
         sc.id,
         sc.contact_phone,
-        s.name
+        coalesce(s.name, left(s.id::text, 0))::text as name
     from sequence_contacts as sc
     left join sequences as s on sc.sequence_id = s.id
     where
@@ -74,9 +74,9 @@ select
     coalesce(sc.name, r.name)::text as sequence,
     ch.column_name,
     ch.old_value,
-    was.device_name::text as old_device,
+    coalesce(was.device_name, left(was.id::text, 0))::text as old_device,
     ch.new_value,
-    d.device_name::text as new_device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as new_device,
     ch.changed_at,
     counted.total
 from listed as ch

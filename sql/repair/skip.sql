@@ -102,7 +102,7 @@ judged as materialized (
         sc.*,
         own.digits,
         s.user_id as owner_id,
-        s.name::text as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         step.next_id,
         step.next_day,
         step.next_trigger,

@@ -61,7 +61,7 @@ gone as materialized (
         sc.last_error,
         sc.next_trigger_time,
         s.user_id as owner_id,
-        s.name as sequence_name
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name
     from sequence_contacts as sc
     inner join sequences as s on sc.sequence_id = s.id
     left join step on sc.sequence_stepid = step.id and sc.sequence_id = step.sequence_id

@@ -150,7 +150,7 @@ change as (
         sc.id,
         s.user_id,
         own.digits,
-        s.name::text as sequence,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence,
         case sc.status when 'active' then 'active' when 'set_aside' then 'quarantined' else 'waiting' end as why,
         null::text as refused,
         jsonb_build_object(

@@ -86,7 +86,7 @@ found as materialized (
         sc.status,
         sc.next_trigger_time,
         s.user_id,
-        s.name,
+        coalesce(s.name, left(s.id::text, 0))::text as name,
         stranded.completed_at,
         stranded.next_hours
     from stranded

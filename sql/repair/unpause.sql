@@ -34,7 +34,7 @@ with due as (
         sc.id,
         s.user_id,
         sc.contact_phone,
-        s.name as sequence_name,
+        coalesce(s.name, left(s.id::text, 0))::text as sequence_name,
         sc.status,
         sc.next_trigger_time,
         coalesce(sc.assigned_device_id, l.device_id) as device_id

@@ -25,7 +25,7 @@ select
     r.name,
     r.scope,
     r.scope_id,
-    coalesce(d.device_name, s.name)::text as scope_name,
+    coalesce(d.device_name, s.name, left(coalesce(d.id, s.id)::text, 0))::text as scope_name,
     ch.old_value,
     ch.new_value,
     ch.run_id,

@@ -24,7 +24,7 @@ select
     r.name,
     r.scope,
     r.scope_id,
-    coalesce(d.device_name, s.name)::text as scope_name,
+    coalesce(d.device_name, s.name, left(coalesce(d.id, s.id)::text, 0))::text as scope_name,
     r.value
 from seqdev.rule as r
 left join user_devices as d on r.scope = 'device' and r.scope_id = d.id

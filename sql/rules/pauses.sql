@@ -20,7 +20,7 @@
 select
     r.scope,
     r.scope_id,
-    coalesce(d.device_name, s.name)::text as scope_name,
+    coalesce(d.device_name, s.name, left(coalesce(d.id, s.id)::text, 0))::text as scope_name,
     kept.ends,
     coalesce(kept.ends <= to_char(:'now'::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), false) as is_over,
     regexp_replace(r.value, '^until [^ ]+: ', '') as why,

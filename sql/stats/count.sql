@@ -259,11 +259,11 @@ line as (
 )
 
 select
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     line.sequence_id,
     st.day_number::integer as step,
     line.step_id,
-    d.device_name::text as device,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device,
     line.device_id,
     line.user_id,
     line.day,

@@ -699,7 +699,7 @@ placed as materialized (
 select
     placed.id as contact_id,
     placed.device_id,
-    d.device_name::text as device_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device_name,
     placed.preferred,
     placed.reason
 from placed

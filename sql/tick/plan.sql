@@ -458,7 +458,7 @@ judged as materialized (
 
 select
     j.device_id,
-    d.device_name::text as device_name,
+    coalesce(d.device_name, left(d.id::text, 0))::text as device_name,
     split.decision,
     split.contacts::integer as contacts
 from judged as j

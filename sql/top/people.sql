@@ -17,7 +17,7 @@
 \if :{?limit} \else \set limit '200' \endif
 select
     sc.contact_phone::text as phone,
-    s.name::text as sequence,
+    coalesce(s.name, left(s.id::text, 0))::text as sequence,
     coalesce(st.day_number, sc.current_step)::integer as step,
     case when isfinite(sc.next_trigger_time) then sc.next_trigger_time::timestamptz end as due,
     sc.last_error::text as reason,

@@ -170,3 +170,39 @@ def test_a_file_or_a_parameter_that_is_not_there_is_wrong_usage(seqdev: Cli, own
     assert (ran.code, "has no parameter last" in ran.err, "first" in ran.err) == (2, True, True)
     assert seqdev("audit", "run", own, "--set", "last").code == 2
     assert seqdev("audit", "run", own.with_name("none.sql")).code == 2
+
+
+def health_of(seqdev: Cli) -> tuple[int, str, str]:
+    ran = seqdev("audit", "all", "--format", "json")
+    health = json.loads(ran.out)["health"]
+    return ran.code, health["tick_state"], health["due_state"]
+
+
+def test_where_nobody_is_enrolled_nothing_is_critical(host: Host, seqdev: Cli) -> None:
+    assert health_of(seqdev) == (0, "ok", "ok")
+    ran = seqdev("audit", "all")
+    assert (ran.code, "critical" in ran.out, "next: " in ran.err) == (0, False, False)
+    assert "no tick has ever come to a good end here: nobody is enrolled" in ran.err
+    assert nagios(seqdev)[0] == 0
+    assert json.loads(seqdev("top", "--once", "--format", "json").out)["service"]["tick_level"] == "ok"
+
+
+def test_words_and_exit_code_agree_on_the_tick_and_what_is_due(host: Host, seqdev: Cli) -> None:
+    user = host.user()
+    device = host.device(user)
+    sequence, (step,) = host.simple_sequence(user)
+    host.lead(user, device, "60123456781", "WARM")
+    contact = host.contact(sequence, step, "60123456781", device, timedelta(hours=5), lead=False)
+    assert health_of(seqdev) == (3, "critical", "ok"), "somebody is enrolled, and there never was a tick"
+    assert seqdev("audit", "all").err.splitlines()[-1] == "seqdev: next: seqdev tick --dry-run"
+    assert nagios(seqdev)[0] == 2
+    seqdev("tick")
+    assert health_of(seqdev) == (0, "ok", "ok")
+    host.rows("update seqdev.run set finished_at = finished_at - interval '6 minutes'")
+    assert health_of(seqdev) == (3, "warning", "ok")
+    host.rows("update seqdev.run set finished_at = finished_at - interval '1 hour'")
+    assert health_of(seqdev) == (3, "critical", "ok")
+    assert seqdev("audit", "all").err.splitlines()[-1] == "seqdev: next: seqdev runs --command tick"
+    assert seqdev("audit", "all", "--tick", "2h,3h").code == 0
+    host.rows("update sequence_contacts set completed_at = now(), status = 'stopped' where id = %s", contact)
+    assert health_of(seqdev) == (3, "critical", "ok"), "it ticked once, and does no more"

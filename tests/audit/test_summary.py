@@ -80,8 +80,8 @@ def test_the_totals_are_those_of_the_rows_whatever_is_asked_for(
     whole = document(seqdev, name, *options, "--limit", "100000")
     summary, rows = whole["summary"], whole[name]
     states = stated(name, rows)
-    assert {state: summary[state] for state in ("open", "irreparable")} == {
-        state: states[state] for state in ("open", "irreparable")
+    assert {state: summary[state] for state in ("open", "settled", "irreparable")} == {
+        state: states[state] for state in ("open", "settled", "irreparable")
     }
     assert states["repaired"] == summary["repaired"] == 0
     if name in ("mismatches", "writers"):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from itertools import product
 
 import pytest
 
@@ -177,3 +178,37 @@ def test_the_end_of_the_window_is_said_once(host: Host, seqdev: Cli) -> None:
 
 def test_what_is_to_come_is_refused(host: Host, seqdev: Cli) -> None:
     assert "still to come" in seqdev("audit", "mismatches", "--at", "2999-01-01").err
+
+
+ABSURD = ("0001-01-01", "9999-12-31", "900000d", "0001-01-01 00:00+14:00", "9999-12-31 23:59-14:00")
+PAST = ("contacts", "mismatches", "writers", "collisions", "failed", "all")
+
+
+@pytest.mark.cases(2)
+@pytest.mark.parametrize("zone", ["Asia/Jakarta", "America/New_York"])
+def test_instants_of_no_calendar_are_wrong_usage(host: Host, seqdev: Cli, zone: str) -> None:
+    for name, option, at in product(("contacts", "all"), ("--at", "--since", "--until"), ABSURD):
+        for zoned in ([], ["--zone", zone]):
+            ran = seqdev(*zoned, "audit", name, option, at)
+            assert (ran.code, ran.out) == (2, ""), (name, option, at)
+            assert f"{at.lower()} is further away than dates go" in ran.err
+    for command in ("stats", "report", "runs"):
+        ran = seqdev(command, "--since", "0001-01-01")
+        assert (ran.code, "further away than dates go" in ran.err) == (2, True), command
+    assert seqdev("audit", "contacts", "--since", "1000-01-02").code == 0
+    assert "is not before now" in seqdev("audit", "contacts", "--since", "8999-12-30").err
+
+
+@pytest.mark.cases(2)
+@pytest.mark.parametrize("name", [*PAST, "replies"])
+def test_of_what_was_before_anything_nothing_is_made_up(host: Host, seqdev: Cli, name: str) -> None:
+    Inbox(host)
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "60120000001", host.device(user))
+    for at in ("1900-01-01", "200000d"):
+        ran = seqdev("audit", name, "--at", at)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"--at {at} is before anything was sent" in ran.err
+        assert "give an instant after 2009-01-01" in ran.err
+    assert seqdev("explain", "60120000001", "--at", "1900-01-01").code == 2

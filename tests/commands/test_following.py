@@ -72,6 +72,19 @@ def test_a_wrong_number(host: Host, service: Service, seqdev: Cli) -> None:
     assert "0 open, 3 repaired" in seqdev("audit", "mismatches").out
 
 
+@pytest.mark.cases(2)
+@pytest.mark.parametrize("since", [["--since", "3h"], ["--since=3h"]])
+def test_an_option_of_a_repair_stays_however_it_was_written(
+    service: Service, seqdev: Cli, since: list[str]
+) -> None:
+    service.enrolled()
+    service.away()
+    assert seqdev("tick", "--policy", "fallback").code == 0
+    service.sent()
+    shown = on_terminal(["repair", "assigned", *since, "--yes", "--why=--since"])
+    assert _NEXT.findall(shown) == [f"audit mismatches {' '.join(since)}"]
+
+
 @pytest.mark.parametrize("typed", ["ali", "ALICE tan"])
 def test_a_repair_is_told_for_whom_by_a_whole_name_or_an_id(
     host: Host, service: Service, seqdev: Cli, typed: str

@@ -173,3 +173,38 @@ def test_a_reason_that_says_nothing_is_refused_before_anything_is_done(host: Hos
     ran = seqdev("repair", "device", "A", "--to", "B", "--yes", "--why", " ")
     assert (ran.code, "--why is empty" in ran.err) == (2, True)
     assert host.value("select count(*) from seqdev.run") == 0
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_a_dry_run_of_an_enrolment_ends_with_how_many_it_is_about(
+    host: Host, seqdev: Cli, people: int
+) -> None:
+    user = host.user()
+    device = host.device(user)
+    host.simple_sequence(user)
+    assert "would be enrolled" not in seqdev("enroll", "--dry-run").err
+    for number in range(people):
+        host.lead(user, device, f"6012345678{number}", "WARM")
+    counted = "1 person" if people == 1 else "2 people"
+    assert (
+        seqdev("enroll", "--dry-run").err.splitlines()[-1]
+        == f"seqdev: {counted} would be enrolled, and no command takes that back"
+    )
+    assert "would be enrolled" not in seqdev("enroll", "--yes").err
+
+
+@pytest.mark.cases(2)
+@pytest.mark.parametrize("people", [MANY - 1, MANY])
+def test_an_enrolment_of_many_names_the_way_to_begin_with_a_few(host: Host, people: int) -> None:
+    user = host.user()
+    device = host.device(user)
+    host.simple_sequence(user)
+    host.rows(
+        "insert into leads (user_id, device_id, phone, name, trigger)"
+        " select %s, %s, '60120' || lpad(g::text, 6, '0'), 'Ann', 'WARM' from generate_series(1, %s) as g",
+        *(user, device, people),
+    )
+    ran = at_terminal(["enroll"], ["no"])
+    assert (ran.code, host.value("select count(*) from sequence_contacts")) == (0, 0)
+    assert f"{people:,} people; their first step is due at once" in ran.err
+    assert ("; to begin with a few: --max; into warm" in ran.err) == (people > 1000)

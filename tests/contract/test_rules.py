@@ -340,7 +340,7 @@ OTHERWISE = {
     "explain/candidates_distributed.sql": {"placed"},
     "explain/gates_distributed.sql": {"ahead", "asked"},
     "audit/health_distributed.sql": {"due_row"},
-    "audit/then_collisions_distributed.sql": {"message_was", "rows_of"},
+    "audit/then_collisions_distributed.sql": {"message_was", "moved"},
     "audit/then_contacts_distributed.sql": {"finding", "known", "row_was", "written"},
     "audit/then_failed_distributed.sql": {"message_was"},
     "audit/then_mismatches_distributed.sql": {"known", "message_was", "row_was"},

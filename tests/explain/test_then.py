@@ -255,7 +255,7 @@ def misjudged(world: World, said: Rows, claimed_rows: Rows, gone_by: timedelta) 
     wrong = []
     for was in said:
         claimed = found.pop(was["message_id"], None)
-        kind = "repaired" if was["state"] == "repaired" else "mismatch"
+        kind = was["state"] if was["state"] in ("repaired", "settled") else "mismatch"
         kind = "assigned_since" if was["cause"] == "assigned_since" else kind
         if claimed is None:
             wrong.append(f"not found: {was}")
@@ -328,6 +328,9 @@ def collisions_misjudged(world: World, said: Rows, claimed: Rows, gone_by: timed
             # Whom a step that was due made one, is not looked at.
             if found and found["finding"] != "due" and not found["due"]:
                 wrong.append(f"not claimed {found}")
+        elif told["finding"] == "repaired" and found and found["due"]:
+            # Nor whether a step was due from another device than that of the repair.
+            world.judged.update(collisions=1)
         elif told["finding"] != "not_known":
             world.judged.update(collisions=1)
             if (

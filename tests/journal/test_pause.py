@@ -204,6 +204,10 @@ def test_audits_check_and_nagios_say_that_it_is_paused(host: Host, seqdev: Cli) 
 
 
 def test_paused_ticks_are_no_sign_of_life(host: Host, seqdev: Cli) -> None:
+    # Where nobody is enrolled, no tick need have been.
+    user = host.user()
+    sequence, (step,) = host.simple_sequence(user)
+    host.contact(sequence, step, "6012345678", host.device(user))
     seqdev("pause", "--why", "x")
     assert seqdev("tick").code == 4
     ran = seqdev("audit", "all", "--nagios")

@@ -433,7 +433,7 @@ def test_only_20_rejected_lines_are_listed_and_that_is_said(host: Host, seqdev: 
         (line, "bad_phone") for line in range(2, 22)
     ]
     ran, _ = load(seqdev, file, user, "--device", host.device(user))
-    assert "30 of 30 lines are rejected" in ran.err
+    assert "30 of 30 lines rejected" in ran.err
     assert "20 of them are listed" in ran.err
 
 

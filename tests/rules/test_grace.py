@@ -265,7 +265,7 @@ def test_whom_the_host_keeps_from_going_back_stays_and_everybody_is_sent_to(
     ran = seqdev("tick", "--format", "json")
     assert ran.code == 3, ran.err
     assert "2 rows went back to their own devices" in ran.err
-    assert "1 rows could not go back to their own devices: " in ran.err
+    assert "1 row could not go back to their own devices: " in ran.err
     assert json.loads(ran.out)["queued"] == 3
     assert host.value("select count(*) from broadcast_messages") == before + 3
     assert sorted(sent_from(host)) == ["lost", "lost", "other"]

@@ -30,7 +30,7 @@ def test_who_has_replied_leaves_that_sequence_and_is_brought_back_byte_for_byte(
     inbox.sends(scene.device, "60173527173@s.whatsapp.net", MINUTE)
     before = scene.row(scene.to_come)
     dry = seqdev("tick", "--dry-run", "--format", "json")
-    assert (json.loads(dry.out)["replied"], "1 rows are of people who have replied" in dry.err) == (1, True)
+    assert (json.loads(dry.out)["replied"], "1 row is of people who have replied" in dry.err) == (1, True)
     told = seqdev("explain", PHONE)
     assert "STOPPED: replied (they have written back: the next tick stops the step)" in told.out
     assert "warm day 2" in told.out
