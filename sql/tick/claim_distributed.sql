@@ -636,34 +636,27 @@ completed as (
                     device.id as device_id,
                     null::timestamptz,
                     -- What a failover has lost the row of, and not the message.
-                    m.created_at <> one.now,
+                    m.created_at <> (select instant.now from instant),
                     false as is_listed,
-                    m.created_at = one.now,
-                    one.step -> sc.sequence_stepid::text,
+                    m.created_at = (select instant.now from instant),
+                    (select by_step.step from by_step) -> sc.sequence_stepid::text,
                     case
-                        when one.step -> sc.sequence_stepid::text ->> 'next_id' is null then (
+                        when (select by_step.step from by_step) -> sc.sequence_stepid::text ->> 'next_id' is null then (
                             select count(distinct x.sequence_id)
                             from sequence_contacts as x
                             where
                                 x.contact_phone = sc.contact_phone
-                                and one.step -> sc.sequence_stepid::text -> 'enters' ? x.sequence_id::text
+                                and (select by_step.step from by_step) -> sc.sequence_stepid::text -> 'enters' ? x.sequence_id::text
                         )
                     end
                 from sequence_contacts as sc
                 inner join broadcast_messages as m
                     on sc.contact_phone = m.recipient_phone and md5('seqdev message ' || sc.id::text)::uuid = m.id
                 inner join cut as device on sc.assigned_device_id = device.id
-                -- One row each, which the planner does not know of a join: it would go through all for each row it updates.
-                cross join lateral (
-                    select
-                        (select by_step.step from by_step) as step,
-                        (select instant.now from instant) as now
-                    offset 0
-                ) as one
                 where
                     -- As its message has it: somebody else may have changed the row since.
                     (
-                        m.created_at <> one.now
+                        m.created_at <> (select instant.now from instant)
                         or (m.device_id = device.id and m.sequence_id = sc.sequence_id and m.sequence_stepid = sc.sequence_stepid)
                     )
                     and sc.next_trigger_time <= device.latest
