@@ -8,8 +8,8 @@
 --
 -- Of the devices' own contacts no row travels: of each device only the last that it claims is known here, and each shard
 -- queues the messages of its rows up to that one, then completes these rows, then makes their next steps. If these are
--- not as many as they were to be, since somebody else has taken one, or has made one due, meanwhile, that counts as
--- swallowed: all is undone, and tried for the same contacts by their ids. "listed" are those who go by their ids: given ones, those
+-- not as many as they were to be, since somebody else has taken one, or has made one due, meanwhile, or since a failover has
+-- left one's message and not its row, that counts as swallowed: all is undone, and tried for the same contacts by their ids. "listed" are those who go by their ids: given ones, those
 -- with a claim that another processor left behind, and all where the rule spread gives each an instant of its own.
 --
 -- An UPDATE here compares only values of the same type: whatever depends on a setting, Citus refuses there. Distributed
@@ -635,10 +635,9 @@ completed as (
                     sc.processing_started_at,
                     device.id as device_id,
                     null::timestamptz,
-                    -- What a failover has lost the row of, and not the message.
-                    m.created_at <> (select instant.now from instant),
+                    false,
                     false as is_listed,
-                    m.created_at = (select instant.now from instant),
+                    true,
                     (select by_step.step from by_step) -> sc.sequence_stepid::text,
                     case
                         when (select by_step.step from by_step) -> sc.sequence_stepid::text ->> 'next_id' is null then (
@@ -655,10 +654,10 @@ completed as (
                 inner join cut as device on sc.assigned_device_id = device.id
                 where
                     -- As its message has it: somebody else may have changed the row since.
-                    (
-                        m.created_at <> (select instant.now from instant)
-                        or (m.device_id = device.id and m.sequence_id = sc.sequence_id and m.sequence_stepid = sc.sequence_stepid)
-                    )
+                    m.created_at = (select instant.now from instant)
+                    and m.device_id = device.id
+                    and m.sequence_id = sc.sequence_id
+                    and m.sequence_stepid = sc.sequence_stepid
                     and sc.next_trigger_time <= device.latest
                     and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
                     <= (device.turn, device.next_trigger_time, device.contact_id)
