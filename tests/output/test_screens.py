@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from rich.cells import cell_len
+from typer.main import get_command
 
-from seqdev.cli import COMMANDS, main
+from seqdev.cli import COMMANDS, app, main
 from seqdev.commands.help import TOPICS, fitted
 from seqdev.output.columns import Aged, Named, Prose, Verdict
 from seqdev.output.progress import progress
@@ -21,7 +23,7 @@ from seqdev.output.render import Format, Table, Writer, note
 from seqdev.output.screen import Said
 from seqdev.output.text import Phone
 from seqdev.output.tones import Tone
-from seqdev.output.typed import NAMES
+from seqdev.output.typed import COMMAND, NAMES
 from seqdev.output.words import Clock, duration, sparkline
 from tests.world.command import Cli
 from tests.world.host import Host
@@ -484,6 +486,10 @@ def test_a_command_stands_in_one_line_of_a_table_a_sentence_and_a_note(
 
 def test_every_command_is_known_as_one() -> None:
     assert set(NAMES.split("|")) == set(COMMANDS)
+    root: Any = get_command(app)
+    for name in COMMANDS:
+        for below in getattr(root.get_command(None, name), "commands", {}):
+            assert COMMAND.fullmatch(f"seqdev {name} {below}"), f"{name} {below}"
 
 
 @dataclass(frozen=True)
