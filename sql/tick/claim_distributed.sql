@@ -6,11 +6,12 @@
 -- transaction: what changes rows runs in the order in which it stands here. The ids of the message and of the next
 -- step's row are functions of the row's id: what a failover loses comes back with the same.
 --
--- Of the devices' own contacts no row travels: of each device only the last that it claims is known here, and each shard
--- queues the messages of its rows up to that one, then completes these rows, then makes their next steps. If these are
--- not as many as they were to be, since somebody else has taken one, or has made one due, meanwhile, or since a failover has
--- left one's message and not its row, that counts as swallowed: all is undone, and tried for the same contacts by their ids. "listed" are those who go by their ids: given ones, those
--- with a claim that another processor left behind, and all where the rule spread gives each an instant of its own.
+-- Of the devices' own contacts no row travels there and back: of each device only the last that it claims is known here.
+-- Each shard queues the messages of its rows up to that one, then completes the rows that these messages are of, then makes
+-- their next steps. Where these are not as many as they were to be (somebody else has taken one, or has made one due,
+-- meanwhile; a failover has left one's message and not its row), that counts as swallowed: all is undone, and tried for
+-- the same contacts by their ids. "listed" are those who go by their ids: given ones, those with a claim that another
+-- processor left behind, and all where the rule spread gives each an instant of its own.
 --
 -- An UPDATE here compares only values of the same type: whatever depends on a setting, Citus refuses there. Distributed
 -- tables stand first in a join, and are joined by phone, so that each node works on its own shards.
@@ -73,7 +74,7 @@ with entry as materialized (
 ),
 
 -- The sequences that a trigger enters.
-entered as materialized (
+entered as (
     select
         entry.user_id,
         entry.trigger,
@@ -109,7 +110,7 @@ device as materialized (
     where coalesce(d.reason is null, false)
 ),
 
-given as materialized (
+given as (
     select g.*
     from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
 ),
@@ -165,7 +166,7 @@ own as materialized (
 ),
 
 -- Those of them who go by their ids.
-own_listed as materialized (
+own_listed as (
     select
         o.id,
         o.device_id,
@@ -181,7 +182,7 @@ own_listed as materialized (
     where o.place <= device.room
 ),
 
-by_id as materialized (
+by_id as (
     select
         given.contact_id,
         given.device_id,
@@ -420,7 +421,7 @@ message as (
 ),
 
 -- Each step by its id: a lookup, and never a join. Of rows that it has not seen yet the planner expects one.
-by_step as materialized (
+by_step as (
     select
         jsonb_object_agg(
             step.id,
@@ -442,7 +443,7 @@ select
         'seqdev.claim',
         jsonb_build_object(
             'step', coalesce((select by_step.step from by_step), '{}'),
-            'cut', coalesce((select jsonb_agg(to_jsonb(cut)) from cut), '[]'),
+            'cut', coalesce((select jsonb_object_agg(cut.id, cut.contacts) from cut), '{}'),
             'listed', coalesce((select jsonb_agg(to_jsonb(listed)) from listed), '[]'),
             'queued',
             coalesce((
@@ -460,7 +461,7 @@ select
     ) is not null as is_kept;
 
 -- A statement of its own: where a shard is on the coordinator, it sees only what earlier statements have changed.
-with entry as materialized (
+with entry as (
     select s.*
     from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
         as s (user_id, sequence_id, trigger)
@@ -471,35 +472,9 @@ claim as materialized (
     select current_setting('seqdev.claim')::jsonb as told
 ),
 
-step as materialized (
-    select
-        s.step_id::uuid as id,
-        (s.one ->> 'user_id')::uuid as user_id,
-        (s.one ->> 'sequence_id')::uuid as sequence_id
-    from claim
-    cross join jsonb_each(claim.told -> 'step') as s (step_id, one)
-),
-
 by_step as materialized (
     select claim.told -> 'step' as step
     from claim
-),
-
-cut as materialized (
-    select
-        typed.user_id,
-        typed.assigned_device_id as id,
-        typed.next_trigger_time,
-        typed.id as contact_id,
-        (c.one ->> 'turn')::integer as turn,
-        (jsonb_populate_record(null::sequence_contacts, jsonb_build_object('next_trigger_time', c.one -> 'latest'))).next_trigger_time
-        as latest
-    from claim
-    cross join jsonb_array_elements(claim.told -> 'cut') as c (one)
-    cross join jsonb_populate_record(
-        null::sequence_contacts,
-        c.one || jsonb_build_object('id', c.one -> 'contact_id', 'assigned_device_id', c.one -> 'id')
-    ) as typed
 ),
 
 listed as materialized (
@@ -520,12 +495,21 @@ listed as materialized (
     cross join jsonb_populate_record(null::sequence_contacts, c.one) as typed
 ),
 
--- As the host's column has it: a value of another type is not compared with it in an update.
+-- As the host's columns have them: values of another type are not compared with them in an update.
 instant as materialized (
-    select typed.created_at as now
+    select
+        message.created_at as now,
+        earliest.next_trigger_time as oldest,
+        latest.next_trigger_time as due_by
     from jsonb_populate_record(
         null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
-    ) as typed
+    ) as message
+    cross join jsonb_populate_record(
+        null::sequence_contacts, jsonb_build_object('next_trigger_time', :'oldest'::timestamptz)
+    ) as earliest
+    cross join jsonb_populate_record(
+        null::sequence_contacts, jsonb_build_object('next_trigger_time', :'due_by'::timestamptz)
+    ) as latest
 ),
 
 completed as (
@@ -562,141 +546,71 @@ completed as (
             end as told
         from (
             select
-                c.id,
-                c.contact_phone,
-                c.contact_name,
-                c.sequence_id,
-                c.sequence_stepid,
-                c.device_id,
-                c.next_trigger_time,
-                c.processing_device_id,
-                c.processing_started_at,
-                c.scheduled_at,
-                c.step,
+                c.*,
                 there.id as there_id,
                 there.assigned_device_id as there_assigned,
                 there.next_trigger_time as there_due,
-                c.assigned_device_id as assigned,
                 case
                     when :'moves'::boolean and :'reassigns'::boolean then c.device_id
-                    else c.assigned_device_id
+                    else c.assigned
                 end as assignment,
                 case
                     when c.step ->> 'next_id' is null then 'none'
                     when there.id is null then 'new'
                     -- Behind the person already: the steps go in a circle, and end here.
-                    when there.id = c.id or there.status = any(:'done'::text []) then 'done'
+                    when there.sequence_stepid = c.sequence_stepid or there.status = any(:'done'::text []) then 'done'
                     when there.status = any(:'waiting'::text []) then 'waits'
                     else 'there'
                 end as next_is,
-                coalesce(c.entered_before < jsonb_array_length(c.step -> 'enters'), false) as open,
-                c.is_sent,
-                c.is_listed,
-                c.is_made
+                case
+                    when c.step ->> 'next_id' is null then (
+                        select count(distinct x.sequence_id)
+                        from sequence_contacts as x
+                        where x.contact_phone = c.contact_phone and c.step -> 'enters' ? x.sequence_id::text
+                    ) < jsonb_array_length(c.step -> 'enters')
+                    else false
+                end as open
             from (
                 select
                     found.id,
+                    null::uuid as message_id,
                     found.contact_phone,
                     found.contact_name,
                     c.sequence_id,
                     c.sequence_stepid,
-                    c.assigned_device_id,
-                    c.next_trigger_time,
+                    c.assigned_device_id as assigned,
+                    c.next_trigger_time as earliest,
+                    c.next_trigger_time as latest,
                     c.processing_device_id,
                     c.processing_started_at,
                     c.device_id,
                     c.scheduled_at,
                     c.is_sent,
-                    true as is_listed,
                     false as is_made,
-                    by_step.step -> c.sequence_stepid::text as step,
-                    case
-                        when by_step.step -> c.sequence_stepid::text ->> 'next_id' is null then (
-                            select count(distinct x.sequence_id)
-                            from sequence_contacts as x
-                            where
-                                x.contact_phone = found.contact_phone
-                                and by_step.step -> c.sequence_stepid::text -> 'enters' ? x.sequence_id::text
-                        )
-                    end as entered_before
+                    (select by_step.step from by_step) -> c.sequence_stepid::text as step
                 from sequence_contacts as found
                 inner join listed as c on found.contact_phone = c.contact_phone and found.id = c.id
-                inner join by_step on by_step.step ? c.sequence_stepid::text
                 union all
+                -- By their messages, which are an index away, and few however many there have been.
                 select
-                    sc.id,
-                    sc.contact_phone,
-                    sc.contact_name,
-                    sc.sequence_id,
-                    sc.sequence_stepid,
-                    sc.assigned_device_id,
-                    sc.next_trigger_time,
-                    sc.processing_device_id,
-                    sc.processing_started_at,
-                    device.id as device_id,
-                    null::timestamptz,
+                    null,
+                    m.id,
+                    m.recipient_phone,
+                    null,
+                    m.sequence_id,
+                    m.sequence_stepid,
+                    m.device_id,
+                    (select instant.oldest from instant),
+                    (select instant.due_by from instant),
+                    null,
+                    null,
+                    m.device_id,
+                    null,
                     false,
-                    false as is_listed,
                     true,
-                    (select by_step.step from by_step) -> sc.sequence_stepid::text,
-                    case
-                        when (select by_step.step from by_step) -> sc.sequence_stepid::text ->> 'next_id' is null then (
-                            select count(distinct x.sequence_id)
-                            from sequence_contacts as x
-                            where
-                                x.contact_phone = sc.contact_phone
-                                and (select by_step.step from by_step) -> sc.sequence_stepid::text -> 'enters' ? x.sequence_id::text
-                        )
-                    end
-                from sequence_contacts as sc
-                inner join broadcast_messages as m
-                    on sc.contact_phone = m.recipient_phone and md5('seqdev message ' || sc.id::text)::uuid = m.id
-                inner join cut as device on sc.assigned_device_id = device.id
-                where
-                    -- As its message has it: somebody else may have changed the row since.
-                    m.created_at = (select instant.now from instant)
-                    and m.device_id = device.id
-                    and m.sequence_id = sc.sequence_id
-                    and m.sequence_stepid = sc.sequence_stepid
-                    and sc.next_trigger_time <= device.latest
-                    and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
-                    <= (device.turn, device.next_trigger_time, device.contact_id)
-                    and sc.processing_started_at is null
-                    -- due: as in tick/claim.sql
-                    and sc.status = 'active'
-                    and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-                    and coalesce(
-                        sc.processing_started_at <= :'stale'::timestamptz,
-                        sc.processing_device_id is null or sc.completed_at is not null
-                    )
-                    and sc.contact_phone ~ '\S'
-                    and (:'without_lead'::boolean or (
-                        select true from leads as person
-                        where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
-                    ))
-                    and (:'recipient_hours'::jsonb = '{}' or (
-                        -- The longest prefix of the phone that there is tells: gates/windows.sql.
-                        select (:'recipient_hours'::jsonb ->> of.key)::boolean
-                        from (
-                            -- digits: as in enroll/persons.sql
-                            select
-                                case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
-                                    else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
-                            from (
-                                select regexp_replace(
-                                    sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-                                ) as digits
-                            ) as bare
-                        ) as person
-                        cross join generate_series(9, 0, -1) as prefix (size)
-                        cross join lateral (
-                            select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
-                        ) as of
-                        where :'recipient_hours'::jsonb ? of.key
-                        limit 1
-                    ) is not false)
-                    and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
-                        in (select step.user_id, step.sequence_id, step.id from step)) is true
+                    (select by_step.step from by_step) -> m.sequence_stepid::text
+                from broadcast_messages as m
+                where m.created_at = (select instant.now from instant)
             ) as c
             left join sequence_contacts as there
                 on
@@ -707,24 +621,27 @@ completed as (
     ) as d
     where
         sc.contact_phone = d.contact_phone
-        and sc.id = d.id
+        and sc.sequence_id = d.sequence_id
+        and sc.sequence_stepid = d.sequence_stepid
         -- As it was found: what another session has done meanwhile counts.
         and sc.status = 'active'
-        and sc.next_trigger_time = d.next_trigger_time
-        and sc.sequence_stepid = d.sequence_stepid
+        and sc.next_trigger_time between d.earliest and d.latest
         and sc.assigned_device_id is not distinct from d.assigned
-        and sc.processing_device_id is not distinct from d.processing_device_id
         and sc.processing_started_at is not distinct from d.processing_started_at
+        and case
+            when d.is_made then
+                md5('seqdev message ' || sc.id::text)::uuid = d.message_id
+                and (sc.processing_device_id is null or sc.completed_at is not null)
+            else sc.id = d.id and sc.processing_device_id is not distinct from d.processing_device_id
+        end
     returning
         d.next_is,
-        d.is_listed,
         d.is_made,
         d.device_id,
         d.told,
         d.scheduled_at,
         case when d.next_is = 'waits' then d.there_due end as there_due
 ),
-
 finished as materialized (
     select
         c.next_is,
@@ -918,7 +835,7 @@ sent_before as materialized (
     where m.id = md5('seqdev message ' || d.id)::uuid
 ),
 
-done as materialized (
+done as (
     select
         d.device_id,
         count(*) filter (where not d.is_made) as others,
@@ -938,7 +855,7 @@ done as materialized (
     group by d.device_id
 ),
 
-sent as materialized (
+sent as (
     select
         m.device_id,
         count(*) as queued
@@ -946,33 +863,22 @@ sent as materialized (
     group by m.device_id
 ),
 
-wanted as materialized (
+of_device as (
     select
+        d.device_id,
         count(*) filter (where d.next_is = 'new') as next_steps,
         count(*) filter (where d.next_is = 'waits') as activated,
         count(*) filter (where d.is_made) as made
     from completed as d
+    group by d.device_id
 ),
 
--- Of each device as many as it was to claim, each with its message: else another session has come between.
-apart as materialized (
-    select coalesce(sum(abs(coalesce(of_device.contacts, 0) - (c.one ->> 'contacts')::bigint)), 0) as contacts
-    from claim
-    cross join jsonb_array_elements(claim.told -> 'cut') as c (one)
-    left join (
-        select
-            d.device_id,
-            count(*) as contacts
-        from completed as d
-        where not d.is_listed
-        group by d.device_id
-    ) as of_device on (c.one ->> 'id')::uuid = of_device.device_id
-),
-
-messages as materialized (
-    select coalesce(sum(q.contacts::bigint), 0) as queued
-    from claim
-    cross join jsonb_each_text(claim.told -> 'queued') as q (device_id, contacts)
+wanted as materialized (
+    select
+        coalesce(sum(of_device.next_steps), 0) as next_steps,
+        coalesce(sum(of_device.activated), 0) as activated,
+        coalesce(jsonb_object_agg(of_device.device_id, of_device.made) filter (where of_device.made > 0), '{}') as made
+    from of_device
 )
 
 select
@@ -986,15 +892,14 @@ select
             'swallowed',
             abs(wanted.activated - (select count(*) from activated))
             + abs((select count(*) from short) - sent_before.contacts)
-            + abs(messages.queued - wanted.made)
-            + apart.contacts
+            -- Of each device as many as it was to claim, each with its message: else another session has come between.
+            + case when claim.told -> 'cut' = claim.told -> 'queued' and claim.told -> 'queued' = wanted.made then 0 else 1 end
         )::text,
         true
     ) is not null as is_kept
 from wanted
-cross join sent_before
-cross join messages
-cross join apart;
+cross join claim
+cross join sent_before;
 
 with claim as materialized (
     select current_setting('seqdev.claim')::jsonb as told
@@ -1003,23 +908,6 @@ with claim as materialized (
 by_step as materialized (
     select claim.told -> 'step' as step
     from claim
-),
-
-cut as materialized (
-    select
-        typed.user_id,
-        typed.assigned_device_id as id,
-        typed.next_trigger_time,
-        typed.id as contact_id,
-        (c.one ->> 'turn')::integer as turn,
-        (jsonb_populate_record(null::sequence_contacts, jsonb_build_object('next_trigger_time', c.one -> 'latest'))).next_trigger_time
-        as latest
-    from claim
-    cross join jsonb_array_elements(claim.told -> 'cut') as c (one)
-    cross join jsonb_populate_record(
-        null::sequence_contacts,
-        c.one || jsonb_build_object('id', c.one -> 'contact_id', 'assigned_device_id', c.one -> 'id')
-    ) as typed
 ),
 
 -- As the host's column has it: a value of another type is not compared with it in an update.
@@ -1055,13 +943,11 @@ next_step as (
             m.recipient_phone = sc.contact_phone
             and m.sequence_id = sc.sequence_id
             and m.sequence_stepid = sc.sequence_stepid
-    inner join cut as device on m.device_id = device.id
-    cross join instant
     cross join by_step
     where
-        m.created_at = instant.now
-        and m.id = md5('seqdev message ' || sc.id::text)::uuid
-        and sc.status = 'completed'
+        m.created_at = (select instant.now from instant)
+        -- Not a condition of the join: for that it would be made of every row that there is.
+        and case when sc.status = 'completed' then m.id = md5('seqdev message ' || sc.id::text)::uuid else false end
         and by_step.step -> sc.sequence_stepid::text ->> 'next_id' is not null
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
