@@ -74,7 +74,7 @@ with entry as materialized (
 ),
 
 -- The sequences that a trigger enters.
-entered as (
+entered as materialized (
     select
         entry.user_id,
         entry.trigger,
