@@ -1,13 +1,14 @@
 """On Citus a claim is several statements: what another session does between them is judged as it is then."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from seqdev.postgres.queries import Statement
 from seqdev.postgres.transaction import Transaction
-from tests.tick.test_refused_rows import people, tick
 from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import MESSAGE_ID, Connect, Host
@@ -31,6 +32,27 @@ CHANGES = {
     ),
 }
 """What becomes of one of ten, and how many get a message then."""
+
+
+def people(host: Host, device: UUID) -> list[str]:
+    """Ten people who are due on ``device``; their phones."""
+    user = host.value("select user_id from user_devices where id = %s", device)
+    sequence, (step, _) = host.simple_sequence(user, steps=2)
+    host.rows(
+        "insert into sequence_contacts (sequence_id, sequence_stepid, contact_phone, assigned_device_id, status,"
+        " next_trigger_time) select %s, %s, '601200000' || i, %s, 'active', now() at time zone 'UTC' - interval '1 hour'"
+        " from generate_series(10, 19) as i",
+        *(sequence, step, device),
+    )
+    host.make_leads()
+    return [f"601200000{i}" for i in range(10, 20)]
+
+
+def tick(seqdev: Cli) -> Any:
+    """The summary of a tick."""
+    ran = seqdev("tick", "--format", "json")
+    assert ran.code == 0, ran
+    return json.loads(ran.out)
 
 
 def after_the_messages(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> list[str]:
@@ -58,12 +80,12 @@ def test_a_contact_that_changes_after_its_message_was_made_is_judged_as_it_is_th
 ) -> None:
     user = host.user()
     device, other = host.device(user), host.device(user)
-    phones = people(host, 10, device)
+    phones = people(host, device)
     statement, queued = CHANGES[change]
     session = Host(connect(host.url))
     given: dict[str, Any] = {"phone": phones[4], "other": other}
     claims = after_the_messages(monkeypatch, lambda: session.connection.execute(statement.encode(), given))
-    summary, _ = tick(seqdev)
+    summary = tick(seqdev)
     assert (summary["queued"], summary["quarantined"]) == (queued, 0)
     assert len(claims) > 1
     assert host.value("select count(*) from broadcast_messages") == queued
@@ -81,7 +103,7 @@ def test_who_is_made_due_after_the_messages_were_made_has_one_in_the_next_batch(
     host: Host, seqdev: Cli, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = host.device(host.user())
-    people(host, 10, device)
+    people(host, device)
     host.rows("update sequence_contacts set status = 'paused' where contact_phone like '%%5'")
     session = Host(connect(host.url))
     after_the_messages(
@@ -90,7 +112,7 @@ def test_who_is_made_due_after_the_messages_were_made_has_one_in_the_next_batch(
             "update sequence_contacts set status = 'active' where status = 'paused'"
         ),
     )
-    summary, _ = tick(seqdev)
+    summary = tick(seqdev)
     assert host.value("select count(*) from broadcast_messages") == summary["queued"]
     assert summary["queued"] in (9, 10)
     assert host.broken_promises() == []
