@@ -599,7 +599,7 @@ completed as (
                     null,
                     m.sequence_id,
                     m.sequence_stepid,
-                    m.device_id,
+                    m.device_id as assigned,
                     (select instant.oldest from instant),
                     (select instant.due_by from instant),
                     null,
@@ -642,6 +642,7 @@ completed as (
         d.scheduled_at,
         case when d.next_is = 'waits' then d.there_due end as there_due
 ),
+
 finished as materialized (
     select
         c.next_is,
