@@ -297,7 +297,11 @@ class _Look:
         length = since.default or ""
         if begins:
             length = words.duration(begins.age) if begins.age else f"since {begins}"
-        return f"{length}, until {ends}" if ends else length
+        if not ends:
+            return length
+        # What was typed says that only beside the clock of the person who typed it.
+        until = self._now if self._at else ends.at(self._now, self._window.zone, end=True)
+        return f"{length}, until {words.Clock(self._window.zone).said(until)}"
 
     @cached_property
     def _steps(self) -> gates.Answers:

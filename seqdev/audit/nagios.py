@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from seqdev.audit.rows import Health
 from seqdev.output.text import visible
-from seqdev.output.words import duration
+from seqdev.output.words import counted, duration
 from seqdev.settings import parse_duration
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -91,7 +91,7 @@ def judge(health: Health, mismatches: int, limits: Thresholds) -> tuple[int, str
     ticked = "never" if tick is None else f"{duration(timedelta(seconds=tick))} ago"
     words = (
         f"{paused}{health.backlog} due, the oldest for {duration(timedelta(seconds=overdue))}; "
-        f"{mismatches} mismatches; last tick {ticked}"
+        f"{counted(mismatches, 'mismatch', 'mismatches')}; last tick {ticked}"
     )
     data = " ".join(
         f"{name}=" + ("U" if value is None else f"{value}{unit};{one.warning};{one.critical};0")

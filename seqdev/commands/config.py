@@ -11,7 +11,9 @@ import typer
 from seqdev.commands.group import Group
 from seqdev.commands.options import App, FormatOption
 from seqdev.errors import Exit, SeqdevError, UsageError
+from seqdev.output.columns import Named
 from seqdev.output.render import Format, Table, note
+from seqdev.output.tables import for_people
 from seqdev.postgres import zone as zones
 from seqdev.postgres.conninfo import LIBPQ_VARIABLES
 from seqdev.postgres.engine import Database
@@ -55,6 +57,16 @@ class Setting:
     """Which user, sequence or device; null for host and all."""
 
 
+@dataclass(frozen=True)
+class SettingLine:
+    """The same on a screen."""
+
+    name: str
+    value: str
+    origin: str
+    scope: str
+
+
 @app.callback()
 def _group() -> None:
     """What makes a group of one command."""
@@ -84,13 +96,30 @@ def show(
         failure = error
     found = [*_of_host(settings, kept), *ruled]
     shown = [one for one in found if not changed or one.origin != "default"]
-    application.writer(output).write(Table("settings", Setting, shown))
+    application.writer(output).write(_table(output, shown))
     for words in _contradictions(settings, ruled):
         note(words)
     if failure:
         note("the rules are not shown: the database could not be asked")
         raise failure
     return Exit.DONE
+
+
+def _table(output: Format, found: list[Setting]) -> Table:
+    """For people with whose it is in one column: most of them are of the host or of all."""
+    if not for_people(output):
+        return Table("settings", Setting, found)
+    lines = [SettingLine(one.name, one.value, one.origin, _whose(one)) for one in found]
+    return Table("settings", SettingLine, lines)
+
+
+def _whose(one: Setting) -> str:
+    """For whom a setting holds. Users have no name there."""
+    if one.scope_id is None:
+        return one.scope
+    return (
+        f"{one.scope} {str(one.scope_id)[:8] if one.scope == 'user' else Named(one.scope_name, one.scope_id)}"
+    )
 
 
 def _kept(tx: Transaction) -> tuple[str | None, list[Setting]]:

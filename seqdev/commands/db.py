@@ -1,5 +1,6 @@
 """``seqdev db``: the database."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -86,8 +87,11 @@ class FindingLine:
     item: str
     status: Verdict
     why: Prose
-    remedy: Prose | None
-    mode: str | None
+    remedy: str | None
+
+
+_REMEDY = re.compile(r"(?:alter table \S+ )?((?:create|drop|add|alter)(?: unique)? \w+|\w+)")
+"""What the statement of a remedy does, before the names of what it does that to."""
 
 
 app.add_typer(db_upgrade.app)
@@ -130,10 +134,13 @@ def check(
                 note(rules.not_counted(idle))
     rows = [finding for finding in found if show_ok or finding.status != "ok"]
     application.writer(output).write(_table(output, "findings", rows))
+    if for_people(output) and any(finding.remedy for finding in rows):
+        where = "--format json" if schema.beyond_help(found) else "seqdev db upgrade --sql"
+        note(f"the statements of the remedies: {where}")
     for line in sizes.said(database.retry(size.look, read_only=True)):
         note(line)
     in_order = sum(finding.status == "ok" for finding in found)
-    note(f"{len(found)} checks, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
+    note(f"{counted(len(found), 'check')}, {in_order} in order" + ("" if show_ok else "; --ok shows them"))
     if words := schema.not_the_hosts(database):
         note(words.what)
         note(words.help)
@@ -156,11 +163,14 @@ def _instead(found: list[Finding]) -> str:
 def _table(output: Format, name: str, found: list[Finding]) -> Table:
     if not for_people(output):
         return Table(name, Finding, found)
-    return Table(
-        name,
-        FindingLine,
-        [FindingLine(*(getattr(one, f.name) for f in fields(FindingLine))) for one in found],
-    )
+    lines = [FindingLine(one.item, one.status, one.why, _remedy(one)) for one in found]
+    return Table(name, FindingLine, lines)
+
+
+def _remedy(finding: Finding) -> str | None:
+    """A remedy in two words: the statement itself would fill the screen, and nobody types it."""
+    begun = _REMEDY.match(finding.remedy or "")
+    return begun[1] if begun else finding.remedy
 
 
 @app.command("zone")
@@ -269,9 +279,9 @@ def grants_(
         raise ReaderGoneError from error
     count = sum(one.statement is not None for one in found)
     if yes:
-        note(f"granted to {to} what {role} needs: the {count} statements above")
+        note(f"granted to {to} what {role} needs: the {counted(count, 'statement')} above")
     else:
-        note(f"nothing was changed: {count} statements to read; --yes runs them, psql -1 does too")
+        note(f"nothing was changed: {counted(count, 'statement')} to read; --yes runs all, psql -1 does too")
     if hidden:
         note(f"row-level security hides rows of {', '.join(hidden)} from {to}: commands will refuse")
         note(f"a superuser can exempt it: alter role {to} bypassrls")

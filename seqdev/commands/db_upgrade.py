@@ -19,6 +19,7 @@ from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import for_people
 from seqdev.output.text import visible
+from seqdev.output.words import counted
 from seqdev.postgres import citus, effort, places, schema
 from seqdev.postgres.citus import Spread
 from seqdev.postgres.effort import Step
@@ -109,7 +110,8 @@ def upgrade(
         application.writer(output).write(_plan(steps, output))
     if not place_by and (number := places.undecided(database)):
         raise UsageError(
-            f"nothing was changed: of {number:,} contacts, trigger, day and step number name different steps",
+            f"nothing was changed: of {counted(number, 'contact')}, "
+            "trigger, day and step number name different steps",
             "see them: seqdev db places; then say which is right: --place-by trigger|day|step",
         )
     if not plan:
@@ -163,7 +165,10 @@ def _print(steps: list[Step]) -> int:
             typer.echo(visible(line))
     except BrokenPipeError as error:
         raise ReaderGoneError from error
-    note(f"nothing was changed: {len(steps)} steps; after them, seqdev db upgrade --sql shows what is left")
+    note(
+        f"nothing was changed: {counted(len(steps), 'step')}; "
+        "after that, seqdev db upgrade --sql shows what is left"
+    )
     return Exit.DONE
 
 
@@ -175,7 +180,9 @@ def _print_distribution(pending: list[Spread]) -> int:
             typer.echo(visible(f"{one.statement};"))
     except BrokenPipeError as error:
         raise ReaderGoneError from error
-    note(f"nothing was changed: {len(pending)} statements, in this order; first read docs/citus.md")
+    note(
+        f"nothing was changed: {counted(len(pending), 'statement')}, in this order; first read docs/citus.md"
+    )
     return Exit.DONE
 
 

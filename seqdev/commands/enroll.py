@@ -183,7 +183,7 @@ def _account(result: Result, selection: Selection) -> int:
         note(f"{counted(number, 'lead')} refused by the database: {reason}")
     if result.stopped:
         note(
-            f"stopped: the database has refused {result.reasons.total():,} leads, and taken "
+            f"stopped: the database has refused {counted(result.reasons.total(), 'lead')}, and taken "
             f"{result.enrolled:,}: mend the cause, and enrol again"
         )
     names = sum(one.sequence is not None for one in result.unmatched)

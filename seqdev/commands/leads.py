@@ -42,7 +42,7 @@ from seqdev.leads.rejects import RejectsFile
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, Table, note
 from seqdev.output.tables import LISTED
-from seqdev.output.words import counted
+from seqdev.output.words import are, counted
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.replica import AT_THE_PRIMARY
 from seqdev.postgres.transaction import Transaction
@@ -266,7 +266,8 @@ def _account(result: Result, rejects: Path | None) -> int:
     elif rejected:
         note(f"{counted(rejected, 'line')} rejected: see {rejects}")
     if blocked := result.summary.blocked:
-        are = "is" if blocked == 1 else "are"
         people = counted(blocked, "person", "people")
-        note(f"{people} of the file {are} blocked: seqdev enroll refuses them, see seqdev block list")
+        note(
+            f"{people} of the file {are(blocked)} blocked: seqdev enroll refuses them, see seqdev block list"
+        )
     return Exit.FINDINGS if rejected else Exit.DONE

@@ -18,6 +18,7 @@ from seqdev.errors import Exit
 from seqdev.output.progress import progress
 from seqdev.output.render import Format, note
 from seqdev.output.screen import Said
+from seqdev.output.words import are, counted
 from seqdev.postgres import lookup, schema
 from seqdev.postgres.engine import Database
 from seqdev.postgres.transaction import Transaction
@@ -157,7 +158,8 @@ def _again(database: Database, plan: Plan) -> Said:
     arrivals = capacity.arrivals(database, plan.arrivals)
     lines = [str(one) for one in arrivals[:_NAMED]]
     if others := arrivals[_NAMED:]:
-        lines.append(f"{len(others):,} more devices get {sum(one.people for one in others):,} people")
+        people = counted(sum(one.people for one in others), "person", "people")
+        lines.append(f"{counted(len(others), 'more device')} {are(len(others), 'get')} {people}")
     return Said([*lines, repair_view.in_a_line(plan)])
 
 

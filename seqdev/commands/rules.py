@@ -25,6 +25,7 @@ from seqdev.commands.options import (
 from seqdev.errors import Exit
 from seqdev.output.render import Format, note
 from seqdev.output.tables import shown
+from seqdev.output.words import counted
 from seqdev.postgres import schema
 from seqdev.postgres.transaction import Transaction
 from seqdev.rules import rules
@@ -224,7 +225,11 @@ def _carry_out(
     writer = application.writer(ways.output)
     if ways.dry_run or not changes:
         writer.write(table)
-        note(f"{len(changes)} rules would change" if changes else "nothing to do: all of it holds already")
+        note(
+            f"{counted(len(changes), 'rule')} would change"
+            if changes
+            else "nothing to do: all of it holds already"
+        )
         return Exit.DONE
     if not ways.yes and somebody_is_there():
         application.writer(Format.TABLE, sys.stderr).write(shown(Format.TABLE, "changes", Change, changes))

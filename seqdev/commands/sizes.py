@@ -40,4 +40,4 @@ def _sum(found: Sequence[Size]) -> str:
 
 
 def _rows(one: Size) -> str:
-    return "" if one.rows is None else f" of {counted(one.rows, 'row')}"
+    return " of rows not analysed" if one.rows is None else f" of {counted(one.rows, 'row')}"

@@ -96,7 +96,7 @@ def _by(text: str | None) -> list[By]:
 
 
 def _for_people(found: Sequence[Numbers], totals: Totals, by: Sequence[By]) -> Table:
-    """A line for each group, and one for all; without groups the numbers below one another."""
+    """A line for each group, and one of all; without groups the numbers below one another."""
     counts = [name for name in _COUNTS if getattr(totals, name) or name in _ALWAYS]
     counts = [name for name in counts if getattr(totals, name) is not None]
     kinds: dict[str, Any] = {one.value: _KINDS.get(one, str) for one in by} | dict.fromkeys(counts, int)
@@ -104,10 +104,10 @@ def _for_people(found: Sequence[Numbers], totals: Totals, by: Sequence[By]) -> T
     if not by:
         return replace(made("numbers", kinds, [numbers]), single=True)
     rows = [[*(_cell(one, name) for name in by), *(getattr(one, name) for name in counts)] for one in found]
-    return made("numbers", kinds, [*rows, ["in all", *[None] * (len(by) - 1), *numbers]])
+    return made("numbers", kinds, [*rows, ["all", *[None] * (len(by) - 1), *numbers]])
 
 
-_KINDS = {By.SEQUENCE: Named, By.DEVICE: Named}
+_KINDS = {By.SEQUENCE: Named, By.DEVICE: Named, By.STEP: int}
 
 
 def _cell(one: Numbers, by: By) -> Any:
@@ -116,7 +116,7 @@ def _cell(one: Numbers, by: By) -> Any:
         identity = getattr(one, f"{by}_id")
         return "(none)" if identity is None else Named(getattr(one, by), identity)
     if by is By.STEP:
-        return "(none)" if one.step_id is None else "(gone)" if one.step is None else str(one.step)
+        return "(none)" if one.step_id is None else "(gone)" if one.step is None else one.step
     value = str(one.user_id)[:8] if by is By.USER and one.user_id else getattr(one, _FIELDS.get(by, by))
     return "(none)" if value is None else value
 

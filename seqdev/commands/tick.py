@@ -287,13 +287,13 @@ def _bring_home(ctx: typer.Context, database: Database) -> bool:
 
 def _lines(report: Report) -> Iterator[str]:
     """What the run could not do, a line each reason."""
-    for counts, what in (
-        (report.quarantined, "contacts quarantined"),
-        (report.left, "contacts refused, but not quarantined, because that was refused too"),
-        (report.failed_left, "failed sends not shown on their rows"),
+    for counts, what, how in (
+        (report.quarantined, "contact", "quarantined"),
+        (report.left, "contact", "refused, but not quarantined, because that was refused too"),
+        (report.failed_left, "failed send", "not shown on the contact's row"),
     ):
         for reason, number in counts.items():
-            yield f"{number:,} {what}: {reason}"
+            yield f"{words.counted(number, what)} {how}: {reason}"
     if report.quarantined:
         yield "once the cause is corrected: seqdev repair quarantined"
     yield from report.troubles

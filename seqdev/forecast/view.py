@@ -11,7 +11,7 @@ from seqdev.forecast.rows import Ahead, Change, Day, Standing, Total, WhatIf
 from seqdev.output.columns import Named, Prose
 from seqdev.output.render import Table
 from seqdev.output.tables import made
-from seqdev.output.words import Clock, are, counted, duration, number
+from seqdev.output.words import Clock, are, counted, duration
 
 _DAY = timedelta(days=1)
 
@@ -172,7 +172,7 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
     """The account, a line each: in all, who waits, and what it takes for granted."""
     total = found.total
     yield (
-        f"{counted(total.sends, 'message')} in {question.days} days of 24 hours "
+        f"{counted(total.sends, 'message')} in {counted(question.days, 'day')} of 24 hours "
         f"from {clock.said(total.begins)}"
         + (f", besides {total.queued:,} in the queue" if total.queued else "")
         + (f", with {counted(total.enrolled, 'person', 'people')} enrolled now" if total.enrolled else "")
@@ -185,8 +185,8 @@ def account(found: Forecast, question: Question, clock: Clock) -> Iterator[str]:
     elif total.drained_at:
         yield f"nobody waits for a device that is full after {clock.said(total.drained_at)}"
     if total.shut:
-        shut = number(total.shut)
-        yield f"{shut} contacts wait at the end for their window, or the end of a pause or a grace"
+        waits = f"{counted(total.shut, 'contact')} {are(total.shut, 'wait')}"
+        yield f"{waits} at the end for a window, or the end of a pause or a grace"
     if total.standing:
         text = f"{counted(total.standing, 'contact')} {are(total.standing)} not sent until "
         yield text + "somebody does something"

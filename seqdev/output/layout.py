@@ -104,16 +104,18 @@ def _shrink(
 def _grow(placed: Sequence[Placed], left: int, measure: Callable[[str], int]) -> None:
     """Give ``left`` characters to the columns, the first ones first.
 
-    They get a short form, then texts fewer lines, then what is left goes for ids, days, years and seconds.
+    They get whole words and a short form, texts fewer lines, then what is left goes for ids, days, years and
+    seconds.
     """
+    texts = [one for one in placed if one.column.wraps]
+    for one in texts:
+        # No text gets fewer lines at the price of a word that is cut beside it.
+        more = max(0, _longest_word(one, measure) - one.width)
+        one.width, left = one.width + min(more, left), left - min(more, left)
     for one in placed:
         # Of an instant, the time and how long ago that was.
         short = 2 if one.column.kind is datetime else 1
         left = _lengthen(one, min(short, len(one.forms) - 1), left, measure)
-    texts = [one for one in placed if one.column.wraps]
-    for one in texts:
-        more = max(0, _longest_word(one, measure) - one.width)
-        one.width, left = one.width + min(more, left), left - min(more, left)
     for one in texts:
         # A command stands in one line, or it is cut in two for nothing.
         if 0 < (more := _longest_command(one) - one.width) <= left:

@@ -12,7 +12,7 @@ from seqdev.output.columns import Column, columns, forms, titles
 from seqdev.output.layout import GAP, Placed, cut, fit, wrapped
 from seqdev.output.text import is_unicode, visible
 from seqdev.output.tones import Tone, Toned, coloured, painted, tone
-from seqdev.output.typed import held, let_go
+from seqdev.output.typed import held, let_go, marked
 from seqdev.output.words import Clock
 
 Line = str | Sequence[str | Toned]
@@ -149,29 +149,41 @@ class Screen:
         self._row(shown, [one.title for one in shown], [Tone.HEADING] * len(shown))
         rule = (" " * GAP).join(self._rule * one.width for one in shown)
         self._out.write(self._painted(rule, Tone.USUAL) + "\n")
+        below: list[str] = []
         for number in range(len(rows)):
-            cells = [one.cells[number] for one in shown]
+            cells = [marked(one.cells[number], one.width, below) for one in shown]
             values = dict(zip((column.name for column in found), rows[number], strict=True))
             tones = [_tone(one.column, values[one.column.name]) for one in shown]
             self._row(shown, cells, tones)
+        self._commands(below)
 
     def record(self, row: type[Any], rows: Sequence[Sequence[Any]]) -> None:
         """A line a field of the dataclass ``row``, of which there is one."""
         found = columns(row)
         names = titles(found, rows, self._clock)
         indent = max(map(self._measure, names), default=0) + GAP
+        below: list[str] = []
         for place, (column, name) in enumerate(zip(found, names, strict=True)):
             if (value := rows[0][place]) is None:
                 continue
             ((cell,), *_) = forms(column, [value], self._clock)
             # A table's empty cell explains itself, a name with nothing beside it does not.
-            cell = cell or "none"
+            cell = marked(cell or "none", max(self._width - indent, 1), below)
             for number, text in enumerate(self._wrapped(cell, max(self._width - indent, 1))):
                 begin = self._painted("" if number else name, Tone.HEADING)
                 blanks = " " * (indent - (0 if number else self._measure(name)))
                 self._out.write(
                     (begin + blanks + self._painted(text, _tone(column, rows[0][place]))).rstrip() + "\n"
                 )
+        self._commands(below)
+
+    def _commands(self, commands: Sequence[str]) -> None:
+        """Print ``commands`` that had no room in the cells above, by their marks.
+
+        Each is whole, whatever the width: the terminal itself goes on with it, and it is copied as it is.
+        """
+        for number, command in enumerate(commands, start=1):
+            self._out.write(f"[{number}] {command}\n")
 
     def _row(self, shown: Sequence[Placed], cells: Sequence[str], tones: Sequence[Tone | None]) -> None:
         lines = [self._wrapped(cell, one.width) for one, cell in zip(shown, cells, strict=True)]

@@ -33,6 +33,22 @@ def held(text: str, room: int) -> str:
     return COMMAND.sub(one_word, text)
 
 
+def marked(text: str, room: int, below: list[str]) -> str:
+    """``text`` with a mark such as ``[1]`` for each command that does not fit in ``room`` characters.
+
+    These join those ``below``, which are to be said in full there.
+    """
+
+    def mark(found: re.Match[str]) -> str:
+        if len(found[0]) <= room:
+            return found[0]
+        if found[0] not in below:
+            below.append(found[0])
+        return f"[{below.index(found[0]) + 1}]"
+
+    return COMMAND.sub(mark, text)
+
+
 def let_go(text: str) -> str:
     """A line of what was held together, with its blanks."""
     return text.replace(_HELD, " ")

@@ -29,8 +29,8 @@ def counted(value: int, one: str, many: str = "") -> str:
 
 
 def are(value: int, many: str = "are") -> str:
-    """The verb that goes with a number: ``is`` or ``are``, ``was`` or ``were``."""
-    return many if value != 1 else {"are": "is", "were": "was"}[many]
+    """The verb that goes with a number, by its plural: ``is`` for ``are``, ``waits`` for ``wait``."""
+    return many if value != 1 else {"are": "is", "were": "was", "have": "has"}.get(many, many + "s")
 
 
 def rate(value: float) -> str:

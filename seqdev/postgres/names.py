@@ -106,7 +106,10 @@ def asking() -> Asking:
 
 def _serve(asked: int, answered: int) -> None:
     """Wait for the question, and answer it."""
-    import psycopg  # noqa: F401 # before there is a question
+    # All that an answer takes, before there is a question: the command line is still being understood.
+    import psycopg  # noqa: F401
+
+    from seqdev.postgres import conninfo, embedded, lookup, schema, zone  # noqa: F401
 
     with os.fdopen(asked) as questions, os.fdopen(answered, "w") as answer:
         json.dump(_ask(Question(**json.load(questions))), answer)

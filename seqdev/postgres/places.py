@@ -15,12 +15,12 @@ BATCH = 10_000
 """Contacts a transaction."""
 
 _UNSURE = {
-    "disagree": "have values that name different steps: --place-by says which of them is right",
-    "no_step": "name no step of their sequence, and stay as they are",
-    "several_steps": "name more than one step, and stay as they are",
-    "step_taken": "name a step of which the person has another row, and stay as they are",
+    "disagree": ("has", "have", "values that name different steps: --place-by says which of them is right"),
+    "no_step": ("names", "name", "no step of the sequence: left as is"),
+    "several_steps": ("names", "name", "more than one step: left as is"),
+    "step_taken": ("names", "name", "a step of which the person has another row: left as is"),
 }
-"""Why a person should look at a contact, as the plan says it."""
+"""Why a person should look at a contact, as the plan says it of one and of several."""
 
 
 class By(StrEnum):
@@ -62,9 +62,13 @@ def look(tx: Transaction, by: By | None, done: Sequence[str]) -> Finding:
     found = _count(tx, by, done)
     unsure = {why: words for why, words in _UNSURE.items() if found.get(why)}
     placed = found.get("placed", 0)
-    said = [f"{found[why]:,} {words}" for why, words in unsure.items()]
+    said = [
+        f"{found[why]:,} {one if found[why] == 1 else many} {what}"
+        for why, (one, many, what) in unsure.items()
+    ]
     if placed:
-        said.insert(0, f"{placed:,} get the step that their trigger, day and step number name")
+        get = "gets" if placed == 1 else "get"
+        said.insert(0, f"{placed:,} {get} the step that trigger, day and step number name")
     if unsure:
         said.append("who they are: seqdev db places")
     return Finding(

@@ -14,6 +14,7 @@ from uuid import UUID
 from seqdev import gates, replies
 from seqdev.enroll.rows import APPLY
 from seqdev.errors import PermissionRefused, ReadOnly, Refused, SeqdevError, Unavailable
+from seqdev.output.words import are, counted
 from seqdev.parameters import window
 from seqdev.postgres.bisect import Divisible, bisect
 from seqdev.postgres.engine import Database
@@ -193,8 +194,10 @@ class _Probe:
             for (stage, reason), places in self.refused.items()
         ]
         if self._untried.steps:
+            number = self._untried.contacts
+            standing = f"{counted(number, 'active contact')} {are(number, 'stand')}"
             why = (
-                f"{self._untried.steps:,} steps, at which {self._untried.contacts:,} active contacts stand:"
+                f"{counted(self._untried.steps, 'step')}, at which {standing}:"
                 " no step leads there from where their sequence is entered (see: seqdev audit sequences);"
                 " what the database refuses there shows only when a tick comes to it"
             )
@@ -204,7 +207,8 @@ class _Probe:
         if not self._sequences:
             why = "nothing to try: no active sequence has an entry step to send and a device of its user"
         else:
-            why = f"{self._sequences} sequences entered and {self._claims} steps claimed, and rolled back"
+            entered = counted(self._sequences, "sequence")
+            why = f"{entered} entered and {counted(self._claims, 'step')} claimed, and rolled back"
         return [Finding("probe: enrolment and claim", "ok", why, None, None)]
 
     def _made(self, transaction: Transaction, steps: gates.Answers) -> list[Person]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from seqdev import gates
 from seqdev.errors import Cancelled, PermissionRefused
+from seqdev.output.words import are, counted
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.queries import Query
@@ -66,12 +67,13 @@ def _contacts(transaction: Transaction, settings: Settings) -> Iterator[Finding]
             _WAIT, "ok", f"none of {ready:,} who are active for another reason than time", None, None
         )
     for reason, number in waiting.most_common():
+        active = f"{counted(number, 'active contact')} {are(number, 'wait')}"
         why = (
-            f"{number:,} active contacts are sent nothing, however long they wait; who they are:"
+            f"{active}, and are sent nothing however long that is; who they are:"
             " seqdev audit all, and what to do: seqdev explain PHONE"
         )
         if reason == _PAUSED:
-            why = f"{number:,} active contacts wait until somebody resumes what is paused: seqdev audit all"
+            why = f"{active} until somebody resumes what is paused: seqdev audit all"
         yield Finding(f"{_WAIT}: {reason}", "advised", why, None, None)
 
 
@@ -80,9 +82,8 @@ def _steps(transaction: Transaction, settings: Settings) -> Iterator[Finding]:
     if not unsent:
         yield Finding(_NOT_SENT, "ok", "every step of an active sequence has something to send", None, None)
     for one in unsent:
-        why = (
-            f"{one.steps:,} steps of active sequences: whoever comes there waits; see: seqdev audit sequences"
-        )
+        steps = f"{counted(one.steps, 'step')} of active sequences"
+        why = f"{steps}: whoever comes there waits; see: seqdev audit sequences"
         if one.reason == _PAUSED:
-            why = f"{one.steps:,} steps of active sequences are paused: seqdev audit sequences"
+            why = f"{steps} {are(one.steps)} paused: seqdev audit sequences"
         yield Finding(f"{_NOT_SENT}: {one.reason}", "advised", why, None, None)

@@ -13,6 +13,7 @@ from uuid import UUID
 from seqdev.errors import Refused, StalePlan
 from seqdev.journal.runs import Run
 from seqdev.output.tables import LISTED
+from seqdev.output.words import are, counted
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -148,7 +149,8 @@ def _whole(tx: Transaction, run: UUID, plan: Plan, chunk: int, progress: Callabl
             if kept:
                 seen = changed + len(rows)
                 raise StalePlan(
-                    f"the plan no longer fits: {len(kept)} of the first {seen} rows have changed since; "
+                    f"the plan no longer fits: {len(kept)} of the first {counted(seen, 'row')} "
+                    f"{are(len(kept), 'have')} changed since; "
                     "nothing was changed",
                     "make the plan anew",
                 )

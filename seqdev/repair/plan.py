@@ -107,7 +107,9 @@ class LeftAlone:
 class Plan:
     """A plan in a temporary file that is gone with the process.
 
-    ``totals`` counts the changes, ``arrivals`` the people whom each device gets.
+    ``totals`` counts the changes, ``arrivals`` the people whom each device gets. A phone that is put on the
+    list of the blocked, or taken off, is one of the ``people`` whatever other rows it has. ``things`` counts
+    these phones, pauses and rules.
     """
 
     def __init__(self, header: Header) -> None:
@@ -118,6 +120,7 @@ class Plan:
         self.totals: Counter[Total] = Counter()
         self.refused: Counter[str] = Counter()
         self.people = 0
+        self.things: Counter[str] = Counter()
         self.arrivals: Counter[UUID] = Counter()
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self._digest = hashlib.sha256()
@@ -142,12 +145,14 @@ class Plan:
         self.totals.clear()
         self.refused.clear()
         self.people = 0
+        self.things.clear()
         self.arrivals.clear()
         self._digest = hashlib.sha256()
         self._file.seek(0)
         self._file.truncate()
         last = None
         met: set[UUID | None] = set()
+        listed: set[str | None] = set()
         try:
             for row in rows:
                 line = json.dumps(asdict(row), default=str, ensure_ascii=False).encode() + b"\n"
@@ -159,13 +164,21 @@ class Plan:
                 if not row.becomes:
                     continue
                 self.totals[row.total] += 1
-                if row.person != last:
+                if row.table_name == "rule":
+                    self.things["pause" if row.sequence == "paused" else "rule"] += 1
+                elif row.table_name == "blocked":
+                    listed.add(row.phone)
+                elif row.person != last and row.phone not in listed:
                     self.people += 1
+                if row.person != last:
                     met = {None}
                 if row.to_device and row.to_device not in met:
                     self.arrivals[row.to_device] += 1
                     met.add(row.to_device)
                 last = row.person
+            # The list's own rows come first, and may be everybody's: no user's people.
+            self.things["phone"] = len(listed)
+            self.people += len(listed)
             self._file.flush()
         except OSError as error:
             raise SeqdevError(

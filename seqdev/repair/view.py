@@ -35,7 +35,8 @@ class Summary:
     planned: int
     """Rows to change."""
     people: int
-    """People whose rows these are."""
+    """People whose rows these are. A phone that is blocked, or no longer, is one; a pause or another rule
+    none."""
     changed: int
     """Rows that were changed."""
     kept: int
@@ -137,8 +138,8 @@ def show_outcome(writer: Writer, plan: Plan, outcome: Outcome, most: int | None)
 
 
 def in_a_line(plan: Plan) -> str:
-    """The totals of ``plan`` in a line: people, rows, from, to, and why."""
-    words = [f"{counted(plan.people, 'person', 'people')}, {counted(plan.changes, 'row')}"]
+    """The totals of ``plan`` in a line: people or what else it is about, rows, from, to, and why."""
+    words = [f"{_whom(plan)}, {counted(plan.changes, 'row')}"]
     left, reached, causes = Counter[str](), Counter[str](), Counter[str]()
     for one, rows in plan.totals.items():
         left[str(device_name(one.from_device, one.from_name) or "no device")] += rows
@@ -147,6 +148,17 @@ def in_a_line(plan: Plan) -> str:
     if any(reached):
         words += [f"from {_counted(left)}", f"to {_counted(reached)}"]
     return "; ".join([*words, f"why: {_counted(causes)}"])
+
+
+def _whom(plan: Plan) -> str:
+    """What ``plan`` is about: people, phones of the list, pauses, rules."""
+    numbers = (
+        (plan.things["phone"], "phone", ""),
+        (plan.people - plan.things["phone"], "person", "people"),
+        (plan.things["pause"], "pause", ""),
+        (plan.things["rule"], "rule", ""),
+    )
+    return ", ".join(counted(*one) for one in numbers if one[0]) or counted(0, "person", "people")
 
 
 def _counted(numbers: Counter[str]) -> str:
@@ -310,7 +322,7 @@ def _refused(writer: Writer, plan: Plan, outcome: Outcome | None, most: int | No
 def _announce(plan: Plan, most: int | None) -> None:
     shown = plan.changes if most is None else min(plan.changes, most)
     more = "" if shown == plan.changes else f", {shown} shown: --limit, or --all"
-    note(f"{counted(plan.changes, 'row')} of {counted(plan.people, 'person', 'people')} would change{more}")
+    note(f"{counted(plan.changes, 'row')} of {_whom(plan)} would change{more}")
     _announce_refused(plan, most)
     _announce_left_alone(plan)
 

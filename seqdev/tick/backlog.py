@@ -9,6 +9,7 @@ from uuid import UUID
 
 from seqdev import signals
 from seqdev.errors import Cancelled, SeqdevError
+from seqdev.output.words import counted
 from seqdev.postgres.engine import Database
 from seqdev.tick.backoff import Backoff, Search
 from seqdev.tick.batch import claim_batch
@@ -122,7 +123,7 @@ class Backlog:
                 self._leave(batch.devices, Passed())
             if (batch.quarantined or batch.left) and self.backoff.is_full():
                 self.totals.troubles.append(
-                    f"stopped: the database has refused {self.backoff.refused} contacts, "
+                    f"stopped: the database has refused {counted(self.backoff.refused, 'contact')}, "
                     f"and taken {self.totals.claimed}"
                 )
                 return False

@@ -10,6 +10,7 @@ from seqdev import gates, replies
 from seqdev.errors import AllRefused, Cancelled, Refused, SeqdevError
 from seqdev.journal.runs import Run
 from seqdev.output.columns import Seconds
+from seqdev.output.words import counted
 from seqdev.postgres.engine import Database
 from seqdev.postgres.queries import Query
 from seqdev.postgres.transaction import Transaction
@@ -232,7 +233,7 @@ class _Tick:
 
         refused, stops = self._database.retry(work)
         for reason, number in refused.items():
-            self._trouble(f"{number:,} rows of blocked phones could not be stopped: {reason}")
+            self._trouble(f"{counted(number, 'row')} of blocked phones could not be stopped: {reason}")
         if stops:
             self._stop_replied(stops)
 
@@ -259,7 +260,9 @@ class _Tick:
             self._work = replace(self._work, unread=found.unread)
             self._backlog.leave_out(self._work)
         for reason, number in found.refused.items():
-            self._trouble(f"{number:,} rows of people who have replied could not be stopped: {reason}")
+            self._trouble(
+                f"{counted(number, 'row')} of people who have replied could not be stopped: {reason}"
+            )
 
     def _count_waiting(self) -> Counter[str] | None:
         """Who still waits, by reason; None: nobody knows."""

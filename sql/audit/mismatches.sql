@@ -19,6 +19,7 @@
 --
 -- It is settled, whatever the cause, once the last message to the person in the sequence came from the assigned device:
 -- of what is to come repair/assigned.sql would change nothing. Who wrote besides seqdev, audit/writers.sql finds.
+-- Where a later message has another cause, for which that repair is not, the row has the advice of that one.
 --
 -- Master of written and judged, which repair/assigned.sql repeats.
 --
@@ -136,11 +137,10 @@ written as (
 placed as (
     select
         w.*,
-        first_value(coalesce(w.assigned_device_id = w.device_id, false)) over (
-            partition by w.sequence_id, w.contact_phone
-            order by w.created_at desc, w.message_id
-        ) as is_settled
+        first_value(coalesce(w.assigned_device_id = w.device_id, false)) over newest as is_settled,
+        first_value(w.message_id) over newest as last_message_id
     from written as w
+    window newest as (partition by w.sequence_id, w.contact_phone order by w.created_at desc, w.message_id)
 ),
 
 looked_at as materialized (
@@ -408,6 +408,8 @@ select
     case
         when f.kind = 'fallback_used' and f.assigned_device_id in (select gone.id from gone)
             then 'seqdev repair assigned'
+        -- The repair goes by the last message alone, and would leave the person alone.
+        when kind.repair like 'seqdev repair assigned%' and last.repair not like 'seqdev repair assigned%' then last.repair
         else replace(kind.repair, 'DEVICE', coalesce(f.assigned_device_id::text, 'DEVICE'))
     end as repair,
     tally.total,
@@ -431,5 +433,7 @@ left join (
     ) as listed
 ) as f on true
 left join kind on f.kind = kind.kind
+left join judged as newest on f.last_message_id = newest.message_id
+left join kind as last on newest.cause = last.kind
 left join sequence_steps as st on f.sequence_stepid = st.id
 order by f.place;

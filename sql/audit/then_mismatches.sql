@@ -50,11 +50,11 @@
 \if :{?limit} \else \set limit '20' \endif
 with kind (kind, severity, repair) as (
     values
-        ('mismatch', 2, 'see what is open now: seqdev audit mismatches --since'),
+        ('mismatch', 2, 'see what is open now: seqdev audit mismatches --since WHEN'),
         ('repaired', 3, 'nothing: the steps to come had been assigned since'),
         ('settled', 3, 'nothing: the assigned device had written last since'),
         ('assigned_since', 3, 'nothing: it was right when it was written'),
-        ('not_known', 3, 'see how it is now: seqdev audit mismatches --since')
+        ('not_known', 3, 'see how it is now: seqdev audit mismatches --since WHEN')
 ),
 
 -- message_was: as in audit/then_failed.sql

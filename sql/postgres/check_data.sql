@@ -43,7 +43,8 @@ select
     item::text as item,
     (case when rows_found > 0 then 'advised' else 'ok' end)::text as status,
     (
-        rows_found || ' rows; naive timestamps are read in ' || current_setting('TimeZone')
+        rows_found || case when rows_found = 1 then ' row' else ' rows' end
+        || '; naive timestamps are read in ' || current_setting('TimeZone')
         || case when rows_found > 0 then ': is that the zone they were written in?' else '' end
     )::text as why,
     null::text as remedy,
@@ -53,7 +54,8 @@ union all
 select
     look.item,
     case when look.contacts > 0 then 'advised' else 'ok' end,
-    look.contacts || ' active contacts' || case when look.contacts > 0 then look.follows else '' end,
+    look.contacts || case when look.contacts = 1 then ' active contact' else ' active contacts' end
+    || case when look.contacts > 0 then look.follows else '' end,
     null,
     null
 from forgotten as f

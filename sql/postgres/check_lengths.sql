@@ -84,8 +84,8 @@ select
     format('%s too long for %s', n.origin, n.target)::text as item,
     'advised'::text as status,
     format(
-        '%s rows have more than %s characters there: %s; shorten them, or widen the column',
-        t.rows_found,
+        '%s more than %s characters there: %s; shorten them, or widen the column',
+        case when t.rows_found = 1 then '1 row has' else t.rows_found || ' rows have' end,
         n.characters,
         case
             when n.origin like 'leads.%' then 'enroll refuses these people (refused_by_database)'

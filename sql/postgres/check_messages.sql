@@ -93,7 +93,8 @@ union all
 select
     'messages that a worker cannot read',
     case when u.messages > 0 then 'advised' else 'ok' end,
-    u.messages || ' waiting messages are NULL in message_type, content, media_url or recipient_name'
+    u.messages || case when u.messages = 1 then ' waiting message is' else ' waiting messages are' end
+    || ' NULL in message_type, content, media_url or recipient_name'
     || case
         when u.messages > 0
             then ': a worker that reads text into plain strings passes them over for ever. They are sent as soon as'

@@ -126,10 +126,12 @@ left join (
         -- A host may have a status of its own for every row.
         coalesce(quote_literal(left(one.value, 40)), 'null') as label,
         format(
-            '%s rows%s; no rule names it: %s%s',
+            '%s %s%s; no rule names it: %s%s',
             one.rows_found,
+            case when one.rows_found = 1 then 'row' else 'rows' end,
             case
-                when one.place = 20 and one.value_count > 20
+                when one.place = 20 and one.value_count = 21 then ', and there is 1 value more'
+                when one.place = 20 and one.value_count > 21
                     then format(', and there are %s values more', one.value_count - 20)
             end,
             case one.table_name

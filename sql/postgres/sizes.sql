@@ -12,7 +12,7 @@
 --   name      text     a table of seqdev's, or an index of seqdev's on a table of the host's or on its own
 --   kind      text     table, index, or own: an index on a table of seqdev's
 --   bytes     bigint   what it takes; of a table with its indexes
---   rows      bigint   rows in it, about; null: never analysed
+--   rows      bigint   rows in it, about; null: never analysed, or a fifth has changed since
 --   expected  bigint   what an index takes freshly built, at most; null: not known, or a table
 --   advice    text     the statement that builds it anew; null: no need
 -- Locks: none
@@ -82,7 +82,7 @@ select
     c.relname::text as name,
     'table' as kind,
     coalesce(pg_total_relation_size(c.oid), 0)::bigint as bytes,
-    case when c.reltuples >= 0 then c.reltuples::bigint end as rows,
+    case when pg_stat_get_mod_since_analyze(c.oid) <= c.reltuples / 5 then c.reltuples::bigint end as rows,
     null::bigint as expected,
     null as advice
 from pg_class as c

@@ -187,6 +187,7 @@ def test_where_nobody_is_enrolled_nothing_is_critical(host: Host, seqdev: Cli) -
     assert json.loads(seqdev("top", "--once", "--format", "json").out)["service"]["tick_level"] == "ok"
 
 
+@pytest.mark.thorough
 def test_words_and_exit_code_agree_on_the_tick_and_what_is_due(host: Host, seqdev: Cli) -> None:
     user = host.user()
     device = host.device(user)

@@ -631,6 +631,7 @@ def test_dates_without_an_end_are_no_trouble(host: Host, seqdev: Cli) -> None:
         assert ran.code in (0, 3), ran.err
 
 
+@pytest.mark.thorough
 def test_aware_timestamps_are_read_as_they_are(host: Host, seqdev: Cli) -> None:
     for table, column in (
         ("broadcast_messages", "created_at"),
@@ -667,6 +668,7 @@ def test_last_seen_may_be_missing(host: Host, seqdev: Cli) -> None:
     assert row["last_seen"] is None
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("instant", ["0044-03-15 BC", "294276-12-31", "-infinity", "infinity"])
 def test_instants_outside_the_calendar_stop_no_command(host: Host, seqdev: Cli, instant: str) -> None:

@@ -19,6 +19,7 @@ def bytes_host(database: str, server: str, connect: Connect) -> Host:
     return Host(connect(database))
 
 
+@pytest.mark.thorough
 def test_bytes_that_are_no_text_are_shown_by_every_audit(bytes_host: Host, seqdev: Cli) -> None:
     host = bytes_host
     user = host.user()

@@ -133,6 +133,7 @@ def settled(host: Host) -> Settled:
     return Settled(host)
 
 
+@pytest.mark.thorough
 def test_after_the_assigned_device_has_written_again_nothing_is_left_to_repair(
     host: Host, seqdev: Cli, settled: Settled
 ) -> None:
@@ -179,6 +180,11 @@ def test_while_it_still_happens_the_exit_code_says_so(host: Host, seqdev: Cli, s
 def test_who_is_written_to_wrongly_last_is_open(host: Host, seqdev: Cli, settled: Settled) -> None:
     message(host, settled.first, settled.b, "1 minute", own=False)
     assert only_kind(seqdev, "mismatches") == {"fallback_used": 1, "foreign_writer": 1}
+    # By the last message alone the repair goes: it would do nothing for this person.
+    assert json.loads(seqdev("repair", "assigned", "--dry-run", "--format", "json").out)["rows"] == []
+    assert {row["repair"] for row in audit(seqdev, "mismatches")[1]["mismatches"]} == {
+        "stop the writer: seqdev audit writers"
+    }
     assert seqdev("audit", "mismatches").code == 3
     history.pass_time(host, timedelta(minutes=10))
     assert only_kind(seqdev, "mismatches", "--at", "5m") == {"mismatch": 2}

@@ -69,6 +69,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.thorough
 def test_a_value_of_any_type_is_shown_in_every_format(audit: Audit) -> None:
     # A row a value, since the columns differ in type.
     for expression, shown in VALUES:
@@ -124,6 +125,7 @@ WRITES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(5)
 @pytest.mark.parametrize("what", WRITES)
 def test_a_function_that_may_do_more_than_read_is_refused(host: Host, audit: Audit, what: str) -> None:

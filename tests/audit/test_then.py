@@ -1,7 +1,7 @@
 """``audit … --at``: what had been found then, and a refusal where nothing tells."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 
 import pytest
@@ -70,7 +70,8 @@ def test_all_runs_what_can_answer_and_says_what_it_leaves_out(host: Host, seqdev
     audits = {line["audit"]: line for line in found["audits"]}
     assert audits.keys() == {"mismatches", "contacts", "writers", "collisions", "failed"}
     assert audits["contacts"]["kinds"] == {"overdue_1h": 1}
-    assert audits["contacts"]["window"] == "1 day, until 2h"
+    ended = datetime.fromisoformat(found["standing"]["at"])
+    assert audits["contacts"]["window"] == f"1 day, until {ended:%Y-%m-%d %H:%M} UTC"
     assert (found["standing"]["last_tick"], found["standing"]["paused_why"]) == (None, "wrong texts")
     left_out = {one["what"] for one in found["cannot_be_known"]}
     assert {"audit devices", "audit sequences", "audit leads"} <= left_out
@@ -184,6 +185,7 @@ ABSURD = ("0001-01-01", "9999-12-31", "900000d", "0001-01-01 00:00+14:00", "9999
 PAST = ("contacts", "mismatches", "writers", "collisions", "failed", "all")
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("zone", ["Asia/Jakarta", "America/New_York"])
 def test_instants_of_no_calendar_are_wrong_usage(host: Host, seqdev: Cli, zone: str) -> None:

@@ -42,6 +42,7 @@ def test_wrong_usage_is_exit_2_with_nothing_on_stdout(seqdev: Cli, arguments: li
     assert ran.err.startswith("seqdev: ")
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_not_there_is_exit_13(seqdev: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -160,6 +161,7 @@ def test_debug_shows_where_the_server_refused_a_statement_and_no_value_of_it(hos
     assert host.value("select content from sequence_steps") not in ran.err
 
 
+@pytest.mark.thorough
 def test_a_reader_that_goes_away_harms_nothing(host: Host) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
@@ -176,6 +178,7 @@ def test_a_reader_that_goes_away_harms_nothing(host: Host) -> None:
     assert host.value("select count(*) from broadcast_messages") == 1
 
 
+@pytest.mark.thorough
 def test_a_full_disk_behind_stdout_is_an_error_after_the_work(host: Host) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
@@ -263,6 +266,7 @@ def test_a_configuration_file_of_another_user_is_refused(seqdev: Cli, tmp_path: 
     assert f"{theirs} belongs to another user (uid 4711" in ran.err
 
 
+@pytest.mark.thorough
 def test_the_configuration_can_come_from_a_pipe() -> None:
     ran = subprocess.run(
         ["bash", "-c", '"$@" --config <(echo "policy = \'hope\'") tick', "-", *command()],

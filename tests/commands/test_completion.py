@@ -79,6 +79,7 @@ def test_real_shells_complete_commands_options_and_names(shell: Prompt, tmp_path
     assert shell.run("seqdev leads import peop\t") == ["leads", "import", "people.csv"]
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(1)
 def test_a_hostile_name_arrives_whole_and_runs_nothing(shell: Prompt, tmp_path: Path) -> None:
     for name in OFFERED:
@@ -93,6 +94,7 @@ def test_a_hostile_name_arrives_whole_and_runs_nothing(shell: Prompt, tmp_path: 
     assert not (tmp_path / "PWNED").exists()
 
 
+@pytest.mark.thorough
 def test_names_that_several_devices_have_are_offered_by_their_ids(host: Host, process: Cli) -> None:
     ids = {str(host.device(host.user(), "twin")) for _ in range(2)}
     host.device(host.user(), "")

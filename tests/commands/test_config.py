@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.world.command import Cli
 from tests.world.host import Host
 
@@ -59,6 +61,7 @@ def test_secrets_are_never_shown(database: str, process: Cli) -> None:
     assert (ran.code, "eim" in ran.out + ran.err, "cannot be read" in ran.out) == (2, False, True)
 
 
+@pytest.mark.thorough
 def test_without_the_database_the_settings_of_the_host_are_shown(process: Cli) -> None:
     ran = process("config", "show", "--format", "json", SEQDEV_DATABASE_URL="postgresql://127.0.0.1:1/x")
     assert ran.code == 13

@@ -72,6 +72,7 @@ def test_a_wrong_number(host: Host, service: Service, seqdev: Cli) -> None:
     assert "0 open, 3 repaired" in seqdev("audit", "mismatches").out
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("since", [["--since", "3h"], ["--since=3h"]])
 def test_an_option_of_a_repair_stays_however_it_was_written(
@@ -85,6 +86,7 @@ def test_an_option_of_a_repair_stays_however_it_was_written(
     assert _NEXT.findall(shown) == [f"audit mismatches {' '.join(since)}"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("typed", ["ali", "ALICE tan"])
 def test_a_repair_is_told_for_whom_by_a_whole_name_or_an_id(
     host: Host, service: Service, seqdev: Cli, typed: str

@@ -38,6 +38,7 @@ def said(process: "subprocess.Popen[str]") -> str:
     return process.stderr.readline() if select.select([process.stderr], [], [], 20)[0] else ""
 
 
+@pytest.mark.thorough
 def test_a_pipe_without_a_writer_is_waited_for_aloud_and_signals_end_that(
     readers: dict[str, list[str]], start: Start, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_pipe_without_a_writer_is_waited_for_aloud_and_signals_end_that(
         assert process.stderr.read() == f"seqdev: ended by {ending.name}\n"
 
 
+@pytest.mark.thorough
 def test_a_pipe_whose_writer_comes_late_is_read_to_its_end(
     host: Host, readers: dict[str, list[str]], start: Start, tmp_path: Path
 ) -> None:

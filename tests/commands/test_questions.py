@@ -60,6 +60,23 @@ def test_for_fewer_a_yes_is_enough_and_yes_asks_nothing(host: Host, seqdev: Cli)
     assert seqdev("repair", "device", "B", "--to", "A", "--yes").code == 0
 
 
+def test_a_question_about_a_phone_counts_it_once_whosever_people_have_it(host: Host, seqdev: Cli) -> None:
+    for user in (host.user(), host.user()):
+        sequence, (step,) = host.simple_sequence(user)
+        for phone in ("60123450001", "60123450002"):
+            host.contact(sequence, step, phone, host.device(user, phone))
+    ran = at_terminal(["block", "add", "60123450001", "--why", "x"], ["n"])
+    assert "1 phone, 3 rows; why: " in ran.err
+    block = ("block", "add", "60123450001", "60123450002", "60123450003", "--why", "x")
+    assert "7 rows of 3 phones would change" in seqdev(*block, "--dry-run").err
+    assert json.loads(seqdev(*block, "--yes", "--format", "json").out)["summary"]["people"] == 3
+    # Nobody but the list has a phone apart from whose it is: of two users they are two people.
+    assert seqdev("repair", "undo", "last", "--yes").code == 0
+    stop = ("contacts", "stop", "60123450001", "--why", "x", "--dry-run")
+    assert "2 rows of 2 people would change" in seqdev(*stop).err
+
+
+@pytest.mark.thorough
 def test_an_enrolment_into_many_sequences_says_first_that_nothing_takes_it_back(host: Host) -> None:
     user = host.user()
     device = host.device(user)
@@ -91,6 +108,7 @@ def test_a_tick_at_a_terminal_asks_where_somebody_is_due_for_more_than_an_hour(
     assert host.value("select count(*) from broadcast_messages") == sent
 
 
+@pytest.mark.thorough
 def test_a_tick_asks_nobody_where_its_report_goes_elsewhere(host: Host) -> None:
     user = host.user()
     sequence, (step,) = host.simple_sequence(user)
@@ -115,6 +133,7 @@ def test_an_upgrade_says_what_breaks_first_and_wants_the_number_of_steps(
     assert host.execute("select to_regnamespace('seqdev')").fetchone() == (None,)
 
 
+@pytest.mark.thorough
 def test_the_sql_of_an_upgrade_is_a_script_that_does_what_the_upgrade_does(
     empty_database: str, connect: Connect, seqdev: Cli
 ) -> None:
@@ -193,6 +212,7 @@ def test_a_dry_run_of_an_enrolment_ends_with_how_many_it_is_about(
     assert "would be enrolled" not in seqdev("enroll", "--yes").err
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("people", [MANY - 1, MANY])
 def test_an_enrolment_of_many_names_the_way_to_begin_with_a_few(host: Host, people: int) -> None:

@@ -40,6 +40,7 @@ def people(host: Host, number: int, trigger: str = "") -> None:
             host.contact(sequence, step, f"6012345{i:04}", device)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_tick_ends_between_two_batches_with_its_account_and_its_end_in_the_journal(
     host: Host, start: Start, number: signal.Signals

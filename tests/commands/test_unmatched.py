@@ -1,5 +1,6 @@
 """What is asked for by name and is not there is named by every command, and is never a success."""
 
+import pytest
 from typer.main import get_command
 
 from seqdev.cli import app
@@ -21,6 +22,7 @@ def commands_with(option: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.thorough
 def test_a_sequence_that_is_not_there_is_named(host: Host, seqdev: Cli) -> None:
     sequence, (step,) = host.simple_sequence(user := host.user())
     host.contact(sequence, step, "60123456789", host.device(user))

@@ -107,6 +107,7 @@ def test_an_error_names_the_help_of_the_command_that_was_typed(typed: str, comma
     assert hint == f"seqdev: see {command} --help"
 
 
+@pytest.mark.thorough
 def test_a_table_without_rows_is_not_printed(host: Host, seqdev: Cli) -> None:
     for output in ("table", "markdown"):
         ran = seqdev("db", "check", "--format", output)

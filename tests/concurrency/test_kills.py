@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.world.crowd import small
 from tests.world.host import Connect, Host
 from tests.world.obstacles import stuck_tick
@@ -34,6 +36,7 @@ def test_a_tick_killed_in_its_batch_leaves_nothing_and_the_next_waits_for_its_lo
     assert host.value("select count(*) from broadcast_messages") == 20
 
 
+@pytest.mark.thorough
 def test_a_tick_killed_in_its_commit_has_done_all_of_its_batch_or_nothing(host: Host, ticks: Ticks) -> None:
     small(host, devices=1, contacts=20)
     host.rows(

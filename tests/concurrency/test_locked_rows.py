@@ -40,6 +40,7 @@ def test_two_ticks_that_end_two_sequences_of_a_person_at_once_lose_neither_chang
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", ["queue", "strict"])
 def test_what_another_processor_has_locked_is_neither_waited_for_nor_taken(
     host: Host, connect: Connect, ticks: Ticks, policy: str
@@ -73,6 +74,7 @@ def test_what_another_processor_has_locked_is_neither_waited_for_nor_taken(
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 def test_a_contact_that_changes_in_the_moment_of_the_claim_is_judged_as_it_is_now(
     host: Host, connect: Connect, ticks: Ticks
 ) -> None:
@@ -153,6 +155,7 @@ def test_a_tick_counts_nothing_on_a_device_that_another_one_is_filling(
     ]
 
 
+@pytest.mark.thorough
 def test_the_host_never_waits_longer_for_a_row_than_a_batch_takes(
     host: Host, connect: Connect, ticks: Ticks
 ) -> None:

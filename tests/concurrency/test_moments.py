@@ -165,6 +165,7 @@ def test_a_tick_by_user_and_one_by_device_never_hold_the_same_device(
         assert [row.device_id for row in run(second, LOCK, **wanted)] == [None], "both hold the device"
 
 
+@pytest.mark.thorough
 @pytest.mark.plain("one lock is for all devices")
 def test_of_a_crowd_so_many_devices_are_held_and_a_lock_for_each_user(
     host: Host, sessions: tuple[Host, Host]

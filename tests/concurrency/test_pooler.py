@@ -13,6 +13,7 @@ from tests.world.ticks import Ticks
 pytestmark = pytest.mark.thorough
 
 
+@pytest.mark.thorough
 @pytest.mark.plain("one tick at a time claims: most of those beside it end before they would be killed")
 def test_ticks_through_a_transaction_pooler_send_everything_exactly_once(
     pgbouncer: str, stage: Stage

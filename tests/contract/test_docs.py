@@ -52,6 +52,7 @@ def test_the_manual_pages_are_what_the_commands_say() -> None:
     assert set(MAN.iterdir()) == set(pages)
 
 
+@pytest.mark.thorough
 def test_man_has_nothing_to_warn_of() -> None:
     if not shutil.which("man"):
         warnings.warn("NOT TESTED: the manual pages, as there is no man on this machine", stacklevel=1)

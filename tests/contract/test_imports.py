@@ -44,6 +44,7 @@ def test_such_an_import_is_found(line: str) -> None:
     assert from_tests(line)
 
 
+@pytest.mark.thorough
 def test_no_module_imports_from_a_test_file_or_a_conftest() -> None:
     modules = [path for folder in ("seqdev", "tests") for path in (ROOT / folder).rglob("*.py")]
     assert len(modules) > 100

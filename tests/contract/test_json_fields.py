@@ -198,6 +198,7 @@ def _tell(host: Host, run: Run, folder: Path) -> None:
     run("report")
 
 
+@pytest.mark.thorough
 def test_the_page_names_what_the_commands_print(runs: list[Printed]) -> None:
     keep(JSON_FIELDS, page(runs, [path for path, _, _ in all_commands()]))
     every_field_is_printed(runs)

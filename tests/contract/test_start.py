@@ -39,6 +39,7 @@ def test_what_shows_no_command_imports_none(arguments: "list[str]") -> None:
     assert imported(*arguments, modules=[f"seqdev.{noun}" for noun in nouns]) == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("database")
 def test_a_tick_imports_nothing_that_only_other_commands_need() -> None:
     """Each costs every minute's tick."""
@@ -60,6 +61,7 @@ def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
         assert root.get_command(context, name).get_short_help_str(limit=200) == text
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("database")
 def test_a_command_that_connects_imports_both() -> None:
     assert imported("tick") == "psycopg sqlalchemy"

@@ -189,6 +189,7 @@ def test_the_story_is_the_same_on_citus(
     assert asides(distributed) == asides(plain)
 
 
+@pytest.mark.thorough
 def test_a_second_demo_at_the_same_time_is_refused(process: Cli, home: Path) -> None:
     with psycopg.connect(embedded.start(), dbname="postgres") as other:
         other.execute((ROOT / "sql/demo/lock.sql").read_bytes())

@@ -61,6 +61,7 @@ def scene(host: Host, seqdev: Cli) -> Scene:
     return Scene(host, seqdev)
 
 
+@pytest.mark.thorough
 def test_after_so_long_they_enter_again_once_and_each_step_is_sent_once_more(scene: Scene) -> None:
     assert scene.enrol() == 0
     assert scene.seqdev("rules", "set", "reenrol_after", "7d", "--sequence", "warm", "--yes").code == 0
@@ -91,6 +92,7 @@ def test_the_time_counts_from_the_last_step(scene: Scene, rule: str, enrolled: i
     assert scene.enrol() == enrolled
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("value", ["", "x", "1 fortnight", "-1d", "99999999999999d"])
 def test_what_psql_has_written_badly_lets_nobody_in(scene: Scene, value: str) -> None:
@@ -117,12 +119,14 @@ def test_who_was_stopped_or_has_not_finished_does_not(scene: Scene, change: str)
     assert scene.rows() == before
 
 
+@pytest.mark.thorough
 def test_who_has_only_the_first_step_done_does_not(scene: Scene) -> None:
     scene.host.rule("reenrol_after", "1d")
     scene.host.rows("delete from sequence_contacts where sequence_stepid = %s", scene.steps[1])
     assert scene.enrol() == 0
 
 
+@pytest.mark.thorough
 def test_who_was_never_at_the_step_by_which_people_enter_is_in_already_and_not_refused(scene: Scene) -> None:
     scene.host.rule("reenrol_after", "1d")
     scene.host.rows("update sequence_steps set is_entry_point = true where id = %s", scene.steps[1])
@@ -132,6 +136,7 @@ def test_who_was_never_at_the_step_by_which_people_enter_is_in_already_and_not_r
     assert scene.enrol() == 0
 
 
+@pytest.mark.thorough
 def test_who_is_blocked_or_over_the_limit_stays_as_they_are(scene: Scene) -> None:
     scene.host.rule("reenrol_after", "1d")
     scene.host.rows("update leads set trigger = 'WARM'")
@@ -156,6 +161,7 @@ def test_who_is_blocked_or_over_the_limit_stays_as_they_are(scene: Scene) -> Non
     assert scene.statuses() == ["completed"] * 2
 
 
+@pytest.mark.thorough
 def test_two_enrolments_at_once_let_them_in_once(scene: Scene, start: Start) -> None:
     scene.host.rule("reenrol_after", "1d")
     processes = [start("enroll", "--yes", "--format", "json") for _ in range(3)]

@@ -184,6 +184,7 @@ def test_two_users_have_two_persons_and_two_sequences_take_a_spelling_each(
     assert len(enrolled(host)) == 3
 
 
+@pytest.mark.thorough
 def test_of_leads_that_a_filter_leaves_out_none_stands_in_the_way(
     host: Host, seqdev: Cli, warm: tuple[UUID, UUID, UUID]
 ) -> None:

@@ -206,6 +206,7 @@ def test_when_it_is_next_eligible(scene: Scene, seqdev: Cli) -> None:
     assert "see that the step was not sent, then give the row a next_trigger_time" in told
 
 
+@pytest.mark.thorough
 def test_since_is_what_the_database_tells_or_nothing(scene: Scene, seqdev: Cli) -> None:
     scene.host.rule("policy", "strict")
     scene.set("user_devices", status="offline", last_seen=datetime(2026, 1, 2, 3, 4))

@@ -460,6 +460,7 @@ def test_of_whom_nothing_is_there_nothing_is_known(host: Host, seqdev: Cli) -> N
     assert "what was deleted is not known" in ran.err
 
 
+@pytest.mark.thorough
 def test_where_the_journal_was_pruned_nothing_is_claimed(host: Host, seqdev: Cli) -> None:
     world = World(host, seqdev)
     world.does("enroll", "--yes")

@@ -195,6 +195,7 @@ def test_under_rules_that_change_nothing_is_lost_or_twice(
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.fault("5 random SIGKILLs")
 def test_five_random_kills_lose_nothing(make_world: Worlds, held: Held, chance: random.Random) -> None:
     world = make_world()

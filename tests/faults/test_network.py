@@ -73,6 +73,7 @@ def direct(world: World) -> str:
     return f"{world.host.connection.info.host}/.s.PGSQL.5432"
 
 
+@pytest.mark.thorough
 @pytest.mark.fault("COMMIT's answer dropped, one COMMIT of a tick")
 def test_a_tick_whose_commit_is_not_answered_goes_on(make_world: Worlds, held: Held) -> None:
     lose_every_commit(make_world, held, list(TICK), [5], direct)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.faults.processes import ended, start
 from tests.faults.reconcile import outcome
 from tests.faults.record import Held, fault
@@ -34,6 +36,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.thorough
 @fault("a role with all of these defaults at once", quick=True)
 def test_the_settings_of_a_role_change_nothing_together(make_world: Worlds, held: Held) -> None:
     world = make_world()

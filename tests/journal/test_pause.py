@@ -53,6 +53,7 @@ def test_paused_it_writes_nothing_and_says_who_why_and_what_to_do_and_resumed_it
     assert not host.broken_promises()
 
 
+@pytest.mark.thorough
 def test_what_only_reads_goes_on_while_paused(
     host: Host, seqdev: Cli, world: Callable[[str], list[str]]
 ) -> None:
@@ -67,6 +68,7 @@ def test_what_only_reads_goes_on_while_paused(
     assert seqdev("db", "upgrade", "--yes").code == 0
 
 
+@pytest.mark.thorough
 def test_in_the_middle_of_a_tick_what_is_committed_stays_and_is_journaled(
     host: Host, start: Start, seqdev: Cli
 ) -> None:
@@ -91,6 +93,7 @@ def test_in_the_middle_of_a_tick_what_is_committed_stays_and_is_journaled(
     assert (run.exit_code, run.counts["queued"]) == (4, queued)
 
 
+@pytest.mark.thorough
 def test_pause_waits_for_a_batch_that_has_not_seen_it(
     host: Host, seqdev: Cli, start: Start, connect: Connect, database: str
 ) -> None:

@@ -145,6 +145,7 @@ def test_the_error_itself_is_told_when_its_end_cannot_be_entered(
     assert (ran.code, ran.err.splitlines()[0]) == (1, "seqdev: unexpected error: RuntimeError")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("closed", "code", "state"), [("/dev/full", 1, "failed"), ("", 141, "done")])
 def test_a_stdout_that_takes_nothing_is_in_the_journal(
     host: Host, seqdev: Cli, closed: str, code: int, state: str

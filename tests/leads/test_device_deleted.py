@@ -89,6 +89,7 @@ def test_without_a_file_for_the_rejected_nothing_is_imported(
     assert leads(host) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [["--device", "gone"], ["--distribute"]])
 def test_the_lines_that_get_it_by_an_option_are_rejected(
     host: Host,

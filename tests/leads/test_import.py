@@ -743,6 +743,7 @@ def test_an_import_refuses_a_schema_it_cannot_work_on(empty_database: str, seqde
     assert ran.code == 10
 
 
+@pytest.mark.thorough
 def test_the_statement_timeout_does_not_end_a_long_copy(host: Host) -> None:
     user = host.user()
     device = host.device(user)

@@ -114,6 +114,7 @@ def stands(
     ]
 
 
+@pytest.mark.thorough
 def test_a_person_in_two_spellings_goes_on_once_where_they_are_furthest(
     host: Host, seqdev: Cli, scene: tuple[UUID, UUID, UUID, list[UUID]], without_delay: None
 ) -> None:
@@ -236,6 +237,7 @@ def test_whoever_could_get_a_message_twice_is_refused_as_a_whole(
     assert refused["summary"]["planned"] == 0
 
 
+@pytest.mark.thorough
 def test_duplicates_are_merged_before_the_upgrade_which_they_keep_from_its_key(
     empty_database: str, connect: Callable[..., Any], seqdev: Cli
 ) -> None:

@@ -30,6 +30,7 @@ def opened(content: str) -> LeadFile:
     return LeadFile(io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline=""), None)
 
 
+@pytest.mark.thorough
 @settings(
     derandomize=True,
     deadline=None,

@@ -67,6 +67,7 @@ def test_what_the_locale_has_no_character_for_is_escaped(host: Host, locale: str
         assert ran.out.count(WRITTEN[locale]) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("locale", ["ascii", "C"])
 def test_help_and_errors_are_shown_in_every_locale(host: Host, locale: str) -> None:

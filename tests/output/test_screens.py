@@ -152,7 +152,7 @@ JOINT = re.compile(r"(?<=[/,.])(?=[^/,.])")
 
 def broken(shown: str, whole: str) -> Iterator[str]:
     """Words of a narrow screen that are none of the whole one, nor a declared short form of one."""
-    known = set(whole.split())
+    known = {one for word in whole.split() for one in (word, word.rstrip(",;:."))}
     joined = {part for word in known for part in JOINT.split(word)}
     for word in shown.split():
         if (
@@ -167,7 +167,7 @@ def broken(shown: str, whole: str) -> Iterator[str]:
             continue
         if re.fullmatch("[0-9a-f]{8}", word) and any(one.startswith(word) for one in known):
             continue
-        if re.fullmatch("[A-Z][a-z]{2}", word):  # a month
+        if re.fullmatch(r"[A-Z][a-z]{2}|\[\d+\]", word.rstrip(",;:.")):  # a month; a command below the table
             continue
         yield word
 
@@ -261,6 +261,7 @@ def test_no_colour_is_one_that_a_white_or_a_black_background_swallows() -> None:
     assert not colours & (pale_on_white | dark_on_black)
 
 
+@pytest.mark.thorough
 def test_a_pipe_gets_every_column_whole(trouble: Trouble, seqdev: Cli) -> None:
     for screen in SCREENS:
         ran = seqdev(*trouble.words(screen))
@@ -278,6 +279,7 @@ def test_a_banned_device_is_never_to_be_brought_back(trouble: Trouble) -> None:
     assert "BANNED: it does not come back" in told
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("zone", "told"),
     [("UTC", "(UTC)"), ("Asia/Kuala_Lumpur", "(UTC+8)"), ("Asia/Kolkata", "(UTC+5:30)")],
@@ -437,7 +439,7 @@ def test_an_instant_in_a_plan_reads_as_one(host: Host, seqdev: Cli) -> None:
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC\+5:30, blocked by ", ran.out), ran.out
     ran = seqdev("block", "add", "60129999998", "--why", "again", "--dry-run", "--format", "json")
     assert re.search(r'"since": ?"\d{4}-\d\d-\d\dT', ran.out), "programs get what is written"
-    assert "1 row of 1 person would change" in ran.err
+    assert "1 row of 1 phone would change" in ran.err
 
 
 def test_what_goes_on_in_the_next_line_begins_below_what_it_belongs_to() -> None:
@@ -472,6 +474,13 @@ def test_a_command_stands_in_one_line_of_a_table_a_sentence_and_a_note(
     for width in (60, 80):
         shown = plain(on_screen(width, lambda: Writer(Format.TABLE).write(*written)))
         assert shown.count(typed) == 2, shown
+    # Where no cell has room for it, it stands below the table, once and as it is typed, however wide that is.
+    twice = [Advised("gone", f"{text}, now"), Advised("banned", text)]
+    shown = plain(on_screen(40, lambda: Writer(Format.TABLE).write(Table("rows", Advised, twice))))
+    assert shown.splitlines()[-1] == f"[1] {typed}"
+    cells = " ".join(shown.split())
+    assert "gone: [1], now" in cells, shown
+    assert cells.count("[1]") == 3, shown
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
     for text in (
@@ -482,6 +491,31 @@ def test_a_command_stands_in_one_line_of_a_table_a_sentence_and_a_note(
     said = capfd.readouterr().err
     assert "seqdev db upgrade" in said
     assert [line for line in said.splitlines() if len(line) > 60] == []
+
+
+def test_what_is_missing_is_a_line_each_and_its_statements_are_where_they_are_whole(
+    host: Host, seqdev: Cli, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host.rows("drop schema seqdev cascade")
+    shown = plain(on_screen(80, lambda: main(["db", "check"])))
+    assert re.search(r"^seqdev\.run +missing .* create table$", shown, re.M), shown
+    assert "uuid" not in shown
+    assert "the statements of the remedies: seqdev db upgrade --sql" in " ".join(
+        capfd.readouterr().err.split()
+    )
+    assert "create table if not exists seqdev.run (id uuid" in seqdev("db", "upgrade", "--sql").out
+    assert "create table if not exists seqdev.run (id uuid" in seqdev("db", "check", "--format", "json").out
+
+
+def test_no_word_is_cut_where_the_next_column_has_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = host.user()
+    sequence, _ = host.simple_sequence(user, "WARM Sequence 0 of them")
+    host.rule("paused", "until resumed: holiday", sequence=sequence)
+    host.rule("policy", "strict", user=user)
+    monkeypatch.setenv("SEQDEV_STATEMENT_TIMEOUT", "3m")
+    shown = plain(on_screen(80, lambda: main(["config", "show"])))
+    assert "SEQDEV_STATEMENT_TIMEOUT" in shown
+    assert re.search(rf"^policy +strict .* user\n +{str(user)[:8]}$", shown, re.M), shown
 
 
 def test_every_command_is_known_as_one() -> None:
@@ -517,6 +551,7 @@ def test_a_list_in_a_sentence_stays_indented() -> None:
     assert [len(line) - len(line.lstrip()) for line in shown.splitlines()] == [2, 4]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_topic_is_laid_out_in_no_colour_and_its_screens_are_cut_and_that_said(
     width: int, monkeypatch: pytest.MonkeyPatch

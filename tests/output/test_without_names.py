@@ -62,7 +62,7 @@ def typed(command: str, nameless: Nameless) -> list[str]:
     return [str(named.get(word, word)) for word in command.split()]
 
 
-@pytest.mark.cases(len(SCREENS))
+@pytest.mark.cases(6)
 @pytest.mark.parametrize("command", SCREENS)
 def test_nothing_without_a_name_is_said_to_be_gone(
     host: Host, seqdev: Cli, nameless: Nameless, command: str

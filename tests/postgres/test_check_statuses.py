@@ -64,10 +64,10 @@ def test_each_status_column_is_looked_at(host: Host, seqdev: Cli) -> None:
     checked = found(seqdev)
     assert sequence
     assert {item: one["why"].split(";")[0] for item, one in checked.items() if ".status" in item} == {
-        "sequences.status 'Archived'": "1 rows",
-        "sequence_contacts.status 'zombie'": "1 rows",
+        "sequences.status 'Archived'": "1 row",
+        "sequence_contacts.status 'zombie'": "1 row",
         "broadcast_messages.status 'in limbo'": "2 rows",
-        "broadcast_messages.status null": "1 rows",
+        "broadcast_messages.status null": "1 row",
     }
     host.rows("update sequences set status = 'Archived'")
     assert "no sequence counts as active" in found(seqdev)["sequences.status 'Archived'"]["why"]

@@ -97,6 +97,7 @@ def shape(request: pytest.FixtureRequest, host: Host) -> str:
     return str(request.param)
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(1)
 def test_readers_work_and_writers_change_nothing(shape: str, host: Host, seqdev: Cli, tmp_path: Path) -> None:
     before = kept(host, ("public", "seqdev"))

@@ -393,6 +393,7 @@ def test_each_command_does_with_its_role_alone_what_it_does_for_the_owner(
         before = after
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("role", "command"),
     [
@@ -511,6 +512,7 @@ def test_the_audits_work_where_the_role_can_only_read(
         assert seqdev(*command.split()).code in (0, 3)
 
 
+@pytest.mark.thorough
 def test_a_role_that_may_not_read_what_a_rule_names_is_named_and_its_grants_come_to_it(
     world: World, login: Callable[..., str], seqdev: Cli, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -617,6 +619,7 @@ def test_a_role_or_a_schema_that_is_not_there_is_refused(database: str, seqdev: 
     assert (ran.code, ran.out) == (10, "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("role", ["tick", "audit"])
 def test_rows_that_a_policy_hides_are_an_error_never_decided_without(
     role: str,

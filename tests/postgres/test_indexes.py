@@ -81,6 +81,7 @@ def findings(seqdev: Cli) -> tuple[int, dict[str, dict[str, Any]]]:
     return ran.code, {one["item"]: one for one in json.loads(ran.out)}
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(3)
 @pytest.mark.parametrize("case", AS_GOOD)
 def test_an_index_that_does_as_well_counts_by_any_name(case: str, host: Host, seqdev: Cli) -> None:
@@ -93,6 +94,7 @@ def test_an_index_that_does_as_well_counts_by_any_name(case: str, host: Host, se
     assert (upgraded.code, upgraded.err) == (0, "seqdev: nothing to do\nseqdev: the database is ready\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(4)
 @pytest.mark.parametrize("case", NOT_AS_GOOD)
 def test_an_index_by_which_the_rows_are_not_found_does_not_count(case: str, host: Host, seqdev: Cli) -> None:
@@ -115,6 +117,7 @@ def test_indexes_by_phone_are_built_with_room_for_the_writes_of_the_host(host: H
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("case", ["other rows", "columns in another order", "an expression"])
 def test_an_index_of_the_right_name_on_something_else_is_made_anew(
@@ -134,6 +137,7 @@ def test_an_index_of_the_right_name_on_something_else_is_made_anew(
     assert host.value(f"select pg_get_indexdef('{own}'::regclass)") == before
 
 
+@pytest.mark.thorough
 def test_a_name_that_a_constraint_has_taken_is_left_to_a_person(host: Host, seqdev: Cli) -> None:
     host.rows("drop index seqdev_leads_phone")
     host.rows("alter table leads add constraint seqdev_leads_phone unique (name, phone)")

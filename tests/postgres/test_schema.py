@@ -96,6 +96,7 @@ def test_an_upgrade_that_was_ended_goes_on(empty_database: str, connect: Connect
     assert seqdev("db", "check").code == 0
 
 
+@pytest.mark.thorough
 def test_an_upgrade_waits_for_nobody_long_and_blocks_nobody_behind_it(
     empty_database: str, connect: Connect, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def bloat(host: Host) -> None:
     host.rows("update sequence_contacts set status = 'completed' where contact_phone like '%1'")
 
 
+@pytest.mark.thorough
 def test_an_index_that_updates_have_blown_up_is_built_anew_by_the_advice(crowd: Host, seqdev: Cli) -> None:
     crowd.rows("analyze")
     code = seqdev("db", "check", "--no-probe").code
@@ -94,6 +95,7 @@ def test_an_index_that_updates_have_blown_up_is_built_anew_by_the_advice(crowd: 
     assert advised(seqdev) == {}
 
 
+@pytest.mark.thorough
 def test_nothing_is_advised_by_statistics_that_are_old(crowd: Host, seqdev: Cli) -> None:
     bloat(crowd)
     # Never analysed: nobody knows how many rows there are.
@@ -137,6 +139,17 @@ def test_the_sizes_are_said_and_where_the_journal_is_large_how_it_gets_smaller(
         ran.err
     )
     assert "journal prune" not in ran.err
+    unknown = r"[(,] ?run \d+ kB of rows not analysed"
+    assert re.search(unknown, ran.err), ran.err
+    host.rows("analyze seqdev.run")
+    assert re.search(r"[(,] ?run \d+ kB of 0 rows", seqdev("db", "check", "--no-probe").err)
+    if host.value("select current_setting('server_version_num')::integer") >= 150000:
+        host.rows(
+            "insert into seqdev.run (id, command, started_at, version)"
+            " values (gen_random_uuid(), 'x', now(), 'x')"
+        )
+        host.rows("select pg_stat_force_next_flush()")
+        assert re.search(unknown, seqdev("db", "check", "--no-probe").err)
     monkeypatch.setattr(said, "LARGE", 1)
     more = seqdev("db", "check", "--no-probe")
     assert (more.code, more.out) == (ran.code, ran.out)

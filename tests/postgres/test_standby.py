@@ -163,6 +163,7 @@ def test_what_writes_refuses_and_says_where_to_go(
     assert f"seqdev: commands that write will refuse: {PRIMARY}" in ran.err
 
 
+@pytest.mark.thorough
 def test_how_far_it_lags_in_each_state(
     standby: Standby, there: Callable[[], None], seqdev: Cli, host: Host
 ) -> None:

@@ -24,6 +24,7 @@ def broken(host: Host, database: str) -> str:
     return database
 
 
+@pytest.mark.thorough
 def test_what_shows_only_after_the_first_things_is_shown_and_asked_for_too(broken: str) -> None:
     ran = at_terminal(["db", "upgrade"], ["y", "y"])
     assert ran.code == 0
@@ -35,6 +36,7 @@ def test_what_shows_only_after_the_first_things_is_shown_and_asked_for_too(broke
     assert len(re.findall("upgrade: ", ran.err)) == 2
 
 
+@pytest.mark.thorough
 def test_what_follows_can_be_declined(broken: str, seqdev: Cli, connect: Connect) -> None:
     ran = at_terminal(["db", "upgrade"], ["y", "n"])
     assert len(re.findall("upgrade: ", ran.err)) == 1

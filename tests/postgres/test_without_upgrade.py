@@ -40,6 +40,7 @@ def database(host: Host) -> Iterator[Host]:
     host.rows("alter table broadcast_messages add column if not exists recipient_name text default ''")
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("state", STATES)
 def test_every_command_that_only_reads_works_and_says_once_what_is_missing(

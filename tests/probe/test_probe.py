@@ -55,7 +55,7 @@ def test_a_probe_goes_through_every_step_and_leaves_nothing(
     code, found, _ = check(seqdev)
     assert code == 0
     assert found["probe: enrolment and claim"]["status"] == "ok"
-    assert found["probe: enrolment and claim"]["why"].startswith("1 sequences entered and 3 steps claimed")
+    assert found["probe: enrolment and claim"]["why"].startswith("1 sequence entered and 3 steps claimed")
     assert snapshot(host) == before
     assert list(listener.notifies(timeout=0.3)) == []
     assert host.value("select count(*) from seqdev.change") == 0
@@ -250,4 +250,4 @@ def test_steps_that_no_step_leads_to_are_named_as_not_tried(host: Host, seqdev: 
     host.rows("update sequence_steps set next_trigger = trigger")
     found = {one["item"]: one for one in json.loads(seqdev("db", "check", "--probe", "--format", "json").out)}
     assert found["probe: steps not tried"]["status"] == "advised"
-    assert found["probe: steps not tried"]["why"].startswith("1 steps, at which 1 active contacts stand")
+    assert found["probe: steps not tried"]["why"].startswith("1 step, at which 1 active contact stands")

@@ -61,7 +61,7 @@ def test_who_waits_for_another_reason_than_time_is_counted_by_reason(host: Host,
         "no_lead": "1",
         "claimed": "1",
     }
-    assert found["steps that are not sent: no_content"].startswith("1 steps of active sequences: whoever")
+    assert found["steps that are not sent: no_content"].startswith("1 step of active sequences: whoever")
     assert "seqdev audit all" in found["contacts that wait: no_lead"]
 
 
@@ -83,9 +83,7 @@ def test_active_rows_that_are_never_due_or_of_no_sequence_are_counted(host: Host
     assert found["sequence_contacts.next_trigger_time missing"].startswith(
         "2 active contacts: they are never"
     )
-    assert found["sequence_contacts.sequence_id of no sequence"].startswith(
-        "1 active contacts: no tick looks"
-    )
+    assert found["sequence_contacts.sequence_id of no sequence"].startswith("1 active contact: no tick looks")
 
 
 def test_names_that_do_not_fit_into_the_column_that_they_are_copied_into_are_counted(
@@ -108,9 +106,9 @@ def test_names_that_do_not_fit_into_the_column_that_they_are_copied_into_are_cou
     code, found = check(seqdev)
     assert code == 3
     assert {item: why.split(":")[0] for item, why in found.items() if "long" in item} == {
-        "leads.name too long for sequence_contacts.contact_name": "1 rows have more than 30 characters there",
+        "leads.name too long for sequence_contacts.contact_name": "1 row has more than 30 characters there",
         "sequence_contacts.contact_name too long for broadcast_messages.recipient_name": (
-            "1 rows have more than 20 characters there"
+            "1 row has more than 20 characters there"
         ),
     }
     assert seqdev("enroll", "--yes").code == 3

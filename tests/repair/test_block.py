@@ -277,7 +277,7 @@ def test_a_trigger_of_the_hosts_keeps_one_row_and_not_the_others(
     host.rows("create trigger no before update on sequence_contacts for each row execute function no()")
     ran = seqdev("tick")
     assert ran.code == 3
-    assert "1 rows of blocked phones could not be stopped" in ran.err
+    assert "1 row of blocked phones could not be stopped" in ran.err
     assert statuses(host)[-1] == "stopped"
 
 

@@ -147,6 +147,7 @@ def test_who_was_stopped_or_has_a_later_message_gets_none(host: Host, seqdev: Cl
     assert queue.status(other) == "pending"
 
 
+@pytest.mark.thorough
 def test_the_device_must_be_there_and_online_and_the_users_own(host: Host, seqdev: Cli) -> None:
     queue = Queue(host, seqdev, 1)
     (phone,) = queue.phones
@@ -162,6 +163,7 @@ def test_the_device_must_be_there_and_online_and_the_users_own(host: Host, seqde
     assert host.value("select device_id from broadcast_messages") == away
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", ["sequence", "user", "device"])
 def test_what_is_paused_is_not_queued_again(host: Host, seqdev: Cli, part: str) -> None:
     queue = Queue(host, seqdev, 2)

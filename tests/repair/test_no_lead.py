@@ -4,6 +4,8 @@ import json
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.repairs import message, only, repair, run_of, snapshot
@@ -159,6 +161,7 @@ def test_a_phone_that_nobody_without_a_lead_has_is_no_success(host: Host, seqdev
             assert "6019999999" not in ran.out + ran.err
 
 
+@pytest.mark.thorough
 def test_mask_hides_the_phones_of_plan_and_journal(host: Host, seqdev: Cli) -> None:
     scene = Scene(host, seqdev)
     scene.new_lead()

@@ -244,6 +244,7 @@ def test_a_deleted_device_is_named_by_its_whole_id(host: Host, seqdev: Cli) -> N
     )
 
 
+@pytest.mark.thorough
 def test_home_brings_back_who_left_for_a_time_when_the_device_is_online_again(
     host: Host, seqdev: Cli
 ) -> None:

@@ -125,6 +125,7 @@ def test_undone_it_never_was_until_something_is_sent(scene: Scene, sent: bool) -
     assert scene.everything() == after
 
 
+@pytest.mark.thorough
 def test_audits_and_repairs_take_what_was_sent_before_for_what_it_is(scene: Scene) -> None:
     run(scene.seqdev, *RESTART, "--yes")
     for words in (["audit", "contacts"], ["audit", "writers"], ["audit", "mismatches"]):
@@ -137,6 +138,7 @@ def test_audits_and_repairs_take_what_was_sent_before_for_what_it_is(scene: Scen
     assert scene.tick()["queued"] == 1
 
 
+@pytest.mark.thorough
 def test_in_the_middle_of_the_sequence_it_begins_anew_as_well(host: Host, seqdev: Cli) -> None:
     scene = Scene(host, seqdev)
     run(seqdev, *RESTART, "--yes")

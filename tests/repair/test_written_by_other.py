@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.repairs import message, only, repair, run_of, snapshot
@@ -28,6 +30,7 @@ def found(seqdev: Cli) -> list[Any]:
     return [row["repair"] for row in rows if row["finding"] == "written_by_other"]
 
 
+@pytest.mark.thorough
 def test_the_next_tick_completes_the_row_without_a_message(host: Host, seqdev: Cli) -> None:
     row, _ = scene(host)
     (advice,) = found(seqdev)

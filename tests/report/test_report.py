@@ -116,6 +116,7 @@ def test_the_timeline_has_each_tick_mismatch_and_failure_once(host: Host, seqdev
     assert pause["resumed_at"]
 
 
+@pytest.mark.thorough
 def test_what_the_host_dates_outside_the_window_or_the_calendar_is_counted_too(
     host: Host, seqdev: Cli
 ) -> None:
@@ -291,6 +292,7 @@ def many(host: Host, messages: int, devices: int, days: int) -> None:
     host.rows("analyze")
 
 
+@pytest.mark.thorough
 def test_a_file_that_is_there_is_kept_unless_it_is_forced(database: str, seqdev: Cli, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     ran = seqdev("report", "--output", file)
@@ -322,6 +324,7 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.thorough
 def test_on_a_terminal_the_page_goes_to_a_new_file(database: str, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     done = subprocess.run(

@@ -126,6 +126,7 @@ def test_what_would_be_lost_with_a_device_is_counted_by_the_others_own_limits(
     assert room() == (8, 8)
 
 
+@pytest.mark.thorough
 def test_a_rule_that_changes_in_the_middle_of_a_run_holds_from_the_next_batch(
     host: Host, connect: Connect, devices: dict[str, UUID], ticks: Ticks, seqdev: Cli
 ) -> None:

@@ -265,6 +265,7 @@ def test_a_device_that_may_open_no_chats_takes_people_whom_it_knows(
     assert sent(host) == {KNOWN: 10}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", ["fallback", "reassign"])
 @pytest.mark.parametrize("first", ["a", "b"])
 def test_who_waits_for_room_alone_is_told_by_what_the_tick_leaves(

@@ -109,6 +109,7 @@ def test_a_paused_device_takes_nobody_from_others(scene: Scene, seqdev: Cli) -> 
     assert tick(seqdev, "--policy", "fallback")["waiting"] == {"paused": 3, "device_offline": 1}
 
 
+@pytest.mark.thorough
 def test_a_pause_ends_by_itself_by_the_clock_of_the_database(scene: Scene, seqdev: Cli) -> None:
     seqdev("db", "zone", "Asia/Kuala_Lumpur")
     # Three commands until then, on a busy machine; on a Citus they begin sessions on all nodes.
@@ -179,6 +180,8 @@ def test_resuming_lays_out_who_is_due_and_undo_takes_it_back(scene: Scene, seqde
     before = host.value(everything)
     ran = seqdev("resume", "--sequence", "warm", "--spread", "2h", "--dry-run")
     assert "10 contacts are due now: 1 for an hour at most, 1 for a day at most, 8 for longer" in ran.err
+    assert "seqdev: 11 rows of 10 people, 1 pause would change" in ran.err
+    assert "1 row of 1 pause would change" in seqdev("resume", "--sequence", "warm", "--dry-run").err
     assert host.value(everything) == before
     ran = seqdev("resume", "--sequence", "warm", "--spread", "2h", "--yes")
     assert ran.code == 0, ran.err

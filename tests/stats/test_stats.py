@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -282,14 +283,15 @@ def test_people_see_what_they_ask_for_and_the_numbers_in_all(host: Host, seqdev:
         device = host.device(user, f"alice-{number}") if number else None
         host.contact(sequence, step, f"6012000000{number}", device, status="active" if number < 2 else "odd")
     text = seqdev("stats", "--by", "device").out
-    assert [word for word in ("alice-1", "alice-2", "(none)", "in all", "other") if word not in text] == []
+    assert [word for word in ("alice-1", "alice-2", "(none)", "all", "other") if word not in text] == []
     assert "stopped" not in text, "what is nowhere needs no column"
     assert "60120" not in text
     ran = seqdev("stats", "--by", "device", "--limit", "1")
     assert (ran.code, ran.err) == (0, "seqdev: 3 lines, 1 shown: --limit, or --all\n")
-    assert ran.out.splitlines()[-1].split()[:3] == ["in", "all", "3"], "the last line is about all of them"
+    assert ran.out.splitlines()[-1].split()[:2] == ["all", "3"], "the last line is about all of them"
     text = seqdev("stats", "--by", "step,status,user").out
     assert "odd" in text
+    assert re.search(r"^warm \S+ {5,}1 ", text, re.MULTILINE), "a day is a number"
     assert seqdev("stats").out.split()[:4] == ["enrolled", "3", "waiting", "2"]
 
 

@@ -51,6 +51,7 @@ def tick(seqdev: Cli, *options: object) -> tuple[int, dict[str, Any], str]:
     return ran.code, json.loads(ran.out), ran.err
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.usefixtures("soon", "backlog")
 @pytest.mark.parametrize("policy", ["queue", "strict", "fallback", "reassign"])
@@ -65,6 +66,7 @@ def test_two_connections_share_a_backlog_and_one_summary_counts_it(
     assert host.value("select count(*) from seqdev.run") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon", "backlog")
 @pytest.mark.parametrize(
     ("options", "queued"), [(["--jobs", 1], DUE), (["--max-messages", 777], 777)], ids=["one job", "a number"]
@@ -77,6 +79,7 @@ def test_a_tick_of_one_job_or_of_so_many_messages_has_one_connection(
     assert host.value(WRITERS) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("backlog")
 def test_where_there_is_no_backlog_there_is_one_connection(host: Host, seqdev: Cli) -> None:
     code, summary, _ = tick(seqdev, "--jobs", 4)
@@ -95,6 +98,7 @@ def test_what_the_database_refuses_is_quarantined_once_beside_a_worker(host: Hos
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon", "backlog")
 def test_a_tick_goes_on_alone_where_a_worker_gets_no_connection(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
@@ -110,6 +114,7 @@ def test_a_tick_goes_on_alone_where_a_worker_gets_no_connection(
     assert host.value(WRITERS) == 1
 
 
+@pytest.mark.thorough
 @alone
 @pytest.mark.usefixtures("soon", "backlog")
 def test_what_nobody_expected_of_a_worker_is_an_error_of_the_run(
@@ -216,6 +221,7 @@ def test_where_one_connection_holds_all_devices_it_works_alone(
     assert host.value(WRITERS) == 1
 
 
+@pytest.mark.thorough
 @alone
 @pytest.mark.usefixtures("soon")
 def test_a_worker_that_holds_the_only_device_leaves_nothing_for_the_next_tick(
@@ -247,6 +253,7 @@ def shared(host: Host) -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.thorough
 def test_a_signal_ends_both_connections_at_a_batch_boundary(host: Host) -> None:
     process = shared(host)
     process.send_signal(signal.SIGTERM)
@@ -259,6 +266,7 @@ def test_a_signal_ends_both_connections_at_a_batch_boundary(host: Host) -> None:
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqdev: Cli) -> None:
     process = shared(host)
     process.kill()
@@ -271,6 +279,7 @@ def test_a_killed_tick_leaves_neither_of_its_connections_behind(host: Host, seqd
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 def test_a_pause_stops_both_connections(host: Host, seqdev: Cli) -> None:
     process = shared(host)
     assert seqdev("pause", "--why", "wrong device").code == 0

@@ -194,6 +194,7 @@ end $$
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize("made", ["beforehand", "step by step"])
 @pytest.mark.parametrize("people", [1, 500])
@@ -384,6 +385,7 @@ def repeated_hour(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQDEV_TIMEZONE", f"WIN0SUM,{(day + 180) % 365}/0,{day - 1}/{local:%H:%M:%S}")
 
 
+@pytest.mark.thorough
 @about_naive
 @pytest.mark.parametrize("policy", ["strict", "reassign"])
 def test_the_repeated_hour_of_summer_time_gives_no_room_twice(

@@ -93,6 +93,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQDEV_LOCK_TIMEOUT", "400ms")
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(3)
 @pytest.mark.parametrize(
     "what",
@@ -139,6 +140,7 @@ def test_who_depends_on_a_locked_row_waits_and_all_others_go(
     assert not host.broken_promises()
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("policy", "what"),
@@ -231,7 +233,7 @@ def test_a_failed_send_and_a_reason_that_a_trigger_puts_off_do_not_stop_the_tick
     summary, err = tick(seqdev, code=3)
     assert time.monotonic() - began < 10
     assert (summary["failed_reflected"], summary["queued"], summary["waiting"]) == (0, 9, {"bad_phone": 1})
-    assert "1 failed sends not shown on their rows: SQLSTATE 55P03, raised by function busy" in err
+    assert "1 failed send not shown on the contact's row: SQLSTATE 55P03, raised by function busy" in err
     assert "why contacts wait was not written to last_error" in err
 
 

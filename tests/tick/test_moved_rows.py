@@ -97,6 +97,7 @@ def moves(make_database: Callable[[str], str], template: str, seqdev: Cli) -> Ca
     return run
 
 
+@pytest.mark.thorough
 def test_after_the_upgrade_people_get_what_they_would_have_got(moves: Callable[..., Moves]) -> None:
     made = moves(worlds_of(1, 12))
     assert made.unexplained == []

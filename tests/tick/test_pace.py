@@ -72,6 +72,7 @@ def test_batches_are_small_while_the_host_waits_for_them(
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 @UNSEEN
 def test_batches_grow_again_when_nobody_waits_any_more(
     host: Host, seqdev: Cli, connect: Connect, database: str, monkeypatch: pytest.MonkeyPatch
@@ -84,6 +85,7 @@ def test_batches_grow_again_when_nobody_waits_any_more(
     assert second <= BATCH / 2
 
 
+@pytest.mark.thorough
 def test_batches_are_whole_where_nobody_waits(host: Host, seqdev: Cli) -> None:
     assert seqdev("tick", "--batch-size", BATCH, "--jobs", 1).code == 0
     assert {size for (size,) in host.rows(BATCHES)} == {BATCH}

@@ -53,7 +53,7 @@ def test_the_end_says_why_a_tick_has_failed_by_its_exit_code(
     assert ends == ["/4?create=1", "/3?create=1", "/10?create=1"]
     bodies = [body for path, body in there.told if "start" not in path]
     assert bodies[0].splitlines()[::2] == ["exit code 4", "paused"]
-    assert "1 contacts quarantined" in bodies[1]
+    assert "1 contact quarantined" in bodies[1]
     assert "broadcast_messages" in bodies[2]
     assert PHONE not in str(there.told)
 

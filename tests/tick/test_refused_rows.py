@@ -147,7 +147,7 @@ def test_each_rule_of_the_host_is_named_as_the_reason_and_no_value(
     summary, err = tick(seqdev, code=3)
     assert (summary["queued"], summary["quarantined"]) == (19, 1)
     assert list(quarantined(host).values()) == [f"quarantined: {reason}"]
-    assert f"1 contacts quarantined: {reason}\n" in err
+    assert f"1 contact quarantined: {reason}\n" in err
     assert "6012" not in err
     assert not host.broken_promises()
 
@@ -233,7 +233,7 @@ def test_a_row_that_cannot_even_be_quarantined_is_left_and_the_other_devices_go_
     assert summary["queued"] + summary["waiting"].get("next_tick", 0) == 19
     sent = {row[0] for row in host.rows("select recipient_phone from broadcast_messages")}
     assert set(phones[10:]) <= sent
-    assert "1 contacts refused, but not quarantined, because that was refused too: SQLSTATE P0001" in err
+    assert "1 contact refused, but not quarantined, because that was refused too: SQLSTATE P0001" in err
     assert host.value("select status from sequence_contacts where contact_phone = %s", phones[0]) == "active"
     assert not host.broken_promises()
 
@@ -300,6 +300,7 @@ def test_many_bad_rows_in_front_do_not_hide_the_good_ones_behind_them(host: Host
     assert (summary["queued"], summary["quarantined"]) == (270, 30)
 
 
+@pytest.mark.thorough
 def test_a_batch_whose_search_is_cut_short_is_followed_by_smaller_ones_until_somebody_gets_through(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,7 +347,7 @@ def test_a_failed_send_that_cannot_be_shown_does_not_stop_the_tick(host: Host, s
     people(host, 3, host.device(host.user()), 100)
     summary, err = tick(seqdev, code=3)
     assert (summary["failed_reflected"], summary["queued"]) == (11, 3)
-    assert "1 failed sends not shown on their rows: SQLSTATE P0001" in err
+    assert "1 failed send not shown on the contact's row: SQLSTATE P0001" in err
     failed = host.rows("select contact_phone from sequence_contacts where status = 'failed'")
     assert {row.contact_phone for row in failed} == {*phones} - {phones[4]}
     assert not host.broken_promises()

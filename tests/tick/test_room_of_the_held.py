@@ -110,6 +110,7 @@ def test_those_held_without_an_assigned_device_stop_no_small_batch(
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.cases(3)
 @pytest.mark.parametrize("policy", ["fallback", "reassign"])
 @pytest.mark.parametrize("table", ["leads", "sequence_contacts"])
@@ -151,6 +152,7 @@ def test_a_device_whose_own_people_are_held_takes_those_of_another(
     assert host.broken_promises() == []
 
 
+@pytest.mark.thorough
 def test_where_many_are_held_and_there_is_little_room_the_search_ends_and_others_go(
     host: Host, connect: Connect, seqdev: Cli
 ) -> None:

@@ -107,4 +107,4 @@ def test_what_a_procedure_calls_a_name_is_shown_nowhere(
     written = host.rows("select last_error, to_jsonb(r)::text from sequence_contacts, seqdev.run as r")
     assert "60120000002" not in str(written)
     if state in ("23514", "P0001"):
-        assert f"1 contacts quarantined: SQLSTATE {state}, raised by function name_it" in ran.err
+        assert f"1 contact quarantined: SQLSTATE {state}, raised by function name_it" in ran.err

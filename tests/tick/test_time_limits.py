@@ -46,6 +46,7 @@ def people(host: Host, number: int, device: UUID) -> None:
         host.contact(sequence, step, f"60{device.int % 10**6}{i:04}", device)
 
 
+@pytest.mark.thorough
 def test_a_batch_that_takes_too_long_is_halved_until_it_goes(
     host: Host, seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

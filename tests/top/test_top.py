@@ -185,6 +185,7 @@ def test_the_live_screen_follows_the_service_and_tells_of_people(host: Host, seq
         assert screen.end() == 0
 
 
+@pytest.mark.thorough
 def test_without_a_database_the_live_screen_says_so_and_ends(
     seqdev: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

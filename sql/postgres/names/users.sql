@@ -33,7 +33,7 @@ named as (
 
 select
     case when starts_with(lower(n.name), t.folded) then n.name else n.id::text end as value,
-    concat_ws(' ', count(d.id) || ' devices', left(n.id::text, 8)) as meaning
+    concat_ws(' ', count(d.id) || case when count(d.id) = 1 then ' device' else ' devices' end, left(n.id::text, 8)) as meaning
 from named as n
 cross join (select lower(:'beginning'::text) as folded) as t
 left join user_devices as d on n.id = d.user_id
