@@ -205,9 +205,10 @@ class Machine:
             process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """After ``pause``."""
+        """After ``pause``. Those that go on first may end others."""
         for process in self._all():
-            process.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL to all of it, as if the machine were gone."""
