@@ -66,7 +66,7 @@ def test_where_only_the_trigger_moves_on_the_upgrade_asks_and_nobody_gets_the_fi
     assert "of 2 contacts, trigger, day and step number name different steps" in ran.err
     assert "--place-by trigger|day|step" in ran.err
     (counted,) = (one for one in json.loads(ran.out) if one["item"] == "sequence_contacts: the step of each")
-    assert "1 get the step" in counted["why"]
+    assert "1 gets the step" in counted["why"]
     assert "2 have values that name different steps" in counted["why"]
     assert everything(old_host) == before
 
