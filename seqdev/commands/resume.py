@@ -96,7 +96,9 @@ def _all(app: App, why: str | None) -> int:
     if lifted:
         note("the pause is lifted")
         return Exit.DONE
-    parts = [part for part in database.retry(pauses.listed, read_only=True) if not part.is_over]
+    # A database from before the rules has no parts, and may be resumed like any other.
+    reading = app.reading("resume", ruled=False)
+    parts = [part for part in reading.retry(pauses.listed, read_only=True) if not part.is_over]
     note("what is paused are parts only: nothing was changed" if parts else "nothing was paused")
     for part in parts:
         note(f"to resume it: seqdev resume --{part.scope} {str(part.scope_id)[:8]}; {part.told(app.clock)}")

@@ -163,6 +163,14 @@ def test_resume_alone_names_the_parts_that_stay_paused(scene: Scene, seqdev: Cli
     assert seqdev("resume").err == "seqdev: nothing was paused\n"
 
 
+def test_a_database_from_before_the_rules_is_resumed_like_any_other(host: Host, seqdev: Cli) -> None:
+    host.rows("drop table seqdev.rule")
+    assert seqdev("pause", "--why", "test").code == 0
+    for words in ("the pause is lifted", "nothing was paused"):
+        ran = seqdev("resume")
+        assert (ran.code, ran.err.splitlines()[-1]) == (0, f"seqdev: {words}"), ran.err
+
+
 def test_several_pauses_at_once_each_have_to_end(scene: Scene, seqdev: Cli) -> None:
     seqdev("pause", "--sequence", "warm", "--why", "first")
     seqdev("pause", "--device", "A", "--until", "2120-01-01T00:00:00+00:00", "--why", "second")
