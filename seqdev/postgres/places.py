@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from seqdev.output.words import are
 from seqdev.postgres.engine import Database
 from seqdev.postgres.findings import Finding
 from seqdev.postgres.queries import Query
@@ -16,12 +15,12 @@ BATCH = 10_000
 """Contacts a transaction."""
 
 _UNSURE = {
-    "disagree": ("have", "values that name different steps: --place-by says which of them is right"),
-    "no_step": ("name", "no step of the sequence: left as is"),
-    "several_steps": ("name", "more than one step: left as is"),
-    "step_taken": ("name", "a step of which the person has another row: left as is"),
+    "disagree": ("has", "have", "values that name different steps: --place-by says which of them is right"),
+    "no_step": ("names", "name", "no step of the sequence: left as is"),
+    "several_steps": ("names", "name", "more than one step: left as is"),
+    "step_taken": ("names", "name", "a step of which the person has another row: left as is"),
 }
-"""Why a person should look at contacts, as the plan says it: a verb by its plural, and what follows."""
+"""Why a person should look at a contact, as the plan says it of one and of several."""
 
 
 class By(StrEnum):
@@ -63,9 +62,13 @@ def look(tx: Transaction, by: By | None, done: Sequence[str]) -> Finding:
     found = _count(tx, by, done)
     unsure = {why: words for why, words in _UNSURE.items() if found.get(why)}
     placed = found.get("placed", 0)
-    said = [f"{found[why]:,} {are(found[why], verb)} {what}" for why, (verb, what) in unsure.items()]
+    said = [
+        f"{found[why]:,} {one if found[why] == 1 else many} {what}"
+        for why, (one, many, what) in unsure.items()
+    ]
     if placed:
-        said.insert(0, f"{placed:,} {are(placed, 'get')} the step that trigger, day and step number name")
+        get = "gets" if placed == 1 else "get"
+        said.insert(0, f"{placed:,} {get} the step that trigger, day and step number name")
     if unsure:
         said.append("who they are: seqdev db places")
     return Finding(
