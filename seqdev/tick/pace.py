@@ -35,8 +35,7 @@ class Pace:
     """
 
     def __init__(self, distributed: bool) -> None:
-        # On Citus, who waits does so on another node, unseen, and small batches cost much.
-        self.contacts = BATCH_ON_CITUS if distributed else FIRST
+        self.contacts = FIRST
         self._distributed = distributed
         self._calm = CALM
         self._calm_at = time.monotonic() + CALM
@@ -45,8 +44,9 @@ class Pace:
         """A batch is committed."""
         now = time.monotonic()
         if self._distributed:
-            return
-        if batch.waited_for:
+            # Who waits does so on another node, unseen, and small batches cost much.
+            self.contacts = BATCH_ON_CITUS
+        elif batch.waited_for:
             self.contacts = max(LEAST, min(self.contacts, int(batch.claimed * HOLD / batch.seconds)))
             self._calm, self._calm_at = CALMER, now + CALMER
         elif now >= self._calm_at:

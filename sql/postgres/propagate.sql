@@ -9,9 +9,6 @@ declare
     setting text;
 begin
     perform set_config('citus.propagate_set_commands', 'local', true);
-    -- What one statement keeps for the next in a setting is kept on the coordinator itself: sql/tick/claim_distributed.sql.
-    perform set_config('citus.enable_local_execution', 'on', true);
-    perform set_config('citus.task_assignment_policy', 'greedy', true);
     -- Not those that end idle transactions: a node is idle while another one, or this client, has work to do.
     foreach setting in array array[
         'TimeZone', 'lock_timeout', 'statement_timeout', 'client_connection_check_interval', 'tcp_keepalives_idle',

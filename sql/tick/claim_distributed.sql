@@ -2,16 +2,9 @@
 --
 -- Rows of several shards cannot be locked and passed over. So who is due is found first, and then that very row is
 -- updated, if it still is as it was found: one that somebody else has changed meanwhile is left to the next batch, and one
--- that is locked is waited for. What was updated, and nothing else, gets its message and its next step, in one
--- transaction: what changes rows runs in the order in which it stands here. The ids of the message and of the next
--- step's row are functions of the row's id: what a failover loses comes back with the same.
---
--- Of the devices' own contacts no row travels there and back: of each device only the last that it claims is known here.
--- Each shard queues the messages of its rows up to that one, then completes the rows that these messages are of, then makes
--- their next steps. Where these are not as many as they were to be (somebody else has taken one, or has made one due,
--- meanwhile; a failover has left one's message and not its row), that counts as swallowed: all is undone, and tried for
--- the same contacts by their ids. "listed" are those who go by their ids: given ones, those with a claim that another
--- processor left behind, and all where the rule spread gives each an instant of its own.
+-- that is locked is waited for. What was updated, and nothing else, gets its message and its next step, in the same
+-- statement: what changes rows in it runs in the order in which it stands here, and sees what was changed before. The ids
+-- of the message and of the next step's row are functions of the row's id: what a failover loses comes back with the same.
 --
 -- An UPDATE here compares only values of the same type: whatever depends on a setting, Citus refuses there. Distributed
 -- tables stand first in a join, and are joined by phone, so that each node works on its own shards.
@@ -110,19 +103,35 @@ device as materialized (
     where coalesce(d.reason is null, false)
 ),
 
-given as (
+given as materialized (
     select g.*
     from unnest(:'contacts'::uuid [], :'onto'::uuid []) as g (contact_id, device_id)
 ),
 
--- Who is due, as far as it makes the order; who is listed, with the phone.
+-- Who is due, each with the place among those of the device, the oldest first.
 own as materialized (
     select
         sc.id,
+        sc.contact_phone,
+        sc.sequence_id,
+        sc.sequence_stepid,
+        sc.assigned_device_id,
         sc.next_trigger_time,
+        sc.processing_device_id,
+        sc.processing_started_at,
+        -- A processor that died between its message and its row has left the message.
+        sc.processing_started_at is not null and coalesce((
+            select true
+            from broadcast_messages as m
+            where
+                (m.recipient_phone, m.sequence_id) = (sc.contact_phone, sc.sequence_id)
+                and coalesce(m.sequence_stepid = sc.sequence_stepid, m.created_at >= sc.processing_started_at)
+            limit 1
+        ), false) as is_sent,
         device.id as device_id,
-        case when sc.processing_started_at is not null or :'paces'::jsonb <> '{}' then sc.contact_phone end as contact_phone,
-        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
+        device.room,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
+        row_number() over (partition by device.id order by case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id) as place
     from sequence_contacts as sc
     inner join device on sc.assigned_device_id = device.id
     where
@@ -165,37 +174,6 @@ own as materialized (
             in (select step.user_id, step.sequence_id, step.id from step)) is true
 ),
 
--- Those of them who go by their ids.
-own_listed as (
-    select
-        o.id,
-        o.device_id,
-        o.contact_phone
-    from (
-        select
-            own.*,
-            row_number() over (partition by own.device_id order by own.turn, own.next_trigger_time, own.id) as place
-        from own
-        where own.contact_phone is not null
-    ) as o
-    inner join device on o.device_id = device.id
-    where o.place <= device.room
-),
-
-by_id as (
-    select
-        given.contact_id,
-        given.device_id,
-        null as contact_phone
-    from given
-    union all
-    select
-        o.id,
-        o.device_id,
-        o.contact_phone
-    from own_listed as o
-),
-
 besides as materialized (
     select
         sc.id,
@@ -216,14 +194,15 @@ besides as materialized (
             limit 1
         ), false) as is_sent,
         device.id as device_id,
-        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn
+        device.room,
+        case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end as turn,
+        0 as place
     from sequence_contacts as sc
-    inner join by_id on sc.id = by_id.contact_id
-    inner join device on by_id.device_id = device.id
+    inner join given on sc.id = given.contact_id
+    inner join device on given.device_id = device.id
     where
         -- Who was assigned to the device since is among its own.
         case
-            when by_id.contact_phone is not null then (by_id.contact_phone, by_id.device_id) = (sc.contact_phone, sc.assigned_device_id)
             when :'moves'::boolean or sc.assigned_device_id is null then true
             else (not :'own'::boolean or device.is_chosen_for) and sc.assigned_device_id = device.id
         end
@@ -264,252 +243,75 @@ besides as materialized (
             in (select step.user_id, step.sequence_id, step.id from step)) is true
 ),
 
--- What a device may still take, the oldest first: who is listed, and of the others the last.
+-- What a device may still take, the oldest first.
 picked as materialized (
     select
-        p.id,
-        p.device_id,
-        p.turn,
-        p.next_trigger_time,
-        p.place,
-        p.is_listed,
-        p.latest,
-        p.contacts
-    from (
-        select
-            within.*,
-            max(within.place) filter (where not within.is_listed) over (partition by within.device_id) as last_place,
-            max(within.next_trigger_time) filter (where not within.is_listed) over (partition by within.device_id) as latest,
-            count(*) filter (where not within.is_listed) over (partition by within.device_id) as contacts
-        from (
-            select placed.*
-            from (
-                select
-                    both_kinds.*,
-                    row_number() over (
-                        partition by both_kinds.device_id
-                        order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id
-                    ) as place
-                from (
-                    select
-                        own.id,
-                        own.next_trigger_time,
-                        own.device_id,
-                        own.turn,
-                        false as is_listed
-                    from own
-                    where own.contact_phone is null
-                    union all
-                    select
-                        b.id,
-                        b.next_trigger_time,
-                        b.device_id,
-                        b.turn,
-                        true
-                    from besides as b
-                ) as both_kinds
-            ) as placed
-            inner join device on placed.device_id = device.id
-            where placed.place <= device.room
-            order by placed.place, placed.next_trigger_time, placed.id
-            limit :'most'::integer
-        ) as within
-    ) as p
-    where p.is_listed or p.place = p.last_place
-),
-
-listed as materialized (
-    select
-        b.*,
+        placed.id,
+        placed.contact_phone,
+        placed.sequence_id,
+        placed.sequence_stepid,
+        placed.assigned_device_id,
+        placed.next_trigger_time,
+        placed.processing_device_id,
+        placed.processing_started_at,
+        placed.is_sent,
+        placed.device_id,
         case
             when :'paces'::jsonb = '{}' then :'now'::timestamptz
             -- Where the rule spread lays them out: as in tick/claim.sql.
             else greatest(
                 :'now'::timestamptz,
-                (:'paces'::jsonb -> picked.device_id::text ->> 'at')::timestamptz
-                + interval '1 second' * (:'paces'::jsonb -> picked.device_id::text ->> 'gap')::float8
+                (:'paces'::jsonb -> placed.device_id::text ->> 'at')::timestamptz
+                + interval '1 second' * (:'paces'::jsonb -> placed.device_id::text ->> 'gap')::float8
                 * (
-                    picked.place - 1.25
-                    + ('x' || left(md5('seqdev message ' || picked.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
+                    placed.place - 1.25
+                    + ('x' || left(md5('seqdev message ' || placed.id)::uuid::text, 8))::bit(32)::bigint / 8589934592.0
                 )
             )
         end as scheduled_at
-    from picked
-    inner join besides as b on picked.id = b.id
-    where picked.is_listed
-),
-
-cut as materialized (
-    select
-        device.id,
-        device.user_id,
-        picked.turn,
-        picked.next_trigger_time,
-        picked.id as contact_id,
-        picked.latest,
-        picked.contacts
-    from picked
-    inner join device on picked.device_id = device.id
-    where not picked.is_listed
-),
-
-message as (
-    insert into broadcast_messages (
-        id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
-        message_type, content, media_url, status, scheduled_at, created_at
-    )
-    -- No text is null: as in tick/claim.sql.
-    select
-        md5('seqdev message ' || sc.id::text)::uuid,
-        device.user_id,
-        device.id,
-        sc.sequence_id,
-        sc.sequence_stepid,
-        sc.contact_phone,
-        coalesce(sc.contact_name, ''),
-        coalesce(substring(st.message_type from '\S+'), 'text'),
-        coalesce(st.content, ''),
-        coalesce(st.media_url, ''),
-        'pending',
-        :'now'::timestamptz,
-        :'now'::timestamptz
-    from sequence_contacts as sc
-    inner join cut as device on sc.assigned_device_id = device.id
-    inner join sequence_steps as st on sc.sequence_stepid = st.id
-    where
-        sc.next_trigger_time <= device.latest
-        and (case when :'priorities'::jsonb = '{}' then 0 else -coalesce((:'priorities'::jsonb ->> sc.sequence_id::text)::integer, 0) end, sc.next_trigger_time, sc.id)
-        <= (device.turn, device.next_trigger_time, device.contact_id)
-        and sc.processing_started_at is null
-        -- due: as in tick/claim.sql
-        and sc.status = 'active'
-        and sc.next_trigger_time between :'oldest'::timestamptz and :'due_by'::timestamptz
-        and coalesce(
-            sc.processing_started_at <= :'stale'::timestamptz,
-            sc.processing_device_id is null or sc.completed_at is not null
-        )
-        and sc.contact_phone ~ '\S'
-        and (:'without_lead'::boolean or (
-            select true from leads as person
-            where (person.user_id, person.phone) = (device.user_id, sc.contact_phone) limit 1
-        ))
-        and (:'recipient_hours'::jsonb = '{}' or (
-            -- The longest prefix of the phone that there is tells: gates/windows.sql.
-            select (:'recipient_hours'::jsonb ->> of.key)::boolean
-            from (
-                -- digits: as in enroll/persons.sql
-                select
-                    case when sc.contact_phone ~ '^[ (]*(\+|00)|@' then regexp_replace(bare.digits, '^00', '')
-                        else regexp_replace(bare.digits, :'national'::text, :'country'::text) end as digits
-                from (
-                    select regexp_replace(
-                        sc.contact_phone, '[ ().+-]|(\.[0-9]+)?(:[0-9]+)?@(s\.whatsapp\.net|c\.us)$', '', 'g'
-                    ) as digits
-                ) as bare
-            ) as person
-            cross join generate_series(9, 0, -1) as prefix (size)
-            cross join lateral (
-                select (:'recipient_hours'::jsonb ->> sc.sequence_stepid::text) || ' ' || left(person.digits, prefix.size) as key
-            ) as of
-            where :'recipient_hours'::jsonb ? of.key
-            limit 1
-        ) is not false)
-        and ((device.user_id, sc.sequence_id, sc.sequence_stepid)
-            in (select step.user_id, step.sequence_id, step.id from step)) is true
-    on conflict (recipient_phone, id) do nothing
-    returning device_id
-),
-
--- Each step by its id: a lookup, and never a join. Of rows that it has not seen yet the planner expects one.
-by_step as (
-    select
-        jsonb_object_agg(
-            step.id,
-            jsonb_build_object(
-                'user_id', step.user_id,
-                'sequence_id', step.sequence_id,
-                'next_trigger', step.next_trigger,
-                'next_id', step.next_id,
-                'next_day', step.next_day,
-                'next_hours', step.next_hours,
-                'enters', step.enters
-            )
-        ) as step
-    from step
-)
-
-select
-    set_config(
-        'seqdev.claim',
-        jsonb_build_object(
-            'step', coalesce((select by_step.step from by_step), '{}'),
-            'cut', coalesce((select jsonb_object_agg(cut.id, cut.contacts) from cut), '{}'),
-            'listed', coalesce((select jsonb_agg(to_jsonb(listed)) from listed), '[]'),
-            'queued',
-            coalesce((
-                select jsonb_object_agg(of_device.device_id, of_device.contacts)
-                from (
-                    select
-                        message.device_id,
-                        count(*) as contacts
-                    from message
-                    group by message.device_id
-                ) as of_device
-            ), '{}')
-        )::text,
-        true
-    ) is not null as is_kept;
-
--- A statement of its own: where a shard is on the coordinator, it sees only what earlier statements have changed.
-with entry as (
-    select s.*
-    from unnest(:'step_users'::uuid [], :'step_sequences'::uuid [], :'entry_triggers'::text [])
-        as s (user_id, sequence_id, trigger)
-    where s.trigger is not null
-),
-
-claim as materialized (
-    select current_setting('seqdev.claim')::jsonb as told
-),
-
-by_step as materialized (
-    select claim.told -> 'step' as step
-    from claim
-),
-
-listed as materialized (
-    select
-        typed.id,
-        typed.contact_phone,
-        typed.sequence_id,
-        typed.sequence_stepid,
-        typed.assigned_device_id,
-        typed.next_trigger_time,
-        typed.processing_device_id,
-        typed.processing_started_at,
-        (c.one ->> 'is_sent')::boolean as is_sent,
-        (c.one ->> 'device_id')::uuid as device_id,
-        (c.one ->> 'scheduled_at')::timestamptz as scheduled_at
-    from claim
-    cross join jsonb_array_elements(claim.told -> 'listed') as c (one)
-    cross join jsonb_populate_record(null::sequence_contacts, c.one) as typed
-),
-
--- As the host's columns have them: values of another type are not compared with them in an update.
-instant as materialized (
-    select
-        message.created_at as now,
-        earliest.next_trigger_time as oldest,
-        latest.next_trigger_time as due_by
-    from jsonb_populate_record(
-        null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
-    ) as message
-    cross join jsonb_populate_record(
-        null::sequence_contacts, jsonb_build_object('next_trigger_time', :'oldest'::timestamptz)
-    ) as earliest
-    cross join jsonb_populate_record(
-        null::sequence_contacts, jsonb_build_object('next_trigger_time', :'due_by'::timestamptz)
-    ) as latest
+    from (
+        select
+            both_kinds.*,
+            row_number() over (
+                partition by both_kinds.device_id
+                order by both_kinds.turn, both_kinds.next_trigger_time, both_kinds.id
+            ) as place
+        from (
+            select
+                own.id,
+                own.contact_phone,
+                own.sequence_id,
+                own.sequence_stepid,
+                own.assigned_device_id,
+                own.next_trigger_time,
+                own.processing_device_id,
+                own.processing_started_at,
+                own.is_sent,
+                own.device_id,
+                own.room,
+                own.turn
+            from own
+            where own.place <= own.room
+            union all
+            select
+                b.id,
+                b.contact_phone,
+                b.sequence_id,
+                b.sequence_stepid,
+                b.assigned_device_id,
+                b.next_trigger_time,
+                b.processing_device_id,
+                b.processing_started_at,
+                b.is_sent,
+                b.device_id,
+                b.room,
+                b.turn
+            from besides as b
+        ) as both_kinds
+    ) as placed
+    where placed.place <= placed.room
+    order by placed.place, placed.next_trigger_time, placed.id
+    limit :'most'::integer
 ),
 
 completed as (
@@ -523,143 +325,77 @@ completed as (
         processing_started_at = null,
         last_error = case
             when d.next_is not in ('none', 'done') then null
-            when d.step ->> 'next_id' is not null then 'ended: the next step was done before'
-            when d.step ->> 'next_trigger' is null then null
-            when d.step ->> 'enters' = '[]' then 'ended: next_trigger ' || (d.step ->> 'next_trigger') || ' names no step or sequence'
-            when not d.open then 'ended: was in the sequence of ' || (d.step ->> 'next_trigger') || ' before'
+            when d.next_id is not null then 'ended: the next step was done before'
+            when d.next_trigger is null then null
+            when d.enters = '{}' then 'ended: next_trigger ' || d.next_trigger || ' names no step or sequence'
+            when not d.open then 'ended: was in the sequence of ' || d.next_trigger || ' before'
         end
     from (
         select
-            e.*,
-            -- Of most, no more is needed: their messages are queued, and their shards know the rest.
+            found.id,
+            found.contact_phone,
+            c.device_id,
+            c.next_trigger_time,
+            c.processing_device_id,
+            c.processing_started_at,
+            c.scheduled_at,
+            step.user_id,
+            step.next_trigger,
+            step.next_id,
+            step.next_day,
+            step.next_hours,
+            step.enters,
+            there.id as there_id,
+            there.assigned_device_id as there_assigned,
+            there.next_trigger_time as there_due,
+            c.assigned_device_id as assigned,
             case
-                when not e.is_made or e.next_is not in ('new', 'there') then jsonb_object(
-                    '{id, sequence_id, sequence_stepid, contact_phone, contact_name, device_id, is_sent, user_id, next_trigger,
-                    next_id, next_day, next_hours, there_id, there_assigned, assigned, assignment, open}',
-                    array[
-                        e.id::text, e.sequence_id::text, e.sequence_stepid::text, e.contact_phone::text, e.contact_name::text,
-                        e.device_id::text, e.is_sent::text, e.step ->> 'user_id', e.step ->> 'next_trigger', e.step ->> 'next_id',
-                        e.step ->> 'next_day', e.step ->> 'next_hours', e.there_id::text, e.there_assigned::text, e.assigned::text,
-                        e.assignment::text, e.open::text
-                    ]
-                )
-            end as told
-        from (
-            select
-                c.*,
-                there.id as there_id,
-                there.assigned_device_id as there_assigned,
-                there.next_trigger_time as there_due,
-                case
-                    when :'moves'::boolean and :'reassigns'::boolean then c.device_id
-                    else c.assigned
-                end as assignment,
-                case
-                    when c.step ->> 'next_id' is null then 'none'
-                    when there.id is null then 'new'
-                    -- Behind the person already: the steps go in a circle, and end here.
-                    when there.sequence_stepid = c.sequence_stepid or there.status = any(:'done'::text []) then 'done'
-                    when there.status = any(:'waiting'::text []) then 'waits'
-                    else 'there'
-                end as next_is,
-                case
-                    when c.step ->> 'next_id' is null then (
-                        select count(distinct x.sequence_id)
-                        from sequence_contacts as x
-                        where x.contact_phone = c.contact_phone and c.step -> 'enters' ? x.sequence_id::text
-                    ) < jsonb_array_length(c.step -> 'enters')
-                    else false
-                end as open
-            from (
-                select
-                    found.id,
-                    null::uuid as message_id,
-                    found.contact_phone,
-                    found.contact_name,
-                    c.sequence_id,
-                    c.sequence_stepid,
-                    c.assigned_device_id as assigned,
-                    c.next_trigger_time as earliest,
-                    c.next_trigger_time as latest,
-                    c.processing_device_id,
-                    c.processing_started_at,
-                    c.device_id,
-                    c.scheduled_at,
-                    c.is_sent,
-                    false as is_made,
-                    (select by_step.step from by_step) -> c.sequence_stepid::text as step
-                from sequence_contacts as found
-                inner join listed as c on found.contact_phone = c.contact_phone and found.id = c.id
-                union all
-                -- By their messages, which are an index away, and few however many there have been.
-                select
-                    null,
-                    m.id,
-                    m.recipient_phone,
-                    null,
-                    m.sequence_id,
-                    m.sequence_stepid,
-                    m.device_id as assigned,
-                    (select instant.oldest from instant),
-                    (select instant.due_by from instant),
-                    null,
-                    null,
-                    m.device_id,
-                    null,
-                    false,
-                    true,
-                    (select by_step.step from by_step) -> m.sequence_stepid::text
-                from broadcast_messages as m
-                where m.created_at = (select instant.now from instant)
-            ) as c
-            left join sequence_contacts as there
-                on
-                    c.contact_phone = there.contact_phone
-                    and c.sequence_id = there.sequence_id
-                    and (c.step ->> 'next_id')::uuid = there.sequence_stepid
-        ) as e
+                when :'moves'::boolean and :'reassigns'::boolean then c.device_id
+                else c.assigned_device_id
+            end as assignment,
+            case
+                when step.next_id is null then 'none'
+                when there.id is null then 'new'
+                -- Behind the person already: the steps go in a circle, and end here.
+                when there.id = c.id or there.status = any(:'done'::text []) then 'done'
+                when there.status = any(:'waiting'::text []) then 'waits'
+                else 'there'
+            end as next_is,
+            case
+                when step.next_id is null and step.enters <> '{}' then (
+                    select count(distinct x.sequence_id)
+                    from sequence_contacts as x
+                    where x.contact_phone = found.contact_phone and x.sequence_id = any(step.enters)
+                ) < cardinality(step.enters)
+                else false
+            end as open,
+            c.is_sent
+        from sequence_contacts as found
+        inner join picked as c on found.contact_phone = c.contact_phone and found.id = c.id
+        inner join step on c.sequence_id = step.sequence_id and c.sequence_stepid = step.id
+        left join sequence_contacts as there
+            on
+                found.contact_phone = there.contact_phone
+                and found.sequence_id = there.sequence_id
+                and step.next_id = there.sequence_stepid
     ) as d
     where
         sc.contact_phone = d.contact_phone
-        and sc.sequence_id = d.sequence_id
-        and sc.sequence_stepid = d.sequence_stepid
+        and sc.id = d.id
         -- As it was found: what another session has done meanwhile counts.
         and sc.status = 'active'
-        and sc.next_trigger_time between d.earliest and d.latest
+        and sc.next_trigger_time = d.next_trigger_time
         and sc.assigned_device_id is not distinct from d.assigned
+        and sc.processing_device_id is not distinct from d.processing_device_id
         and sc.processing_started_at is not distinct from d.processing_started_at
-        and case
-            when d.is_made then
-                md5('seqdev message ' || sc.id::text)::uuid = d.message_id
-                and (sc.processing_device_id is null or sc.completed_at is not null)
-            else sc.id = d.id and sc.processing_device_id is not distinct from d.processing_device_id
-        end
     returning
-        d.next_is,
-        d.is_made,
-        d.device_id,
-        d.told,
-        d.scheduled_at,
-        case when d.next_is = 'waits' then d.there_due end as there_due
+        sc.id, sc.sequence_id, sc.sequence_stepid, sc.contact_phone, sc.contact_name,
+        d.device_id, d.scheduled_at, d.is_sent,
+        d.user_id, d.next_trigger, d.next_id, d.next_day, d.next_hours, d.there_id,
+        d.there_assigned, d.there_due, d.assigned, d.assignment, d.next_is, d.open
 ),
 
-finished as materialized (
-    select
-        c.next_is,
-        c.is_made,
-        c.scheduled_at,
-        c.there_due,
-        d.*
-    from completed as c
-    cross join lateral jsonb_to_record(c.told) as d (
-        id uuid, sequence_id uuid, sequence_stepid uuid, contact_phone text, contact_name text, device_id uuid,
-        is_sent boolean, user_id uuid, next_trigger text, next_id uuid, next_day integer,
-        next_hours numeric, there_id uuid, there_assigned uuid, assigned uuid, assignment uuid, open boolean
-    )
-    where c.told is not null
-),
-
-listed_message as (
+message as (
     insert into broadcast_messages (
         id, user_id, device_id, sequence_id, sequence_stepid, recipient_phone, recipient_name,
         message_type, content, media_url, status, scheduled_at, created_at
@@ -679,9 +415,9 @@ listed_message as (
         'pending',
         d.scheduled_at,
         :'now'::timestamptz
-    from finished as d
+    from completed as d
     inner join sequence_steps as st on d.sequence_stepid = st.id
-    where not d.is_made and not d.is_sent
+    where not d.is_sent
     on conflict (recipient_phone, id) do nothing
     returning device_id
 ),
@@ -701,19 +437,20 @@ reassigned as (
             d.id,
             d.assigned as old,
             d.assignment as new
-        from finished as d
+        from completed as d
         union all
         select
             d.there_id,
             d.there_assigned,
             coalesce(d.assignment, d.there_assigned)
-        from finished as d
+        from completed as d
         where d.next_is = 'waits'
     ) as r
     where r.old is distinct from r.new
 ),
 
-listed_next_step as (
+-- After the rows are completed, and not before: as in tick/claim.sql.
+next_step as (
     insert into sequence_contacts (
         id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
         next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
@@ -731,8 +468,8 @@ listed_next_step as (
         d.assignment,
         d.next_id,
         d.user_id
-    from finished as d
-    where not d.is_made and d.next_is = 'new'
+    from completed as d
+    where d.next_is = 'new'
     -- This person and step exist already: that row is the next step's.
     on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
     returning id
@@ -756,7 +493,7 @@ waiting as materialized (
                 )
             )
         ).next_trigger_time as due_at
-    from finished as d
+    from completed as d
     cross join lateral (
         select greatest(d.there_due, :'now'::timestamptz + d.next_hours * interval '1 hour') as at
     ) as later
@@ -788,7 +525,7 @@ trigger_change as materialized (
             btrim(entry.trigger), case when o.open then btrim(o.next_trigger) end
             order by o.open, o.next_trigger
         ) as becomes
-    from finished as o
+    from completed as o
     inner join entry on o.sequence_id = entry.sequence_id
     where o.next_is in ('none', 'done')
     group by o.user_id, o.contact_phone
@@ -821,12 +558,10 @@ short as materialized (
     select
         d.id,
         d.contact_phone
-    from finished as d
+    from completed as d
     where
-        not d.is_made
-        and not d.is_sent
-        and (select count(*) from listed_message)
-        < (select count(*) from finished as c where not c.is_made and not c.is_sent)
+        not d.is_sent
+        and (select count(*) from message) < (select count(*) from completed as c where not c.is_sent)
 ),
 
 sent_before as materialized (
@@ -836,10 +571,35 @@ sent_before as materialized (
     where m.id = md5('seqdev message ' || d.id)::uuid
 ),
 
-done as (
+wanted as materialized (
+    select
+        count(*) filter (where d.next_is = 'new') as next_steps,
+        count(*) filter (where d.next_is = 'waits') as activated
+    from completed as d
+),
+
+swallowed as materialized (
+    select
+        wanted.next_steps - (select count(*) from next_step)
+        + wanted.activated - (select count(*) from activated)
+        + (select count(*) from short) - sent_before.contacts as rows
+    from wanted
+    cross join sent_before
+)
+
+select
+    device.id as device_id,
+    coalesce(done.claimed, 0)::integer as claimed,
+    case when :'moves'::boolean then coalesce(done.claimed, 0) else 0 end::integer as moved,
+    coalesce(sent.queued, 0)::integer as queued,
+    coalesce(done.ended, 0)::integer as ended,
+    coalesce(done.chained, 0)::integer as chained,
+    swallowed.rows::integer as swallowed
+from device
+left join (
     select
         d.device_id,
-        count(*) filter (where not d.is_made) as others,
+        count(*) as claimed,
         count(*) filter (where d.next_is in ('none', 'done')) as ended,
         count(*) filter (
             where
@@ -852,133 +612,14 @@ done as (
                     cross join unnest(string_to_array(l.trigger, ',')) as m (member)
                 )
         ) as chained
-    from finished as d
+    from completed as d
     group by d.device_id
-),
-
-sent as (
+) as done on device.id = done.device_id
+left join (
     select
         m.device_id,
         count(*) as queued
-    from listed_message as m
+    from message as m
     group by m.device_id
-),
-
-of_device as (
-    select
-        d.device_id,
-        count(*) filter (where d.next_is = 'new') as next_steps,
-        count(*) filter (where d.next_is = 'waits') as activated,
-        count(*) filter (where d.is_made) as made
-    from completed as d
-    group by d.device_id
-),
-
-wanted as materialized (
-    select
-        coalesce(sum(of_device.next_steps), 0) as next_steps,
-        coalesce(sum(of_device.activated), 0) as activated,
-        coalesce(jsonb_object_agg(of_device.device_id, of_device.made) filter (where of_device.made > 0), '{}') as made
-    from of_device
-)
-
-select
-    set_config(
-        'seqdev.claimed',
-        jsonb_build_object(
-            'done', coalesce((select jsonb_object_agg(done.device_id, to_jsonb(done)) from done), '{}'),
-            'queued', coalesce((select jsonb_object_agg(sent.device_id, sent.queued) from sent), '{}'),
-            -- For the next statement to make.
-            'next_steps', wanted.next_steps - (select count(*) from listed_next_step),
-            'swallowed',
-            abs(wanted.activated - (select count(*) from activated))
-            + abs((select count(*) from short) - sent_before.contacts)
-            -- Of each device as many as it was to claim, each with its message: else another session has come between.
-            + case when claim.told -> 'cut' = claim.told -> 'queued' and claim.told -> 'queued' = wanted.made then 0 else 1 end
-        )::text,
-        true
-    ) is not null as is_kept
-from wanted
-cross join claim
-cross join sent_before;
-
-with claim as materialized (
-    select current_setting('seqdev.claim')::jsonb as told
-),
-
-by_step as materialized (
-    select claim.told -> 'step' as step
-    from claim
-),
-
--- As the host's column has it: a value of another type is not compared with it in an update.
-instant as materialized (
-    select typed.created_at as now
-    from jsonb_populate_record(
-        null::broadcast_messages, jsonb_build_object('created_at', :'now'::timestamptz)
-    ) as typed
-),
-
--- After the rows are completed, and not before: as in tick/claim.sql. They are found by their messages.
-next_step as (
-    insert into sequence_contacts (
-        id, sequence_id, contact_phone, contact_name, current_step, status, current_trigger,
-        next_trigger_time, retry_count, assigned_device_id, sequence_stepid, user_id
-    )
-    select
-        md5('seqdev contact ' || sc.id::text || ' ' || (by_step.step -> sc.sequence_stepid::text ->> 'next_id'))::uuid,
-        sc.sequence_id,
-        sc.contact_phone,
-        sc.contact_name,
-        (by_step.step -> sc.sequence_stepid::text ->> 'next_day')::integer,
-        'active',
-        by_step.step -> sc.sequence_stepid::text ->> 'next_trigger',
-        :'now'::timestamptz + (by_step.step -> sc.sequence_stepid::text ->> 'next_hours')::numeric * interval '1 hour',
-        0,
-        sc.assigned_device_id,
-        (by_step.step -> sc.sequence_stepid::text ->> 'next_id')::uuid,
-        m.user_id
-    from broadcast_messages as m
-    inner join sequence_contacts as sc
-        on
-            m.recipient_phone = sc.contact_phone
-            and m.sequence_id = sc.sequence_id
-            and m.sequence_stepid = sc.sequence_stepid
-    cross join by_step
-    where
-        m.created_at = (select instant.now from instant)
-        -- Not a condition of the join: for that it would be made of every row that there is.
-        and case when sc.status = 'completed' then m.id = md5('seqdev message ' || sc.id::text)::uuid else false end
-        and by_step.step -> sc.sequence_stepid::text ->> 'next_id' is not null
-    -- This person and step exist already: that row is the next step's.
-    on conflict (sequence_id, contact_phone, sequence_stepid) do nothing
-    returning current_step
-),
-
-earlier as materialized (
-    select current_setting('seqdev.claimed')::jsonb as told
-),
-
-device as materialized (
-    select d.id
-    from unnest(:'devices'::uuid [], :'device_reasons'::text []) as d (id, reason)
-    where coalesce(d.reason is null, false)
-)
-
-select
-    device.id as device_id,
-    (coalesce(made.contacts, 0) + coalesce(done.others, 0))::integer as claimed,
-    case when :'moves'::boolean then coalesce(done.others, 0) else 0 end::integer as moved,
-    (coalesce(made.contacts, 0) + coalesce((earlier.told -> 'queued' ->> device.id::text)::integer, 0)) as queued,
-    coalesce(done.ended, 0) as ended,
-    coalesce(done.chained, 0) as chained,
-    (
-        (earlier.told ->> 'swallowed')::bigint
-        + abs((earlier.told ->> 'next_steps')::bigint - (select count(*) from next_step))
-    )::integer as swallowed
-from device
-cross join claim
-cross join earlier
-cross join lateral (select (claim.told -> 'queued' ->> device.id::text)::integer as contacts) as made
-cross join lateral jsonb_to_record(coalesce(earlier.told -> 'done' -> device.id::text, '{}'))
-    as done (others integer, ended integer, chained integer);
+) as sent on device.id = sent.device_id
+cross join swallowed;

@@ -14,7 +14,6 @@ from seqdev.tick import backlog
 from seqdev.tick import backoff as pace
 from seqdev.tick.batch import claim_batch
 from seqdev.tick.work import Batch
-from tests.world import citus
 from tests.world.command import Cli
 from tests.world.host import Host
 from tests.world.obstacles import slow
@@ -319,8 +318,8 @@ def test_a_batch_whose_search_is_cut_short_is_followed_by_smaller_ones_until_som
     refuse(host, "broadcast_messages", one_of("recipient_phone", bad))
     summary, _ = tick(seqdev, "--budget", "600s", code=3)
     assert (summary["queued"], summary["waiting"], set(quarantined(host))) == (57, {}, set(bad))
-    # Not from the size that a batch may have: there are fewer people. On Citus no batch begins with few.
-    assert tried[1] == (12_500 if citus.URL else 125)
+    # Not from the size that a batch may have: there are fewer people.
+    assert tried[1] == 125
     assert not host.broken_promises()
 
 
